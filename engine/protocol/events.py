@@ -1,0 +1,96 @@
+"""What a job says while it runs.
+
+A job is a generator of `Event`s.  The worker stamps each with a sequence number and a time and appends it as
+one JSON line to `RUN_DIR/events.jsonl`; the workbench tails that file and ingests every line exactly once,
+keyed by `(run_id, seq)`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of everything a job can say."""
+
+
+class Started(Event, tag="started"):
+    """The worker has read its configuration and begun; written once a process, again after a resume."""
+
+    pid: int
+    device: str  # "cpu" or "cuda:0 NVIDIA …"
+    versions: dict[str, str] = {}
+    resumed_from_step: int | None = None
+
+
+class Progress(Event, tag="progress"):
+    """How far a stage has come.  `rate` is in `rate_unit` a second, as the user wants to read it."""
+
+    stage: str  # "loading model", "generating", "training", …
+    done: float
+    total: float | None = None
+    unit: str = ""
+    rate: float | None = None
+    rate_unit: str = ""
+
+
+class Metrics(Event, tag="metrics"):
+    """Numbers of one step.  Names are `area/name`, e.g. `train/loss`, `heldout/accuracy`, `ppo/kl`."""
+
+    step: int
+    values: dict[str, float]
+
+
+class Output(Event, tag="output"):
+    """A finished Parquet file of rows that belong in the store."""
+
+    kind: Literal["responses", "scores", "rollouts", "traces"]
+    path: str  # relative to the run directory
+    rows: int
+    step: int | None = None
+
+
+class Artifact(Event, tag="artifact"):
+    """A finished file or folder that other work can use."""
+
+    kind: Literal["policy", "reward_model", "onnx", "checkpoint"]
+    name: str  # the name it is registered under; for a checkpoint the step
+    path: str  # relative to the run directory
+    step: int | None = None
+    details: dict[str, float | int | str | bool] = {}
+
+
+class Message(Event, tag="message"):
+    """One sentence for the person."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+class Finished(Event, tag="finished"):
+    """The job did all it was asked to do."""
+
+    summary: dict[str, float | int | str] = {}
+
+
+class Stopped(Event, tag="stopped"):
+    """The job was asked to stop and kept what it had."""
+
+
+class Failed(Event, tag="failed"):
+    """The job cannot go on.  `reason` is one sentence that says what, where and what to do."""
+
+    reason: str
+
+
+AnyEvent = Started | Progress | Metrics | Output | Artifact | Message | Finished | Stopped | Failed
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `events.jsonl`."""
+
+    seq: int  # 1, 2, 3 … without gaps, across resumes
+    at: float  # seconds since the epoch
+    event: AnyEvent
