@@ -1,0 +1,1 @@
+"""Speed, measured: `python -m tests.benchmarks.NAME [--peer PYTHON]` prints one JSON line."""
