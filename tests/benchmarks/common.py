@@ -18,7 +18,9 @@ PEERS = Path(__file__).resolve().parents[2].parent / "shared" / "peers"
 def parser(what: str) -> argparse.ArgumentParser:
     """The command line that all benchmarks share."""
     arguments = argparse.ArgumentParser(description=what)
-    arguments.add_argument("--peer", type=Path, metavar="PYTHON", help="interpreter that has the peer installed")
+    arguments.add_argument(
+        "--peer", type=Path, metavar="PYTHON", help="interpreter that has the peer installed"
+    )
     return arguments
 
 

@@ -1,0 +1,97 @@
+"""What must stay true of the house itself: its rooms, its imports, what it never loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("workbench", "engine", "storage")
+HEAVY = ("torch", "transformers", "polars", "pyarrow", "onnxruntime")
+FIRST_FRAME = """
+import asyncio, json, sys
+from pathlib import Path
+from workbench.settings import Settings
+from workbench.app import WorkbenchApp
+
+async def main():
+    app = WorkbenchApp(Settings(database=Path(sys.argv[1])))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        print(json.dumps([m for m in {heavy!r} if m in sys.modules]))
+
+asyncio.run(main())
+"""
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def test_top_level_holds_only_the_named_rooms() -> None:
+    listed = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    allowed = {
+        *("workbench", "engine", "storage", "tests", "pyproject.toml", "README.md"),
+        *("docs", "Makefile", ".ci", "LICENSE", "CHANGELOG.md", ".gitignore"),
+    }
+    assert set(listed.stdout.split()) <= allowed
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sql", "--help"], ["train", "ppo", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import json, sys\n"
+        "from workbench.__main__ import main\n"
+        f"sys.argv = ['workbench', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(json.dumps([m for m in {HEAVY + ('duckdb', 'textual')!r} if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == []
+
+
+def test_first_frame_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = FIRST_FRAME.format(heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "store.duckdb")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == []
+
+
+def test_nothing_is_unpickled_and_no_remote_code_is_trusted() -> None:
+    found = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                if any(
+                    name.split(".")[0] in {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
+                    for name in names
+                ):
+                    found.append(f"{path}:{node.lineno} imports a pickle")
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in {"torch.load", "torch.save"}:
+                found.append(f"{path}:{node.lineno} {ast.unparse(node)}")
+            if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
+                assert isinstance(node.value, ast.Constant)
+                if node.value.value is not False:
+                    found.append(f"{path}:{node.lineno} trusts remote code")
+    assert not found, "\n".join(found)
+
+
+def test_sql_text_lives_in_storage() -> None:
+    """Screens and services call functions; they do not speak to the database themselves."""
+    found = [path for path in (ROOT / "workbench").rglob("*.py") if ".execute(" in path.read_text()]
+    assert found == []
