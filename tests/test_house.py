@@ -53,7 +53,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "from workbench.__main__ import main\n"
         f"sys.argv = ['workbench', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print(json.dumps([m for m in {HEAVY + ('duckdb', 'textual')!r} if m in sys.modules]))"
+        f"print(json.dumps([m for m in {(*HEAVY, 'duckdb', 'textual')!r} if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.strip().splitlines()[-1]) == []

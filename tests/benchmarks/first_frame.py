@@ -1,7 +1,7 @@
 """Seconds from the start of the program to the first screen that shows the list of prompts.
 
-The store holds 10,000 responses.  With `--peer PYTHON`, harlequin of that environment starts on an empty database in
-turn with ours; `ratio` is the peer's median over ours.  Both run under tmux, at 160 columns and 48 rows.
+The store holds 10,000 responses.  With `--peer PYTHON`, harlequin of that environment starts on an empty
+database in turn with ours; `ratio` is the peer's median over ours.  Both run under tmux, 160 × 48.
 """
 
 from __future__ import annotations
