@@ -1,0 +1,39 @@
+"""Every error of the engine that a person can meet: one sentence on what is wrong, where, and what to do.
+
+WorkbenchError              exit code 1
+├── UsageError              exit code 2: what was asked for cannot be asked for
+│   └── UnknownModelError   no model of that name, folder or hub id
+├── ModelFilesError         a model's files are missing, broken or do not fit each other
+├── VerificationError       an exported model disagrees with the one that it was made from
+└── NonFiniteError          a number that must be finite is not
+"""
+
+from __future__ import annotations
+
+
+class WorkbenchError(Exception):
+    """A sentence for the person; the command line exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(WorkbenchError):
+    """What was asked for cannot be asked for; the command line exits with 2."""
+
+    exit_code = 2
+
+
+class UnknownModelError(UsageError):
+    """No model of that name, folder or hub id."""
+
+
+class ModelFilesError(WorkbenchError):
+    """A model's files are missing, broken or do not fit each other."""
+
+
+class VerificationError(WorkbenchError):
+    """An exported model disagrees with the one that it was made from."""
+
+
+class NonFiniteError(WorkbenchError):
+    """A loss, score or weight that must be finite is not."""

@@ -1,0 +1,354 @@
+"""Text to tokens: one convention for training, generation, export and scoring.  Torch-free.
+
+A prompt is a chat, rendered by the model's own template up to the point where the assistant begins to speak,
+or plain text.  A response is ordinary text: whatever it contains, it never becomes a special token.  The score
+of a response is read at the end-of-sequence token that follows it, in training, export and scoring alike.
+
+Padding is always masked by length.  `pad_id` is still never the end-of-sequence token, so that tools which
+look for padding by its id (`AutoModelForSequenceClassification` does) find the last real token: it is an unused
+special token, which no text can produce.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from jinja2 import Environment, Template, TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from engine.errors import ModelFilesError, UsageError
+
+Chat = list[dict[str, str]]
+TemplateName = Literal["chat", "plain"]
+
+TOKENISER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "generation_config.json",
+)
+"""What `Tokeniser.from_folder` reads; copied beside every model that is saved."""
+
+_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class ScoreTokens(NamedTuple):
+    """The tokens of a prompt and its response; the score is read at the last one."""
+
+    prompt: list[int]
+    response: list[int]  # ends with the end-of-sequence token
+    was_cut: bool  # the prompt lost tokens on the left, or the response lost some before its end
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.response
+
+
+class Tokeniser:
+    """Tokens of one model, read from its folder."""
+
+    def __init__(
+        self,
+        tokenizer_json: str,
+        *,
+        special_tokens: dict[str, str],
+        chat_template: str | None,
+        stop_ids: Iterable[int] = (),
+        name: str = "the model",
+    ) -> None:
+        self.name = name
+        self._with_specials = Tokenizer.from_str(tokenizer_json)
+        self._without_specials = Tokenizer.from_str(tokenizer_json)
+        self._without_specials.encode_special_tokens = True  # their text is then read as any other text
+        for tokenizer in (self._with_specials, self._without_specials):
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+        self._special_tokens = special_tokens
+        self._template = _compile(chat_template, name) if chat_template is not None else None
+        self.vocab_size: int = self._with_specials.get_vocab_size(with_added_tokens=True)
+        stops = list(stop_ids)
+        self.eos_id: int = self._find_eos(stops)
+        self.stop_ids: frozenset[int] = frozenset([self.eos_id, *stops])
+        self.pad_id: int = self._choose_pad(chat_template or "")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tokeniser:
+        """Read `tokenizer.json`, `tokenizer_config.json` and the chat template of a model folder.
+
+        Raises ModelFilesError when a file is missing or cannot be read.
+        """
+        folder = Path(folder)
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelFilesError(
+                f"{folder} has no tokenizer.json; a model folder needs tokenizer.json and "
+                "tokenizer_config.json, which save_pretrained of a fast tokeniser writes."
+            )
+        config = _read_json(folder / "tokenizer_config.json")
+        special = _special_tokens(_read_json(folder / "special_tokens_map.json") | config)
+        try:
+            text = path.read_text(encoding="utf-8")
+            return cls(
+                text,
+                special_tokens=special,
+                chat_template=_find_template(folder, config),
+                stop_ids=_stop_ids(folder),
+                name=folder.name,
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelFilesError(f"{path} cannot be read ({error}); copy it again.") from error
+        except (ModelFilesError, UsageError):
+            raise
+        except Exception as error:  # tokenizers raises bare Exception for a broken file
+            raise ModelFilesError(f"{path} is not a tokeniser file ({error}); copy it again.") from error
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self._template is not None
+
+    def render(self, messages: Chat, template: TemplateName = "chat") -> str:
+        """The prompt as text, up to where the assistant begins.
+
+        `plain`: a single message is its content; several are `User: …` / `Assistant: …` paragraphs that end
+        with `Assistant:`.  Raises UsageError when there is no chat template or the template refuses the messages.
+        """
+        _check_messages(messages)
+        if template == "plain":
+            return _plain(messages)
+        if self._template is None:
+            raise UsageError(
+                f"{self.name} has no chat template; choose the plain template, "
+                "or a model that was tuned to chat."
+            )
+        try:
+            return self._template.render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._special_tokens,
+            )
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
+            raise UsageError(
+                f"The chat template of {self.name} does not accept this prompt ({error}); "
+                "change the prompt's roles or choose the plain template."
+            ) from error
+
+    def encode_prompt(self, messages: Chat, template: TemplateName = "chat") -> list[int]:
+        """Token ids of a prompt, generation prompt included; the same as `apply_chat_template` gives.
+
+        In a plain prompt the text of special tokens is ordinary text; a beginning-of-sequence token is added
+        if the tokeniser adds one.
+        """
+        text = _encodable(self.render(messages, template))
+        if template == "chat":
+            return list(self._with_specials.encode(text, add_special_tokens=False).ids)
+        ids = list(self._without_specials.encode(text, add_special_tokens=True).ids)
+        while ids and ids[-1] == self.eos_id:
+            ids.pop()
+        return ids
+
+    def encode_response(self, text: str) -> list[int]:
+        """Token ids of a response, without end-of-sequence; no text becomes a special token."""
+        return list(self._without_specials.encode(_encodable(text), add_special_tokens=False).ids)
+
+    def encode_for_score(
+        self,
+        messages: Chat,
+        response: str,
+        max_tokens: int | None = None,
+        template: TemplateName | None = "chat",
+    ) -> ScoreTokens:
+        """Tokens to score: the prompt, then the response and end-of-sequence.
+
+        Beyond `max_tokens` the prompt is cut on the left; a response that is longer by itself keeps its
+        beginning and its end-of-sequence token.  `template=None` takes the chat template where there is one.
+        """
+        chosen: TemplateName = template or ("chat" if self.has_chat_template else "plain")
+        prompt = self.encode_prompt(messages, chosen)
+        return self.join_for_score(prompt, self.encode_response(response), max_tokens)
+
+    def join_for_score(
+        self, prompt: Sequence[int], response: Sequence[int], max_tokens: int | None = None
+    ) -> ScoreTokens:
+        """As `encode_for_score`, of tokens; a response may already end with end-of-sequence."""
+        body = list(response)
+        if body and body[-1] == self.eos_id:
+            body.pop()
+        if max_tokens is None or len(prompt) + len(body) + 1 <= max_tokens:
+            return ScoreTokens(list(prompt), [*body, self.eos_id], False)
+        body = body[: max(max_tokens - 1, 0)]
+        room = max(max_tokens - len(body) - 1, 0)
+        return ScoreTokens(list(prompt[len(prompt) - room :]) if room else [], [*body, self.eos_id], True)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens; special tokens have none."""
+        return self._with_specials.decode(list(ids), skip_special_tokens=True)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """One display string a token, special tokens by name.
+
+        A character made of several tokens appears at its last one, the earlier ones being empty.
+        """
+        stream, pieces, pending = DecodeStream(skip_special_tokens=False), [], 0
+        try:
+            for token in ids:
+                piece = stream.step(self._with_specials, int(token))
+                pieces.append(piece or "")
+                pending = 0 if piece else pending + 1
+        except Exception:  # a sequence that does not decode as one text: show the tokens' own names
+            return [self._with_specials.id_to_token(int(token)) or "�" for token in ids]
+        if pending:
+            pieces[-1] = self._with_specials.decode(list(ids)[-pending:], skip_special_tokens=False)
+        return pieces
+
+    def _find_eos(self, stops: Sequence[int]) -> int:
+        token = self._special_tokens.get("eos_token")
+        found = self._with_specials.token_to_id(token) if token else None
+        if found is None and stops:
+            found = stops[0]
+        if found is None:
+            raise ModelFilesError(
+                f"The tokeniser of {self.name} names no end-of-sequence token; "
+                'set "eos_token" in its tokenizer_config.json.'
+            )
+        return int(found)
+
+    def _choose_pad(self, chat_template: str) -> int:
+        """The declared pad if it is unused, a reserved token, the last unused one, unk, else any id but eos."""
+        taken = set(self.stop_ids) | {
+            self._with_specials.token_to_id(self._special_tokens.get("bos_token", ""))
+        }
+        added = self._with_specials.get_added_tokens_decoder()
+        unused = {
+            token.content: index
+            for index, token in sorted(added.items())
+            if token.special and index not in taken and token.content not in chat_template
+        }
+        declared = self._special_tokens.get("pad_token", "")
+        if declared in unused:
+            return int(unused[declared])
+        unknown = self._special_tokens.get("unk_token", "")
+        for word in ("pad", "reserved", "unused"):
+            named = [index for content, index in unused.items() if word in content.lower()]
+            if named:
+                return int(named[0])
+        rest = [index for content, index in unused.items() if content != unknown]
+        if rest:
+            return int(rest[-1])
+        found = self._with_specials.token_to_id(unknown)
+        if found is not None and found not in self.stop_ids:
+            return int(found)
+        return next(index for index in range(self.vocab_size) if index not in self.stop_ids)
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}` marks what an assistant said; it prints its contents."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> Environment:
+    """The sandbox that transformers renders chat templates in (`utils/chat_template_utils.py`)."""
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
+
+
+def _compile(source: str, name: str) -> Template:
+    try:
+        return _environment().from_string(source)
+    except TemplateError as error:
+        raise ModelFilesError(
+            f"The chat template of {name} is broken ({error}); repair its chat_template.jinja."
+        ) from error
+
+
+def _check_messages(messages: Chat) -> None:
+    if not messages:
+        raise UsageError("A prompt needs at least one message; this one has none.")
+    for number, message in enumerate(messages, 1):
+        for key in ("role", "content"):
+            if not isinstance(message.get(key), str):
+                raise UsageError(f'Message {number} of the prompt has no text under "{key}"; give it one.')
+
+
+def _plain(messages: Chat) -> str:
+    if len(messages) == 1:
+        return messages[0]["content"]
+    turns = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
+    return "\n\n".join([*turns, "Assistant:"])
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates cannot be encoded; they become `?`."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """An optional JSON object; empty when the file is absent."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFilesError(f"{path} is not valid JSON ({error}); copy it again.") from error
+    if not isinstance(value, dict):
+        raise ModelFilesError(f"{path} must hold a JSON object; copy it again.")
+    return value
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """`{"eos_token": "</s>", …}`; a token is written as text or as a record with its content."""
+    found = {}
+    for name in _SPECIAL_NAMES:
+        value = config.get(name)
+        if isinstance(value, dict):
+            value = value.get("content")
+        if isinstance(value, str):
+            found[name] = value
+    return found
+
+
+def _find_template(folder: Path, config: dict[str, Any]) -> str | None:
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    value = config.get("chat_template")
+    if isinstance(value, list):  # older form: [{"name": "default", "template": "…"}, …]
+        value = next((item.get("template") for item in value if item.get("name") == "default"), None)
+    return value if isinstance(value, str) else None
+
+
+def _stop_ids(folder: Path) -> list[int]:
+    """End-of-turn tokens: `eos_token_id` of the generation config, else of the model's config."""
+    for name in ("generation_config.json", "config.json"):
+        value = _read_json(folder / name).get("eos_token_id")
+        if value is not None:
+            return [int(item) for item in (value if isinstance(value, list) else [value])]
+    return []
