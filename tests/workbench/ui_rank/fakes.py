@@ -1,0 +1,205 @@
+"""A workspace without a database: the services' signatures over plain lists, deterministic."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+PROMPTS = (
+    "How do I keep basil alive on a window sill in winter?",
+    "Explain to a ten-year-old why the sky is blue.",
+    "Write a polite message that declines an invitation to a wedding.",
+    "What is the difference between a virus and a bacterium?",
+    "Suggest three names for a bakery run by two sisters.",
+    "Summarise the plot of Hamlet in two sentences.",
+)
+RESPONSES = (
+    "Give it the brightest window you have, water it when the top centimetre of soil is dry, and keep it away "
+    "from the cold glass at night.\n\nPinch the tips every week: a bushy plant lives longer.",
+    "Basil needs **light**:\n\n- a south-facing window\n- water from below\n- no draught\n\nIf leaves turn black, "
+    "it is too cold.",
+    "Buy a new one every month.",
+    "Basil is a culinary herb of the family Lamiaceae. It is native to tropical regions from central Africa to "
+    "Southeast Asia. There are many varieties of basil, as well as several related species.",
+    "Water it.",
+)
+POLICIES = ("smollm2", "ppo-concise", "import", "other", "fifth")
+
+
+def candidate(response_id: str, text: str) -> Any:
+    return SimpleNamespace(response_id=response_id, text=text)
+
+
+class FakeLibrary:
+    """Prompts and responses from lists; `texts` replaces the responses of every prompt."""
+
+    def __init__(self, prompts: int, responses: int, texts: tuple[str, ...] | None = None) -> None:
+        self.size, self.samples = prompts, responses
+        self.texts = texts or RESPONSES
+        self.prompt_texts = texts or PROMPTS
+        self.judged: dict[str, int] = {}
+        self.imported: list[str] = []
+        self.import_error: Exception | None = None
+
+    def text(self, number: int) -> str:
+        start = self.prompt_texts[number % len(self.prompt_texts)]
+        return start if number < len(self.prompt_texts) else f"{start} ({number})"
+
+    def row(self, number: int) -> Any:
+        prompt_id = f"p{number:016x}"
+        return SimpleNamespace(
+            prompt_id=prompt_id,
+            text=self.text(number),
+            source="demo",
+            responses=self.samples,
+            judgements=self.judged.get(prompt_id, 0),
+        )
+
+    def found(self, search: str) -> list[int]:
+        return [i for i in range(self.size) if search.lower() in self.text(i).lower()]
+
+    def prompts(self, search: str = "", *, limit: int = 500, offset: int = 0) -> list[Any]:
+        return [self.row(i) for i in self.found(search)[offset : offset + limit]]
+
+    def count(self, search: str = "") -> int:
+        return len(self.found(search))
+
+    def messages(self, prompt_id: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": self.text(int(prompt_id[1:], 16))}]
+
+    def responses(self, prompt_id: str) -> list[Any]:
+        number = int(prompt_id[1:], 16)
+        return [
+            SimpleNamespace(
+                response_id=f"r{number:08x}{k:08x}",
+                policy=POLICIES[k % len(POLICIES)],
+                text=self.texts[k % len(self.texts)],
+                tokens=40 + 7 * k,
+                finish_reason="stop",
+                mean_rank=1.0 + k if self.judged.get(prompt_id) else None,
+                scores={"concise-rm": 0.25 * k - 0.4},
+            )
+            for k in range(self.samples)
+        ]
+
+    def policies(self) -> list[Any]:
+        return [
+            SimpleNamespace(
+                policy_id=name, name=name, model="smollm2", parent=None, run_id=None, responses=self.size
+            )
+            for name in POLICIES[: self.samples]
+        ]
+
+    def reward_models(self) -> list[Any]:
+        return [
+            SimpleNamespace(
+                reward_model_id="a1",
+                name="concise-rm",
+                folder="/rm",
+                run_id=None,
+                onnx_folder=None,
+                precisions=(),
+                accuracy=0.71,
+                created_at=None,
+            )
+        ]
+
+    def overview(self) -> Any:
+        return SimpleNamespace(
+            prompts=self.size, responses=self.size * self.samples, judgements=sum(self.judged.values())
+        )
+
+    def import_file(self, path: Any, **kwargs: Any) -> Any:
+        if self.import_error is not None:
+            raise self.import_error
+        self.imported.append(str(path))
+        return SimpleNamespace(prompts=3, responses=6, judgements=0, skipped=0)
+
+
+class FakeJudging:
+    """Judges the library's prompts in order; `fail` is raised by the next record."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self.library = library
+        self.records: list[tuple[Any, dict[str, int], dict[str, Any]]] = []
+        self.skips: list[tuple[str, str]] = []
+        self.fail: Exception | None = None
+        self.seen: set[str] = set()
+
+    def item(self, number: int, mode: str) -> Any:
+        library = self.library
+        rows = library.responses(f"p{number:016x}")[: 2 if mode == "pair" else None]
+        random.Random(number).shuffle(rows)
+        return SimpleNamespace(
+            prompt_id=f"p{number:016x}",
+            messages=library.messages(f"p{number:016x}"),
+            responses=tuple(candidate(row.response_id, row.text) for row in rows),
+            mode=mode,
+            previous=None,
+        )
+
+    def next_item(self, annotator: str, *, mode: str = "rank", exclude: Any = (), **_: Any) -> Any:
+        for number in range(self.library.size):
+            prompt_id = f"p{number:016x}"
+            if prompt_id not in self.seen and prompt_id not in exclude and self.library.samples >= 2:
+                return self.item(number, mode)
+        return None
+
+    def item_for(self, prompt_id: str, annotator: str, *, mode: str = "rank", **_: Any) -> Any:
+        return self.item(int(prompt_id[1:], 16), mode)
+
+    def record(self, item: Any, annotator: str, ranks: Mapping[str, int], **details: Any) -> str:
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+        self.records.append((item, dict(ranks), details))
+        self.seen.add(item.prompt_id)
+        self.library.judged[item.prompt_id] = 1
+        return f"j{len(self.records):016x}"
+
+    def skip(self, item: Any, annotator: str, reason: str, **_: Any) -> str:
+        self.skips.append((item.prompt_id, reason))
+        self.seen.add(item.prompt_id)
+        return f"j{len(self.skips):016x}"
+
+    def undo(self, annotator: str, **_: Any) -> Any:
+        if not self.records:
+            return None
+        item, ranks, _details = self.records.pop()
+        self.seen.discard(item.prompt_id)
+        self.library.judged.pop(item.prompt_id, None)
+        item.previous = ranks
+        return item
+
+    def pace(self, annotator: str, **_: Any) -> Any:
+        done = len(self.records)
+        return SimpleNamespace(
+            done=done, remaining=self.library.size - done, today=done, per_hour=96.0 if done else None
+        )
+
+
+class FakeJobs:
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+        self.pumped = 0
+
+    def pump(self) -> list[Any]:
+        self.pumped += 1
+        return []
+
+    def list(self) -> list[Any]:
+        return list(self.runs)
+
+
+def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] | None = None) -> Any:
+    """A workspace of `prompts` prompts with `responses` responses each; `texts` are used for both if given."""
+    library = FakeLibrary(prompts, responses, texts)
+    return SimpleNamespace(
+        settings=SimpleNamespace(db="/somewhere/demo.duckdb", annotator="ada", theme="workbench"),
+        library=library,
+        judging=FakeJudging(library),
+        jobs=FakeJobs(),
+        close=lambda: None,
+    )

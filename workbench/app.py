@@ -1,0 +1,298 @@
+"""The shell: which screens there are, their keys, the jobs' heartbeat, errors told, the command palette."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from threading import Event
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from textual import events, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.theme import Theme
+
+from workbench.messages import OPENING, CurrentJob, RunsMoved, Status
+from workbench.widgets.safe import safe_line
+
+if TYPE_CHECKING:
+    from workbench.services.workspace import Workspace
+
+SMALLEST = (80, 24)
+PULSE_SECONDS = 0.25
+IDLE_PULSES_A_COUNT = 20  # the counts are read anew this often even when no run moves
+
+DARK = Theme(
+    name="workbench",
+    primary="#7fb4ca",
+    secondary="#98bb9c",
+    accent="#e0a363",
+    warning="#dca561",
+    error="#d27e7e",
+    success="#98bb9c",
+    foreground="#d5d7dc",
+    background="#16181d",
+    surface="#1d2026",
+    panel="#262a32",
+    dark=True,
+    variables={"border": "#7fb4ca", "border-blurred": "#3a404b", "footer-background": "#1d2026"},
+)
+LIGHT = Theme(
+    name="workbench-light",
+    primary="#2b6a83",
+    secondary="#3e6b45",
+    accent="#9c5a10",
+    warning="#8a5a00",
+    error="#a5303a",
+    success="#3e6b45",
+    foreground="#23262b",
+    background="#f6f5f1",
+    surface="#eeece6",
+    panel="#e2dfd7",
+    dark=False,
+    variables={"border": "#2b6a83", "border-blurred": "#bdb8ac", "footer-background": "#eeece6"},
+)
+
+
+class Place(NamedTuple):
+    """A screen with a function key."""
+
+    mode: str
+    key: str
+    title: str
+    path: str
+    purpose: str
+
+
+def screen_at(path: str) -> Callable[..., Screen[Any]]:
+    """`module:Class` as a factory that imports the module only when the screen is first opened."""
+    module, _, name = path.partition(":")
+
+    def make(*args: Any, **kwargs: Any) -> Screen[Any]:
+        screen: Screen[Any] = getattr(import_module(module), name)(*args, **kwargs)
+        return screen
+
+    return make
+
+
+PLACES = (
+    Place("prompts", "f2", "Prompts", "workbench.screens.prompts:PromptsScreen", "Prompts and their responses"),
+    Place("rank", "f3", "Rank", "workbench.screens.rank:RankScreen", "Judge responses, one prompt after another"),
+    Place("score", "f4", "Score", "workbench.screens.score:ScoreScreen", "Score text as you type"),
+    Place("runs", "f5", "Runs", "workbench.screens.runs:RunsScreen", "Jobs, their charts and what they made"),
+    Place("compare", "f6", "Compare", "workbench.screens.compare:CompareScreen", "Two policies side by side"),
+    Place("sql", "f7", "SQL", "workbench.screens.sql:SqlScreen", "Query everything"),
+)
+HELP = screen_at("workbench.screens.help:HelpScreen")
+TOO_SMALL = screen_at("workbench.screens.too_small:TooSmallScreen")
+LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
+IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
+
+
+class WorkbenchApp(App[None]):
+    """The workbench in a terminal, over an open `Workspace` or a function that opens one.
+
+    The function runs in a thread while Textual starts, so that the first frame waits for neither alone.
+    """
+
+    TITLE = "workbench"
+    CSS_PATH = "app.tcss"
+    PLACES = PLACES
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        place.mode: screen_at(place.path) for place in PLACES
+    }
+    DEFAULT_MODE = "prompts"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Keys of this screen"),
+        *(Binding(place.key, f"go('{place.mode}')", place.title) for place in PLACES),
+        Binding("f8", "launch", "Start a job"),
+        Binding("f10,ctrl+q", "quit", "Quit", priority=True),
+    ]
+    status: reactive[Status] = reactive(OPENING)
+
+    def __init__(self, workspace: Workspace | Callable[[], Workspace], theme: str = "") -> None:
+        super().__init__()
+        self._opening = workspace if callable(workspace) else lambda: workspace
+        self._workspace: Workspace | None = None
+        self._is_open = asyncio.Event()
+        self._quitting = Event()
+        self._painted = False
+        for own in (DARK, LIGHT):
+            self.register_theme(own)
+        self.theme = theme if theme in self.available_themes else DARK.name
+
+    # -- the store ---------------------------------------------------------------------------------------------
+
+    @property
+    def workspace(self) -> Workspace:
+        """The open workspace.  Screens that may be shown before it is open await `opened` instead."""
+        if self._workspace is None:
+            raise RuntimeError("the workspace is not open yet")
+        return self._workspace
+
+    async def opened(self) -> Workspace:
+        """The workspace, as soon as it is open."""
+        await self._is_open.wait()
+        return self.workspace
+
+    @work
+    async def open_workspace(self) -> None:
+        """Wait for the store; a store that cannot be opened ends the application with its sentence."""
+        from workbench.screens.base import TOLD_ERRORS
+
+        try:
+            self._workspace = await asyncio.to_thread(self._opening)
+        except TOLD_ERRORS as error:
+            self.exit(return_code=1, message=safe_line(str(error)))
+            return
+        self._is_open.set()
+
+    def on_mount(self) -> None:
+        self.open_workspace()
+
+    def first_painted(self) -> None:
+        """The first screen's first content stands on the terminal: now start what may take time."""
+        if not self._painted:
+            self._painted = True
+            self.heartbeat()
+
+    def on_unmount(self) -> None:
+        self._quitting.set()
+
+    # -- jobs --------------------------------------------------------------------------------------------------
+
+    @work(thread=True, group="heartbeat", exclusive=True)
+    def heartbeat(self) -> None:
+        """Pump the jobs about four times a second, in a thread of its own, until the application ends."""
+        from workbench.screens.base import TOLD_ERRORS
+
+        workspace = self.workspace
+        pulses, told = 0, ""
+        while not self._quitting.is_set():
+            try:
+                moved = bool(workspace.jobs.pump())
+                if moved or pulses % IDLE_PULSES_A_COUNT == 0:
+                    self.post_message(RunsMoved())
+                told = ""
+            except TOLD_ERRORS as error:
+                if str(error) != told:
+                    told = str(error)
+                    self.call_from_thread(self.tell, error)
+            pulses += 1
+            self._quitting.wait(PULSE_SECONDS)
+
+    def on_runs_moved(self) -> None:
+        self.refresh_status()
+
+    @work(exclusive=True, group="status")
+    async def refresh_status(self) -> None:
+        """Read counts and the running job anew; screens call this after they changed the store."""
+        from workbench.screens.base import TOLD_ERRORS
+
+        workspace = await self.opened()
+        try:
+            self.status = await asyncio.to_thread(read_status, workspace)
+        except TOLD_ERRORS as error:
+            self.tell(error)
+
+    # -- telling -----------------------------------------------------------------------------------------------
+
+    def tell(self, error: BaseException | str, *, severity: str = "error") -> None:
+        """One sentence for the person, in the corner; never markup, never a control character."""
+        sentence = safe_line(str(error)) or type(error).__name__
+        level = "warning" if severity == "warning" else "information" if severity == "information" else "error"
+        self.notify(sentence, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Keep copied text inside the application: no clipboard escape is ever written to the terminal."""
+        self._clipboard = text
+
+    # -- going places ------------------------------------------------------------------------------------------
+
+    def action_go(self, mode: str) -> None:
+        if self.current_mode != mode:
+            self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        self.push_screen(HELP(self.screen))
+
+    def action_launch(self, kind: str = "") -> None:
+        """The form of a job; without a kind, the list of jobs first."""
+        self.push_screen(LAUNCH(kind or None))
+
+    def action_import(self) -> None:
+        """Ask for a file and import it."""
+        self.push_screen(IMPORT())
+
+    def action_theme(self, name: str) -> None:
+        self.theme = name
+
+    def rank_prompt(self, prompt_id: str) -> None:
+        """Go to the rank screen with this prompt first."""
+        self.action_go("rank")
+        judge = getattr(self.screen, "judge_prompt", None)
+        if judge is not None:
+            judge(prompt_id)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
+        for node, binding, enabled, _ in screen.active_bindings.values():
+            if enabled and node is not self and binding.description and not binding.system:
+                action, owner = binding.action, node
+                yield SystemCommand(
+                    binding.description,
+                    f"On this screen, key {binding.key}",
+                    lambda action=action, owner=owner: self.run_action(action, owner),
+                )
+        for place in PLACES:
+            yield SystemCommand(place.title, place.purpose, lambda mode=place.mode: self.action_go(mode))
+        for kind, title in job_kinds():
+            yield SystemCommand(title, "Start a job", lambda kind=kind: self.action_launch(kind))
+        yield SystemCommand("Import a file", "Prompts, ranked responses or pairs", self.action_import)
+        yield SystemCommand("Dark colours", "Theme", lambda: self.action_theme(DARK.name))
+        yield SystemCommand("Light colours", "Theme", lambda: self.action_theme(LIGHT.name))
+        yield SystemCommand("Keys of this screen", "Help", self.action_help)
+        yield SystemCommand("Quit", "Jobs go on without the workbench", self.action_quit)
+
+    # -- size --------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A terminal smaller than 80 × 24 gets a sentence; the screen is back as soon as it is large enough."""
+        small = event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1]
+        shown = self.screen.name == "too_small"
+        if small and not shown:
+            self.push_screen(TOO_SMALL(name="too_small"))
+        elif shown and not small:
+            self.pop_screen()
+
+
+def job_kinds() -> list[tuple[str, str]]:
+    """Kind and title of every job of the catalog."""
+    from engine.protocol.catalog import JOBS
+
+    return [(kind, job.title) for kind, job in JOBS.items()]
+
+
+def read_status(workspace: Workspace) -> Status:
+    """Counts of the store and its running job, as the header shows them."""
+    overview = workspace.library.overview()
+    runs = workspace.jobs.list()
+    running = [run for run in runs if run.status == "running"]
+    waiting = sum(run.status == "queued" for run in runs)
+    job = None
+    if running or waiting:
+        run = running[0] if running else next(run for run in runs if run.status == "queued")
+        stage = run.stage or ("starting" if running else "queued")
+        job = CurrentJob(run.run_id, stage, run.progress, waiting if running else waiting - 1)
+    name = str(workspace.settings.db)
+    return Status(
+        store=name.rsplit("/", 1)[-1],
+        prompts=overview.prompts,
+        responses=overview.responses,
+        judgements=overview.judgements,
+        job=job,
+    )

@@ -1,0 +1,94 @@
+"""Two lines on top of every screen: the store, its counts and the running job; and where one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from workbench.messages import CurrentJob, Status
+from workbench.widgets.safe import safe_line
+
+if TYPE_CHECKING:
+    from workbench.app import WorkbenchApp
+
+BAR_CELLS = 8
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(progress: float, cells: int = BAR_CELLS) -> str:
+    """`progress` (0 … 1) as a bar of `cells` characters, an eighth of a cell fine."""
+    eighths = round(max(0.0, min(1.0, progress)) * cells * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(cells)
+
+
+def job_text(job: CurrentJob | None) -> Content:
+    """The running job, its stage, bar and percentage, and how many wait."""
+    if job is None:
+        return Content.styled("no job running", "$text-muted")
+    parts: list[Content | str | tuple[str, str]] = [
+        (f"{safe_line(job.name, 18)} ", "bold $secondary"),
+        (f"{safe_line(job.stage, 18)} ", "$text"),
+    ]
+    if job.progress is not None:
+        parts += [(bar(job.progress), "$secondary on $surface-lighten-1"), f" {job.progress:>4.0%}"]
+    if job.waiting:
+        parts.append((f" +{job.waiting}", "$text-muted"))
+    return Content.assemble(*parts)
+
+
+def counts_text(status: Status) -> Content:
+    """Store and counts."""
+    if not status.store:
+        return Content.styled("opening the store …", "$text-muted")
+    counts = f"{status.prompts:,} prompts · {status.responses:,} responses · {status.judgements:,} judged"
+    return Content.assemble((safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$text-muted"))
+
+
+class StatusLine(Static):
+    """Left: store and counts.  Right: the running job.  What does not fit is cut on the left side."""
+
+    def show(self, status: Status) -> None:
+        width = self.app.size.width - 2
+        job = job_text(status.job)
+        left = counts_text(status).truncate(max(10, width - job.cell_length - 2), ellipsis=True)
+        gap = " " * max(1, width - left.cell_length - job.cell_length)
+        self.update(Content.assemble(left, gap, job))
+
+
+class Tabs(Static):
+    """The screens and their function keys, the current one lit."""
+
+    def show(self, current: str) -> None:
+        app = cast("WorkbenchApp", self.app)
+        parts: list[Content | str | tuple[str, str]] = []
+        for place in app.PLACES:
+            key = place.key.upper()
+            if place.mode == current:
+                parts.append((f" {key} {place.title} ", "bold $text on $primary-muted"))
+            else:
+                parts += [(f" {key}", "$text-muted"), (f" {place.title} ", "$text")]
+        self.update(Content.assemble(*parts))
+
+
+class Header(Vertical):
+    """Status line and tabs; follows the application's status by itself."""
+
+    def compose(self) -> ComposeResult:
+        yield StatusLine()
+        yield Tabs()
+
+    def on_mount(self) -> None:
+        app = cast("WorkbenchApp", self.app)
+        self.watch(app, "status", self.show)
+        self.query_one(Tabs).show(app.current_mode)
+
+    def on_resize(self) -> None:
+        self.show(cast("WorkbenchApp", self.app).status)
+
+    def show(self, status: Status) -> None:
+        self.query_one(StatusLine).show(status)
