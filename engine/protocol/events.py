@@ -7,6 +7,7 @@ keyed by `(run_id, seq)`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -16,16 +17,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
     """Base of everything a job can say."""
 
 
-class Started(Event, tag="started"):
+class Started(Event, frozen=True, kw_only=True, tag="started", omit_defaults=True):
     """The worker has read its configuration and begun; written once a process, again after a resume."""
 
     pid: int
     device: str  # "cpu" or "cuda:0 NVIDIA …"
-    versions: dict[str, str] = {}
+    versions: Mapping[str, str] = {}
     resumed_from_step: int | None = None
 
 
-class Progress(Event, tag="progress"):
+class Progress(Event, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
     """How far a stage has come.  `rate` is in `rate_unit` a second, as the user wants to read it."""
 
     stage: str  # "loading model", "generating", "training", …
@@ -36,14 +37,17 @@ class Progress(Event, tag="progress"):
     rate_unit: str = ""
 
 
-class Metrics(Event, tag="metrics"):
-    """Numbers of one step.  Names are `area/name`, e.g. `train/loss`, `heldout/accuracy`, `ppo/kl`."""
+class Metrics(Event, frozen=True, kw_only=True, tag="metrics", omit_defaults=True):
+    """Numbers of one step.  Names are `area/name`, e.g. `train/loss`, `heldout/accuracy`, `ppo/kl`.
+
+    A value that is not finite is written, and read back, as None: JSON has no NaN.
+    """
 
     step: int
-    values: dict[str, float]
+    values: Mapping[str, float | None]
 
 
-class Output(Event, tag="output"):
+class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True):
     """A finished Parquet file of rows that belong in the store."""
 
     kind: Literal["responses", "scores", "rollouts", "traces"]
@@ -52,34 +56,34 @@ class Output(Event, tag="output"):
     step: int | None = None
 
 
-class Artifact(Event, tag="artifact"):
+class Artifact(Event, frozen=True, kw_only=True, tag="artifact", omit_defaults=True):
     """A finished file or folder that other work can use."""
 
     kind: Literal["policy", "reward_model", "onnx", "checkpoint"]
     name: str  # the name it is registered under; for a checkpoint the step
     path: str  # relative to the run directory
     step: int | None = None
-    details: dict[str, float | int | str | bool] = {}
+    details: Mapping[str, float | int | str | bool | None] = {}
 
 
-class Message(Event, tag="message"):
+class Message(Event, frozen=True, kw_only=True, tag="message", omit_defaults=True):
     """One sentence for the person."""
 
     level: Literal["info", "warning"]
     text: str
 
 
-class Finished(Event, tag="finished"):
+class Finished(Event, frozen=True, kw_only=True, tag="finished", omit_defaults=True):
     """The job did all it was asked to do."""
 
-    summary: dict[str, float | int | str] = {}
+    summary: Mapping[str, float | int | str | None] = {}
 
 
-class Stopped(Event, tag="stopped"):
+class Stopped(Event, frozen=True, kw_only=True, tag="stopped", omit_defaults=True):
     """The job was asked to stop and kept what it had."""
 
 
-class Failed(Event, tag="failed"):
+class Failed(Event, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
     """The job cannot go on.  `reason` is one sentence that says what, where and what to do."""
 
     reason: str

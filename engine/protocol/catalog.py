@@ -1,0 +1,260 @@
+"""Every kind of job, and what its configuration asks for.
+
+The launch form, the command line and the worker read this one dictionary.  To add a job: its configuration in
+`configs.py`, its generator in `engine/algorithms/` or `engine/jobs/`, and one line here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+import msgspec.inspect as types
+
+from engine.errors import UsageError
+from engine.protocol.configs import (
+    ExportConfig,
+    GenerateConfig,
+    JobConfig,
+    PPOConfig,
+    RewardConfig,
+    ScoreConfig,
+)
+from engine.protocol.suggest import did_you_mean
+
+TRAIN_EXTRA = ("torch", "transformers", "peft", "safetensors")
+EXPORT_EXTRA = (*TRAIN_EXTRA, "onnx", "onnxscript")
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job."""
+
+    kind: str
+    title: str
+    config: type[JobConfig]
+    module: str  # imported by the worker only
+    function: str = "run"  # (config, RunDir) -> Iterator[Event]
+    heavy: bool = True  # one heavy job a device at a time
+    trains: bool = False  # steps after the checkpoint are repeated when it resumes
+    needs: tuple[str, ...] = TRAIN_EXTRA  # packages of the `train` extra
+
+
+JOBS: dict[str, JobKind] = {
+    job.kind: job
+    for job in (
+        JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
+        JobKind("reward", "Train a reward model", RewardConfig, "engine.algorithms.reward", trains=True),
+        JobKind("ppo", "Optimise a policy with PPO", PPOConfig, "engine.algorithms.ppo", trains=True),
+        JobKind("export", "Export to ONNX", ExportConfig, "engine.jobs.export_onnx", needs=EXPORT_EXTRA),
+        JobKind("score", "Score stored responses", ScoreConfig, "engine.jobs.score"),
+    )
+}
+
+
+def find_job(kind: str) -> JobKind:
+    """The job kind of that name.  Raises UsageError with the near match."""
+    if kind not in JOBS:
+        raise UsageError(f"There is no job kind “{kind}”. {did_you_mean(kind, JOBS)}")
+    return JOBS[kind]
+
+
+def job_kind(config: JobConfig) -> JobKind:
+    """The job kind that `config` belongs to."""
+    for job in JOBS.values():
+        if type(config) is job.config:
+            return job
+    raise UsageError(f"{type(config).__name__} is not the configuration of any job.")
+
+
+FieldType = Literal["int", "float", "bool", "str", "choice", "strings"]
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One field of a configuration, as a form or an option shows it."""
+
+    name: str
+    type: FieldType
+    description: str
+    required: bool
+    default: Any = None  # None when required
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False  # the minimum itself is not allowed
+    exclusive_maximum: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def expects(self) -> str:
+        """What the field takes, for help and error sentences: “a whole number of at least 1”."""
+        if self.type == "choice":
+            return "one of " + ", ".join(self.choices)
+        noun = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "yes or no",
+            "str": "a text",
+            "strings": "texts separated by commas",
+        }[self.type]
+        bounds = []
+        if self.minimum is not None:
+            bounds.append(("above" if self.exclusive_minimum else "of at least") + f" {self.minimum:g}")
+        if self.maximum is not None:
+            bounds.append(("below" if self.exclusive_maximum else "at most") + f" {self.maximum:g}")
+        return " ".join([noun, " and ".join(bounds)]) if bounds else noun
+
+    def format(self, value: Any) -> str:
+        """`value` as a person would type it; `build` reads it back."""
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, tuple | list):
+            return ",".join(
+                text.replace("\\", "\\\\").replace("\n", "\\n").replace(",", "\\,") for text in value
+            )
+        return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
+    """The fields of a configuration: its own first, those that every job has last."""
+    info = types.type_info(config_type)
+    assert isinstance(info, types.StructType)
+    shared = set(JobConfig.__struct_fields__)
+    described = [_describe(field) for field in info.fields]
+    return sorted(described, key=lambda field: field.name in shared)
+
+
+def _describe(field: types.Field) -> FieldInfo:
+    kind, description = field.type, ""
+    if isinstance(kind, types.Metadata):
+        description = (kind.extra_json_schema or {}).get("description", "")
+        kind = kind.type
+    bounds: dict[str, Any] = {}
+    if isinstance(kind, types.IntType | types.FloatType):
+        bounds = {
+            "minimum": kind.ge if kind.ge is not None else kind.gt,
+            "maximum": kind.le if kind.le is not None else kind.lt,
+            "exclusive_minimum": kind.gt is not None,
+            "exclusive_maximum": kind.lt is not None,
+        }
+    return FieldInfo(
+        name=field.name,
+        type=_field_type(kind),
+        description=description,
+        required=field.required,
+        default=None if field.required else field.default,
+        choices=tuple(str(value) for value in kind.values) if isinstance(kind, types.LiteralType) else (),
+        **bounds,
+    )
+
+
+def _field_type(kind: types.Type) -> FieldType:
+    match kind:
+        case types.BoolType():
+            return "bool"
+        case types.IntType():
+            return "int"
+        case types.FloatType():
+            return "float"
+        case types.LiteralType():
+            return "choice"
+        case types.VarTupleType():
+            return "strings"
+        case types.StrType():
+            return "str"
+    raise TypeError(f"No form knows how to ask for a {type(kind).__name__}.")
+
+
+_YES_NO = {"yes": True, "y": True, "true": True, "on": True, "1": True} | {
+    "no": False, "n": False, "false": False, "off": False, "0": False,
+}  # fmt: skip
+
+
+def build(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
+    """A configuration from what a person typed.
+
+    Values are strings, or already of the right type.  An empty string leaves a field at its default.
+    Raises UsageError naming the field: unknown (with the near match), missing, or of the wrong type.
+    """
+    known = {field.name: field for field in fields(config_type)}
+    _refuse_unknown(values, known)
+    parsed: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is None or (isinstance(value, str) and not value.strip() and known[name].type != "strings"):
+            continue
+        parsed[name] = _parse(known[name], value)
+    return build_typed(config_type, parsed)
+
+
+def build_typed(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
+    """A configuration from values of the right types, as TOML gives them.  Raises as `build` does."""
+    known = {field.name: field for field in fields(config_type)}
+    _refuse_unknown(values, known)
+    missing = [field.name for field in known.values() if field.required and field.name not in values]
+    if missing:
+        described = "; ".join(f"{name} ({known[name].description.rstrip('.')})" for name in missing)
+        raise UsageError(f"Still needed: {described}.")
+    hints = get_type_hints(config_type, include_extras=True)
+    for name, value in values.items():
+        _check(hints, known[name], value)
+    return msgspec.convert(dict(values), config_type)
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, FieldInfo]) -> None:
+    for name in values:
+        if name not in known:
+            raise UsageError(f"There is no setting “{name}”. {did_you_mean(name, known, limit=40)}")
+
+
+def _parse(field: FieldInfo, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        match field.type:
+            case "int":
+                return int(text.replace("_", ""))
+            case "float":
+                return float(text.replace("_", ""))
+            case "bool":
+                return _YES_NO[text.lower()]
+            case "strings":
+                return _split(value)
+    except (ValueError, KeyError):
+        raise UsageError(_wrong(field, value)) from None
+    return text
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Texts separated by commas; a backslash writes a line end (\\n), a comma or itself."""
+    parts, current, characters = [], "", iter(text)
+    for character in characters:
+        if character == "\\":
+            escaped = next(characters, "\\")
+            current += {"n": "\n", "t": "\t"}.get(escaped, escaped)
+        elif character == ",":
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    return tuple(part for part in [*parts, current] if part)
+
+
+def _check(hints: Mapping[str, Any], field: FieldInfo, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(_wrong(field, value))
+    try:
+        msgspec.convert(value, hints[field.name])
+    except msgspec.ValidationError:
+        raise UsageError(_wrong(field, value)) from None
+
+
+def _wrong(field: FieldInfo, value: Any) -> str:
+    shown = value if isinstance(value, str) else repr(value)
+    suggestion = f" {did_you_mean(shown, field.choices)}" if field.choices else ""
+    return f"{field.name} must be {field.expects}, not “{shown}”.{suggestion}"

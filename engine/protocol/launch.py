@@ -1,0 +1,173 @@
+"""Start a worker in a process group of its own, find it again, and end it.
+
+A worker outlives the workbench that started it.  It is known by pid and start time, because a pid alone can
+be reused by another program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import psutil
+
+from engine.errors import WorkbenchError
+from engine.protocol.catalog import JobKind
+from engine.protocol.rundir import PRIVATE_FILE, RunDir, write_atomic
+
+WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
+
+# The start time of a process is read from a clock tick counter, so two readings may differ by a rounding.
+SAME_START = 0.5  # seconds
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A worker process."""
+
+    pid: int
+    started: float  # seconds since the epoch
+
+
+# Workers that this process started: they stay zombies until they are waited for.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+_children_lock = threading.Lock()
+
+
+def missing_packages(job: JobKind) -> str | None:
+    """A sentence about the packages that the job needs and that are not installed, or None."""
+    missing = [name for name in job.needs if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return (
+        f"“{job.title}” needs {', '.join(missing)}, which this installation leaves out; "
+        "install with: pip install 'preference-workbench[train]'."
+    )
+
+
+def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
+    """Start a worker on `run` and return at once; `process.json` says which process it is.
+
+    `worker` is the command that the run directory is appended to.  A stop asked for earlier is forgotten.
+    Raises WorkbenchError when no process can be started.
+    """
+    run.stop_path.unlink(missing_ok=True)
+    with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:
+        try:
+            child = subprocess.Popen(
+                [*worker, str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=_environment(run),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkbenchError(f"The worker process could not be started: {error}.") from error
+    with _children_lock:
+        _children[child.pid] = child
+    process = Process(pid=child.pid, started=_start_time(child.pid) or 0.0)
+    record_process(run, process)
+    return process
+
+
+def record_process(run: RunDir, process: Process) -> None:
+    write_atomic(run.process_path, msgspec.json.encode(process) + b"\n")
+
+
+def read_process(run: RunDir) -> Process | None:
+    """The process that last worked on `run`, alive or not; None when there was none."""
+    try:
+        return msgspec.json.decode(run.process_path.read_bytes(), type=Process)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def this_process() -> Process:
+    """The calling process."""
+    return Process(pid=os.getpid(), started=_start_time(os.getpid()) or 0.0)
+
+
+def alive(pid: int, started: float) -> bool:
+    """Whether the process of that pid and start time is still running; a zombie is not."""
+    with _children_lock:
+        child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        return False
+    now = _start_time(pid)
+    return now is not None and abs(now - started) <= SAME_START
+
+
+def exit_code(pid: int) -> int | None:
+    """How a worker started by this process ended: its exit code, or minus the signal; None if unknown."""
+    with _children_lock:
+        child = _children.get(pid)
+    return None if child is None else child.poll()
+
+
+def request_stop(run: RunDir) -> None:
+    """Ask the worker to stop where it next can, and keep what it has."""
+    run.stop_path.touch(mode=PRIVATE_FILE)
+    process = read_process(run)
+    if process is not None:
+        _signal(process, signal.SIGTERM)
+
+
+def kill(run: RunDir) -> None:
+    """End the worker and everything it started, at once."""
+    process = read_process(run)
+    if process is not None:
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """Signal the worker's process group, but never a stranger that has its pid now."""
+    if not alive(process.pid, process.started):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, number)
+        else:
+            os.kill(process.pid, number)
+
+
+def _start_time(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def _private_append(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE), "ab")
+
+
+def _environment(run: RunDir) -> dict[str, str]:
+    """The worker's environment: no telemetry, and no network unless a model has to come from the hub."""
+    root = str(Path(__file__).resolve().parents[2])  # the folder that holds `engine`
+    env = dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join(part for part in (root, env.get("PYTHONPATH", "")) if part)
+    env["PYTHONUNBUFFERED"] = "1"
+    env.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    env.setdefault("DO_NOT_TRACK", "1")
+    env.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
+        env.setdefault("HF_HUB_OFFLINE", "1")
+    return env
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether `model` looks like `organisation/name` of the model hub and is no folder here."""
+    parts = model.split("/")
+    return len(parts) == 2 and all(parts) and not model.startswith((".", "~")) and not Path(model).exists()

@@ -1,0 +1,232 @@
+"""The run directory: what a job is given, and where it puts what it makes.
+
+The workbench writes `config.toml`, `inputs.json` and `inputs/*.parquet`; the worker and the job write the
+rest.  Folders are 0700 and files 0600: prompts and judgements may be private.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import UsageError, WorkbenchError
+from engine.protocol.catalog import JOBS, build_typed, job_kind
+from engine.protocol.configs import JobConfig
+
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """A model that the job reads."""
+
+    name: str  # the person's word for it, or its name in the store
+    folder: str  # what `engine.models.catalogue.resolve_model` takes: a folder, a hub id or `smollm2`
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What a run reads besides its configuration."""
+
+    models: dict[str, ModelRef] = {}  # "policy", "reward_model"
+    tables: dict[
+        str, Path
+    ] = {}  # "prompts", "rankings", "responses" → Parquet, relative to the run directory
+    data_hash: str = ""  # SHA-256 of the rows of all tables
+
+
+class RunDir:
+    """One run directory.  Everything is reached through here, so its layout is written down once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @classmethod
+    def create(cls, path: Path, config: JobConfig) -> RunDir:
+        """Make the directory and write `config.toml`; existing directories are refused."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        try:
+            path.mkdir(mode=PRIVATE_FOLDER)
+        except FileExistsError:
+            raise WorkbenchError(f"The run directory {path} exists already.") from None
+        run = cls(path)
+        write_config(run.config_path, config)
+        return run
+
+    # What the job is given
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def inputs_path(self) -> Path:
+        return self.path / "inputs.json"
+
+    def read_config(self) -> tuple[str, JobConfig]:
+        """Kind and configuration of the job.  Raises UsageError when the file is not right."""
+        return read_config(self.config_path)
+
+    def write_inputs(self, inputs: Inputs) -> None:
+        write_atomic(self.inputs_path, msgspec.json.format(msgspec.json.encode(inputs)))
+
+    @property
+    def inputs(self) -> Inputs:
+        try:
+            return msgspec.json.decode(self.inputs_path.read_bytes(), type=Inputs)
+        except FileNotFoundError:
+            raise WorkbenchError(f"{self.inputs_path} is missing: the run has not been prepared.") from None
+        except msgspec.DecodeError as error:
+            raise WorkbenchError(f"{self.inputs_path} cannot be read: {error}.") from None
+
+    def table(self, name: str) -> Path:
+        """The Parquet snapshot of an input table ("prompts", "rankings" or "responses")."""
+        tables = self.inputs.tables
+        if name not in tables:
+            raise WorkbenchError(f"The run in {self.path} has no input table “{name}”.")
+        return self.path / tables[name]
+
+    def model(self, role: str) -> ModelRef:
+        """The model that the job reads as "policy" or "reward_model"."""
+        models = self.inputs.models
+        if role not in models:
+            raise WorkbenchError(f"The run in {self.path} names no {role.replace('_', ' ')}.")
+        return models[role]
+
+    # What the process says about itself
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def process_path(self) -> Path:
+        return self.path / "process.json"
+
+    @property
+    def stdout_path(self) -> Path:
+        return self.path / "stdout.log"
+
+    @property
+    def stderr_path(self) -> Path:
+        return self.path / "stderr.log"
+
+    @property
+    def stop_path(self) -> Path:
+        return self.path / "stop"
+
+    # What the job makes
+
+    def output_path(self, kind: str, n: int) -> Path:
+        """Where Parquet file `n` of a kind (responses, scores, rollouts) goes; the folder exists."""
+        return self._folder("outputs") / f"{kind}-{n:06d}.parquet"
+
+    def trace_path(self, step: int) -> Path:
+        """Where the token traces of `step` go; the folder exists."""
+        return self._folder("traces") / f"step-{step:06d}.parquet"
+
+    def artifact_dir(self, name: str) -> Path:
+        """The folder of an artifact ("model", "onnx"), made when missing."""
+        return self._folder(name)
+
+    def relative(self, path: Path) -> str:
+        """`path` as an event names it: relative to the run directory."""
+        return path.absolute().relative_to(self.path).as_posix()
+
+    def checkpoint_dir(self, step: int) -> Path:
+        """Where the checkpoint of `step` lies once it is complete; write it through `writing_checkpoint`."""
+        return self.path / "checkpoints" / f"step-{step:06d}"
+
+    @contextlib.contextmanager
+    def writing_checkpoint(self, step: int, *, keep: int = 2) -> Iterator[Path]:
+        """A temporary folder that becomes `checkpoint_dir(step)` when the block ends without an error.
+
+        A process killed within the block leaves no checkpoint that looks complete.  Of the complete ones the
+        last `keep` stay.
+        """
+        final = self.checkpoint_dir(step)
+        self._folder("checkpoints")
+        temporary = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=PRIVATE_FOLDER)
+        try:
+            yield temporary
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        for old in self.checkpoints()[: -max(1, keep)]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints, oldest step first."""
+        folder = self.path / "checkpoints"
+        found = [path for path in folder.glob("step-*") if _step(path) is not None and path.is_dir()]
+        return sorted(found, key=checkpoint_step)
+
+    def latest_checkpoint(self) -> Path | None:
+        """The complete checkpoint of the highest step, to resume from."""
+        found = self.checkpoints()
+        return found[-1] if found else None
+
+    def _folder(self, name: str) -> Path:
+        folder = self.path / name
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        return folder
+
+
+def _step(path: Path) -> int | None:
+    match = re.fullmatch(r"step-(\d+)", path.name)
+    return int(match[1]) if match else None
+
+
+def checkpoint_step(path: Path) -> int:
+    """The step that a checkpoint folder was written after.  Raises ValueError for another folder."""
+    step = _step(path)
+    if step is None:
+        raise ValueError(f"{path} is no checkpoint folder")
+    return step
+
+
+def write_config(path: Path, config: JobConfig) -> None:
+    """Write a configuration as TOML, the kind of the job first."""
+    kind = job_kind(config)
+    body = msgspec.toml.encode({"kind": kind.kind, **msgspec.to_builtins(config)})
+    write_atomic(path, f"# {kind.title}\n".encode() + body)
+
+
+def read_config(path: Path) -> tuple[str, JobConfig]:
+    """Kind and configuration from a TOML file.  Raises UsageError: what is wrong, where, what was meant."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+    kind = values.pop("kind", None)
+    if kind not in JOBS:
+        raise UsageError(f"{path} names the job kind {kind!r}; known kinds are {', '.join(JOBS)}.")
+    try:
+        return kind, build_typed(JOBS[kind].config, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a private file so that a reader sees the old content or the new, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,221 @@
+"""The job process: `python -m engine.worker RUN_DIR`.
+
+Loads the configuration, runs the job's generator and appends what it says to `events.jsonl`.  Exit codes:
+0 done, 1 failed, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import importlib.metadata
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from engine.errors import UsageError, WorkbenchError
+from engine.protocol import launch
+from engine.protocol.catalog import JobKind, find_job
+from engine.protocol.configs import JobConfig
+from engine.protocol.events import Event, Failed, Finished, Progress, Started, Stopped
+from engine.protocol.log import EventLog
+from engine.protocol.rundir import RunDir, checkpoint_step
+
+DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
+PROGRESS_INTERVAL = 0.2  # seconds between two Progress events of one stage
+NICENESS = 10  # the terminal stays quick while a job computes
+
+
+class StopFlag:
+    """Whether somebody asked the job to stop: a signal, or the file `stop` in the run directory."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._path = run.stop_path
+        self._signalled = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+
+    def __bool__(self) -> bool:
+        return self._signalled or self._path.exists()
+
+
+class ProgressThrottle:
+    """Lets a few Progress events a second and stage through, always the first and the last of a stage."""
+
+    def __init__(
+        self, interval: float = PROGRESS_INTERVAL, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval, self._clock = interval, clock
+        self._last: dict[str, float] = {}
+
+    def lets_through(self, event: Event) -> bool:
+        if not isinstance(event, Progress):
+            return True
+        now = self._clock()
+        last = self._last.get(event.stage)
+        complete = event.total is not None and event.done >= event.total
+        if last is not None and not complete and now - last < self._interval:
+            return False
+        self._last[event.stage] = now
+        return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("Usage: python -m engine.worker RUN_DIR", file=sys.stderr)
+        return USAGE
+    run = RunDir(Path(arguments[0]))
+    if not run.path.is_dir():
+        print(f"There is no run directory {run.path}.", file=sys.stderr)
+        return USAGE
+    os.umask(0o077)
+    stop = StopFlag(run)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with only_worker(run) as alone:
+        if not alone:
+            print(f"Another worker is busy in {run.path}.", file=sys.stderr)
+            return FAILED
+        launch.record_process(run, launch.this_process())
+        with EventLog(run.events_path) as log:
+            return work(run, log, stop)
+
+
+@contextlib.contextmanager
+def only_worker(run: RunDir) -> Iterator[bool]:
+    """Hold the run directory's lock for the block; False when another process holds it."""
+    with (run.path / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
+    """Run the job of `run` to its end and write the closing event."""
+    try:
+        kind, config = run.read_config()
+        use_all_cores()
+        job = find_job(kind)
+        closing = run_job(job, config, run, log, stop)
+    except Exception as error:
+        traceback.print_exc()
+        closing = Failed(reason=sentence(error))
+    try:
+        log.append(closing)
+    except OSError as error:
+        print(sentence(error), file=sys.stderr)
+        return FAILED
+    return {Finished: DONE, Stopped: STOPPED}.get(type(closing), FAILED)
+
+
+def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: StopFlag) -> Event:
+    """Append what the job says, between its yields look whether to stop, and return the closing event."""
+    lacking = launch.missing_packages(job)
+    if lacking is not None:
+        raise UsageError(lacking)
+    function = getattr(importlib.import_module(job.module), job.function)
+    device, device_name = resolve_device(config.device, job)
+    checkpoint = run.latest_checkpoint()
+    log.append(
+        Started(
+            pid=os.getpid(),
+            device=device_name,
+            versions=versions(job),
+            resumed_from_step=None if checkpoint is None else checkpoint_step(checkpoint),
+        )
+    )
+    throttle = ProgressThrottle()
+    events = function(msgspec.structs.replace(config, device=device), run)
+    with contextlib.closing(events):
+        if stop:
+            return Stopped()
+        for event in events:
+            if isinstance(event, Finished | Failed | Stopped):
+                return event
+            if throttle.lets_through(event):
+                log.append(event)
+            if stop:
+                return Stopped()
+    return Finished()
+
+
+def use_all_cores() -> None:
+    """As many threads as this process may use cores, for every library that counts for itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def resolve_device(wanted: str, job: JobKind) -> tuple[str, str]:
+    """The torch device and how to tell it to a person.  Raises UsageError when it does not exist."""
+    if "torch" not in job.needs:
+        return wanted, "cpu" if wanted == "auto" else wanted
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cpu" or (wanted == "auto" and not has_gpu):
+        return "cpu", "cpu"
+    device = "cuda:0" if wanted in ("auto", "cuda") else wanted
+    if not device.startswith("cuda:") or not device[5:].isdigit():
+        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, not “{wanted}”.")
+    if not has_gpu:
+        raise UsageError(f'device is “{wanted}”, but torch sees no GPU here; use device = "auto" or "cpu".')
+    count = torch.cuda.device_count()
+    if int(device[5:]) >= count:
+        raise UsageError(
+            f"device is “{wanted}”, but there are only {count} GPUs, cuda:0 to cuda:{count - 1}."
+        )
+    return device, f"{device} {torch.cuda.get_device_name(device)}"
+
+
+def versions(job: JobKind) -> dict[str, str]:
+    """Versions of Python and of the packages that the job needs."""
+    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+    for name in job.needs:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def sentence(error: BaseException) -> str:
+    """One line for the person; the traceback is in stderr.log."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    if isinstance(error, WorkbenchError):
+        return text
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" at {error.filename}" if error.filename else ""
+        return f"The disk is full{where}; free some space and resume the run."
+    if isinstance(error, OSError) and error.errno == errno.EDQUOT:
+        return "The disk quota is used up; free some space and resume the run."
+    if is_out_of_memory(error, text):
+        return "Out of memory; use smaller batches, shorter texts or LoRA, or a device with more memory."
+    return f"{type(error).__name__}: {first}" if first else f"{type(error).__name__} (see stderr.log)"
+
+
+def is_out_of_memory(error: BaseException, text: str) -> bool:
+    """Python's, CUDA's and the CPU allocator's ways to say so; torch is not imported to find out."""
+    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "ArrayMemoryError"):
+        return True
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text.lower() or "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
