@@ -1,0 +1,197 @@
+"""One prompt and its K responses as one sequence `[prompt | y1 | … | yK]`, the prompt encoded once.
+
+Each response attends to the prompt and to itself, and its positions restart at len(prompt), so its hidden
+states are those of the plain sequence `[prompt | y]` while the tokens grow with P + ΣR instead of K·P + ΣR.
+
+Shapes: `R` rows, `S` tokens of the longest row, `N` responses of all rows in order, `T` tokens of the longest
+response, `D` hidden size.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+Where = Literal["at", "before"]
+EXACT_ATTENTION = ("sdpa", "eager")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt and responses to it, as token ids."""
+
+    prompt: Sequence[int]
+    responses: Sequence[Sequence[int]]
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + sum(map(len, self.responses))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded rows ready for a backbone, and where each response lies in them."""
+
+    input_ids: Tensor  # [R, S]
+    position_ids: Tensor  # [R, S]
+    attention_mask: Tensor  # [R, 1, S, S] additive when packed, [R, S] of 0 and 1 when plain
+    row: Tensor  # [N] the row a response lies in
+    index_at: Tensor  # [N, T] place of each response token in its row; 0 beyond its end
+    index_before: Tensor  # [N, T] place of the token that predicts it
+    tokens: Tensor  # [N, T] response tokens, pad beyond the end
+    mask: Tensor  # [N, T] bool, true on response tokens
+
+
+@dataclass(frozen=True)
+class ResponseStates:
+    """Hidden states of response positions."""
+
+    hidden: Tensor  # [N, T, D]
+    tokens: Tensor  # [N, T]
+    mask: Tensor  # [N, T] bool
+
+
+def pack(
+    rows: Sequence[Row],
+    *,
+    pad_id: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    packed: bool = True,
+) -> Batch:
+    """Lay out rows as a right-padded batch; `packed=False` gives every response its own plain row.
+
+    dtype is that of the additive mask.  Raises ValueError on an empty prompt (nothing predicts the first
+    token of its responses) or when there is no response at all.
+    """
+    if any(not row.prompt for row in rows):
+        raise ValueError("a prompt of no tokens cannot be packed")
+    if not packed:
+        rows = [Row(row.prompt, [response]) for row in rows for response in row.responses]
+    owners = [r for r, row in enumerate(rows) for _ in row.responses]
+    if not owners:
+        raise ValueError("there is no response to pack")
+    size = max(row.length for row in rows)
+    longest = max(len(response) for row in rows for response in row.responses)
+    input_ids = torch.full((len(rows), size), pad_id)
+    position_ids = torch.zeros(len(rows), size, dtype=torch.long)
+    segment = torch.full((len(rows), size), -1)  # 0 the prompt, 1 … K the responses, −1 padding
+    index_at, index_before = torch.zeros(2, len(owners), longest, dtype=torch.long)
+    tokens = torch.full((len(owners), longest), pad_id)
+    mask = torch.zeros(len(owners), longest, dtype=torch.bool)
+    n = 0
+    for r, row in enumerate(rows):
+        end = start = len(row.prompt)
+        input_ids[r, :start] = torch.as_tensor(row.prompt)
+        position_ids[r, :start] = torch.arange(start)
+        segment[r, :start] = 0
+        for k, response in enumerate(row.responses, start=1):
+            length = len(response)
+            here = slice(end, end + length)
+            input_ids[r, here] = tokens[n, :length] = torch.as_tensor(response, dtype=torch.long)
+            position_ids[r, here] = torch.arange(start, start + length)
+            segment[r, here] = k
+            index_at[n, :length] = torch.arange(end, end + length)
+            index_before[n, :length] = index_at[n, :length] - 1
+            if length:
+                index_before[n, 0] = start - 1
+            mask[n, :length] = True
+            end, n = end + length, n + 1
+    attention = _additive_mask(segment, dtype) if packed else (segment >= 0).long()
+    parts = (input_ids, position_ids, attention, torch.tensor(owners), index_at, index_before, tokens, mask)
+    return Batch(*(part.to(device) for part in parts))
+
+
+def _additive_mask(segment_R_S: Tensor, dtype: torch.dtype) -> Tensor:
+    """[R, 1, S, S]: 0 where query may see key, the lowest number elsewhere.
+
+    Every token sees itself, padding included: a softmax over nothing would be NaN.
+    """
+    size = segment_R_S.shape[1]
+    causal_S_S = torch.ones(size, size, dtype=torch.bool).tril()
+    query, key = segment_R_S[:, :, None], segment_R_S[:, None, :]
+    allowed = causal_S_S & ((key == query) | ((key == 0) & (query >= 0)))
+    allowed = (allowed & (key >= 0)) | torch.eye(size, dtype=torch.bool)
+    blocked = torch.full((), torch.finfo(dtype).min, dtype=dtype)
+    return torch.where(allowed, torch.zeros((), dtype=dtype), blocked)[:, None]
+
+
+def response_states(backbone: PreTrainedModel, batch: Batch, *, where: Where) -> ResponseStates:
+    """Run the backbone (a model without head) and gather the hidden states of the responses.
+
+    where="at" takes the state of each response token (for scores), "before" that of the token which
+    predicts it (for log-probabilities and values).  States beyond a response's end are those of some
+    other token: use the mask.
+    """
+    hidden_R_S_D = backbone(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        use_cache=False,
+    )[0]
+    index_N_T = batch.index_at if where == "at" else batch.index_before
+    return ResponseStates(hidden_R_S_D[batch.row[:, None], index_N_T], batch.tokens, batch.mask)
+
+
+def last_states(states: ResponseStates) -> Tensor:
+    """Hidden state of the last token of each response, [N, D]."""
+    last_N = states.mask.sum(dim=1) - 1
+    return states.hidden[torch.arange(len(last_N), device=last_N.device), last_N]
+
+
+def why_not_packable(backbone: PreTrainedModel) -> str | None:
+    """None if packed rows give the plain hidden states on this model, else half a sentence that says why not.
+
+    Reads the configuration first, then compares both on a few tokens, so that an architecture nobody
+    thought of is caught by its numbers.
+    """
+    config = backbone.config
+    attention = getattr(config, "_attn_implementation", None)
+    if "position_ids" not in _arguments(backbone):
+        return f"{config.model_type} takes no position ids"
+    if attention not in EXACT_ATTENTION:
+        return f"its attention implementation is {attention}, not one of {', '.join(EXACT_ATTENTION)}"
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None)):
+        return f"{config.model_type} attends through a sliding window or without attention in some layers"
+    difference = _probe(backbone)
+    if not difference <= (0.1 if embedding_dtype(backbone) != torch.float32 else 1e-3):
+        return f"packed and plain hidden states of {config.model_type} differ by {difference:.2g}"
+    return None
+
+
+def _arguments(backbone: PreTrainedModel) -> set[str]:
+    """Names of the arguments of forward, seen through wrappers."""
+    forward: Callable[..., object] = inspect.unwrap(type(backbone).forward)
+    return set(inspect.signature(forward).parameters)
+
+
+def embedding_dtype(backbone: PreTrainedModel) -> torch.dtype:
+    """Number format of the embeddings, hence of the hidden states that enter the first layer."""
+    return next(backbone.get_input_embeddings().parameters()).dtype
+
+
+@torch.no_grad()
+def _probe(backbone: PreTrainedModel) -> float:
+    """Largest difference of packed and plain states on a few tokens, relative to the largest state."""
+    vocabulary = backbone.config.vocab_size
+    some = [(7919 * i + 11) % vocabulary for i in range(13)]
+    rows = [Row(some[:5], [some[5:8], some[8:13]])]
+    device = next(backbone.parameters()).device
+    training = backbone.training
+    backbone.eval()
+    both = []
+    try:
+        for packed in (True, False):
+            batch = pack(rows, pad_id=0, dtype=embedding_dtype(backbone), device=device, packed=packed)
+            both.append(response_states(backbone, batch, where="at"))
+    finally:
+        backbone.train(training)
+    one, other = (states.hidden[states.mask].float() for states in both)
+    return float((one - other).abs().max() / other.abs().max())

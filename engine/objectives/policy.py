@@ -1,0 +1,57 @@
+"""The clipped surrogate of PPO.  `N` responses, `T` tokens; masks are 1 on response tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class PolicyLoss(NamedTuple):
+    """Loss of a micro-batch, and sums for the record; `loss` alone carries a gradient."""
+
+    loss: Tensor  # scalar, already divided by the global token count
+    clipped: Tensor  # number of tokens whose clipped term is the active one and differs
+    ratio_sum: Tensor
+    ratio_max_deviation: Tensor  # max |ratio − 1|
+    kl_sum: Tensor  # sum of k3 estimates of KL(sampling policy ‖ policy)
+
+
+def clipped_surrogate(
+    logprobs_N_T: Tensor,
+    old_logprobs_N_T: Tensor,
+    advantages_N_T: Tensor,
+    mask_N_T: Tensor,
+    *,
+    clip: float,
+    total_tokens: int | float | Tensor,
+) -> PolicyLoss:
+    """−Σ min(ρA, clip(ρ, 1 ± ε)A) / total_tokens with ρ = exp(log π − log π_old) (arXiv 1707.06347, eq. 7).
+
+    total_tokens is the number of response tokens of the whole minibatch, not of this micro-batch, so that
+    gradients of micro-batches add up to those of the minibatch whatever its cut.
+    """
+    kept = mask_N_T.bool()
+    log_ratio = torch.where(kept, logprobs_N_T - old_logprobs_N_T, 0)
+    ratio = log_ratio.exp()
+    advantages = torch.where(kept, advantages_N_T, 0)
+    free = ratio * advantages
+    bounded = ratio.clamp(1 - clip, 1 + clip) * advantages
+    loss = -torch.where(kept, torch.minimum(free, bounded), 0).sum() / total_tokens
+    with torch.no_grad():
+        # k3 with samples from the old policy: E_old[ρ − 1 − log ρ] = KL(π_old ‖ π).
+        kl = torch.where(kept, torch.expm1(log_ratio) - log_ratio, 0).sum()
+        return PolicyLoss(
+            loss=loss,
+            clipped=((bounded < free) & kept).sum(),
+            ratio_sum=torch.where(kept, ratio, 0).sum(),
+            ratio_max_deviation=torch.where(kept, (ratio - 1).abs(), 0).max(),
+            kl_sum=kl,
+        )
+
+
+def entropy_of(logits_N_V: Tensor) -> Tensor:
+    """Exact entropy in nats of each row of logits, [N]: log Σ exp z − Σ p·z."""
+    logits = logits_N_V.float()
+    return torch.logsumexp(logits, dim=-1) - (torch.softmax(logits, dim=-1) * logits).sum(dim=-1)

@@ -1,0 +1,44 @@
+"""How well scores agree with judgements.  `M` pairs, `K` responses of one prompt."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def accuracy(margin_M: Tensor) -> float:
+    """Share of pairs whose winner scores higher; equal scores count one half, so a constant scorer has 0.5.
+
+    margin_M: score of the winner minus score of the loser.  NaN without pairs.
+    """
+    if margin_M.numel() == 0:
+        return float("nan")
+    return float(((margin_M > 0).double() + 0.5 * (margin_M == 0).double()).mean())
+
+
+def log_loss(margin_M: Tensor) -> float:
+    """Mean −log σ(r_w − r_l) in nats; log 2 for a constant scorer.  NaN without pairs."""
+    return float(-F.logsigmoid(margin_M.double()).mean()) if margin_M.numel() else float("nan")
+
+
+def kendall_tau(scores_K: Tensor, ranks_K: Tensor) -> float:
+    """Kendall's τ_b between scores (high is good) and ranks (low is good), ties allowed on both sides.
+
+    (concordant − discordant) / √((n₀ − ties in scores)(n₀ − ties in ranks)) (Kendall 1945).
+    NaN when one side ties everywhere.
+    """
+    upper = torch.triu(torch.ones(len(scores_K), len(scores_K), dtype=torch.bool), diagonal=1)
+    by_score = torch.sign(scores_K[:, None] - scores_K[None, :])[upper].double()
+    by_rank = torch.sign(ranks_K[None, :] - ranks_K[:, None])[upper].double()
+    norm = (by_score.square().sum() * by_rank.square().sum()).sqrt()
+    return float((by_score * by_rank).sum() / norm) if norm > 0 else float("nan")
+
+
+def correlation(x_M: Tensor, y_M: Tensor) -> float:
+    """Pearson's correlation; NaN with fewer than two values or when one side is constant."""
+    if x_M.numel() < 2:
+        return float("nan")
+    x, y = x_M.double() - x_M.double().mean(), y_M.double() - y_M.double().mean()
+    norm = x.norm() * y.norm()
+    return float((x * y).sum() / norm) if norm > 0 else float("nan")

@@ -1,0 +1,44 @@
+"""The critic's loss.  `N` responses, `T` tokens; masks are 1 on response tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.objectives.advantages import masked_variance
+
+
+class ValueLoss(NamedTuple):
+    """Loss of a micro-batch and the number of tokens where the clipped term is the active one."""
+
+    loss: Tensor
+    clipped: Tensor
+
+
+def clipped_value_loss(
+    values_N_T: Tensor,
+    old_values_N_T: Tensor,
+    returns_N_T: Tensor,
+    mask_N_T: Tensor,
+    *,
+    clip: float,
+    total_tokens: int | float | Tensor,
+) -> ValueLoss:
+    """½ Σ max((V − R)², (clip(V, V_old ± ε) − R)²) / total_tokens (Blog, "value function loss clipping").
+
+    total_tokens: response tokens of the whole minibatch, as in the policy's loss.
+    """
+    kept = mask_N_T.bool()
+    bounded = torch.clamp(values_N_T, old_values_N_T - clip, old_values_N_T + clip)
+    free_error, bounded_error = (values_N_T - returns_N_T).square(), (bounded - returns_N_T).square()
+    loss = 0.5 * torch.where(kept, torch.maximum(free_error, bounded_error), 0).sum() / total_tokens
+    return ValueLoss(loss, ((bounded_error > free_error) & kept).sum())
+
+
+def explained_variance(values_N_T: Tensor, returns_N_T: Tensor, mask_N_T: Tensor) -> float:
+    """1 − Var(R − V) / Var(R) over the mask; 1 is a perfect critic, 0 a constant one.  NaN if Var(R) is 0."""
+    variance = masked_variance(returns_N_T, mask_N_T)
+    residual = masked_variance(returns_N_T - values_N_T, mask_N_T)
+    return float(1 - residual / variance) if variance > 0 else float("nan")

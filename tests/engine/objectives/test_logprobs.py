@@ -1,0 +1,48 @@
+"""Chunked log-probabilities equal those of the whole tensor, and so do their gradients."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from engine.objectives.logprobs import chosen_logprobs
+from engine.objectives.policy import entropy_of
+
+
+def setting(m: int = 11) -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    head = nn.Linear(6, 13, bias=False)
+    return head, torch.randn(m, 6, requires_grad=True), torch.randint(13, (m,))
+
+
+@given(st.integers(1, 12), st.floats(0.2, 3))
+def test_any_chunk_gives_the_same(chunk: int, temperature: float) -> None:
+    head, hidden, tokens = setting()
+    found = chosen_logprobs(head, hidden, tokens, temperature=temperature, chunk=chunk)
+    logits = head(hidden) / temperature
+    expected = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(found.logprobs, expected)
+    torch.testing.assert_close(found.entropy, entropy_of(logits.detach()))
+    weights = torch.arange(11.0)
+    gradients = torch.autograd.grad((found.logprobs * weights).sum(), [hidden, head.weight])
+    naive = torch.autograd.grad((expected * weights).sum(), [hidden, head.weight])
+    for one, other in zip(gradients, naive, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_entropy_carries_no_gradient() -> None:
+    head, hidden, tokens = setting()
+    assert not chosen_logprobs(head, hidden, tokens).entropy.requires_grad
+
+
+def test_probabilities_sum_to_one() -> None:
+    head, hidden, _ = setting(1)
+    with torch.no_grad():
+        every = chosen_logprobs(head, hidden.expand(13, 6), torch.arange(13), temperature=0.7, chunk=5)
+    assert float(every.logprobs.exp().sum()) == pytest.approx(1, abs=1e-6)
+
+
+def test_no_positions() -> None:
+    head, hidden, tokens = setting()
+    assert chosen_logprobs(head, hidden[:0], tokens[:0]).logprobs.shape == (0,)
