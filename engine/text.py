@@ -1,12 +1,12 @@
 """Text to tokens: one convention for training, generation, export and scoring.  Torch-free.
 
 A prompt is a chat, rendered by the model's own template up to the point where the assistant begins to speak,
-or plain text.  A response is ordinary text: whatever it contains, it never becomes a special token.  The score
-of a response is read at the end-of-sequence token that follows it, in training, export and scoring alike.
+or plain text.  A response is ordinary text: whatever it contains, it never becomes a special token.  The
+score of a response is read at the end-of-sequence token that follows it, in training as in scoring.
 
 Padding is always masked by length.  `pad_id` is still never the end-of-sequence token, so that tools which
-look for padding by its id (`AutoModelForSequenceClassification` does) find the last real token: it is an unused
-special token, which no text can produce.
+look for padding by its id (`AutoModelForSequenceClassification` does) find the last real token: it is an
+unused special token, which no text can produce.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ class Tokeniser:
         """The prompt as text, up to where the assistant begins.
 
         `plain`: a single message is its content; several are `User: …` / `Assistant: …` paragraphs that end
-        with `Assistant:`.  Raises UsageError when there is no chat template or the template refuses the messages.
+        with `Assistant:`.
+
+        Raises UsageError when there is no chat template or it refuses the messages.
         """
         _check_messages(messages)
         if template == "plain":
@@ -225,7 +227,7 @@ class Tokeniser:
         return int(found)
 
     def _choose_pad(self, chat_template: str) -> int:
-        """The declared pad if it is unused, a reserved token, the last unused one, unk, else any id but eos."""
+        """The declared pad if unused, else a reserved token, the last unused one, unk, any id but eos."""
         taken = set(self.stop_ids) | {
             self._with_specials.token_to_id(self._special_tokens.get("bos_token", ""))
         }

