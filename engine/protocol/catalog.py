@@ -255,6 +255,6 @@ def _check(hints: Mapping[str, Any], field: FieldInfo, value: Any) -> None:
 
 
 def _wrong(field: FieldInfo, value: Any) -> str:
-    shown = value if isinstance(value, str) else repr(value)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
     suggestion = f" {did_you_mean(shown, field.choices)}" if field.choices else ""
     return f"{field.name} must be {field.expects}, not “{shown}”.{suggestion}"

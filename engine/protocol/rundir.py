@@ -74,12 +74,12 @@ class RunDir:
         return read_config(self.config_path)
 
     def write_inputs(self, inputs: Inputs) -> None:
-        write_atomic(self.inputs_path, msgspec.json.format(msgspec.json.encode(inputs)))
+        write_atomic(self.inputs_path, msgspec.json.format(msgspec.json.encode(inputs, enc_hook=str)))
 
     @property
     def inputs(self) -> Inputs:
         try:
-            return msgspec.json.decode(self.inputs_path.read_bytes(), type=Inputs)
+            return msgspec.json.decode(self.inputs_path.read_bytes(), type=Inputs, dec_hook=_as_path)
         except FileNotFoundError:
             raise WorkbenchError(f"{self.inputs_path} is missing: the run has not been prepared.") from None
         except msgspec.DecodeError as error:
@@ -180,6 +180,10 @@ class RunDir:
         folder = self.path / name
         folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         return folder
+
+
+def _as_path(wanted: type, value: str) -> Path:
+    return Path(value)
 
 
 def _step(path: Path) -> int | None:

@@ -1,0 +1,116 @@
+"""A worker that also knows fake jobs: `python fake_worker.py RUN_DIR`.
+
+The jobs of this file need no torch and behave as the name of their policy says, so that tests can start, stop
+and kill real processes quickly.  The catalog of the application knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+
+from engine.errors import WorkbenchError  # noqa: E402
+from engine.protocol.catalog import JOBS  # noqa: E402
+from engine.protocol.configs import GenerateConfig, PPOConfig  # noqa: E402
+from engine.protocol.events import (  # noqa: E402
+    Artifact,
+    Event,
+    Finished,
+    Message,
+    Metrics,
+    Output,
+    Progress,
+)
+from engine.protocol.rundir import RunDir  # noqa: E402
+
+
+def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
+    """What happens is named by the model: `fake/steps`, `fake/slow`, `fake/error`, …"""
+    yield Message(level="info", text="here we go")
+    behaviour = run.model("policy").folder
+    if "error" in behaviour:
+        raise ValueError("the tokens\nran away")
+    if "sentence" in behaviour:
+        raise WorkbenchError("The model is broken; choose another.")
+    if "memory" in behaviour:
+        raise MemoryError
+    if "disk" in behaviour:
+        raise OSError(28, "No space left on device")
+    if "garbage" in behaviour:
+        with run.events_path.open("ab") as file:
+            file.write(b"\xff\xfe not json\n{}\n")
+    if "stubborn" in behaviour:
+        print("I do not listen", file=sys.stderr, flush=True)
+        time.sleep(60)
+    delay = 0.05 if "slow" in behaviour else 0.0
+    try:
+        for step in range(1, config.samples + 1):
+            yield Metrics(step=step, values={"fake/step": float(step), "fake/nan": float("nan")})
+            yield Progress(stage="sampling", done=step, total=config.samples, unit="responses")
+            time.sleep(delay)
+        if "responses" in behaviour:
+            yield _responses(config, run)
+    finally:
+        (run.path / "closed").touch()
+    yield Finished(summary={"responses": config.samples})
+
+
+def _responses(config: GenerateConfig, run: RunDir) -> Output:
+    import polars as pl
+
+    prompts = pl.read_parquet(run.table("prompts"))["prompt_id"].to_list()
+    rows = [(prompt, index) for prompt in prompts for index in range(config.samples)]
+    path = run.output_path("responses", 1)
+    pl.DataFrame(
+        {
+            "prompt_id": [prompt for prompt, _ in rows],
+            "sample_index": [index for _, index in rows],
+            "text": [f"answer {index} to {prompt}" for prompt, index in rows],
+            "token_ids": [[1, 2, index] for _, index in rows],
+            "token_logprobs": [[-0.5, -1.0, -2.0] for _ in rows],
+            "finish_reason": ["stop" for _ in rows],
+        },
+        schema_overrides={
+            "sample_index": pl.Int32,
+            "token_ids": pl.List(pl.Int32),
+            "token_logprobs": pl.List(pl.Float32),
+        },
+    ).write_parquet(path)
+    return Output(kind="responses", path=run.relative(path), rows=len(rows))
+
+
+def ppo(config: PPOConfig, run: RunDir) -> Iterator[Event]:
+    """Counts steps, with checkpoints to resume from."""
+    latest = run.latest_checkpoint()
+    done = int((latest / "step").read_text()) if latest else 0
+    for step in range(done + 1, config.steps + 1):
+        yield Metrics(step=step, values={"ppo/score": float(step)})
+        if config.checkpoint_every and step % config.checkpoint_every == 0:
+            with run.writing_checkpoint(step) as folder:
+                (folder / "step").write_text(str(step))
+            path = run.relative(run.checkpoint_dir(step))
+            yield Artifact(kind="checkpoint", name=str(step), path=path, step=step)
+        time.sleep(0.02)
+    (run.artifact_dir("model") / "config.json").write_text("{}")
+    yield Artifact(kind="policy", name=config.name, path="model", step=config.steps)
+    yield Finished(summary={"steps": config.steps})
+
+
+def install() -> None:
+    """Replace the jobs of the catalog, in this process only, with those of this file."""
+    sys.modules.setdefault("fake_jobs", sys.modules[__name__])
+    for kind in ("generate", "ppo"):
+        JOBS[kind] = replace(JOBS[kind], module="fake_jobs", function=kind, needs=())
+
+
+if __name__ == "__main__":
+    from engine.worker import main
+
+    install()
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The catalog: what a form asks, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import UsageError
+from engine.protocol.catalog import JOBS, build, fields, find_job, job_kind
+from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig, RewardConfig
+
+REQUIRED = {
+    "generate": {"policy": "smollm2"},
+    "reward": {"name": "rm"},
+    "ppo": {"name": "better", "reward_model": "rm"},
+    "export": {"reward_model": "rm"},
+    "score": {"reward_model": "rm"},
+}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_every_field_is_described_and_its_default_reads_back(kind: str) -> None:
+    config = JOBS[kind].config
+    described = fields(config)
+    assert {field.name for field in described} == set(config.__struct_fields__)
+    assert all(field.description for field in described)
+    typed = {field.name: field.format(field.default) for field in described if not field.required}
+    assert build(config, typed | REQUIRED[kind]) == config(**REQUIRED[kind])
+
+
+def test_bounds_choices_and_order() -> None:
+    described = {field.name: field for field in fields(GenerateConfig)}
+    assert (described["samples"].minimum, described["samples"].maximum) == (1, 64)
+    assert described["top_p"].exclusive_minimum
+    assert not described["top_p"].exclusive_maximum
+    assert described["template"].choices == ("chat", "plain")
+    assert described["policy"].required
+    assert next(iter(fields(GenerateConfig))).name == "policy"
+    assert [field.name for field in fields(GenerateConfig)][-3:] == ["seed", "device", "dtype"]
+
+
+def test_typed_text_becomes_a_configuration() -> None:
+    config = build(
+        PPOConfig,
+        {
+            "name": "p",
+            "reward_model": "rm",
+            "steps": " 1_000 ",
+            "beta": "1e-2",
+            "whiten_advantages": "No",
+            "clip": "",
+        },
+    )
+    assert isinstance(config, PPOConfig)
+    assert (config.steps, config.beta, config.whiten_advantages, config.clip) == (1000, 0.01, False, 0.2)
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), max_size=4))
+def test_stop_strings_read_back(stop: list[str]) -> None:
+    field = next(field for field in fields(GenerateConfig) if field.name == "stop")
+    config = build(GenerateConfig, {"policy": "p", "stop": field.format(tuple(stop))})
+    assert isinstance(config, GenerateConfig)
+    assert config.stop == tuple(stop)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"policy": "p", "temprature": "1"}, "There is no setting “temprature”. Did you mean “temperature”?"),
+        ({}, "Still needed: policy (Policy by name"),
+        (
+            {"policy": "p", "samples": "0"},
+            "samples must be a whole number of at least 1 and at most 64, not “0”.",
+        ),
+        ({"policy": "p", "samples": "2.5"}, "samples must be a whole number"),
+        ({"policy": "p", "top_p": "0"}, "top_p must be a number above 0 and at most 1, not “0”."),
+        ({"policy": "p", "temperature": "nan"}, "temperature must be a number"),
+        (
+            {"policy": "p", "template": "chart"},
+            "template must be one of chat, plain, not “chart”. Did you mean “chat”?",
+        ),
+        ({"policy": 3}, "policy must be a text, not “3”."),
+    ],
+)
+def test_wrong_answers_get_a_sentence(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(GenerateConfig, values)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+def test_numbers_must_be_finite(value: str) -> None:
+    with pytest.raises(UsageError, match="learning_rate"):
+        build(RewardConfig, {"name": "r", "learning_rate": value})
+
+
+def test_kinds_are_found_by_name_and_by_configuration() -> None:
+    assert find_job("ppo").config is PPOConfig
+    assert job_kind(ExportConfig(reward_model="r")).kind == "export"
+    with pytest.raises(UsageError, match="Did you mean “generate”"):
+        find_job("genrate")
