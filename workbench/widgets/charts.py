@@ -58,7 +58,7 @@ class Plot(PlotWidget, can_focus=False):
     Plot {
         height: 1fr;
         &> .plot--axis { color: $foreground 25%; }
-        &> .plot--tick { color: $text-muted; text-style: none; }
+        &> .plot--tick { color: $foreground-muted; text-style: none; }
         &> .plot--line { color: $primary; }
         &:focus > .plot--axis { color: $foreground 25%; }
     }
@@ -115,7 +115,7 @@ class MetricChart(Vertical):
         """Replace what is drawn; nothing is redrawn when the points are the same."""
         latest = points[-1][1] if points else None
         head = Content.assemble(
-            (f"{key} " if key else "", "$text-muted"),
+            (f"{key} " if key else "", "$foreground-muted"),
             (safe_text(title), "bold"),
             "  ",
             (short_number(latest), "$text-primary"),
@@ -135,9 +135,9 @@ class ChartBoard(Widget):
     DEFAULT_CSS = """
     ChartBoard {
         height: 1fr;
-        #strip { height: auto; max-height: 2; padding: 0 1; color: $text-muted; }
+        #strip { height: auto; max-height: 2; padding: 0 1; color: $foreground-muted; }
         #grid { height: 1fr; grid-size: 3; grid-gutter: 0 1; }
-        #empty { padding: 1 2; color: $text-muted; height: auto; }
+        #empty { padding: 1 2; color: $foreground-muted; height: auto; }
     }
     """
     wide = reactive(False, init=False)

@@ -29,24 +29,24 @@ def bar(progress: float, cells: int = BAR_CELLS) -> str:
 def job_text(job: CurrentJob | None) -> Content:
     """The running job, its stage, bar and percentage, and how many wait."""
     if job is None:
-        return Content.styled("no job running", "$text-muted")
+        return Content.styled("no job running", "$foreground-muted")
     parts: list[Content | str | tuple[str, str]] = [
         (f"{safe_line(job.name, 18)} ", "bold $secondary"),
-        (f"{safe_line(job.stage, 18)} ", "$text"),
+        f"{safe_line(job.stage, 18)} ",
     ]
     if job.progress is not None:
         parts += [(bar(job.progress), "$secondary on $surface-lighten-1"), f" {job.progress:>4.0%}"]
     if job.waiting:
-        parts.append((f" +{job.waiting}", "$text-muted"))
+        parts.append((f" +{job.waiting}", "$foreground-muted"))
     return Content.assemble(*parts)
 
 
 def counts_text(status: Status) -> Content:
     """Store and counts."""
     if not status.store:
-        return Content.styled("opening the store …", "$text-muted")
+        return Content.styled("opening the store …", "$foreground-muted")
     counts = f"{status.prompts:,} prompts · {status.responses:,} responses · {status.judgements:,} judged"
-    return Content.assemble((safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$text-muted"))
+    return Content.assemble((safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$foreground-muted"))
 
 
 class StatusLine(Static):
@@ -69,9 +69,9 @@ class Tabs(Static):
         for place in app.PLACES:
             key = place.key.upper()
             if place.mode == current:
-                parts.append((f" {key} {place.title} ", "bold $text on $primary-muted"))
+                parts.append((f" {key} {place.title} ", "bold $primary on $primary-muted"))
             else:
-                parts += [(f" {key}", "$text-muted"), (f" {place.title} ", "$text")]
+                parts += [(f" {key}", "$foreground-muted"), f" {place.title} "]
         self.update(Content.assemble(*parts))
 
 

@@ -91,7 +91,7 @@ class HeatLine(Static):
 class HeatLegend(Widget):
     """What the colours mean: the lowest and highest running score in sight."""
 
-    DEFAULT_CSS = "HeatLegend { height: 1; width: auto; color: $text-muted; }"
+    DEFAULT_CSS = "HeatLegend { height: 1; width: auto; color: $foreground-muted; }"
     CELLS = 16
 
     def __init__(self, *, id: str | None = None) -> None:

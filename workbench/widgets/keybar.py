@@ -62,8 +62,8 @@ class KeyBar(Widget):
             room -= len(key) + len(text) + 3
             if room < 0:
                 break
-            parts += [(key, "bold $secondary"), (f" {text}  ", "$text-muted")]
+            parts += [(key, "bold $secondary"), (f" {text}  ", "$foreground-muted")]
         parts += [("".rjust(max(0, room)), "")]
         for key, text in tail:
-            parts += [(key, "bold $secondary"), (f" {text}  ", "$text-muted")]
+            parts += [(key, "bold $secondary"), (f" {text}  ", "$foreground-muted")]
         return Content(" ") + Content.assemble(*parts).rstrip()

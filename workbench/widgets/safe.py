@@ -52,4 +52,4 @@ def safe_content(text: str, limit: int | None = None) -> Content:
     if limit is None or len(text) <= limit:
         return Content(safe_text(text))
     note = f"\n… {len(text) - limit:,} more characters"
-    return Content.assemble(Content(safe_text(text[:limit])), (note, "$text-muted"))
+    return Content.assemble(Content(safe_text(text[:limit])), (note, "$foreground-muted"))
