@@ -1,0 +1,1 @@
+"""Load, save, heads, adapters; hub, GGUF and folder loading."""

@@ -1,0 +1,138 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), injected in place: the model keeps its class.
+
+y = W x + (α / r) · B A x, with A random, B zero, and so no change at the start.  The base weights are frozen
+and may be bfloat16; the adapters are float32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import Linear as LoraLinear
+from torch import nn
+from transformers import PreTrainedModel
+
+ADAPTER = "default"
+
+
+def add_lora(model: PreTrainedModel, rank: int, seed: int = 0, alpha: int | None = None) -> PreTrainedModel:
+    """Adapt every linear layer of the transformer blocks; α is 2·rank unless given.
+
+    The same model is returned.  Its other parameters are frozen, a reward model's head excepted.
+    """
+    targets = _linear_names(model)
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank if alpha is None else alpha, lora_dropout=0.0, target_modules=targets
+    )
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        adapter = "lora_" in name
+        parameter.requires_grad_(adapter or name.startswith(("score.", "classifier.")))
+        if adapter:
+            parameter.data = parameter.data.to(device=device, dtype=torch.float32)
+    return model.eval()
+
+
+def has_lora(model: nn.Module) -> bool:
+    return any(isinstance(module, LoraLinear) for module in model.modules())
+
+
+def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters that training changes, by name: what a checkpoint needs."""
+    return {
+        name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+
+
+def load_trainable_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Put back what `trainable_state` gave.  Raises KeyError when the names differ."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if parameters.keys() != state.keys():
+        raise KeyError(f"parameters differ: {sorted(parameters.keys() ^ state.keys())[:3]}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[name])
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model is its frozen base: the reference policy, at no cost of memory."""
+    layers = _layers(model)
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+@contextmanager
+def fused_lora(model: nn.Module) -> Iterator[None]:
+    """Inside the block the adapters are added to the base weights, for faster sampling.
+
+    The base weights come back bit for bit.  In bfloat16 the fused weights are rounded, so log-probabilities
+    differ slightly from the unfused ones: look at the largest deviation of the ratio.
+    """
+    layers = _layers(model)
+    kept = [_weight(layer).data for layer in layers]
+    try:
+        with torch.no_grad():
+            for layer, weight in zip(layers, kept, strict=True):
+                _weight(layer).data = _fused(layer, weight)
+                layer._disable_adapters = True
+        yield
+    finally:
+        for layer, weight in zip(layers, kept, strict=True):
+            _weight(layer).data = weight
+            layer._disable_adapters = False
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy with the adapters added to its weights and gone; the model itself is left as it is."""
+    model = copy.deepcopy(model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLinear):
+            base = module.get_base_layer()
+            _weight(module).data = _fused(module, _weight(module).data)
+            parent_name, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent_name), child, base)
+    if hasattr(model, "peft_config"):
+        del model.peft_config
+    model._hf_peft_config_loaded = False
+    return model
+
+
+def _weight(layer: LoraLinear) -> torch.Tensor:
+    return cast(nn.Linear, layer.get_base_layer()).weight
+
+
+def _fused(layer: LoraLinear, weight: torch.Tensor) -> torch.Tensor:
+    """W + (α / r) B A, summed in float32."""
+    delta = layer.get_delta_weight(ADAPTER)
+    return (weight.float() + delta.float()).to(weight.dtype)
+
+
+def _layers(model: nn.Module) -> list[LoraLinear]:
+    return [module for module in model.modules() if isinstance(module, LoraLinear)]
+
+
+def _linear_names(model: PreTrainedModel) -> list[str]:
+    """Full names of the linear layers inside the transformer, heads left out."""
+    prefix = model.base_model_prefix + "."
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.startswith(prefix)
+    ]
+    if not names:
+        raise ValueError(f"{type(model).__name__} has no linear layers to adapt")
+    return names

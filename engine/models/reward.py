@@ -1,0 +1,113 @@
+"""Reward models: an `AutoModelForSequenceClassification` with one label, so that other tools can load them.
+
+The score is the head on the hidden state of the last real token, the end-of-sequence token of the response.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from engine.errors import ModelFilesError, NonFiniteError, UsageError
+from engine.models.files import check_model_folder, dtype_of, quiet_transformers
+from engine.models.lora import has_lora, merged
+from engine.models.parts import backbone, output_head, place
+from engine.models.policy import LOAD_ERRORS, save_model, unloadable
+from engine.text import Tokeniser
+
+
+def init_reward_model(
+    folder: Path,
+    *,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> PreTrainedModel:
+    """A reward model on the weights of a language model; head N(0, 1/√(D+1)), bias 0.
+
+    The initialisation is that of summarize_from_feedback_details, reward.py.
+
+    Raises ModelFilesError when the folder does not hold a language model with its tokeniser.
+    """
+    model, missing = _load(folder, dtype)
+    head = output_head(model)
+    if any(not name.startswith(("score.", "classifier.")) for name in missing):
+        raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        spread = 1.0 / math.sqrt(head.weight.shape[-1] + 1)
+        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * spread)
+        if head.bias is not None:
+            head.bias.zero_()
+    model.config.pad_token_id = Tokeniser.from_folder(folder).pad_id
+    return place(model, device).eval()
+
+
+def load_reward_model(
+    folder: Path, dtype: str | torch.dtype = "bfloat16", device: str | torch.device = "cpu"
+) -> PreTrainedModel:
+    """A saved reward model in evaluation mode.
+
+    Raises UsageError when the folder holds another kind of model, NonFiniteError when its head is not finite.
+    """
+    model, missing = _load(folder, dtype)
+    if missing:
+        raise UsageError(
+            f"{folder} is not a reward model: it has no {sorted(missing)[0]}; train one from it first."
+        )
+    if not torch.isfinite(output_head(model).weight).all():
+        raise NonFiniteError(f"The reward model in {folder} has weights that are not finite; train it again.")
+    return place(model, device).eval()
+
+
+def save_reward_model(
+    model: PreTrainedModel, source_folder: Path, destination: Path, dtype: str | torch.dtype | None = None
+) -> None:
+    """Save a reward model, adapters merged, with the tokeniser files of its source; whole or not at all."""
+    save_model(merged(model) if has_lora(model) else model, source_folder, destination, dtype)
+
+
+def token_scores(
+    model: PreTrainedModel,
+    input_ids: torch.Tensor,  # [N, T]
+    attention_mask: torch.Tensor | None = None,  # [N, T] 2-D, or a 4-D additive mask
+    position_ids: torch.Tensor | None = None,  # [N, T]
+) -> torch.Tensor:
+    """The head at every token, [N, T] float32; with right padding and causal attention no mask is needed."""
+    hidden = backbone(model)(
+        input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+    ).last_hidden_state
+    head = output_head(model)
+    with torch.autocast(
+        hidden.device.type, enabled=False
+    ):  # the head is cheap: no bfloat16 rounding of scores
+        bias = head.bias.float() if head.bias is not None else None
+        return torch.nn.functional.linear(hidden.float(), head.weight.float(), bias).squeeze(-1)
+
+
+def last_scores(token_scores_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch.Tensor:
+    """The score of each sequence: at its last real token, position length − 1.  [N]"""
+    return token_scores_NT.gather(1, (lengths_N - 1).unsqueeze(1)).squeeze(1)
+
+
+def _load(folder: Path, dtype: str | torch.dtype) -> tuple[PreTrainedModel, set[str]]:
+    folder = check_model_folder(folder)
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        try:
+            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                num_labels=1,
+                dtype=dtype_of(dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except LOAD_ERRORS as error:
+            raise unloadable(folder, error) from error
+    model, info = loaded
+    return model, set(info["missing_keys"])
