@@ -1,0 +1,37 @@
+"""`workbench`: without a command it opens the application, with one it runs the command and exits.
+
+Opening the application skips the command line's own imports, because its first frame is what a person waits for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the console script; exits with 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:]
+    opens, db = _opens_application(arguments)
+    if not opens:
+        from workbench.cli import run
+
+        sys.exit(run(arguments))
+    from workbench.opening import open_application
+
+    sys.exit(open_application(db))
+
+
+def _opens_application(arguments: list[str]) -> tuple[bool, str | None]:
+    """Whether nothing but `--db PATH` was given, and that path."""
+    match arguments:
+        case []:
+            return True, None
+        case ["--db", path] if not path.startswith("-"):
+            return True, path
+        case [option] if option.startswith("--db=") and len(option) > len("--db="):
+            return True, option.removeprefix("--db=")
+    return False, None
+
+
+if __name__ == "__main__":
+    main()

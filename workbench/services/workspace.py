@@ -1,0 +1,93 @@
+"""Everything the application can do on one store, opened once and shared by screens and commands."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from storage.store import Store
+from workbench.settings import Settings
+
+if TYPE_CHECKING:
+    from workbench.services.comparing import Comparing
+    from workbench.services.jobs import Jobs
+    from workbench.services.judging import Judging
+    from workbench.services.library import Library
+    from workbench.services.scoring import Scoring
+    from workbench.services.sql import Sql
+
+
+class Workspace:
+    """The store and the services over it; each service is imported when it is first used."""
+
+    def __init__(self, settings: Settings, store: Store, scratch: TemporaryDirectory[str] | None = None) -> None:
+        self.settings = settings
+        self.store = store
+        self._scratch = scratch  # run directories of a store in memory
+
+    @classmethod
+    def open(cls, settings: Settings) -> Workspace:
+        """Open the store, making it and its folder when they do not exist.
+
+        Raises `LockedError` when another process holds it, `NewerSchemaError` when a newer version made it.
+        """
+        scratch = TemporaryDirectory(prefix="workbench-runs-") if settings.in_memory else None
+        if scratch is not None:
+            return cls(settings, Store.open(settings.db, runs_root=Path(scratch.name)), scratch)
+        return cls(settings, Store.open(Path(settings.db), runs_root=settings.runs_root))
+
+    def close(self) -> None:
+        """Close the store; running jobs go on and are found again at the next start."""
+        if "scoring" in self.__dict__:
+            self.scoring.close()
+        self.store.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def library(self) -> Library:
+        from workbench.services.library import Library
+
+        return Library(self.store)
+
+    @cached_property
+    def judging(self) -> Judging:
+        from workbench.services.judging import Judging
+
+        return Judging(self.store)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        from workbench.services.jobs import Jobs
+
+        return Jobs(self.store)
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        from workbench.services.scoring import Scoring
+
+        return Scoring(self.store)
+
+    @cached_property
+    def comparing(self) -> Comparing:
+        from workbench.services.comparing import Comparing
+
+        return Comparing(self.store)
+
+    @cached_property
+    def sql(self) -> Sql:
+        from workbench.services.sql import Sql
+
+        return Sql(self.store)
