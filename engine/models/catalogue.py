@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.metadata
 import importlib.util
+import io
 import os
+import queue
 import re
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import platformdirs
@@ -19,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from engine.errors import ModelFilesError, UnknownModelError, WorkbenchError
 from engine.models.files import check_model_folder, quiet_transformers, writing_folder
+from engine.protocol.events import Progress
 
 OnProgress = Callable[[str, float], None]
 """Called with a stage and how much of it is done, 0 … 1."""
@@ -54,6 +59,31 @@ def resolve_model(name: str, on_progress: OnProgress | None = None) -> Path:
     if not _HUB_ID.fullmatch(name):
         raise UnknownModelError(f'There is no model folder "{name}"; check the path.')
     return _from_hub(name, report)
+
+
+def resolving(name: str) -> Generator[Progress, None, Path]:
+    """`folder = yield from resolving(name)`: as `resolve_model`, for jobs, with its progress as events."""
+    said: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+    result: list[Path | BaseException] = []
+
+    def work() -> None:
+        try:
+            result.append(resolve_model(name, lambda stage, done: said.put(_percent(stage, done))))
+        except BaseException as error:
+            result.append(error)
+        finally:
+            said.put(None)
+
+    threading.Thread(target=work, daemon=True, name="resolve-model").start()
+    while (event := said.get()) is not None:
+        yield event
+    if isinstance(result[0], BaseException):
+        raise result[0]
+    return result[0]
+
+
+def _percent(stage: str, done: float) -> Progress:
+    return Progress(stage=stage, done=round(100 * done), total=100, unit="%")
 
 
 def models_cache() -> Path:
@@ -135,7 +165,10 @@ def _convert_gguf(path: Path, destination: Path, report: OnProgress) -> None:
     """Dequantise a GGUF model to bfloat16 and save it, with its tokeniser, as any other model."""
     stage = f"converting {SMOLLM2} (once)"
     report(stage, 0.0)
-    quantised = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    with contextlib.redirect_stderr(io.StringIO()):  # the reader draws a bar that cannot be turned off
+        quantised = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.bfloat16
+        )
     report(stage, 0.6)
     plain = _without_quantisation(quantised)
     report(stage, 0.7)

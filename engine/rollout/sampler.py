@@ -1,0 +1,245 @@
+"""Sampling K responses to each prompt from a language model, with the log-probability of every token.
+
+A batch goes through three steps: each distinct prompt is read once (left-padded); its keys and values are
+copied for each of its samples; then one token a sequence is decoded at a time, and sequences that
+have ended leave.  Logits exist for the last position only, [N, V].
+
+Every (prompt, sample, token) has its own uniform number, so the same seed gives the same response whatever
+else is in the batch, up to the rounding of the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel
+
+from engine.errors import NonFiniteError, UsageError
+from engine.rollout.cache import RowCache
+from engine.rollout.choose import choose_tokens
+from engine.text import Tokeniser
+
+LEAVE_SHARE = 8
+"""Ended sequences leave when they are one in this many: leaving copies the cache of those that stay."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One response."""
+
+    prompt_index: int
+    sample_index: int
+    token_ids: list[int]  # the stop token included
+    logprobs: list[
+        float
+    ]  # log π of each token at sampling, in nats; `choose_tokens` says of which distribution
+    stopped: bool  # it ended by a stop token or stop string, not by its length
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Responses that were sampled together, ordered by prompt and sample."""
+
+    responses: list[Sampled]
+    tokens: int  # sampled in this batch
+
+
+@dataclass
+class _Row:
+    """A sequence in the making."""
+
+    prompt_index: int
+    sample_index: int
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stopped: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What does not change from batch to batch."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    stop_ids: frozenset[int]
+    stop_strings: tuple[str, ...]
+
+
+def sample(
+    model: PreTrainedModel,
+    tokeniser: Tokeniser,
+    prompts: Sequence[list[int]],
+    *,
+    samples: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
+    stop_strings: Sequence[str] = (),
+    generator: torch.Generator | None = None,
+    seeds: Sequence[int] | None = None,
+    batch_sequences: int = 32,
+) -> Iterator[Batch]:
+    """Sample `samples` responses to each prompt, in batches of at most `batch_sequences`, in order.
+
+    Randomness comes from `generator`, which is drawn from once a prompt before anything is sampled, or
+    from `seeds`, one a prompt.  Dropout is off whatever the model's mode.
+    Raises UsageError for a prompt that leaves no room within the model's positions, NonFiniteError for logits
+    that are not finite.
+    """
+    settings = _Settings(temperature, top_p, max_new_tokens, frozenset(stop_ids), tuple(stop_strings))
+    _check_prompts(model, prompts, max_new_tokens)
+    if seeds is None:
+        seeds = torch.randint(2**62, (len(prompts),), generator=generator).tolist()
+    rows = [_Row(index, number) for index in range(len(prompts)) for number in range(samples)]
+    for start in range(0, len(rows), batch_sequences):
+        batch = rows[start : start + batch_sequences]
+        uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, max_new_tokens) for row in batch])
+        with _evaluating(model):
+            _sample_batch(model, tokeniser, prompts, batch, uniform, settings)
+        done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
+        yield Batch(done, sum(len(row.token_ids) for row in done))
+
+
+def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence[str] = ()) -> str:
+    """The text of a response, cut before the first stop string; stop tokens have no text."""
+    ids = sampled.token_ids
+    text = tokeniser.decode(ids[:-1] if ids and ids[-1] in tokeniser.stop_ids else ids)
+    cuts = [text.find(stop) for stop in stop_strings if stop and stop in text]
+    return text[: min(cuts)] if cuts else text
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _uniforms(seed: int, row: _Row, count: int) -> torch.Tensor:
+    """The numbers of one sequence.  [count] float32 in [0, 1)"""
+    mixed = (seed * 0x9E3779B97F4A7C15 + row.sample_index * 0xD1342543DE82EF95) % 2**63
+    return torch.rand(count, generator=torch.Generator().manual_seed(mixed))
+
+
+def _check_prompts(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for index, prompt in enumerate(prompts, 1):
+        if not prompt:
+            raise UsageError(f"Prompt {index} has no tokens; give it some text.")
+        if limit and len(prompt) + max_new_tokens > limit:
+            raise UsageError(
+                f"Prompt {index} has {len(prompt)} tokens; with {max_new_tokens} new ones it goes beyond the "
+                f"{limit} positions of the model.  Shorten it, or ask for fewer tokens."
+            )
+
+
+@torch.no_grad()
+def _sample_batch(
+    model: PreTrainedModel,
+    tokeniser: Tokeniser,
+    prompts: Sequence[list[int]],
+    rows: list[_Row],
+    uniform_NT: torch.Tensor,
+    settings: _Settings,
+) -> None:
+    """Fill in the rows."""
+    device = next(model.parameters()).device
+    uniform_NT = uniform_NT.to(device)
+    logits_NV, cache, mask_NT, position_N = _prefill(model, prompts, rows, tokeniser.pad_id, device)
+    alive = list(rows)  # alive[i] is row i of the tensors
+    for step in range(settings.max_new_tokens):
+        token_N, logprob_N = choose_tokens(
+            logits_NV, uniform_NT[:, step], settings.temperature, settings.top_p
+        )
+        _record(tokeniser, alive, token_N.tolist(), logprob_N.tolist(), settings)
+        kept = [place for place, row in enumerate(alive) if not row.ended]
+        if not kept:
+            break
+        if len(kept) <= len(alive) - max(1, len(alive) // LEAVE_SHARE):
+            places = torch.tensor(kept, device=device)
+            cache.select(places)
+            token_N, mask_NT, position_N = token_N[places], mask_NT[places], position_N[places]
+            uniform_NT = uniform_NT[places]
+            alive = [alive[place] for place in kept]
+        mask_NT = torch.cat([mask_NT, mask_NT.new_ones(len(alive), 1)], 1)
+        logits_NV = _last_logits(model, token_N.unsqueeze(1), mask_NT, position_N.unsqueeze(1), cache)
+        position_N = position_N + 1
+
+
+def _prefill(
+    model: PreTrainedModel, prompts: Sequence[list[int]], rows: list[_Row], pad_id: int, device: torch.device
+) -> tuple[torch.Tensor, RowCache, torch.Tensor, torch.Tensor]:
+    """Read each distinct prompt once, then give every row its copy.
+
+    Returns the logits after the prompt [N, V], the cache, the mask [N, T] and each row's next position [N].
+    """
+    distinct: dict[tuple[int, ...], int] = {}
+    place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
+    width = max(map(len, distinct))
+    ids = torch.full((len(distinct), width), pad_id)
+    mask = torch.zeros(len(distinct), width, dtype=torch.long)
+    for prompt, place in distinct.items():
+        ids[place, width - len(prompt) :] = torch.tensor(prompt)
+        mask[place, width - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    position = (mask.cumsum(-1) - 1).clamp_min(0)
+    cache = RowCache(model.config)
+    logits = _last_logits(model, ids, mask, position, cache)
+    places = torch.tensor(place_N, device=device)
+    cache.select(places)
+    return logits[places], cache, mask[places], mask.sum(-1)[places]
+
+
+def _last_logits(
+    model: PreTrainedModel,
+    ids_NT: torch.Tensor,
+    mask_NT: torch.Tensor,
+    position_NT: torch.Tensor,
+    cache: RowCache,
+) -> torch.Tensor:
+    """Logits at the last position only.  [N, V]"""
+    output = model(
+        input_ids=ids_NT,
+        attention_mask=mask_NT,
+        position_ids=position_NT,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return output.logits[:, -1]
+
+
+def _record(
+    tokeniser: Tokeniser, alive: list[_Row], tokens: list[int], logprobs: list[float], settings: _Settings
+) -> None:
+    """Add a token to every row that has not ended, and note which have ended now."""
+    for row, token, logprob in zip(alive, tokens, logprobs, strict=True):
+        if row.ended:
+            continue
+        if logprob != logprob:
+            raise NonFiniteError(
+                "The model gave logits that are not finite; its weights are damaged, "
+                "or the number format is too narrow."
+            )
+        row.token_ids.append(token)
+        row.logprobs.append(logprob)
+        row.stopped = token in settings.stop_ids or _meets_stop_string(tokeniser, row.token_ids, settings)
+        row.ended = row.stopped or len(row.token_ids) == settings.max_new_tokens
+
+
+def _meets_stop_string(tokeniser: Tokeniser, ids: list[int], settings: _Settings) -> bool:
+    if not settings.stop_strings:
+        return False
+    # a stop string of n bytes that ends here lies within the last n tokens; a few more keep characters whole
+    reach = max(len(stop.encode()) for stop in settings.stop_strings) + 4
+    tail = tokeniser.decode(ids[-reach:])
+    return any(stop in tail for stop in settings.stop_strings if stop)
