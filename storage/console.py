@@ -1,0 +1,157 @@
+"""Runs the researcher's own SQL: read-only unless unlocked, streamed as Arrow batches, interruptible."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+
+from storage import sql_guard
+from storage.errors import StoreError
+from storage.sql import block
+from storage.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_ROWS = 20_000
+EXPORT_FORMATS = {
+    ".csv": "FORMAT csv, HEADER",
+    ".parquet": "FORMAT parquet",
+    ".jsonl": "FORMAT json",
+    ".ndjson": "FORMAT json",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the catalog knows it."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view."""
+
+    name: str
+    kind: Literal["table", "view"]
+    columns: tuple[Column, ...]
+
+
+class QueryError(StoreError):
+    """DuckDB refused or gave up a query; the text is the first lines of its own."""
+
+
+class QueryCancelledError(StoreError):
+    """The person cancelled the query."""
+
+
+class Batches:
+    """An Arrow reader that counts what has been read."""
+
+    def __init__(self, reader: pyarrow.RecordBatchReader) -> None:
+        self._reader = reader
+        self.schema: pyarrow.Schema = reader.schema
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[pyarrow.RecordBatch]:
+        for batch in self._reader:
+            self.rows += batch.num_rows
+            yield batch
+
+
+class Query:
+    """One text of SQL on a cursor of its own.  `cancel` may be called from any thread."""
+
+    def __init__(self, store: Store, sql: str) -> None:
+        self.sql = sql
+        self._cursor: Any = store.new_cursor()
+
+    @contextmanager
+    def stream(self, *, unlocked: bool, batch_rows: int = BATCH_ROWS) -> Iterator[Batches]:
+        """Run every statement; the last one's rows, computed as they are read.
+
+        Raises `RefusedError` for what a locked session may not do, `QueryError`, `QueryCancelledError`.
+        """
+        cursor = self._cursor
+        try:
+            with told():
+                statements = sql_guard.parse(cursor, self.sql)
+                if not unlocked:
+                    sql_guard.check_locked(cursor, self.sql)
+                    cursor.execute("BEGIN TRANSACTION READ ONLY")
+                for statement in statements[:-1]:
+                    cursor.execute(statement).fetchall()
+                yield Batches(cursor.execute(statements[-1]).to_arrow_reader(batch_rows))
+        finally:
+            cursor.close()
+
+    def export(self, path: Path) -> int:
+        """Write the rows of one SELECT to a file that appears whole or not at all; the number of rows."""
+        options = export_options(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with told():
+                select = _single_select(self._cursor, self.sql)
+                quoted = str(partial).replace("'", "''")
+                written = self._cursor.execute(f"COPY ({select}) TO '{quoted}' ({options})").fetchone()
+            os.replace(partial, path)
+        finally:
+            self._cursor.close()
+            partial.unlink(missing_ok=True)
+        return int(written[0]) if written else 0
+
+    def cancel(self) -> None:
+        """Interrupt the query, if it still runs."""
+        with suppress(duckdb.Error):  # it may have ended and closed in this moment
+            self._cursor.interrupt()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """DuckDB's errors as ours."""
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise QueryCancelledError("The query was cancelled.") from error
+    except (duckdb.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the reader's own trouble, a closed pipe for instance
+        if "INTERRUPT" in str(error):  # so pyarrow says what DuckDB told it
+            raise QueryCancelledError("The query was cancelled.") from error
+        raise QueryError(sql_guard.first_lines(error)) from error
+
+
+def export_options(path: Path) -> str:
+    """COPY options for the ending of `path`; `RefusedError` for an ending that no format has."""
+    try:
+        return EXPORT_FORMATS[path.suffix.lower()]
+    except KeyError:
+        endings = ", ".join(EXPORT_FORMATS)
+        raise sql_guard.RefusedError(
+            f"“{path.name}” must end in one of {endings}, which says the format."
+        ) from None
+
+
+def relations(store: Store) -> list[Relation]:
+    """Tables and views with their columns, tables first, by name."""
+    found: dict[tuple[bool, str], list[Column]] = {}
+    for name, is_view, column, column_type in store.rows(block("console", "columns")):
+        found.setdefault((is_view, name), []).append(Column(column, column_type))
+    return [Relation(name, "view" if is_view else "table", tuple(c)) for (is_view, name), c in found.items()]
+
+
+def _single_select(cursor: Any, sql: str) -> str:
+    statements = sql_guard.parse(cursor, sql)
+    if len(statements) != 1:
+        raise sql_guard.RefusedError("Only one statement can be exported at a time.")
+    sql_guard.check_locked(cursor, sql)
+    query: str = statements[0].query.strip().rstrip(";")
+    return query + "\n"  # the statement may end in a comment

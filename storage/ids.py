@@ -1,0 +1,66 @@
+"""Identifiers: one letter for the kind of thing and 16 hexadecimal digits.
+
+What comes from outside is identified by its content, so that importing or ingesting it twice adds nothing.  The
+parts of a key are joined by the unit separator, which cleaned text cannot hold.  `content_id` and the SQL
+`substr(sha256(a || chr(31) || b), 1, 16)` give the same digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+
+SEPARATOR = "\x1f"
+Chat = list[dict[str, str]]
+
+
+def content_id(letter: str, *parts: str) -> str:
+    """`letter` + the first 16 hexadecimal digits of SHA-256 over the joined parts."""
+    return letter + hashlib.sha256(SEPARATOR.join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def random_id(letter: str) -> str:
+    """An identifier that nothing else has."""
+    return letter + secrets.token_hex(8)
+
+
+def canonical_messages(messages: Chat) -> str:
+    """The one JSON text of a conversation: roles and contents only, in this order, without spaces."""
+    return json.dumps(
+        [{"role": m["role"], "content": m["content"]} for m in messages], ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def prompt_id(canonical: str) -> str:
+    return content_id("p", canonical)
+
+
+def policy_id(name: str) -> str:
+    return content_id("y", name)
+
+
+def annotator_id(name: str) -> str:
+    return content_id("a", name)
+
+
+def imported_response_id(prompt: str, policy: str, text: str) -> str:
+    """`prompt` and `policy` are ids."""
+    return content_id("r", prompt, policy, text)
+
+
+def generated_response_id(run: str, prompt: str, sample_index: int) -> str:
+    return content_id("r", run, prompt, str(sample_index))
+
+
+def artifact_id(run: str, kind: str, name: str, step: int | None) -> str:
+    return content_id("f", run, kind, name, "" if step is None else str(step))
+
+
+def imported_judgement_id(prompt: str, annotator: str, kind: str, criterion: str, verdict: Sequence[tuple[str, str]]) -> str:
+    """The same verdict of one annotator on the same responses is one judgement; another verdict is another.
+
+    `verdict` holds (response id, rank or rating as text); its order does not matter.
+    """
+    return content_id("j", prompt, annotator, kind, criterion, *(f"{r}={v}" for r, v in sorted(verdict)))

@@ -1,0 +1,25 @@
+-- name: empty_traces
+COPY (
+    SELECT NULL::BIGINT AS step, NULL::VARCHAR AS prompt_id, NULL::INTEGER AS sample_index, NULL::INTEGER AS position,
+           NULL::INTEGER AS token_id, NULL::VARCHAR AS token, NULL::DOUBLE AS logprob, NULL::DOUBLE AS ref_logprob,
+           NULL::DOUBLE AS kl, NULL::DOUBLE AS reward, NULL::DOUBLE AS "value", NULL::DOUBLE AS advantage,
+           NULL::DOUBLE AS "return", NULL::DOUBLE AS ratio
+    LIMIT 0
+) TO {file} (FORMAT parquet)
+
+-- name: traces_view
+CREATE OR REPLACE VIEW token_traces AS
+SELECT regexp_extract(filename, '([^/]+)/traces/[^/]+$', 1) AS run_id, step, prompt_id, sample_index, position, token_id,
+       token, logprob, ref_logprob, kl, reward, "value", advantage, "return", ratio
+FROM read_parquet({pattern}, union_by_name = true, filename = true)
+
+-- name: no_traces_view
+CREATE OR REPLACE VIEW token_traces AS
+SELECT NULL::VARCHAR AS run_id, NULL::BIGINT AS step, NULL::VARCHAR AS prompt_id, NULL::INTEGER AS sample_index,
+       NULL::INTEGER AS position, NULL::INTEGER AS token_id, NULL::VARCHAR AS token, NULL::DOUBLE AS logprob,
+       NULL::DOUBLE AS ref_logprob, NULL::DOUBLE AS kl, NULL::DOUBLE AS reward, NULL::DOUBLE AS "value",
+       NULL::DOUBLE AS advantage, NULL::DOUBLE AS "return", NULL::DOUBLE AS ratio
+WHERE false
+
+-- name: remember_runs_root
+INSERT OR REPLACE INTO store_settings VALUES ('runs_root', $root)

@@ -1,0 +1,26 @@
+"""Named blocks of SQL: `-- name: list_prompts` in `queries/prompts.sql` is `block("prompts", "list_prompts")`.
+
+A file is read when one of its blocks is first asked for, so opening the store costs nothing here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+QUERIES = Path(__file__).parent / "queries"
+
+
+@cache
+def _blocks(file: str) -> dict[str, str]:
+    text = (QUERIES / f"{file}.sql").read_text(encoding="utf-8")
+    blocks: dict[str, str] = {}
+    for part in ("\n" + text).split("\n-- name:")[1:]:
+        name, _, body = part.partition("\n")
+        blocks[name.strip()] = body.strip()
+    return blocks
+
+
+def block(file: str, name: str) -> str:
+    """The SQL under `-- name: NAME` in `queries/FILE.sql`; KeyError when there is none."""
+    return _blocks(file)[name]

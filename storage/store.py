@@ -1,0 +1,193 @@
+"""The one owner of the DuckDB file.
+
+DuckDB lets one process open a file and refuses every other, readers too, so exactly one `Store` is open on a file
+and everything goes through it: `cursor()` gives each thread its own, `transaction()` makes a change whole.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from storage import migrate
+from storage.errors import StoreError
+from storage.faults import told
+from storage.sql import block
+
+T = TypeVar("T")
+Cursor = duckdb.DuckDBPyConnection
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+
+# The workers and the researcher's other programs need the memory more; DuckDB spills to disk above this.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "2GB",
+    "autoinstall_known_extensions": False,
+}
+
+
+class Store:
+    """An open store.  `path` is None in memory; `runs_root` is the folder of run directories, if there is one."""
+
+    def __init__(self, connection: Cursor, path: Path | None, runs_root: Path | None) -> None:
+        self.path = path
+        self.runs_root = runs_root
+        self._connection = connection
+        self._local = threading.local()
+        self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._writing = threading.RLock()
+        self._depth = 0
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path | str, runs_root: Path | None = None) -> Store:
+        """Open the store at `path`, or a new one in memory for `":memory:"`.
+
+        A missing file is made (mode 0600, its folder 0700); an older one is migrated after a copy was made.
+        `runs_root` is `<stem>.runs` beside the file unless given.  Raises LockedError, NewerSchemaError,
+        NotADatabaseError, DiskFullError, StoreError.
+        """
+        if str(path) == ":memory:":
+            store = cls(duckdb.connect(":memory:", config=CONFIG), None, runs_root)
+            fresh = True
+        else:
+            file = Path(path).expanduser().absolute()
+            fresh = not file.exists()
+            store = cls(_connect(file), file, (runs_root or file.with_suffix(".runs")).absolute())
+        try:
+            with told(store.path):
+                known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
+                store._point_traces(known_runs_root)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let the file go; every cursor of every thread is closed with it."""
+        if self._closed:
+            return
+        self._closed = True
+        for cursor in list(self._cursors):
+            cursor.close()
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def cursor(self) -> Cursor:
+        """This thread's cursor.  Inside `transaction()` it sees what the transaction has written."""
+        if self._closed:
+            raise StoreError("The database is closed.")
+        cursor: Cursor | None = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self.new_cursor()
+            self._local.cursor = cursor
+        return cursor
+
+    def new_cursor(self) -> Cursor:
+        """A further cursor, for a query that must be interrupted or streamed apart from this thread's others."""
+        cursor = self._connection.cursor()
+        self._cursors.add(cursor)
+        return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """All or nothing, on disk when the block is left.  One thread writes at a time; a nested call joins."""
+        cursor = self.cursor()
+        with self._writing:
+            if self._depth:
+                yield cursor
+                return
+            with told(self.path):
+                cursor.execute("BEGIN TRANSACTION")
+            self._depth = 1
+            try:
+                with told(self.path):
+                    yield cursor
+                    cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(duckdb.Error):  # a failed COMMIT has already rolled back
+                    cursor.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth = 0
+            self._keep_private()
+
+    def rows(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+        """Run one statement on this thread's cursor and fetch everything."""
+        cursor = self.cursor()
+        with told(self.path):
+            return cursor.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Parameters = None) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+        cursor = self.cursor()
+        with told(self.path):
+            return cursor.execute(sql, parameters).fetchone()
+
+    def records(self, record: type[T], sql: str, parameters: Parameters = None) -> list[T]:
+        """Rows as records; the columns stand in the order of the record's fields."""
+        return [record(*row) for row in self.rows(sql, parameters)]
+
+    def write(self, sql: str, parameters: Parameters = None) -> int:
+        """One changing statement in a transaction (or the one that is open); the number of rows it changed."""
+        with self.transaction() as cursor:
+            changed = cursor.execute(sql, parameters).fetchone()
+        return int(changed[0]) if changed else 0
+
+    def _point_traces(self, known_runs_root: str | None) -> None:
+        """Make `token_traces` read the run directories beside this file, wherever the file has been moved to."""
+        root = str(self.runs_root) if self.runs_root else ""
+        empty = Path(root, "no-run", "traces", "none.parquet") if root else None
+        if known_runs_root == root and (empty is None or empty.exists()):
+            return
+        if empty is None:
+            self._connection.execute(block("store", "no_traces_view"))
+        else:
+            # DuckDB refuses a pattern that matches no file, so one empty file is always there.
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            Path(root).chmod(0o700)
+            self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
+            pattern = _quoted(_no_wildcards(root) + "/*/traces/*.parquet")
+            self._connection.execute(block("store", "traces_view").replace("{pattern}", pattern))
+        self._connection.execute(block("store", "remember_runs_root"), {"root": root})
+
+    def _keep_private(self) -> None:
+        """DuckDB makes its write-ahead log with the usual mode; the judgements in it are nobody else's."""
+        if self.path is not None:
+            log = f"{self.path}.wal"
+            with suppress(OSError):
+                if os.stat(log).st_mode & 0o077:
+                    os.chmod(log, 0o600)
+
+
+def _connect(file: Path) -> Cursor:
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder; give the path of a database file.")
+    before = os.umask(0o077)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with told(file):
+            return duckdb.connect(str(file), config=CONFIG)
+    except OSError as error:
+        raise StoreError(f"The database {file} cannot be made: {error.strerror}.") from error
+    finally:
+        os.umask(before)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _no_wildcards(path: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
