@@ -36,13 +36,26 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
     if "not a valid duckdb database file" in low:
         return NotADatabaseError(f"{name} is not a workbench database; give another path with --db.")
     if "version number" in low and "read" in low:
-        return NewerSchemaError(f"The database {name} was written by a newer DuckDB; update the workbench to open it.")
+        return NewerSchemaError(
+            f"The database {name} was written by a newer DuckDB; update the workbench to open it."
+        )
     if any(sign in low for sign in FULL):
-        return DiskFullError(f"The disk is full: nothing more can be written to {name}. Free some space and try again.")
+        return DiskFullError(
+            f"The disk is full: nothing more can be written to {name}. Free some space and try again."
+        )
     if "has been invalidated" in low:
-        return StoreError(f"The database {name} closed itself after a failed write; start the workbench again. What was confirmed before is kept.")
-    if "corrupt" in low or "checksum" in low or "deserialize" in low or isinstance(error, duckdb.SerializationException):
-        return NotADatabaseError(f"The database {name} is damaged: {_first_line(text)} Restore a copy of the file.")
+        return StoreError(
+            f"The database {name} closed itself after a failed write; start the workbench again. What was confirmed before is kept."
+        )
+    if (
+        "corrupt" in low
+        or "checksum" in low
+        or "deserialize" in low
+        or isinstance(error, duckdb.SerializationException)
+    ):
+        return NotADatabaseError(
+            f"The database {name} is damaged: {_first_line(text)} Restore a copy of the file."
+        )
     if isinstance(error, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException)):
         return StoreError(f"The database {name} cannot be read or written: {_first_line(text)}")
     return None
@@ -56,7 +69,9 @@ def _locked(text: str, name: str) -> LockedError:
     if command:
         holder += f" ({command})"
     return LockedError(
-        f"{name} is open in {holder}. Close it there, or give another database with --db.", pid=pid, command=command
+        f"{name} is open in {holder}. Close it there, or give another database with --db.",
+        pid=pid,
+        command=command,
     )
 
 

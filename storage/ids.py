@@ -29,7 +29,9 @@ def random_id(letter: str) -> str:
 def canonical_messages(messages: Chat) -> str:
     """The one JSON text of a conversation: roles and contents only, in this order, without spaces."""
     return json.dumps(
-        [{"role": m["role"], "content": m["content"]} for m in messages], ensure_ascii=False, separators=(",", ":")
+        [{"role": m["role"], "content": m["content"]} for m in messages],
+        ensure_ascii=False,
+        separators=(",", ":"),
     )
 
 
@@ -58,7 +60,9 @@ def artifact_id(run: str, kind: str, name: str, step: int | None) -> str:
     return content_id("f", run, kind, name, "" if step is None else str(step))
 
 
-def imported_judgement_id(prompt: str, annotator: str, kind: str, criterion: str, verdict: Sequence[tuple[str, str]]) -> str:
+def imported_judgement_id(
+    prompt: str, annotator: str, kind: str, criterion: str, verdict: Sequence[tuple[str, str]]
+) -> str:
     """The same verdict of one annotator on the same responses is one judgement; another verdict is another.
 
     `verdict` holds (response id, rank or rating as text); its order does not matter.

@@ -63,7 +63,11 @@ def _state(connection: duckdb.DuckDBPyConnection, path: Path | None) -> tuple[in
             raise NotADatabaseError(
                 f"{path} is a DuckDB database of something else (it has the table {min(tables)}); give another path with --db."
             ) from None
-        row = connection.execute("SELECT max(version), NULL FROM schema_migrations").fetchone() if tables else None
+        row = (
+            connection.execute("SELECT max(version), NULL FROM schema_migrations").fetchone()
+            if tables
+            else None
+        )
     return (int(row[0] or 0), row[1]) if row else (0, None)
 
 
@@ -72,7 +76,9 @@ def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> N
     try:
         connection.execute(RECORD_TABLE)
         connection.execute(file.read_text(encoding="utf-8"))
-        connection.execute("INSERT INTO schema_migrations (version, name) VALUES (?, ?)", [version, file.stem])
+        connection.execute(
+            "INSERT INTO schema_migrations (version, name) VALUES (?, ?)", [version, file.stem]
+        )
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -19,7 +19,9 @@ TABLE_FUNCTIONS = frozenset(
     duckdb_schemas duckdb_settings duckdb_tables duckdb_types duckdb_views duckdb_memory
     pragma_database_size pragma_storage_info pragma_table_info pragma_show pragma_version""".split()
 )
-PRAGMAS = frozenset("table_info show_tables show_tables_expanded database_list database_size version show".split())
+PRAGMAS = frozenset(
+    "table_info show_tables show_tables_expanded database_list database_size version show".split()
+)
 PRAGMA = re.compile(r"\s*pragma\s+(\w+)", re.IGNORECASE)
 EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
 UNLOCK = "Unlock the session to run it (--unlock)."

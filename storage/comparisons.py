@@ -1,0 +1,40 @@
+"""Policy against policy, by a reward model's scores or by people's judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage.records import PromptComparison, SideBySide, WinRateRow
+from storage.sql import block
+from storage.store import Store
+
+
+def win_rates(store: Store) -> list[WinRateRow]:
+    """Every two policies that somebody or some model has compared."""
+    return store.records(WinRateRow, block("comparisons", "win_rates"))
+
+
+def by_model(store: Store, a: str, b: str, reward_model: str) -> list[PromptComparison]:
+    """For each prompt that both policies have answered: every response of `a` against every one of `b`, by score."""
+    return store.records(
+        PromptComparison, block("comparisons", "by_model"), {"a": a, "b": b, "reward_model": reward_model}
+    )
+
+
+def by_people(
+    store: Store, a: str, b: str, *, criterion: str = "overall", kinds: Sequence[str] = ("human", "import")
+) -> list[PromptComparison]:
+    """For each prompt: the pairs of a response of `a` and one of `b` that annotators of these kinds have judged."""
+    return store.records(
+        PromptComparison,
+        block("comparisons", "by_people"),
+        {"a": a, "b": b, "criterion": criterion, "kinds": list(kinds)},
+    )
+
+
+def side_by_side(
+    store: Store, a: str, b: str, reward_model: str | None = None, *, limit: int = 100, offset: int = 0
+) -> list[SideBySide]:
+    """The first response of `a` beside the first of `b`, the second beside the second, …, prompt by prompt."""
+    values = {"a": a, "b": b, "reward_model": reward_model, "limit": limit, "offset": offset}
+    return store.records(SideBySide, block("comparisons", "side_by_side"), values)

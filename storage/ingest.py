@@ -1,0 +1,149 @@
+"""Events of a run into the store, each exactly once.
+
+All effects of a batch of lines (metrics, messages, rows from Parquet, artifacts, status) and the place reached in
+`events.jsonl` move in one transaction, so a crash between two batches repeats or loses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage import artifacts, policies, responses, runs, scores
+from storage.errors import StoreError
+from storage.records import RunRow
+from storage.store import Store
+
+Line = Mapping[str, Any]
+SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
+
+
+def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int:
+    """Take in lines of `events.jsonl`; the number that were new.
+
+    A line is the plain decoded JSON: `{"seq": 1, "at": 1700000000.0, "event": {"type": "started", …}}`.  Lines up to
+    the run's last_seq are passed over.  `offset` is the byte after the last of them.
+    """
+    with store.transaction():
+        run = runs.run_row(store, run_id)
+        fresh = [line for line in lines if line["seq"] > run.last_seq]
+        changes: dict[str, Any] = {}
+        measured: list[runs.MetricRow] = []
+        for line in fresh:
+            event, at = line["event"], _time(line["at"])
+            if event["type"] == "metrics":
+                measured += [
+                    (run_id, line["seq"], event["step"], name, _finite(value), at)
+                    for name, value in event["values"].items()
+                ]
+            elif event["type"] == "started" and event.get("resumed_from_step") is not None:
+                runs.insert_metrics(store, measured)
+                measured = []
+                runs.drop_after_step(store, run_id, event["resumed_from_step"])
+            elif event["type"] == "output":
+                _output(store, run, event, line["seq"], at)
+            elif event["type"] == "artifact":
+                _artifact(store, run, event)
+            elif event["type"] == "message":
+                runs.add_message(store, run_id, line["seq"], event["level"], event["text"], at)
+            changes |= _changes(event, at)
+        runs.insert_metrics(store, measured)
+        if fresh:
+            changes["last_seq"] = fresh[-1]["seq"]
+        if fresh or offset > run.last_offset:
+            runs.update_run(store, run_id, **changes, last_offset=offset)
+    return len(fresh)
+
+
+def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """What an event says about the run itself."""
+    match event["type"]:
+        case "started":
+            again = event.get("resumed_from_step") is not None
+            started = {} if again else {"started_at": at}
+            return {
+                "status": "running",
+                "device": event["device"],
+                "reason": None,
+                "ended_at": None,
+                **started,
+            }
+        case "progress":
+            total = event.get("total")
+            share = min(max(event["done"] / total, 0.0), 1.0) if total else None
+            return {"stage": event["stage"], "progress": share}
+        case "finished":
+            return {"status": "done", "progress": 1.0, "summary": event.get("summary", {}), "ended_at": at}
+        case "stopped":
+            return {"status": "stopped", "ended_at": at}
+        case "failed":
+            return {"status": "failed", "reason": event["reason"], "ended_at": at}
+    return {}
+
+
+def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: datetime) -> None:
+    kind = event["kind"]
+    if kind == "traces":  # the view token_traces reads the file where it lies
+        return
+    path = _inside(run, event["path"])
+    if not path.is_file():
+        lost = f"{event['rows']} rows of {kind} are lost: {path} is not there."
+        runs.add_message(store, run.run_id, seq, "warning", lost, at)
+        return
+    if kind == "responses":
+        name = str(run.config["policy"])
+        policy = policies.ensure(store, name, model=name)
+        sampling = {key: run.config[key] for key in SAMPLING if key in run.config}
+        responses.insert_from_parquet(
+            store, path, run_id=run.run_id, policy_id=policy, sampling=sampling, seed=run.config.get("seed")
+        )
+    elif kind == "scores":
+        model = artifacts.reward_model(store, str(run.config["reward_model"]))
+        scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model.reward_model_id)
+    elif kind == "rollouts":
+        runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id)
+
+
+def _artifact(store: Store, run: RunRow, event: Mapping[str, Any]) -> None:
+    kind, name, path = event["kind"], str(event["name"]), str(_inside(run, event["path"]))
+    parent: str | None = None
+    if kind == "policy":
+        base = policies.find(store, str(run.config.get("policy", "")))
+        parent = base.policy_id if base else None
+        policies.register_trained(store, name, folder=path, parent=parent, run_id=run.run_id)
+    elif kind == "onnx":
+        parent = artifacts.reward_model(store, str(run.config["reward_model"])).reward_model_id
+    artifacts.insert(
+        store,
+        run_id=run.run_id,
+        kind=kind,
+        name=name,
+        parent_id=parent,
+        path=path,
+        step=event.get("step"),
+        details=event.get("details"),
+    )
+
+
+def _inside(run: RunRow, relative: str) -> Path:
+    """A path that an event names; it may not lead out of the run directory."""
+    if run.run_dir is None:
+        raise StoreError(f"Run {run.run_id} has no run directory.")
+    root = Path(run.run_dir).resolve()
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root):
+        raise StoreError(
+            f"Run {run.run_id} names {relative}, which lies outside its run directory; it was not read."
+        )
+    return path
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

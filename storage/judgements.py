@@ -1,0 +1,208 @@
+"""Judgements: append-only.  An edit supersedes, an undo retracts; neither deletes.
+
+What `record` returns is on disk: DuckDB has synchronised its log before the transaction is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from storage.errors import NotFoundError
+from storage.ids import annotator_id, random_id
+from storage.records import (
+    AgreementRow,
+    Candidate,
+    CandidatePair,
+    JudgedItem,
+    JudgementRow,
+    NewJudgement,
+    PaceCounts,
+)
+from storage.sql import block
+from storage.store import Store
+
+RANKING_KINDS = ("ranking", "best_of", "rating")
+
+
+def annotator_kind(name: str) -> str:
+    """`rule:concise` is a rule and `ai:judge` a model; every other name is a person."""
+    prefix = name.partition(":")[0] if ":" in name else ""
+    return prefix if prefix in ("rule", "ai", "import") else "human"
+
+
+def ensure_annotator(store: Store, name: str, kind: str | None = None) -> str:
+    """Register an annotator unless the name is taken; its id."""
+    values = {"annotator_id": annotator_id(name), "name": name, "kind": kind or annotator_kind(name)}
+    store.write(block("judgements", "add_annotator"), values)
+    return values["annotator_id"]
+
+
+def annotators(store: Store) -> list[tuple[str, str]]:
+    """(name, kind), oldest first."""
+    return [(name, kind) for name, kind in store.rows(block("judgements", "annotators"))]
+
+
+def record(store: Store, judgement: NewJudgement) -> str:
+    """Store one judgement with its items in one transaction; its id.  On disk when this returns."""
+    return record_many(store, [judgement])[0]
+
+
+def record_many(store: Store, judgements: Iterable[NewJudgement]) -> list[str]:
+    """Store judgements in one transaction; their ids, in order."""
+    ids: list[str] = []
+    items: list[tuple[str, str, int | None, float | None, int | None]] = []
+    known: dict[str, str] = {}
+    with store.transaction() as cursor:
+        for new in judgements:
+            if new.annotator not in known:
+                known[new.annotator] = ensure_annotator(store, new.annotator)
+            judgement_id = random_id("j")
+            _insert(store, judgement_id, known[new.annotator], new)
+            ids.append(judgement_id)
+            items += [(judgement_id, i.response_id, i.rank, i.rating, i.position) for i in new.items]
+        if items:
+            cursor.executemany(block("judgements", "add_items"), items)
+    return ids
+
+
+def retract(store: Store, judgement_id: str, *, reason: str | None = None) -> str:
+    """Take a judgement back; the id of the row that says so."""
+    old = get(store, judgement_id)
+    with store.transaction():
+        retraction = random_id("j")
+        new = NewJudgement(
+            prompt_id=old.prompt_id,
+            annotator=old.annotator,
+            kind="retraction",
+            items=(),
+            criterion=old.criterion,
+            reason=reason,
+            supersedes=judgement_id,
+        )
+        _insert(store, retraction, annotator_id(old.annotator), new)
+    return retraction
+
+
+def get(store: Store, judgement_id: str) -> JudgementRow:
+    """A judgement with its items in the order they stood on the screen."""
+    row = store.row(block("judgements", "get"), {"judgement_id": judgement_id})
+    if row is None:
+        raise NotFoundError(f"There is no judgement {judgement_id}.")
+    items = store.records(JudgedItem, block("judgements", "items"), {"judgement_id": judgement_id})
+    return JudgementRow(*row, items=tuple(items))
+
+
+def last_standing(store: Store, annotator: str, criterion: str | None = None) -> JudgementRow | None:
+    """The annotator's latest judgement or skip that has not been superseded or taken back."""
+    row = store.row(
+        block("judgements", "last_standing"),
+        {"annotator_id": annotator_id(annotator), "criterion": criterion},
+    )
+    return get(store, row[0]) if row else None
+
+
+def prompts_to_rank(
+    store: Store,
+    annotator: str,
+    criterion: str = "overall",
+    *,
+    exclude: Sequence[str] = (),
+    seed: int | None = None,
+    limit: int | None = 1,
+) -> list[str]:
+    """Ids of prompts with at least two different responses, one of which this annotator has not judged or skipped.
+
+    Oldest first, or in the random order that `seed` gives.  `limit=None` gives all.
+    """
+    sql = block("judgements", "prompts_to_rank") + ("" if limit is None else f"\nLIMIT {int(limit)}")
+    return [prompt for (prompt,) in store.rows(sql, _open_to(annotator, criterion, exclude, seed))]
+
+
+def count_to_rank(store: Store, annotator: str, criterion: str = "overall") -> int:
+    return _count(store, "prompts_to_rank", annotator, criterion)
+
+
+def pairs_to_judge(
+    store: Store,
+    annotator: str,
+    criterion: str = "overall",
+    *,
+    exclude: Sequence[str] = (),
+    seed: int | None = None,
+    limit: int | None = 1,
+) -> list[CandidatePair]:
+    """Pairs of different responses that no judgement or skip of this annotator holds; `exclude` names prompts."""
+    sql = block("judgements", "pairs_to_judge") + ("" if limit is None else f"\nLIMIT {int(limit)}")
+    return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed))
+
+
+def count_pairs(store: Store, annotator: str, criterion: str = "overall") -> int:
+    return _count(store, "pairs_to_judge", annotator, criterion)
+
+
+def candidates(store: Store, prompt: str, annotator: str, criterion: str = "overall") -> list[Candidate]:
+    """The responses to a prompt, and whether this annotator has seen each."""
+    return store.records(
+        Candidate,
+        block("judgements", "candidates"),
+        {"prompt_id": prompt, "annotator_id": annotator_id(annotator), "criterion": criterion},
+    )
+
+
+def pace(
+    store: Store, annotator: str, *, mode: str = "rank", criterion: str = "overall", since: datetime
+) -> PaceCounts:
+    """How much is done and left.  `since` is the start of today in naive UTC; `mode` is rank or pair."""
+    kinds = ("pair",) if mode == "pair" else RANKING_KINDS
+    left = count_pairs if mode == "pair" else count_to_rank
+    row = store.row(
+        block("judgements", "pace"),
+        {
+            "annotator_id": annotator_id(annotator),
+            "criterion": criterion,
+            "kinds": list(kinds),
+            "since": since,
+        },
+    )
+    done, today, recent, seconds = row or (0, 0, 0, 0.0)
+    return PaceCounts(done, left(store, annotator, criterion), today, recent, seconds)
+
+
+def agreement(store: Store) -> list[AgreementRow]:
+    """How far each two annotators agree on the pairs that both have judged."""
+    return store.records(AgreementRow, block("judgements", "agreement"))
+
+
+def _insert(store: Store, judgement_id: str, annotator: str, new: NewJudgement) -> None:
+    store.write(
+        block("judgements", "add"),
+        {
+            "judgement_id": judgement_id,
+            "prompt_id": new.prompt_id,
+            "annotator_id": annotator,
+            "kind": new.kind,
+            "criterion": new.criterion,
+            "supersedes": new.supersedes,
+            "reason": new.reason,
+            "flagged": new.flagged,
+            "note": new.note,
+            "seconds": new.seconds,
+            "source": new.source,
+        },
+    )
+
+
+def _open_to(annotator: str, criterion: str, exclude: Sequence[str], seed: int | None) -> dict[str, object]:
+    return {
+        "annotator_id": annotator_id(annotator),
+        "criterion": criterion,
+        "exclude": list(exclude),
+        "seed": seed,
+    }
+
+
+def _count(store: Store, name: str, annotator: str, criterion: str) -> int:
+    sql = f"SELECT count(*) FROM ({block('judgements', name)})"
+    row = store.row(sql, _open_to(annotator, criterion, (), None))
+    return int(row[0]) if row else 0

@@ -1,0 +1,77 @@
+"""Prompts: what responses are made for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from storage.errors import NotFoundError
+from storage.ids import Chat, canonical_messages, prompt_id
+from storage.records import Overview, PromptRow
+from storage.sql import block
+from storage.store import Store
+
+
+def listed(store: Store, search: str = "", *, limit: int = 500, offset: int = 0) -> list[PromptRow]:
+    """Prompts oldest first, with how many responses and standing judgements each has.
+
+    `search` is found anywhere in text or source, in any case.
+    """
+    return store.records(
+        PromptRow, block("prompts", "list"), {"search": search, "limit": limit, "offset": offset}
+    )
+
+
+def count(store: Store, search: str = "") -> int:
+    row = store.row(block("prompts", "count"), {"search": search})
+    return int(row[0]) if row else 0
+
+
+def messages(store: Store, prompt: str) -> Chat:
+    """The conversation that a response continues."""
+    row = store.row(block("prompts", "messages"), {"prompt_id": prompt})
+    if row is None:
+        raise NotFoundError(f"There is no prompt {prompt}.")
+    chat: Chat = json.loads(row[0])
+    return chat
+
+
+def shown_text(chat: Chat) -> str:
+    """What a person reads: the user's turn, or the transcript where there were several turns."""
+    turns = [m for m in chat if m["role"] != "system"]
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in turns)
+
+
+def add(
+    store: Store, chat: Chat, *, source: str | None = None, metadata: Mapping[str, Any] | None = None
+) -> str:
+    """Store one prompt, unless it is there already; its id.  The text must be clean (`clean_text`)."""
+    canonical = canonical_messages(chat)
+    values = {
+        "prompt_id": prompt_id(canonical),
+        "text": shown_text(chat),
+        "messages": canonical,
+        "source": source,
+        "metadata": json.dumps(metadata, ensure_ascii=False) if metadata else None,
+    }
+    store.write(block("prompts", "add"), values)
+    return str(values["prompt_id"])
+
+
+def add_many(store: Store, chats: Iterable[Chat], *, source: str | None = None) -> list[str]:
+    """Store prompts in one transaction; their ids, in order."""
+    with store.transaction():
+        return [add(store, chat, source=source) for chat in chats]
+
+
+def sources(store: Store) -> list[tuple[str | None, int]]:
+    """(source, number of prompts)."""
+    return [(source, number) for source, number in store.rows(block("prompts", "sources"))]
+
+
+def overview(store: Store) -> Overview:
+    """How much of everything there is."""
+    return store.records(Overview, block("prompts", "overview"))[0]

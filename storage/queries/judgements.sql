@@ -1,0 +1,112 @@
+-- name: add_annotator
+INSERT INTO annotators (annotator_id, name, kind) VALUES ($annotator_id, $name, $kind) ON CONFLICT DO NOTHING
+
+-- name: annotators
+SELECT name, kind FROM annotators ORDER BY created_at, name
+
+-- name: add
+INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
+                        seconds, source)
+VALUES ($judgement_id, $prompt_id, $annotator_id, $kind, $criterion, $supersedes, $reason, $flagged, $note,
+        $seconds, $source)
+
+-- name: add_items
+INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position) VALUES (?, ?, ?, ?, ?)
+
+-- name: get
+SELECT j.judgement_id, j.prompt_id, a.name, j.kind, j.criterion, j.supersedes, j.reason, j.flagged, j.note, j.seconds,
+       j.source, j.created_at
+FROM judgements j
+JOIN annotators a USING (annotator_id)
+WHERE j.judgement_id = $judgement_id
+
+-- name: items
+SELECT response_id, rank, rating, position
+FROM judgement_items
+WHERE judgement_id = $judgement_id
+ORDER BY position NULLS LAST, rank NULLS LAST, response_id
+
+-- name: last_standing
+SELECT j.judgement_id
+FROM judgements j
+WHERE j.annotator_id = $annotator_id AND j.kind <> 'retraction' AND ($criterion IS NULL OR j.criterion = $criterion)
+  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+ORDER BY j.created_at DESC, j.rowid DESC
+LIMIT 1
+
+-- name: prompts_to_rank
+WITH seen AS (
+    SELECT DISTINCT i.response_id
+    FROM judgements j
+    JOIN judgement_items i USING (judgement_id)
+    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
+      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+), open AS (
+    SELECT r.prompt_id
+    FROM responses r
+    LEFT JOIN seen s USING (response_id)
+    GROUP BY r.prompt_id
+    HAVING count(DISTINCT r.text) >= 2 AND count(*) > count(s.response_id)
+)
+SELECT o.prompt_id
+FROM open o
+JOIN prompts p USING (prompt_id)
+WHERE NOT list_contains($exclude::VARCHAR[], o.prompt_id)
+ORDER BY CASE WHEN $seed IS NOT NULL THEN hash(o.prompt_id, $seed) ELSE 0 END, p.created_at, p.rowid
+
+-- name: pairs_to_judge
+WITH verdicts AS (
+    SELECT judgement_id
+    FROM judgements j
+    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
+      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+), seen AS (
+    SELECT DISTINCT x.response_id AS response_a, y.response_id AS response_b
+    FROM verdicts v
+    JOIN judgement_items x ON x.judgement_id = v.judgement_id
+    JOIN judgement_items y ON y.judgement_id = v.judgement_id AND y.response_id > x.response_id
+), open AS (
+    SELECT a.prompt_id, a.response_id AS response_a, b.response_id AS response_b
+    FROM responses a
+    JOIN responses b ON b.prompt_id = a.prompt_id AND b.response_id > a.response_id AND b.text <> a.text
+    WHERE NOT list_contains($exclude::VARCHAR[], a.prompt_id)
+)
+SELECT o.prompt_id, o.response_a, o.response_b
+FROM open o
+ANTI JOIN seen s ON s.response_a = o.response_a AND s.response_b = o.response_b
+JOIN prompts p ON p.prompt_id = o.prompt_id
+ORDER BY CASE WHEN $seed IS NOT NULL THEN hash(o.prompt_id, o.response_a, o.response_b, $seed) ELSE 0 END,
+         p.created_at, p.rowid, o.response_a, o.response_b
+
+-- name: candidates
+WITH seen AS (
+    SELECT DISTINCT i.response_id
+    FROM judgements j
+    JOIN judgement_items i USING (judgement_id)
+    WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
+      AND j.kind <> 'retraction'
+      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+)
+SELECT r.response_id, r.text, p.name, s.response_id IS NOT NULL
+FROM responses r
+JOIN policies p USING (policy_id)
+LEFT JOIN seen s USING (response_id)
+WHERE r.prompt_id = $prompt_id
+ORDER BY r.created_at, p.name, r.sample_index, r.response_id
+
+-- name: pace
+WITH mine AS (
+    SELECT j.created_at, j.seconds, j.rowid AS position
+    FROM judgements j
+    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND list_contains($kinds::VARCHAR[], j.kind)
+      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+), recent AS (
+    SELECT seconds FROM mine WHERE seconds IS NOT NULL ORDER BY created_at DESC, position DESC LIMIT 20
+)
+SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM mine WHERE created_at >= $since),
+       (SELECT count(*) FROM recent), (SELECT coalesce(sum(seconds), 0) FROM recent)
+
+-- name: agreement
+SELECT annotator_a, annotator_b, criterion, pairs, agreement, ties_a, ties_b, kappa
+FROM annotator_agreement
+ORDER BY criterion, annotator_a, annotator_b

@@ -1,0 +1,48 @@
+-- name: add
+INSERT INTO runs (run_id, kind, status, config, waits_for, run_dir) VALUES ($run_id, $kind, 'queued', $config, $waits_for, $run_dir)
+
+-- name: list
+SELECT run_id, kind, coalesce(config ->> '$.name', config ->> '$.reward_model', config ->> '$.policy', run_id), status,
+       config, waits_for, data_hash, run_dir, device, pid, pid_started, last_seq, last_offset, stage, progress, reason,
+       stderr_tail, summary, created_at, started_at, ended_at
+FROM runs
+WHERE $run_id IS NULL OR run_id = $run_id
+ORDER BY created_at DESC, rowid DESC
+
+-- name: add_metric
+INSERT INTO metrics (run_id, seq, step, name, value, logged_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: metrics
+SELECT name, step, value
+FROM metrics
+WHERE run_id = $run_id AND value IS NOT NULL AND step > $after_step
+QUALIFY row_number() OVER (PARTITION BY name, step ORDER BY seq DESC) = 1
+ORDER BY name, step
+
+-- name: drop_metrics_after
+DELETE FROM metrics WHERE run_id = $run_id AND step > $step
+
+-- name: drop_rollouts_after
+DELETE FROM rollouts WHERE run_id = $run_id AND step > $step
+
+-- name: add_message
+INSERT INTO run_messages (run_id, seq, level, text, logged_at)
+VALUES ($run_id, $seq, $level, $text, $logged_at)
+ON CONFLICT DO NOTHING
+
+-- name: messages
+SELECT seq, level, text, logged_at FROM run_messages WHERE run_id = $run_id ORDER BY seq DESC LIMIT $limit
+
+-- name: ingest_rollouts
+INSERT OR REPLACE INTO rollouts (run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped)
+SELECT $run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped FROM read_parquet($path)
+
+-- name: rollout_steps
+SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step
+
+-- name: rollouts
+SELECT r.run_id, r.step, r.prompt_id, r.sample_index, p.text, r.text, r.score, r.reward, r.kl, r.tokens, r.stopped
+FROM rollouts r
+LEFT JOIN prompts p USING (prompt_id)
+WHERE r.run_id = $run_id AND r.step = coalesce($step, (SELECT max(step) FROM rollouts WHERE run_id = $run_id))
+ORDER BY r.prompt_id, r.sample_index

@@ -1,0 +1,25 @@
+-- name: prompts
+SELECT prompt_id, messages::VARCHAR AS messages
+FROM prompts
+WHERE $source = '' OR source = $source
+ORDER BY created_at, rowid
+LIMIT $limit
+
+-- name: rankings
+SELECT k.judgement_id, k.annotator, k.prompt_id, p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank
+FROM rankings k
+JOIN prompts p USING (prompt_id)
+JOIN responses r USING (response_id)
+WHERE k.criterion = $criterion AND ($annotator = '' OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
+ORDER BY p.created_at, k.prompt_id, k.created_at, k.judgement_id, k.rank, k.response_id
+
+-- name: responses
+SELECT r.response_id, r.prompt_id, p.messages::VARCHAR AS messages, r.text
+FROM responses r
+JOIN prompts p USING (prompt_id)
+WHERE ($policy = '' OR r.policy_id = (SELECT policy_id FROM policies WHERE name = $policy))
+  AND ($unscored_by = '' OR NOT EXISTS (SELECT 1 FROM scores s
+       WHERE s.response_id = r.response_id AND s.reward_model_id = $unscored_by
+         AND ($backend = '' OR s.backend = $backend)))
+ORDER BY CASE WHEN $shuffle THEN sha256(r.response_id) ELSE '' END, r.created_at, r.response_id
+LIMIT $limit

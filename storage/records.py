@@ -1,0 +1,336 @@
+"""What the store gives: frozen records, one a kind of row.  Times are naive UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    prompt_id: str
+    text: str
+    source: str | None
+    responses: int
+    judgements: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRow:
+    response_id: str
+    prompt_id: str
+    policy: str
+    text: str
+    tokens: int | None
+    finish_reason: str | None
+    run_id: str | None
+    sample_index: int
+    mean_rank: float | None
+    scores: Mapping[str, float]  # by name of the reward model
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A response that can be judged; `seen` when this annotator has judged or skipped it already."""
+
+    response_id: str
+    text: str
+    policy: str
+    seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePair:
+    prompt_id: str
+    response_a: str
+    response_b: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedItem:
+    response_id: str
+    rank: int | None = None  # 1 is best; equal ranks tie
+    rating: float | None = None
+    position: int | None = None  # where it stood on the screen, from 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewJudgement:
+    """One annotator's verdict, before it is stored.  A skip lists the responses that were shown, unranked."""
+
+    prompt_id: str
+    annotator: str
+    kind: str  # ranking, pair, best_of, rating, skip
+    items: tuple[JudgedItem, ...]
+    criterion: str = "overall"
+    seconds: float | None = None
+    flagged: bool = False
+    note: str | None = None
+    reason: str | None = None
+    supersedes: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgementRow:
+    judgement_id: str
+    prompt_id: str
+    annotator: str
+    kind: str
+    criterion: str
+    supersedes: str | None
+    reason: str | None
+    flagged: bool
+    note: str | None
+    seconds: float | None
+    source: str | None
+    created_at: datetime
+    items: tuple[JudgedItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaceCounts:
+    done: int
+    remaining: int
+    today: int
+    recent: int  # judgements among the latest 20 that took a known time …
+    recent_seconds: float  # … and how long those took
+
+    @property
+    def per_hour(self) -> float | None:
+        return 3600 * self.recent / self.recent_seconds if self.recent_seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    policy_id: str
+    name: str
+    model: str | None  # hub id, folder or "smollm2"; None for imported responses
+    parent: str | None  # name of the policy it was trained from
+    run_id: str | None
+    responses: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModelRow:
+    reward_model_id: str
+    name: str
+    folder: str
+    run_id: str | None
+    onnx_folder: str | None
+    precisions: tuple[str, ...]
+    accuracy: float | None  # held-out, ties one half
+    log_loss: float | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    artifact_id: str
+    run_id: str | None
+    kind: str
+    name: str
+    parent_id: str | None
+    path: str
+    step: int | None
+    details: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run with every column of the table; `name` is what its configuration calls its product or subject."""
+
+    run_id: str
+    kind: str
+    name: str
+    status: str
+    config: Mapping[str, Any]
+    waits_for: str | None
+    data_hash: str | None
+    run_dir: str | None
+    device: str | None
+    pid: int | None
+    pid_started: float | None
+    last_seq: int
+    last_offset: int
+    stage: str | None
+    progress: float | None
+    reason: str | None
+    stderr_tail: str | None
+    summary: Mapping[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunMessage:
+    seq: int
+    level: str
+    text: str
+    logged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    run_id: str
+    step: int
+    prompt_id: str
+    sample_index: int
+    prompt: str | None
+    text: str
+    score: float | None
+    reward: float | None
+    kl: float | None
+    tokens: int | None
+    stopped: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewScore:
+    response_id: str
+    reward_model_id: str
+    score: float
+    backend: str
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnscoredResponse:
+    response_id: str
+    prompt_id: str
+    messages: str  # canonical JSON of the conversation
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptComparison:
+    """Two policies on one prompt: how many pairs of their responses were won, tied and lost by the first."""
+
+    prompt_id: str
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def share(self) -> float:
+        return (self.wins + 0.5 * self.ties) / (self.wins + self.ties + self.losses)
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    prompt_id: str
+    prompt: str
+    response_a: str
+    text_a: str
+    score_a: float | None
+    response_b: str
+    text_b: str
+    score_b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WinRateRow:
+    judged_by: str
+    judge: str
+    criterion: str | None
+    policy_a: str
+    policy_b: str
+    prompts: int
+    wins: int
+    ties: int
+    losses: int
+    rate: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRow:
+    annotator_a: str
+    annotator_b: str
+    criterion: str
+    pairs: int
+    agreement: float
+    ties_a: float
+    ties_b: float
+    kappa: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    prompts: int
+    responses: int
+    policies: int
+    annotators: int
+    judgements: int  # those that stand
+    reward_models: int
+    scores: int
+    runs: int
+    rollouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    query_id: str
+    name: str | None
+    sql: str
+    rows: int | None
+    seconds: float | None
+    error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    name: str
+    kind: str  # table, view
+    columns: tuple[tuple[str, str], ...]  # name, type
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A Parquet file of what a run reads; `sha256` is that of the file."""
+
+    path: Path
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    added: int = 0
+    already_there: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did.  `skipped` says how many rows were left out, by reason."""
+
+    path: Path
+    shape: str  # prompts, responses, ranked, pairs, annotated_pairs
+    rows: int
+    prompts: Count
+    responses: Count
+    judgements: Count
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """The report as a person reads it."""
+        parts = [
+            f"{count.added:,} {noun} added"
+            + (f" ({count.already_there:,} already there)" if count.already_there else "")
+            for noun, count in (
+                ("prompts", self.prompts),
+                ("responses", self.responses),
+                ("judgements", self.judgements),
+            )
+            if count.added or count.already_there
+        ]
+        parts += [f"{number:,} rows skipped: {reason}" for reason, number in self.skipped.items()]
+        return f"{self.path.name}: {self.rows:,} rows; " + ("; ".join(parts) or "nothing added") + "."

@@ -1,0 +1,61 @@
+"""Responses: what a policy, or a file, answered to a prompt."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from storage import policies
+from storage.ids import imported_response_id, policy_id
+from storage.records import ResponseRow
+from storage.sql import block
+from storage.store import Store
+
+
+def of_prompt(store: Store, prompt: str) -> list[ResponseRow]:
+    """Every response to a prompt, with its mean rank over standing judgements and its scores."""
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
+    for response, model, score in store.rows(block("responses", "scores_of_prompt"), {"prompt_id": prompt}):
+        scores[response][model] = score
+    rows = store.rows(block("responses", "of_prompt"), {"prompt_id": prompt})
+    return [ResponseRow(*row, scores=scores.get(row[0], {})) for row in rows]
+
+
+def add(
+    store: Store, prompt: str, policy: str, text: str, *, sample_index: int = 0, source: str | None = None
+) -> str:
+    """Store one response that no run made, unless it is there; its id.  `policy` is a name."""
+    response = imported_response_id(prompt, policy_id(policy), text)
+    with store.transaction():
+        policies.ensure(store, policy)
+        store.write(
+            block("responses", "add"),
+            {
+                "response_id": response,
+                "prompt_id": prompt,
+                "policy_id": policies.by_name(store, policy).policy_id,
+                "sample_index": sample_index,
+                "text": text,
+                "source": source,
+            },
+        )
+    return response
+
+
+def insert_from_parquet(
+    store: Store, path: Path, *, run_id: str, policy_id: str, sampling: Mapping[str, Any], seed: int | None
+) -> int:
+    """Ingest what a generate job wrote; rows that are there already are left.  The number added."""
+    return store.write(
+        block("responses", "ingest"),
+        {
+            "path": str(path),
+            "run_id": run_id,
+            "policy_id": policy_id,
+            "sampling": json.dumps(dict(sampling)),
+            "seed": seed,
+        },
+    )

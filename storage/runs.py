@@ -1,0 +1,132 @@
+"""Runs: jobs as the store knows them, with their metrics, messages and rollouts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from storage.errors import NotFoundError
+from storage.policies import unknown
+from storage.records import RolloutRow, RunMessage, RunRow
+from storage.sql import block
+from storage.store import Store
+
+COLUMNS = frozenset(
+    "status config waits_for data_hash run_dir device pid pid_started last_seq last_offset stage progress reason "
+    "stderr_tail summary created_at started_at ended_at".split()
+)
+MetricRow = tuple[str, int, int, str, float | None, datetime]  # run_id, seq, step, name, value, logged_at
+
+
+def insert_run(
+    store: Store,
+    run_id: str,
+    kind: str,
+    config: Mapping[str, Any],
+    *,
+    run_dir: str | None = None,
+    waits_for: str | None = None,
+) -> None:
+    """Queue a run.  `waits_for` is a run that must be done before it starts."""
+    store.write(
+        block("runs", "add"),
+        {
+            "run_id": run_id,
+            "kind": kind,
+            "config": json.dumps(config, ensure_ascii=False),
+            "waits_for": waits_for,
+            "run_dir": run_dir,
+        },
+    )
+
+
+def update_run(store: Store, run_id: str, **columns: Any) -> None:
+    """Set columns of a run; mappings become JSON.  Raises KeyError for a column that runs do not have."""
+    strange = set(columns) - COLUMNS
+    if strange:
+        raise KeyError(f"runs has no column {', '.join(sorted(strange))}")
+    values = {name: json.dumps(v) if isinstance(v, Mapping) else v for name, v in columns.items()}
+    changes = ", ".join(f"{name} = ${name}" for name in values)
+    store.write(f"UPDATE runs SET {changes} WHERE run_id = $run_id", {**values, "run_id": run_id})
+
+
+def claim(store: Store, run_id: str) -> bool:
+    """Take a queued run to start it; False when somebody else has or it was stopped."""
+    sql = "UPDATE runs SET status = 'running' WHERE run_id = $run_id AND status = 'queued'"
+    return store.write(sql, {"run_id": run_id}) == 1
+
+
+def run_rows(store: Store) -> list[RunRow]:
+    """Every run, newest first."""
+    return [_run(row) for row in store.rows(block("runs", "list"), {"run_id": None})]
+
+
+def run_row(store: Store, run_id: str) -> RunRow:
+    """One run; NotFoundError, with the near match, when there is none."""
+    row = store.row(block("runs", "list"), {"run_id": run_id})
+    if row is None:
+        raise NotFoundError(unknown("run", run_id, [r.run_id for r in run_rows(store)]))
+    return _run(row)
+
+
+def insert_metrics(store: Store, rows: Iterable[MetricRow]) -> None:
+    """Add metrics; those of a (run_id, seq) that is there already are left."""
+    values = list(rows)
+    if values:
+        with store.transaction() as cursor:
+            cursor.executemany(block("runs", "add_metric"), values)
+
+
+def metrics(store: Store, run_id: str, *, after_step: int = -1) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) in order of steps, by name; where a step was said twice, its last value."""
+    series: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for name, step, value in store.rows(
+        block("runs", "metrics"), {"run_id": run_id, "after_step": after_step}
+    ):
+        series[name].append((step, value))
+    return dict(series)
+
+
+def drop_after_step(store: Store, run_id: str, step: int) -> None:
+    """Forget what a resumed run will say again."""
+    with store.transaction():
+        store.write(block("runs", "drop_metrics_after"), {"run_id": run_id, "step": step})
+        store.write(block("runs", "drop_rollouts_after"), {"run_id": run_id, "step": step})
+
+
+def add_message(store: Store, run_id: str, seq: int, level: str, text: str, logged_at: datetime) -> None:
+    store.write(
+        block("runs", "add_message"),
+        {"run_id": run_id, "seq": seq, "level": level, "text": text, "logged_at": logged_at},
+    )
+
+
+def messages(store: Store, run_id: str, limit: int = 50) -> list[RunMessage]:
+    """The last messages of a run, oldest first."""
+    found = store.records(RunMessage, block("runs", "messages"), {"run_id": run_id, "limit": limit})
+    return found[::-1]
+
+
+def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str) -> int:
+    """Ingest the rollouts of steps; the same step again replaces."""
+    return store.write(block("runs", "ingest_rollouts"), {"path": str(path), "run_id": run_id})
+
+
+def rollout_steps(store: Store, run_id: str) -> list[int]:
+    return [step for (step,) in store.rows(block("runs", "rollout_steps"), {"run_id": run_id})]
+
+
+def rollouts(store: Store, run_id: str, step: int | None = None) -> list[RolloutRow]:
+    """Rollouts of one step, the last one unless given."""
+    return store.records(RolloutRow, block("runs", "rollouts"), {"run_id": run_id, "step": step})
+
+
+def _run(row: tuple[Any, ...]) -> RunRow:
+    values = list(row)
+    values[4] = json.loads(values[4])
+    values[17] = json.loads(values[17] or "{}")
+    return RunRow(*values)

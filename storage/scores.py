@@ -1,0 +1,44 @@
+"""Scores: what reward models think of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from storage.records import NewScore, UnscoredResponse
+from storage.sql import block
+from storage.store import Store
+
+
+def upsert(store: Store, scores: Iterable[NewScore]) -> int:
+    """Store scores in one transaction; a response scored again by the same model and backend gets the new score."""
+    values = [(s.response_id, s.reward_model_id, s.score, s.backend, s.run_id) for s in scores]
+    if values:
+        with store.transaction() as cursor:
+            cursor.executemany(block("scores", "add"), values)
+    return len(values)
+
+
+def insert_from_parquet(store: Store, path: Path, *, run_id: str, reward_model_id: str) -> int:
+    """Ingest what a score job wrote; the number of finite scores."""
+    return store.write(
+        block("scores", "ingest"), {"path": str(path), "run_id": run_id, "reward_model_id": reward_model_id}
+    )
+
+
+def unscored(
+    store: Store, reward_model_id: str, backend: str, *, after: str = "", limit: int = 256
+) -> list[UnscoredResponse]:
+    """A page of responses without a score of this model and backend; `after` is the last id of the page before."""
+    return store.records(
+        UnscoredResponse,
+        block("scores", "unscored"),
+        {"reward_model_id": reward_model_id, "backend": backend, "after": after, "limit": limit},
+    )
+
+
+def count_unscored(store: Store, reward_model_id: str, backend: str) -> int:
+    row = store.row(
+        block("scores", "count_unscored"), {"reward_model_id": reward_model_id, "backend": backend}
+    )
+    return int(row[0]) if row else 0

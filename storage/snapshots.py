@@ -1,0 +1,65 @@
+"""What a run reads, frozen as Parquet when it starts."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from storage.faults import told
+from storage.records import Snapshot
+from storage.sql import block
+from storage.store import Store
+
+EVERYTHING = 2**62
+
+
+def write_prompts(store: Store, path: Path, *, source: str = "", limit: int = 0) -> Snapshot:
+    """Columns prompt_id, messages (JSON text).  `source` keeps those of one source, `limit` the first so many."""
+    return _write(store, path, "prompts", {"source": source, "limit": limit or EVERYTHING})
+
+
+def write_rankings(
+    store: Store, path: Path, *, criterion: str = "overall", annotator: str = "", source: str = ""
+) -> Snapshot:
+    """Columns judgement_id, annotator, prompt_id, messages, response_id, text, rank (1 is best; equal ranks tie)."""
+    return _write(store, path, "rankings", {"criterion": criterion, "annotator": annotator, "source": source})
+
+
+def write_responses(
+    store: Store,
+    path: Path,
+    *,
+    policy: str = "",
+    unscored_by: str = "",
+    backend: str = "",
+    limit: int = 0,
+    shuffle: bool = False,
+) -> Snapshot:
+    """Columns response_id, prompt_id, messages, text.
+
+    `unscored_by` (a reward model's id) leaves out what that model has scored, with `backend` if given.  `shuffle`
+    takes them in an order that has nothing to do with where they come from, the same every time.
+    """
+    values = {
+        "policy": policy,
+        "unscored_by": unscored_by,
+        "backend": backend,
+        "limit": limit or EVERYTHING,
+        "shuffle": shuffle,
+    }
+    return _write(store, path, "responses", values)
+
+
+def _write(store: Store, path: Path, name: str, values: dict[str, Any]) -> Snapshot:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = str(path).replace("'", "''")
+    with told(path):
+        row = (
+            store.cursor()
+            .execute(f"COPY ({block('snapshots', name)}) TO '{target}' (FORMAT parquet)", values)
+            .fetchone()
+        )
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Snapshot(path, int(row[0]) if row else 0, digest)
