@@ -38,7 +38,13 @@ DARK = Theme(
     surface="#1d2026",
     panel="#262a32",
     dark=True,
-    variables={"border": "#7fb4ca", "border-blurred": "#3a404b", "footer-background": "#1d2026"},
+    variables={
+        "border": "#7fb4ca",
+        "border-blurred": "#3a404b",
+        "block-cursor-background": "#354650",
+        "block-cursor-foreground": "#eceef2",
+        "block-cursor-blurred-background": "#262a32",
+    },
 )
 LIGHT = Theme(
     name="workbench-light",
@@ -53,7 +59,13 @@ LIGHT = Theme(
     surface="#eeece6",
     panel="#e2dfd7",
     dark=False,
-    variables={"border": "#2b6a83", "border-blurred": "#bdb8ac", "footer-background": "#eeece6"},
+    variables={
+        "border": "#2b6a83",
+        "border-blurred": "#bdb8ac",
+        "block-cursor-background": "#bcd3db",
+        "block-cursor-foreground": "#16181d",
+        "block-cursor-blurred-background": "#e2dfd7",
+    },
 )
 
 
@@ -79,8 +91,12 @@ def screen_at(path: str) -> Callable[..., Screen[Any]]:
 
 
 PLACES = (
-    Place("prompts", "f2", "Prompts", "workbench.screens.prompts:PromptsScreen", "Prompts and their responses"),
-    Place("rank", "f3", "Rank", "workbench.screens.rank:RankScreen", "Judge responses, one prompt after another"),
+    Place(
+        "prompts", "f2", "Prompts", "workbench.screens.prompts:PromptsScreen", "Prompts and their responses"
+    ),
+    Place(
+        "rank", "f3", "Rank", "workbench.screens.rank:RankScreen", "Judge responses, one prompt after another"
+    ),
     Place("score", "f4", "Score", "workbench.screens.score:ScoreScreen", "Score text as you type"),
     Place("runs", "f5", "Runs", "workbench.screens.runs:RunsScreen", "Jobs, their charts and what they made"),
     Place("compare", "f6", "Compare", "workbench.screens.compare:CompareScreen", "Two policies side by side"),
@@ -125,7 +141,7 @@ class WorkbenchApp(App[None]):
             self.register_theme(own)
         self.theme = theme if theme in self.available_themes else DARK.name
 
-    # -- the store ---------------------------------------------------------------------------------------------
+    # -- the store ------------------------------
 
     @property
     def workspace(self) -> Workspace:
@@ -163,7 +179,7 @@ class WorkbenchApp(App[None]):
     def on_unmount(self) -> None:
         self._quitting.set()
 
-    # -- jobs --------------------------------------------------------------------------------------------------
+    # -- jobs ------------------------------
 
     @work(thread=True, group="heartbeat", exclusive=True)
     def heartbeat(self) -> None:
@@ -199,19 +215,21 @@ class WorkbenchApp(App[None]):
         except TOLD_ERRORS as error:
             self.tell(error)
 
-    # -- telling -----------------------------------------------------------------------------------------------
+    # -- telling ------------------------------
 
     def tell(self, error: BaseException | str, *, severity: str = "error") -> None:
         """One sentence for the person, in the corner; never markup, never a control character."""
         sentence = safe_line(str(error)) or type(error).__name__
-        level = "warning" if severity == "warning" else "information" if severity == "information" else "error"
+        level = (
+            "warning" if severity == "warning" else "information" if severity == "information" else "error"
+        )
         self.notify(sentence, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def copy_to_clipboard(self, text: str) -> None:
         """Keep copied text inside the application: no clipboard escape is ever written to the terminal."""
         self._clipboard = text
 
-    # -- going places ------------------------------------------------------------------------------------------
+    # -- going places ------------------------------
 
     def action_go(self, mode: str) -> None:
         if self.current_mode != mode:
@@ -244,7 +262,7 @@ class WorkbenchApp(App[None]):
             if enabled and node is not self and binding.description and not binding.system:
                 action, owner = binding.action, node
                 yield SystemCommand(
-                    binding.description,
+                    binding.tooltip or binding.description,
                     f"On this screen, key {binding.key}",
                     lambda action=action, owner=owner: self.run_action(action, owner),
                 )
@@ -258,7 +276,7 @@ class WorkbenchApp(App[None]):
         yield SystemCommand("Keys of this screen", "Help", self.action_help)
         yield SystemCommand("Quit", "Jobs go on without the workbench", self.action_quit)
 
-    # -- size --------------------------------------------------------------------------------------------------
+    # -- size ------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
         """A terminal smaller than 80 × 24 gets a sentence; the screen is back as soon as it is large enough."""

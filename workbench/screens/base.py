@@ -27,7 +27,9 @@ TOLD_ERRORS = (WorkbenchError, StoreError, OSError)
 """Errors with a sentence for the person; anything else is a fault of the program and stops it with a trace."""
 
 
-def told(method: Callable[Concatenate[S, P], Awaitable[None]]) -> Callable[Concatenate[S, P], Awaitable[None]]:
+def told(
+    method: Callable[Concatenate[S, P], Awaitable[None]],
+) -> Callable[Concatenate[S, P], Awaitable[None]]:
     """Show the sentence of an error that a screen's coroutine meets, and stay alive."""
 
     @wraps(method)

@@ -87,12 +87,12 @@ class PromptsScreen(WorkbenchScreen):
     CSS_PATH = "prompts.tcss"
     AUTO_FOCUS = "#prompts"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "read", "read"),
-        Binding("r", "rank", "rank this"),
-        Binding("g", "generate", "generate"),
-        Binding("i", "import", "import"),
-        Binding("slash", "search", "search"),
-        Binding("escape", "back", "back", show=False),
+        Binding("enter", "read", "read", tooltip="Read the responses"),
+        Binding("r", "rank", "rank", tooltip="Rank the responses to this prompt"),
+        Binding("g", "generate", "generate", tooltip="Generate responses with a model"),
+        Binding("i", "import", "import", tooltip="Import a file"),
+        Binding("slash", "search", "search", tooltip="Search the prompts"),
+        Binding("escape", "back", "Back to the list, to all prompts", show=False),
     ]
 
     search = ""
@@ -120,7 +120,7 @@ class PromptsScreen(WorkbenchScreen):
         if self.is_mounted and self.query_one(RowList).count:
             self.load(keep_cursor=True)
 
-    # -- the list ----------------------------------------------------------------------------------------------
+    # -- the list ------------------------------
 
     @work(exclusive=True, group="load")
     @told
@@ -142,9 +142,7 @@ class PromptsScreen(WorkbenchScreen):
 
     async def fetch(self, offset: int, limit: int) -> Sequence[PromptRow]:
         search = self.search
-        return await self.ask(
-            lambda workspace: workspace.library.prompts(search, limit=limit, offset=offset)
-        )
+        return await self.ask(lambda workspace: workspace.library.prompts(search, limit=limit, offset=offset))
 
     def _show_columns(self) -> None:
         width = self.query_one(RowList).scrollable_content_region.width
@@ -162,7 +160,7 @@ class PromptsScreen(WorkbenchScreen):
             self.query_one("#detail-text", Static).update("")
         self._show_columns()
 
-    # -- the detail --------------------------------------------------------------------------------------------
+    # -- the detail ------------------------------
 
     @on(RowList.Moved)
     def moved(self, event: RowList.Moved) -> None:
@@ -188,7 +186,7 @@ class PromptsScreen(WorkbenchScreen):
         detail.border_title = Content(f"{count} response{'' if count == 1 else 's'}")
         detail.border_subtitle = Content(safe_line(f"{row.source or ''}  {prompt_id}"))
 
-    # -- keys --------------------------------------------------------------------------------------------------
+    # -- keys ------------------------------
 
     @property
     def current(self) -> Any | None:

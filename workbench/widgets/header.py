@@ -46,7 +46,9 @@ def counts_text(status: Status) -> Content:
     if not status.store:
         return Content.styled("opening the store …", "$foreground-muted")
     counts = f"{status.prompts:,} prompts · {status.responses:,} responses · {status.judgements:,} judged"
-    return Content.assemble((safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$foreground-muted"))
+    return Content.assemble(
+        (safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$foreground-muted")
+    )
 
 
 class StatusLine(Static):

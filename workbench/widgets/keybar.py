@@ -55,7 +55,7 @@ class KeyBar(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        tail = [("F1", "all keys"), ("ctrl+p", "commands")]
+        tail = [("F1", "keys"), ("^p", "commands")]
         room = self.size.width - 2 - sum(len(key) + len(text) + 3 for key, text in tail)
         parts: list[tuple[str, str]] = []
         for key, text in shown_bindings(self.screen):

@@ -26,7 +26,12 @@ def _harmless(match: re.Match[str]) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "␡"
-    if 0x80 <= code <= 0x9F or 0xD800 <= code <= 0xDFFF or 0xFDD0 <= code <= 0xFDEF or code in (0xFFFE, 0xFFFF):
+    if (
+        0x80 <= code <= 0x9F
+        or 0xD800 <= code <= 0xDFFF
+        or 0xFDD0 <= code <= 0xFDEF
+        or code in (0xFFFE, 0xFFFF)
+    ):
         return "\ufffd"
     return "\n" if code in (0x2028, 0x2029) else ""
 

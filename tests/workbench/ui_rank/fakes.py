@@ -128,7 +128,7 @@ class FakeJudging:
         self.fail: Exception | None = None
         self.seen: set[str] = set()
 
-    def item(self, number: int, mode: str) -> Any:
+    def _item(self, number: int, mode: str) -> Any:
         library = self.library
         rows = library.responses(f"p{number:016x}")[: 2 if mode == "pair" else None]
         random.Random(number).shuffle(rows)
@@ -137,18 +137,18 @@ class FakeJudging:
             messages=library.messages(f"p{number:016x}"),
             responses=tuple(candidate(row.response_id, row.text) for row in rows),
             mode=mode,
-            previous=None,
+            previous={},
         )
 
     def next_item(self, annotator: str, *, mode: str = "rank", exclude: Any = (), **_: Any) -> Any:
         for number in range(self.library.size):
             prompt_id = f"p{number:016x}"
             if prompt_id not in self.seen and prompt_id not in exclude and self.library.samples >= 2:
-                return self.item(number, mode)
+                return self._item(number, mode)
         return None
 
-    def item_for(self, prompt_id: str, annotator: str, *, mode: str = "rank", **_: Any) -> Any:
-        return self.item(int(prompt_id[1:], 16), mode)
+    def item(self, prompt_id: str, annotator: str, *, mode: str = "rank", **_: Any) -> Any:
+        return self._item(int(prompt_id[1:], 16), mode)
 
     def record(self, item: Any, annotator: str, ranks: Mapping[str, int], **details: Any) -> str:
         if self.fail is not None:
