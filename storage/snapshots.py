@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ from storage.store import Store
 EVERYTHING = 2**62
 
 
-def write_prompts(store: Store, path: Path, *, source: str = "", limit: int = 0) -> Snapshot:
-    """Columns prompt_id, messages (JSON text).  `source` keeps those of one source, `limit` the first so many."""
-    return _write(store, path, "prompts", {"source": source, "limit": limit or EVERYTHING})
+def write_prompts(
+    store: Store, path: Path, *, source: str = "", prompt_ids: Sequence[str] | None = None, limit: int = 0
+) -> Snapshot:
+    """Columns prompt_id, messages (JSON text).
+
+    `source` keeps those of one source, `prompt_ids` those it names, `limit` the first so many of these.
+    """
+    wanted = None if prompt_ids is None else list(prompt_ids)
+    values = {"source": source, "prompt_ids": wanted, "limit": limit or EVERYTHING}
+    return _write(store, path, "prompts", values)
 
 
 def write_rankings(

@@ -1,7 +1,7 @@
 -- name: prompts
 SELECT prompt_id, messages::VARCHAR AS messages
 FROM prompts
-WHERE $source = '' OR source = $source
+WHERE ($source = '' OR source = $source) AND ($prompt_ids IS NULL OR list_contains($prompt_ids, prompt_id))
 ORDER BY created_at, rowid
 LIMIT $limit
 
