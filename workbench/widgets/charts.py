@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
@@ -43,7 +45,7 @@ class ValueFormatter(AxisFormatter):
         return nice_ticks(min_, max_, self.most)
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        apart = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)
+        apart = min((b - a for a, b in pairwise(ticks)), default=1.0)
         decimals = max(0, -math.floor(math.log10(apart) + 1e-9)) if apart > 0 else 0
         if decimals > 4 or any(abs(tick) >= 1e5 for tick in ticks):
             return [f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e") for tick in ticks]
@@ -53,7 +55,7 @@ class ValueFormatter(AxisFormatter):
 class Plot(PlotWidget, can_focus=False):
     """A plot without pan, zoom or wide margins."""
 
-    COMPONENT_CLASSES = {"plot--line"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"plot--line"}
     DEFAULT_CSS = """
     Plot {
         height: 1fr;
@@ -187,7 +189,9 @@ class ChartBoard(Widget):
         self.query_one("#empty").display = count == 0
         grid = self.query_one("#grid", Grid)
         grid.display = count > 0
-        shown = range(count) if self.wide else range(min(self.chosen, count - 1), min(self.chosen, count - 1) + 1)
+        shown = (
+            range(count) if self.wide else range(min(self.chosen, count - 1), min(self.chosen, count - 1) + 1)
+        )
         columns = 1 if not self.wide else min(3, max(1, math.ceil(math.sqrt(count))))
         grid.styles.grid_size_columns = columns
         strip = self.query_one("#strip", Static)
@@ -206,10 +210,16 @@ class ChartBoard(Widget):
         for index, (_name, title) in enumerate(self._charts):
             label = safe_text(title).split(",")[0]
             style = "bold $text-primary underline" if index == min(self.chosen, len(self._charts) - 1) else ""
-            parts.append(Content.assemble((f"{index + 1} ", "$text-accent"), (label.replace(" ", "\u00a0"), style)))
+            parts.append(
+                Content.assemble(
+                    (f"{index + 1}\u00a0", "$text-accent"), (label.replace(" ", "\u00a0"), style)
+                )
+            )
         return Content("  ").join(parts)
 
 
-def prepare(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, list[tuple[float, float]]]:
+def prepare(
+    metrics: Mapping[str, Sequence[tuple[int, float | None]]],
+) -> dict[str, list[tuple[float, float]]]:
     """Decimate every metric; run it in the thread that read them."""
     return {name: decimate(points, BUCKETS) for name, points in metrics.items()}

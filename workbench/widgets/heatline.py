@@ -109,4 +109,4 @@ class HeatLegend(Widget):
         ground = self.background_colors[1]
         places = [2 * cell / (self.CELLS - 1) - 1 for cell in range(self.CELLS)]
         bar = [painted(" ", shade(place, ground)) for place in places]
-        return Content.assemble(f"{self._scale.low:+.2f} ", *bar, f" {self._scale.high:+.2f}")
+        return Content.assemble(f"running score {self._scale.low:+.2f} ", *bar, f" {self._scale.high:+.2f}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-Points = Sequence[tuple[int, float]] | Sequence[tuple[float, float]]
+Points = Sequence[tuple[int, float | None]] | Sequence[tuple[float, float]]
 
 METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "reward": (
@@ -33,7 +33,7 @@ METRICS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def charted(kind: str, available: Sequence[str]) -> list[tuple[str, str]]:
-    """(metric, title) of at most nine charts: the known ones that a run has, then whatever else it reports."""
+    """(metric, title) of at most nine charts: the known ones that a run has, else whatever it reports."""
     known = [(name, title) for name, title in METRICS.get(kind, ()) if name in available]
     named = {name for name, _ in METRICS.get(kind, ())}
     others = [(name, name) for name in sorted(available) if name not in named]
@@ -41,11 +41,11 @@ def charted(kind: str, available: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def decimate(points: Points, buckets: int) -> list[tuple[float, float]]:
-    """At most `2 · buckets` points that draw the same picture: the lowest and highest of each bucket, in order.
+    """At most `2 · buckets` points that draw the same picture: lowest and highest of each bucket, in order.
 
-    Values that are not finite are left out, so a NaN shows as a gap bridged by a line, never as a crash.
+    Values that are missing or not finite are left out.
     """
-    finite = [(float(step), float(value)) for step, value in points if math.isfinite(value)]
+    finite = [(float(step), value) for step, value in points if value is not None and math.isfinite(value)]
     count = len(finite)
     if count <= 2 * buckets:
         return finite

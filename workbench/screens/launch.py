@@ -1,0 +1,190 @@
+"""F8: choose a kind of job, fill its configuration, start it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.protocol.catalog import JOBS, FieldInfo, fields
+from workbench.screens.base import WorkbenchScreen, told
+from workbench.widgets.form import ChooseScreen, ConfigForm
+from workbench.widgets.safe import safe_line
+
+if TYPE_CHECKING:
+    from workbench.services.workspace import Workspace
+
+PACKAGED = "smollm2"
+
+
+def store_offers(workspace: Workspace) -> dict[str, list[str]]:
+    """Names of the store by the field that takes them."""
+    policies = [row.name for row in workspace.library.policies() if row.model]
+    return {
+        "policy": list(dict.fromkeys([PACKAGED, *policies])),
+        "reward_model": [row.name for row in workspace.library.reward_models()],
+    }
+
+
+def first_values(kind: str, offers: Mapping[str, Sequence[str]], taken: Sequence[str]) -> dict[str, Any]:
+    """Values that a form starts with beyond the defaults: the newest reward model, a free name."""
+    values: dict[str, Any] = {}
+    names = {field.name for field in fields(JOBS[kind].config)}
+    for field in ("policy", "reward_model"):
+        if field in names and offers.get(field):
+            values[field] = offers[field][0]
+    if "name" in names:
+        number = 1
+        while f"{kind}-{number}" in taken:
+            number += 1
+        values["name"] = f"{kind}-{number}"
+    return values
+
+
+class LaunchScreen(WorkbenchScreen):
+    """Kinds of jobs on the left, the form of the chosen one on the right."""
+
+    TITLE_TEXT = "Start a job"
+    LOOP = "Choose a job, fill in its settings, start it; it runs on without the workbench."
+    CSS_PATH = "launch.tcss"
+    AUTO_FOCUS = "#kinds"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "submit", "Start the job"),
+        Binding("ctrl+o", "offer", "Names of the store"),
+        Binding("escape", "back", "Back"),
+    ]
+
+    def __init__(self, kind: str | None = None, values: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self._kind = kind if kind in JOBS else next(iter(JOBS))
+        self._start_in_form = kind in JOBS
+        self._given = dict(values or {})
+        self._offers: dict[str, list[str]] = {}
+        self._taken: list[str] = []
+
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="launch"):
+            with Vertical(id="kind-pane", classes="pane") as pane:
+                pane.border_title = Content("Job")
+                yield OptionList(
+                    *(Option(Content(job.title), id=kind) for kind, job in JOBS.items()),
+                    id="kinds",
+                    markup=False,
+                )
+            with Vertical(id="form-pane", classes="pane"):
+                yield Vertical(id="form-place")
+                yield Static(id="field-help", markup=False)
+                yield Button("Start the job", id="start", compact=True, variant="primary")
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).highlighted = list(JOBS).index(self._kind)
+        self.load_offers()
+
+    @work(exclusive=True, group="offers")
+    @told
+    async def load_offers(self) -> None:
+        """Read the names of the store, then show the form."""
+        self._offers = await self.ask(store_offers)
+        runs = await self.ask(lambda workspace: workspace.jobs.list())
+        self._taken = [*(run.name for run in runs), *self._offers["policy"], *self._offers["reward_model"]]
+        await self.show_form(self._kind)
+        if self._start_in_form:
+            self._enter_form()
+
+    async def show_form(self, kind: str) -> None:
+        """Replace the form by that of `kind`."""
+        self._kind = kind
+        job = JOBS[kind]
+        values = {**first_values(kind, self._offers, self._taken), **self._given}
+        place = self.query_one("#form-place", Vertical)
+        self.query_one("#form-pane").border_title = Content(job.title)
+        async with self.batch():
+            await place.remove_children()
+            await place.mount(ConfigForm(job.config, values, self._offers, id="form"))
+        self._help(None, ())
+
+    @on(OptionList.OptionHighlighted, "#kinds")
+    def kind_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if event.option_id and event.option_id != self._kind and self._offers:
+            self._given = {}
+            self._change_form(event.option_id)
+
+    @work(exclusive=True, group="form")
+    async def _change_form(self, kind: str) -> None:
+        await self.show_form(kind)
+
+    @on(OptionList.OptionSelected, "#kinds")
+    def kind_selected(self) -> None:
+        self._enter_form()
+
+    def _enter_form(self) -> None:
+        """Put the cursor into the form; a narrow terminal shows either the list or the form."""
+        self.add_class("-in-form")
+        self.query_one(ConfigForm).query(".field-control").first().focus()
+
+    @on(ConfigForm.FieldEntered)
+    def field_entered(self, event: ConfigForm.FieldEntered) -> None:
+        self._help(event.field, event.offers)
+
+    def _help(self, field: FieldInfo | None, offers: Sequence[str]) -> None:
+        """What the field with the cursor takes, and what the store offers for it."""
+        if field is None:
+            text = Content.styled(
+                "⏎ goes into the form, tab to the next field, ctrl+s starts the job.", "$foreground-muted"
+            )
+        else:
+            names = ", ".join(safe_line(name, 40) for name in offers[:6])
+            text = Content.assemble(
+                safe_line(field.description),
+                (f"\nTakes {field.expects}.", "$foreground-muted"),
+                (f" In the store: {names} (ctrl+o)." if names else "", "$foreground-muted"),
+            )
+        self.query_one("#field-help", Static).update(text)
+
+    def action_back(self) -> None:
+        """From the form to the list of jobs, from there away."""
+        kinds = self.query_one(OptionList)
+        if kinds.has_focus:
+            self.dismiss(None)
+        else:
+            self.remove_class("-in-form")
+            kinds.focus()
+
+    @work
+    async def action_offer(self) -> None:
+        """Choose a name of the store for the field with the cursor."""
+        row = self.query_one(ConfigForm).focused_row
+        if row is None or not row.offers:
+            self.workbench.tell("The store has no names for this field.", severity="information")
+            return
+        chosen = await self.app.push_screen_wait(ChooseScreen(row.field.name.replace("_", " "), row.offers))
+        if chosen is not None:
+            row.put(chosen)
+
+    @on(Button.Pressed, "#start")
+    def start_pressed(self) -> None:
+        self.action_submit()
+
+    @work(exclusive=True, group="submit")
+    @told
+    async def action_submit(self) -> None:
+        """Start the job when every field is right, and go and see it run."""
+        config = self.query_one(ConfigForm).read()
+        if config is None:
+            return
+        kind = self._kind
+        run_id = await self.ask(lambda workspace: workspace.jobs.submit(kind, config))
+        self.dismiss(run_id)
+        self.workbench.action_go("runs")
+        go_to = getattr(self.workbench.screen, "go_to", None)
+        if go_to is not None:
+            go_to(run_id)
+        self.workbench.tell(f"{run_id} is queued.", severity="information")

@@ -1,0 +1,30 @@
+"""One run on the whole screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from workbench.screens.run_actions import RunActions
+from workbench.widgets.run_pane import RunPane
+
+
+class RunScreen(RunActions):
+    """The pane of the runs screen, alone; escape goes back."""
+
+    TITLE_TEXT = "Run"
+    LOOP = "One run: its charts, sampled responses, settings and messages."
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back"), *RunActions.RUN_BINDINGS]
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self._run_id = run_id
+
+    @property
+    def run_id(self) -> str | None:
+        return self._run_id
+
+    def compose_body(self) -> ComposeResult:
+        yield RunPane(id="run-pane", classes="pane")

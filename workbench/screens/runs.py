@@ -1,0 +1,117 @@
+"""F5: every run, and the chosen one live beside or below the list."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from workbench.screens.base import told
+from workbench.screens.run_actions import RunActions
+from workbench.widgets.run_lines import clock, run_line
+from workbench.widgets.run_pane import RunPane, read_run
+
+SHOWN_RUNS = 500
+NO_RUNS = "No runs yet.\n\nF8 starts one: generate responses, train a reward model, optimise a policy."
+
+
+class RunsScreen(RunActions):
+    """List of runs and the run under the cursor."""
+
+    TITLE_TEXT = "Runs"
+    LOOP = "Jobs that generate, train and export, with their charts as they run."
+    CSS_PATH = "runs.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "open", "Full screen", key_display="⏎"),
+        *RunActions.RUN_BINDINGS,
+        Binding("n", "app.launch", "New job"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: list[Any] = []
+        self._lines: dict[str, Content] = {}
+        self._wanted: str | None = None
+
+    def compose_body(self) -> ComposeResult:
+        with Container(id="runs"):
+            runs = OptionList(id="run-list", classes="pane", markup=False)
+            runs.border_title = "Runs"
+            yield runs
+            yield RunPane(id="run-pane", classes="pane")
+            yield Static(NO_RUNS, id="no-runs", classes="empty", markup=False)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#runs").add_class("-nothing")
+
+    @property
+    def run_id(self) -> str | None:
+        """The run under the cursor."""
+        return self._wanted
+
+    def go_to(self, run_id: str) -> None:
+        """Put the cursor on a run, at once or as soon as it is listed."""
+        self._wanted = run_id
+        self._place_cursor()
+        self.refresh_now()
+
+    @told
+    async def poll(self) -> None:
+        """Read the list; it is redrawn line by line, so the cursor stays where it is."""
+        self.show_runs(await self.ask(lambda workspace: workspace.jobs.list()))
+        await super().poll()
+
+    def show_runs(self, runs: list[Any]) -> None:
+        """Draw the list of runs, newest first as the service gives them."""
+        self._runs = runs[:SHOWN_RUNS]
+        self.query_one("#runs").set_class(not runs, "-nothing")
+        listing = self.query_one(OptionList)
+        width = max(40, listing.scrollable_content_region.width - 1)
+        now = clock()
+        lines = {run.run_id: run_line(run, now, width) for run in self._runs}
+        if list(lines) != list(self._lines):
+            listing.set_options([Option(line, id=run_id) for run_id, line in lines.items()])
+            self._lines = lines
+            self._place_cursor()
+        else:
+            for run_id, line in lines.items():
+                if line != self._lines[run_id]:
+                    listing.replace_option_prompt(run_id, line)
+            self._lines = lines
+        listing.border_title = Content(f"Runs · {len(runs)}") if runs else Content("Runs")
+
+    def _place_cursor(self) -> None:
+        listing = self.query_one(OptionList)
+        ids = list(self._lines)
+        if ids:
+            listing.highlighted = ids.index(self._wanted) if self._wanted in ids else 0
+
+    @on(OptionList.OptionHighlighted, "#run-list")
+    def highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if event.option_id is not None and event.option_id != self._wanted:
+            self._wanted = event.option_id
+            self.load_run(event.option_id)
+        elif event.option_id is not None and self.query_one(RunPane).run_id is None:
+            self.load_run(event.option_id)
+
+    @work(exclusive=True, group="load-run")
+    @told
+    async def load_run(self, run_id: str) -> None:
+        picture = await self.ask(lambda workspace: read_run(workspace, run_id))
+        if run_id == self._wanted:
+            self.show_picture(picture)
+
+    @on(OptionList.OptionSelected, "#run-list")
+    def action_open(self) -> None:
+        from workbench.screens.run import RunScreen
+
+        if self._wanted:
+            self.app.push_screen(RunScreen(self._wanted))

@@ -1,0 +1,290 @@
+"""F7: every table and view of the store, an editor, and results of any size."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Static, TextArea, Tree
+
+from workbench.screens.base import TOLD_ERRORS, WorkbenchScreen, told
+from workbench.widgets.confirm import AskScreen, ConfirmScreen
+from workbench.widgets.safe import safe_line
+from workbench.widgets.sql_text import column_label, error_place, error_sentence, relation_label
+from workbench.widgets.typed import SafeTextArea
+
+SHOWN_ROWS = 200_000
+"""Rows that the table holds at most; an export has no limit."""
+LOCKED = "read-only · ctrl+l unlocks"
+UNLOCKED = " UNLOCKED: SQL CAN CHANGE THE STORE "
+FIRST_QUERY = "SELECT * FROM run_summary LIMIT 100"
+
+
+class SqlScreen(WorkbenchScreen):
+    """Tree, editor, result; read-only until it is unlocked."""
+
+    TITLE_TEXT = "SQL"
+    LOOP = "Ask the store anything; every number on the other screens can be recomputed here."
+    CSS_PATH = "sql.tcss"
+    AUTO_FOCUS = "#editor"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f9,ctrl+r", "run", "Run", key_display="F9"),
+        Binding("escape", "cancel", "Cancel", show=False),
+        Binding("ctrl+g", "history", "History"),
+        Binding("ctrl+s", "save", "Save"),
+        Binding("ctrl+o", "export", "Export"),
+        Binding("ctrl+l", "lock", "Unlock"),
+        Binding("ctrl+t", "tree", "Tables", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unlocked = False
+        self._ran = ""
+        self._started: float | None = None
+        self._clock: Timer | None = None
+        self._last_export = ""
+
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="sql"):
+            tree: Tree[Any] = Tree("store", id="relations", classes="pane")
+            tree.show_root = False
+            tree.guide_depth = 2
+            tree.border_title = Content("Tables")
+            yield tree
+            with Vertical(id="desk"):
+                editor = SafeTextArea(
+                    FIRST_QUERY, id="editor", language="sql", tab_behavior="focus", soft_wrap=True
+                )
+                editor.border_title = Content("Query")
+                yield editor
+                with Horizontal(id="message-line"):
+                    yield Static(id="message", markup=False)
+                    yield Static(LOCKED, id="badge", markup=False)
+                with Vertical(id="result"):
+                    yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
+
+    def on_mount(self) -> None:
+        self.load_tree()
+
+    def on_screen_resume(self) -> None:
+        self.load_tree()
+
+    @work(exclusive=True, group="tree")
+    @told
+    async def load_tree(self) -> None:
+        """Read tables, views and columns; what was open stays open."""
+        relations = await self.ask(lambda workspace: workspace.sql.tree())
+        tree = self.query_one(Tree)
+        names = [node.data.name for node in tree.root.children if node.data is not None]
+        if names == [relation.name for relation in relations]:
+            return
+        tree.clear()
+        for relation in relations:
+            node = tree.root.add(relation_label(relation), data=relation)
+            for column in relation.columns:
+                node.add_leaf(column_label(column), data=column)
+
+    @on(Tree.NodeSelected)
+    def insert_name(self, event: Tree.NodeSelected[Any]) -> None:
+        """⏎ on a column writes its name; on a table opens it, and in an empty editor asks for its rows."""
+        if event.node.data is None:
+            return
+        editor = self.query_one("#editor", SafeTextArea)
+        name = quoted(event.node.data.name)
+        if event.node.allow_expand:
+            if not editor.text.strip():
+                editor.text = f"SELECT * FROM {name} LIMIT 100"
+        else:
+            editor.insert(name)
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def action_run(self) -> None:
+        """Run what is selected, or else everything in the editor."""
+        editor = self.query_one("#editor", SafeTextArea)
+        sql = editor.selected_text.strip() or editor.text.strip()
+        if not sql:
+            self.say(Content.styled("There is nothing to run yet.", "$foreground-muted"))
+        elif self._started is not None:
+            self.say(Content("A query is running; esc cancels it."))
+        else:
+            self._run(sql)
+
+    @work(exclusive=True, group="query")
+    async def _run(self, sql: str) -> None:
+        workspace = await self.workbench.opened()
+        unlocked = self.unlocked
+        self._started = time.monotonic()
+        self._clock = self.set_interval(0.1, self._tick)
+        self._tick()
+        try:
+            result = await asyncio.to_thread(workspace.sql.run, sql, unlocked, SHOWN_ROWS)
+            self._ran = sql
+            await self.show_result(result)
+        except TOLD_ERRORS as error:
+            self.say(error_sentence(error))
+            self._point_at(error, sql)
+        finally:
+            self._started = None
+            if self._clock is not None:
+                self._clock.stop()
+        if unlocked:
+            self.load_tree()
+            self.workbench.refresh_status()
+
+    def _tick(self) -> None:
+        if self._started is not None:
+            seconds = time.monotonic() - self._started
+            self.say(
+                Content.assemble(
+                    ("running", "$primary"), f" {seconds:.1f} s", ("  esc cancels", "$foreground-muted")
+                )
+            )
+
+    async def show_result(self, result: Any) -> None:
+        """Replace the table; told how many rows there are and when there are more."""
+        from workbench.widgets.results import ResultTable
+
+        place = self.query_one("#result", Vertical)
+        had_focus = any(table.has_focus for table in self.query(ResultTable))
+        table = ResultTable(result.table)
+        async with self.batch():
+            await place.remove_children()
+            await place.mount(table)
+        if had_focus:
+            table.focus()
+        rows = result.table.num_rows
+        more = ("; there are more, ctrl+o exports all", "$text-warning") if result.truncated else ("", "")
+        counted = f"first {rows:,} rows" if result.truncated else f"{rows:,} row{'' if rows == 1 else 's'}"
+        took = (
+            "  <1 ms" if result.seconds < 0.001 else f"  {result.seconds * 1000:,.0f} ms",
+            "$foreground-muted",
+        )
+        self.say(Content.assemble((counted, "bold"), took, more))
+
+    def _point_at(self, error: BaseException, sql: str) -> None:
+        """Put the cursor where DuckDB found the fault, when the whole editor was run."""
+        editor = self.query_one("#editor", SafeTextArea)
+        place = error_place(error)
+        if place is not None and place[1] is not None and sql == editor.text.strip():
+            lead = len(editor.text) - len(editor.text.lstrip())
+            line = editor.text[:lead].count("\n") + place[0] - 1
+            if line < editor.document.line_count:
+                editor.move_cursor((line, min(place[1] - 1, len(editor.document.get_line(line)))))
+
+    def action_cancel(self) -> None:
+        """Interrupt the running query; from the table or the tree, go back to the editor."""
+        if self._started is not None:
+            self.workspace.sql.cancel()
+        else:
+            self.query_one("#editor").focus()
+
+    def say(self, sentence: Content) -> None:
+        """The line under the editor."""
+        self.query_one("#message", Static).update(sentence)
+
+    @on(TextArea.Changed, "#editor")
+    def forget_error(self) -> None:
+        if self._started is None:
+            self.say(Content(""))
+
+    # -- keys -----------------------------------------------------------------------------------------------
+
+    def action_tree(self) -> None:
+        self.query_one("#relations").focus()
+
+    @work
+    async def action_lock(self) -> None:
+        """Unlock after a question; lock again at once."""
+        question = (
+            "Unlock the session? Statements that change or delete rows will then run. There is no undo."
+        )
+        if self.unlocked:
+            self.unlocked = False
+        elif await self.app.push_screen_wait(ConfirmScreen(question, "Unlock")):
+            self.unlocked = True
+        badge = self.query_one("#badge", Static)
+        badge.update(UNLOCKED if self.unlocked else LOCKED)
+        self.set_class(self.unlocked, "-unlocked")
+
+    @work
+    @told
+    async def action_history(self) -> None:
+        """Choose a query that was run or saved; it replaces what stands in the editor."""
+        from workbench.screens.sql_history import HistoryScreen
+
+        saved = await self.ask(lambda workspace: workspace.sql.saved())
+        history = await self.ask(lambda workspace: workspace.sql.history())
+        chosen = await self.app.push_screen_wait(HistoryScreen(saved, history))
+        if chosen is not None:
+            editor = self.query_one("#editor", SafeTextArea)
+            editor.text = chosen
+            editor.focus()
+
+    @work
+    @told
+    async def action_save(self) -> None:
+        """Save the query under a name."""
+        sql = self.query_one("#editor", SafeTextArea).text.strip()
+        if not sql:
+            self.workbench.tell("There is no query to save.", severity="information")
+            return
+        name = await self.app.push_screen_wait(AskScreen("Save this query under which name?"))
+        if name:
+            await self.ask(lambda workspace: workspace.sql.save(name, sql))
+            self.workbench.tell(f"Saved as {name}; ctrl+g finds it.", severity="information")
+
+    @work
+    @told
+    async def action_export(self) -> None:
+        """Write all rows of the last query, or of the editor's, to a file."""
+        sql = self._ran or self.query_one("#editor", SafeTextArea).text.strip()
+        if not sql:
+            self.workbench.tell("Run a query first; its rows are what is exported.", severity="information")
+            return
+        path = await self.app.push_screen_wait(
+            AskScreen(
+                "Write the rows to which file?",
+                self._last_export or "result.csv",
+                "Ends in .csv, .parquet or .jsonl.",
+            )
+        )
+        if not path:
+            return
+        self._last_export = path
+        self.say(Content.styled("exporting …", "$primary"))
+        try:
+            rows = await self.ask(lambda workspace: workspace.sql.export(sql, expanded(path)))
+        except TOLD_ERRORS as error:
+            self.say(error_sentence(error))
+            return
+        self.say(Content(f"{rows:,} rows written to {safe_line(path, 200)}."))
+
+    def on_data_table_cell_selected(self, event: Any) -> None:
+        """⏎ on a cell shows the whole value."""
+        from workbench.screens.sql_history import ValueScreen
+        from workbench.widgets.results import ResultTable
+
+        if isinstance(event.data_table, ResultTable):
+            self.app.push_screen(ValueScreen(*event.data_table.full_text()))
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return name if name.isidentifier() and name == name.lower() else '"' + name.replace('"', '""') + '"'
+
+
+def expanded(path: str) -> str:
+    """A path with the home folder in place of ~."""
+    from pathlib import Path
+
+    return str(Path(path).expanduser())

@@ -1,0 +1,105 @@
+"""What the SQL screen puts on top of itself: the history of queries, and one value whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from workbench.widgets.safe import safe_content, safe_line
+from workbench.widgets.sql_text import history_line
+from workbench.widgets.typed import SafeInput
+
+VALUE_LIMIT = 200_000
+
+
+class HistoryScreen(ModalScreen[str | None]):
+    """Saved queries, then those that were run, newest first; typing narrows them.  Answers the SQL chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel"),
+        Binding("down", "focus_list", "List", show=False),
+    ]
+    DEFAULT_CSS = """
+    HistoryScreen .dialog { width: 76; height: 20; padding: 0 1; }
+    HistoryScreen OptionList { height: 1fr; }
+    HistoryScreen OptionList > .option-list--option-highlighted { background: $primary 25%; color: $text; }
+    """
+
+    def __init__(self, saved: Sequence[Any], history: Sequence[Any]) -> None:
+        super().__init__()
+        seen: dict[tuple[str, str], Any] = {}
+        for query in [*saved, *(item for item in history if not item.name)]:
+            seen.setdefault((query.name or "", query.sql), query)
+        self._queries = list(seen.values())
+        self._shown = self._queries
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content("Saved queries and history")
+            dialog.border_subtitle = Content("type to search · ↓ ⏎ takes · esc leaves")
+            yield SafeInput(placeholder="search")
+            yield OptionList(markup=False)
+
+    def on_mount(self) -> None:
+        self._fill("")
+
+    @on(Input.Changed)
+    def narrow(self, event: Input.Changed) -> None:
+        self._fill(event.value)
+
+    def _fill(self, search: str) -> None:
+        wanted = search.lower()
+        self._shown = [
+            query for query in self._queries if wanted in f"{query.name or ''} {query.sql}".lower()
+        ]
+        listing = self.query_one(OptionList)
+        listing.set_options(
+            [Option(history_line(query)) for query in self._shown]
+            or [Option(Content.styled("No query yet.", "$foreground-muted"), disabled=True)]
+        )
+        if self._shown:
+            listing.highlighted = 0
+
+    @on(Input.Submitted)
+    def take_first(self) -> None:
+        listing = self.query_one(OptionList)
+        if self._shown and listing.highlighted is not None:
+            self.dismiss(self._shown[listing.highlighted].sql)
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._shown[event.option_index].sql)
+
+    def action_focus_list(self) -> None:
+        self.query_one(OptionList).focus()
+
+
+class ValueScreen(ModalScreen[None]):
+    """One value of a result, whole."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]
+    DEFAULT_CSS = """
+    ValueScreen .dialog { width: 90%; padding: 0 1; }
+    ValueScreen VerticalScroll { height: auto; max-height: 80vh; }
+    ValueScreen Static { height: auto; }
+    """
+
+    def __init__(self, column: str, value: str) -> None:
+        super().__init__()
+        self._column, self._value = column, value
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(safe_line(self._column, 60) or "value")
+            dialog.border_subtitle = Content(f"{len(self._value):,} characters · esc closes")
+            with VerticalScroll():
+                yield Static(safe_content(self._value, VALUE_LIMIT), markup=False)

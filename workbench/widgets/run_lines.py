@@ -1,0 +1,194 @@
+"""Runs and their parts as lines of text: what the list, the header of a run and its details show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from textual.content import Content
+
+from workbench.widgets.safe import safe_line, safe_text
+from workbench.widgets.series import short_number
+
+MARKS = {
+    "running": ("●", "$primary"),
+    "queued": ("○", "$foreground-muted"),
+    "done": ("✓", "$success"),
+    "stopped": ("■", "$warning"),
+    "failed": ("✗", "$error"),
+}
+Part = tuple[str, str]
+
+
+def duration(seconds: float | None) -> str:
+    """At most six characters: 9s, 4m12s, 3h05m, 2d04h."""
+    if seconds is None:
+        return ""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def clock() -> datetime:
+    """Now, as the store writes times: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def took(run: Any, now: datetime) -> float | None:
+    """Seconds from the start of a run to its end, or to `now`; None when it has not started."""
+    if run.started_at is None:
+        return None
+    return float(((run.ended_at or now) - run.started_at).total_seconds())
+
+
+def state_text(run: Any) -> str:
+    """What a run is doing: “training 62 %”, “done”, “queued”."""
+    if run.status != "running":
+        return str(run.status)
+    stage = safe_line(run.stage or "starting", 24)
+    return stage if run.progress is None else f"{stage} {run.progress:.0%}"
+
+
+def run_line(run: Any, now: datetime, width: int) -> Content:
+    """One line of the list of runs, `width` cells."""
+    mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
+    time = duration(took(run, now))
+    state = state_text(run)
+    room = max(6, width - 2 - 9 - 20 - 8)
+    name = safe_line(run.name or run.run_id, 80)
+    if len(name) > room:
+        name = name[: room - 1] + "…"
+    return Content.assemble(
+        (f"{mark} ", colour),
+        (name.ljust(room), "bold" if run.status == "running" else ""),
+        (f" {safe_line(run.kind, 8):<8}", "$foreground-muted"),
+        (f" {state[:19]:<19}", colour if run.status in ("running", "failed") else "$foreground-muted"),
+        (f"{time:>7}", "$foreground-muted"),
+    )
+
+
+def head_lines(run: Any, now: datetime) -> Content:
+    """Two lines over a run's views: what it is; what it does, or why it failed."""
+    mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
+    device = f" · {safe_line(run.device, 30)}" if run.device else ""
+    first: list[Part] = [
+        (f"{mark} {safe_line(run.status, 12)}", f"bold {colour}"),
+        (f"  {safe_line(run.kind, 12)} · {safe_line(run.run_id, 24)}{device}", "$foreground-muted"),
+        (f" · {duration(took(run, now))}" if run.started_at else "", "$foreground-muted"),
+    ]
+    if run.status == "failed":
+        second: Part = (safe_line(run.reason or "It ended without saying why.", 300), "$text-error")
+    elif run.status == "running":
+        second = (state_text(run), "")
+    elif run.status == "stopped":
+        second = ("Stopped; what it had is kept. R goes on from the last checkpoint.", "$foreground-muted")
+    elif run.status == "queued":
+        second = ("Waits for the device, or for the run before it.", "$foreground-muted")
+    else:
+        second = (summary_line(run), "")
+    return Content.assemble(*first, "\n", second)
+
+
+def summary_line(run: Any) -> str:
+    """The figures a finished run ended with, on one line."""
+    summary = as_mapping(getattr(run, "summary", None))
+    return "  ".join(f"{safe_line(key, 40)} {value_text(value)}" for key, value in summary.items()) or "Done."
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """A mapping from a mapping, JSON text or nothing."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def value_text(value: Any) -> str:
+    """A setting or figure as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return short_number(value)
+    if isinstance(value, list | tuple | dict):
+        return safe_line(json.dumps(value, ensure_ascii=False, default=str), 200)
+    return safe_line(str(value), 200)
+
+
+def _section(title: str, lines: Sequence[Content]) -> list[Content]:
+    return [Content.styled(title, "bold $primary"), *lines, Content("")] if lines else []
+
+
+def _table(rows: Mapping[str, Any]) -> list[Content]:
+    widest = min(28, max((len(safe_line(str(key), 40)) for key in rows), default=0))
+    return [
+        Content.assemble((f"  {safe_line(str(key), 40):<{widest}}  ", "$foreground-muted"), value_text(value))
+        for key, value in rows.items()
+    ]
+
+
+def details_content(detail: Any) -> Content:
+    """Summary, failure, messages, artifacts and configuration of a run, one below the other."""
+    messages = [
+        Content.assemble(("  ", ""), safe_text(text)) for text in map(message_text, detail.messages or ())
+    ]
+    stderr = [
+        Content.styled(f"  {line}", "$foreground-muted")
+        for line in safe_text(detail.stderr_tail or "").splitlines()
+    ]
+    artifacts = [
+        Content.assemble(
+            (f"  {safe_line(item.kind, 20):<13} ", "$foreground-muted"),
+            safe_line(item.name, 60),
+            (
+                f"  {value_text(as_mapping(item.details))}" if as_mapping(item.details) else "",
+                "$foreground-muted",
+            ),
+        )
+        for item in detail.artifacts or ()
+    ]
+    failed = detail.status == "failed"
+    parts = [
+        *(_section("Last lines of its error output", stderr[-20:]) if failed else []),
+        *_section("Result", _table(as_mapping(detail.summary))),
+        *_section("Messages", messages[-20:]),
+        *_section("Made", artifacts),
+        *_section("Settings", _table(as_mapping(detail.config))),
+    ]
+    return Content("\n").join(parts) if parts else Content.styled("Nothing yet.", "$foreground-muted")
+
+
+def message_text(message: Any) -> str:
+    """The sentence of a message, whether it comes as text or as a record with `.text`."""
+    return message if isinstance(message, str) else str(getattr(message, "text", message))
+
+
+def sample_content(rows: Sequence[Any], prompts: Mapping[str, str]) -> Content:
+    """Responses of one rollout step, each under its prompt and its numbers."""
+    parts: list[Content] = []
+    last_prompt = None
+    for row in rows:
+        if row.prompt_id != last_prompt:
+            last_prompt = row.prompt_id
+            prompt = safe_line(prompts.get(row.prompt_id, row.prompt_id), 300)
+            parts.append(Content.assemble(("▌ ", "$primary"), (prompt, "bold")))
+        ended = "stopped" if row.stopped else "cut at the budget"
+        figures = (
+            f"reward {short_number(row.reward)}  KL {short_number(row.kl)}  {row.tokens} tokens, {ended}"
+        )
+        parts.append(
+            Content.assemble(
+                (f"score {short_number(row.score)}", "$text-primary"), (f"  {figures}", "$foreground-muted")
+            )
+        )
+        parts.append(Content(safe_text(row.text[:2000]).strip() or "(empty)"))
+        parts.append(Content(""))
+    return Content("\n").join(parts)

@@ -1,0 +1,68 @@
+"""Text around SQL: where an error is, what a relation's row says, what a history line says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.text import Text
+from textual.content import Content
+
+from workbench.widgets.safe import safe_line, safe_text
+
+PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
+
+
+def error_place(error: BaseException | None) -> tuple[int, int | None] | None:
+    """(line, column), both from 1, that DuckDB's picture of the statement points at; column None when cut.
+
+    The picture is looked for in the error and in what caused it.
+    """
+    while error is not None:
+        found = PLACE.search(str(error))
+        if found:
+            line, shown, blanks = int(found[1]), found[2], len(found[3])
+            prefix = len(f"LINE {line}: ")
+            column = blanks - prefix + 1
+            return line, column if column >= 1 and not shown.startswith("...") else None
+        error = error.__cause__
+    return None
+
+
+def error_sentence(error: BaseException) -> Content:
+    """The error as one sentence, with its place in front when there is one."""
+    place = error_place(error)
+    where = ""
+    if place is not None:
+        where = f"Line {place[0]}" + (f", column {place[1]}: " if place[1] is not None else ": ")
+    sentence = safe_line(safe_text(str(error)), 400) or type(error).__name__
+    return Content.assemble((where, "bold $text-error"), (sentence, "$text-error"))
+
+
+def relation_label(relation: Any) -> Text:
+    """A table or view in the tree."""
+    label = Text(safe_line(relation.name, 60) or " ", no_wrap=True)
+    if relation.kind == "view":
+        label.append(" view", style="dim italic")
+    return label
+
+
+def column_label(column: Any) -> Text:
+    """A column in the tree, with its type."""
+    label = Text(safe_line(column.name, 60) or " ", no_wrap=True)
+    label.append(f" {safe_line(str(column.type), 24).lower()}", style="dim")
+    return label
+
+
+def history_line(query: Any, width: int = 60) -> Content:
+    """One query of the history: its name, or when it ran and what came of it."""
+    if query.error:
+        outcome = ("failed", "$text-error")
+    elif query.rows is not None:
+        outcome = (f"{query.rows:,} rows", "$foreground-muted")
+    else:
+        outcome = ("", "$foreground-muted")
+    name = safe_line(query.name or "", 30)
+    return Content.assemble(
+        (f"{name}  " if name else "", "bold $primary"), safe_line(query.sql, width), "  ", outcome
+    )
