@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 @contextlib.contextmanager
 def only_worker(run: RunDir) -> Iterator[bool]:
     """Hold the run directory's lock for the block; False when another process holds it."""
-    with (run.path / "lock").open("a") as file:
+    with run.lock_path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,6 +7,7 @@ be reused by another program.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import signal
@@ -56,10 +57,9 @@ def missing_packages(job: JobKind) -> str | None:
 def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
     """Start a worker on `run` and return at once; `process.json` says which process it is.
 
-    `worker` is the command that the run directory is appended to.  A stop asked for earlier is forgotten.
+    `worker` is the command that the run directory is appended to.  A file `stop` that lies there still counts.
     Raises WorkbenchError when no process can be started.
     """
-    run.stop_path.unlink(missing_ok=True)
     with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:
         try:
             child = subprocess.Popen(
@@ -111,6 +111,18 @@ def exit_code(pid: int) -> int | None:
     with _children_lock:
         child = _children.get(pid)
     return None if child is None else child.poll()
+
+
+def busy(run: RunDir) -> bool:
+    """Whether some worker holds the run directory's lock, whatever its pid."""
+    try:
+        with run.lock_path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def request_stop(run: RunDir) -> None:

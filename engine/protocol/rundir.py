@@ -121,6 +121,10 @@ class RunDir:
     def stop_path(self) -> Path:
         return self.path / "stop"
 
+    @property
+    def lock_path(self) -> Path:
+        return self.path / "lock"
+
     # What the job makes
 
     def output_path(self, kind: str, n: int) -> Path:

@@ -33,7 +33,7 @@ from engine.protocol.rundir import RunDir  # noqa: E402
 def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     """What happens is named by the model: `fake/steps`, `fake/slow`, `fake/error`, …"""
     yield Message(level="info", text="here we go")
-    behaviour = run.model("policy").folder
+    behaviour = Path(run.model("policy").folder).name
     if "error" in behaviour:
         raise ValueError("the tokens\nran away")
     if "sentence" in behaviour:
@@ -54,6 +54,10 @@ def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
             yield Metrics(step=step, values={"fake/step": float(step), "fake/nan": float("nan")})
             yield Progress(stage="sampling", done=step, total=config.samples, unit="responses")
             time.sleep(delay)
+        if "liar" in behaviour:
+            yield Output(kind="responses", path="../../elsewhere.parquet", rows=1)
+            (run.path / "broken.parquet").write_bytes(b"PAR1 but not really")
+            yield Output(kind="responses", path="broken.parquet", rows=1)
         if "responses" in behaviour:
             yield _responses(config, run)
     finally:

@@ -1,0 +1,44 @@
+"""What the tests of jobs share: a worker with fake jobs, prompts, a model that is only a name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.protocol.catalog import JOBS
+from storage.store import Store
+
+FAKE_WORKER = (
+    sys.executable,
+    str(Path(__file__).resolve().parents[2] / "engine" / "protocol" / "fake_worker.py"),
+)
+
+
+def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake worker's jobs need no packages."""
+    for kind, job in list(JOBS.items()):
+        monkeypatch.setitem(JOBS, kind, replace(job, needs=()))
+
+
+def model_folder(tmp_path: Path, behaviour: str) -> str:
+    """A folder that passes for a model; the fake job does what its name says."""
+    folder = tmp_path / "models" / behaviour
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def add_prompts(store: Store, count: int) -> None:
+    """`count` prompts of the source “source”, and a registered reward model “rm”."""
+    for number in range(count):
+        text = f"Question {number}?"
+        store.write(
+            "INSERT INTO prompts (prompt_id, text, messages, source) "
+            "VALUES (?, ?, json_array(json_object('role', 'user', 'content', ?)), 'source')",
+            [f"p{number:016x}", text, text],
+        )
+    store.write(
+        "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES ('f0', 'reward_model', 'rm', '/rm')"
+    )

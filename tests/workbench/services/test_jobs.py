@@ -1,0 +1,332 @@
+"""Jobs from submitting to their rows, with real processes and real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UsageError
+from engine.protocol import launch
+from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig, RewardConfig
+from engine.protocol.events import AnyEvent, Metrics
+from storage.store import Store
+from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, model_folder
+from workbench.services.jobs import Jobs
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store.duckdb") as store:
+        add_prompts(store, 3)
+        yield store
+
+
+@pytest.fixture
+def jobs(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    fake_jobs(monkeypatch)
+    jobs = Jobs(store, worker=FAKE_WORKER)
+    yield jobs
+    for run in jobs.list():
+        jobs.stop(run.run_id)
+        jobs.stop(run.run_id)
+    until(lambda: not any(launch.alive(run.pid, run.pid_started or 0.0) for run in jobs.list() if run.pid))
+
+
+def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+def generate(tmp_path: Path, behaviour: str = "steps", samples: int = 3) -> GenerateConfig:
+    return GenerateConfig(policy=model_folder(tmp_path, behaviour), samples=samples)
+
+
+def status(jobs: Jobs, run_id: str) -> str:
+    jobs.pump()
+    return jobs.show(run_id).status
+
+
+def test_a_job_from_submit_to_rows(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "responses", samples=2))
+    assert jobs.show(run_id).status == "queued"
+    heard: list[AnyEvent] = []
+    row = jobs.wait(run_id, heard.append)
+    assert (row.status, row.reason, row.device) == ("done", None, "cpu")
+    assert sum(isinstance(event, Metrics) for event in heard) == 2
+    detail = jobs.show(run_id)
+    assert detail.summary == {"responses": 2}
+    assert [message.text for message in detail.messages] == ["here we go"]
+    assert detail.started_at is not None
+    assert detail.ended_at is not None
+    assert detail.started_at <= detail.ended_at
+    assert len(detail.data_hash or "") == 64
+    assert jobs.metrics(run_id)["fake/step"] == [(1, 1.0), (2, 2.0)]
+    rows = store.rows(
+        "SELECT r.prompt_id, r.sample_index, r.text, r.token_ids, r.seed, r.run_id, r.sampling->>'top_p', "
+        "p.model FROM responses r JOIN policies p USING (policy_id) ORDER BY 1, 2"
+    )
+    assert len(rows) == 6
+    prompt_id, index, text, tokens, seed, run, top_p, model = rows[1]
+    assert (index, text, tokens, seed, run) == (1, f"answer 1 to {prompt_id}", [1, 2, 1], 0, run_id)
+    assert (float(top_p), model) == (1.0, model_folder(tmp_path, "responses"))
+
+
+def test_prompts_can_be_narrowed(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    wanted = [row[0] for row in store.rows("SELECT prompt_id FROM prompts ORDER BY 1")][:1]
+    one = jobs.submit("generate", generate(tmp_path, "responses", 1), prompt_ids=wanted)
+    two = jobs.submit("generate", generate(tmp_path, "responses", 1), limit=2)
+    jobs.wait(one)
+    jobs.wait(two)
+    counts = dict(store.rows("SELECT run_id, count(*) FROM responses GROUP BY 1"))
+    assert counts == {one: 1, two: 2}
+
+
+def test_ingesting_again_adds_nothing(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "responses"))
+    jobs.wait(run_id)
+    counts = "SELECT (SELECT count(*) FROM metrics), (SELECT count(*) FROM responses)"
+    before = store.rows(counts)
+    # As if the store had been put back to an earlier state: the same lines are read again.
+    store.write(
+        "UPDATE runs SET last_offset = 0, last_seq = 2, status = 'running' WHERE run_id = ?", [run_id]
+    )
+    assert jobs.wait(run_id).status == "done"
+    assert store.rows(counts) == before
+
+
+def test_a_killed_worker_fails_with_its_last_words(jobs: Jobs, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "stubborn"))
+    until(lambda: status(jobs, run_id) == "running" and "listen" in jobs.show(run_id).stderr_tail)
+    pid = jobs.show(run_id).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    row = jobs.wait(run_id)
+    assert row.status == "failed"
+    assert row.reason == "The worker was killed (signal 9); the machine may have run out of memory."
+    assert row.stderr_tail == "I do not listen"
+    assert row.ended_at is not None
+
+
+def test_a_failing_job_says_why(jobs: Jobs, tmp_path: Path) -> None:
+    row = jobs.wait(jobs.submit("generate", generate(tmp_path, "error")))
+    assert (row.status, row.reason) == ("failed", "ValueError: the tokens")
+    assert "Traceback" in (row.stderr_tail or "")
+
+
+def test_a_stopped_job_keeps_what_it_had_and_resumes(jobs: Jobs, tmp_path: Path) -> None:
+    config = PPOConfig(
+        name="better", policy=model_folder(tmp_path, "m"), reward_model="rm", steps=30, checkpoint_every=3
+    )
+    run_id = jobs.submit("ppo", config)
+    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("ppo/score", [])) >= 5)
+    jobs.stop(run_id)
+    row = jobs.wait(run_id)
+    assert row.status == "stopped"
+    kept = jobs.metrics(run_id)["ppo/score"]
+    assert 5 <= len(kept) < 30
+    jobs.resume(run_id)
+    assert jobs.show(run_id).status == "queued"
+    assert jobs.wait(run_id).status == "done"
+    assert jobs.metrics(run_id)["ppo/score"] == [(step, float(step)) for step in range(1, 31)]
+    kinds = [(item.kind, item.name) for item in jobs.show(run_id).artifacts if item.kind != "checkpoint"]
+    assert kinds == [("policy", "better")]
+    with pytest.raises(UsageError, match="only a stopped or failed run"):
+        jobs.resume(run_id)
+
+
+def test_stopping_twice_ends_a_worker_that_does_not_listen(jobs: Jobs, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "stubborn"))
+    until(lambda: status(jobs, run_id) == "running" and jobs.show(run_id).messages)
+    jobs.stop(run_id)
+    time.sleep(0.1)
+    assert status(jobs, run_id) == "running"
+    jobs.stop(run_id)
+    assert jobs.wait(run_id).status == "stopped"
+
+
+def test_a_worker_that_does_not_listen_is_ended_after_a_while(
+    jobs: Jobs, store: Store, tmp_path: Path
+) -> None:
+    impatient = Jobs(store, worker=FAKE_WORKER, grace=0.2)
+    run_id = impatient.submit("generate", generate(tmp_path, "stubborn"))
+    until(lambda: status(impatient, run_id) == "running" and impatient.show(run_id).messages)
+    impatient.stop(run_id)
+    assert impatient.wait(run_id).status == "stopped"
+
+
+def test_one_heavy_job_a_device_and_the_others_wait(jobs: Jobs, tmp_path: Path) -> None:
+    first, second, third = (jobs.submit("generate", generate(tmp_path, "slow", 6)) for _ in range(3))
+    jobs.pump()
+    assert [jobs.show(run).status for run in (first, second, third)] == ["running", "queued", "queued"]
+    jobs.stop(third)
+    assert jobs.show(third).status == "stopped"
+    jobs.wait(second)
+    one, two = jobs.show(first), jobs.show(second)
+    assert (one.status, two.status) == ("done", "done")
+    assert one.ended_at is not None
+    assert two.started_at is not None
+    assert two.started_at >= one.ended_at
+
+
+def test_a_job_waits_for_the_one_before_it_and_fails_with_it(jobs: Jobs, tmp_path: Path) -> None:
+    first = jobs.submit("generate", generate(tmp_path, "error"))
+    second = jobs.submit("generate", generate(tmp_path), after=first)
+    assert jobs.wait(second).reason == f"{first}, which it needed, has failed."
+    assert jobs.show(second).waits_for == first
+
+
+def test_a_job_that_needs_what_another_will_make_waits_for_it(jobs: Jobs, tmp_path: Path) -> None:
+    ppo = jobs.submit(
+        "ppo",
+        PPOConfig(name="better", policy=model_folder(tmp_path, "responses"), reward_model="rm", steps=2),
+    )
+    later = jobs.submit("generate", GenerateConfig(policy="better", samples=1))
+    assert jobs.show(later).waits_for == ppo
+    assert jobs.wait(later).status == "done"
+    made = [item for item in jobs.show(ppo).artifacts if item.kind == "policy"]
+    assert Path(made[0].path).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "sentence"),
+    [
+        (
+            "generate",
+            GenerateConfig(policy="smolm2"),
+            "no policy or model folder “smolm2”. Did you mean “smollm2”?",
+        ),
+        ("ppo", PPOConfig(name="x", reward_model="rn"), "no reward model “rn”. Did you mean “rm”?"),
+        ("ppo", PPOConfig(name="smollm2", reward_model="rm"), "such as “smollm2-2”"),
+        ("reward", RewardConfig(name="rm"), "There is a reward model “rm” already"),
+        ("generate", GenerateConfig(policy="smollm2", prompts="sorce"), "Did you mean “source”?"),
+        ("genrate", GenerateConfig(policy="smollm2"), "Did you mean “generate”?"),
+        ("ppo", GenerateConfig(policy="smollm2"), "takes a PPOConfig"),
+    ],
+)
+def test_wrong_requests_are_refused_before_they_queue(
+    jobs: Jobs, kind: str, config: JobConfig, sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        jobs.submit(kind, config)
+    assert sentence in str(caught.value)
+    assert jobs.list() == []
+
+
+def test_a_name_that_a_waiting_job_will_take_is_taken(jobs: Jobs, tmp_path: Path) -> None:
+    config = PPOConfig(name="better", policy=model_folder(tmp_path, "m"), reward_model="rm")
+    jobs.submit("ppo", config)
+    with pytest.raises(UsageError, match="such as “better-2”"):
+        jobs.submit("ppo", config)
+
+
+def test_an_unknown_run_is_told_with_the_near_match(jobs: Jobs, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path))
+    with pytest.raises(UsageError, match=f"Did you mean “{run_id}”"):
+        jobs.show(run_id[:-1] + "z")
+
+
+def test_nothing_to_read_fails_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_jobs(monkeypatch)
+    with Store.open(tmp_path / "empty.duckdb") as empty:
+        jobs = Jobs(empty, worker=FAKE_WORKER)
+        row = jobs.wait(jobs.submit("generate", generate(tmp_path)))
+        assert (row.status, row.reason) == ("failed", "There are no prompts to work on; import some first.")
+
+
+def test_garbage_in_the_log_is_stepped_over(jobs: Jobs, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "garbage"))
+    assert jobs.wait(run_id).status == "done"
+    assert len(jobs.metrics(run_id)["fake/step"]) == 3
+
+
+def test_a_broken_output_does_not_hold_up_the_run(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "liar"))
+    row = jobs.wait(run_id)
+    assert row.status == "done"
+    assert "could not be stored" in (row.reason or "")
+    assert store.rows("SELECT count(*) FROM responses") == [(0,)]
+    assert len(jobs.metrics(run_id)["fake/step"]) == 3
+
+
+def test_two_services_pump_at_once(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    other = Jobs(store, worker=FAKE_WORKER)
+    ids = [jobs.submit("generate", generate(tmp_path, "responses", 5)) for _ in range(3)]
+    errors: list[BaseException] = []
+
+    def pump(service: Jobs) -> None:
+        try:
+            until(lambda: service.pump() is None or all(service.show(i).status == "done" for i in ids), 60)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=pump, args=(service,)) for service in (jobs, other, jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert store.rows("SELECT count(*) FROM responses") == [(3 * 5 * 3,)]
+    assert all(len(jobs.metrics(i)["fake/step"]) == 5 for i in ids)
+
+
+def test_a_worker_outlives_the_workbench_and_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_jobs(monkeypatch)
+    path = tmp_path / "store.duckdb"
+    with Store.open(path) as store:
+        add_prompts(store, 2)
+        jobs = Jobs(store, worker=FAKE_WORKER)
+        run_id = jobs.submit("generate", generate(tmp_path, "slow-responses", 20))
+        until(lambda: status(jobs, run_id) == "running" and len(jobs.metrics(run_id)) > 0)
+    with Store.open(path) as store:
+        jobs = Jobs(store, worker=FAKE_WORKER)
+        assert jobs.show(run_id).status == "running"
+        assert jobs.wait(run_id).status == "done"
+        assert jobs.metrics(run_id)["fake/step"] == [(step, float(step)) for step in range(1, 21)]
+        assert store.rows("SELECT count(*) FROM responses") == [(40,)]
+
+
+def test_a_workbench_killed_before_it_started_the_worker_starts_it_later(
+    jobs: Jobs, store: Store, tmp_path: Path
+) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path))
+    store.write("UPDATE runs SET status = 'running', stage = 'preparing' WHERE run_id = ?", [run_id])
+    assert jobs.wait(run_id).status == "done"
+
+
+def test_a_workbench_killed_while_ingesting_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """A process that pumps is killed again and again; in the end every event is there once."""
+    import subprocess
+
+    path = tmp_path / "store.duckdb"
+    with Store.open(path) as store:
+        add_prompts(store, 2)
+    model_folder(tmp_path, "slow-responses")
+    code = Path(__file__).with_name("pump_process.py")
+    command = [sys.executable, str(code), str(path), model_folder(tmp_path, "slow-responses")]
+    for attempt in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        with process:
+            process.stdout.readline()
+            time.sleep(0.15 + 0.1 * attempt)
+            process.kill()
+    done = subprocess.run([*command, "finish"], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split()[-1] == "done"
+    with Store.open(path) as store:
+        assert store.rows("SELECT count(*), count(DISTINCT run_id) FROM runs") == [(1, 1)]
+        steps = store.rows("SELECT step FROM metrics WHERE name = 'fake/step' ORDER BY 1")
+        assert [step for (step,) in steps] == list(range(1, 31))
+        assert store.rows("SELECT count(*) FROM responses") == [(60,)]

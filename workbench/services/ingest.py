@@ -1,0 +1,108 @@
+"""What a job says becomes rows, each event exactly once.
+
+A reading of `events.jsonl`, its rows and the place where the next reading begins are one transaction, so this
+process may be killed at any moment: the next one goes on where the last committed reading ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from engine.protocol.catalog import JOBS
+from engine.protocol.events import Envelope, Failed, Started
+from engine.protocol.log import tail
+from engine.protocol.rundir import RunDir
+from storage import runs
+from storage.errors import DiskFullError, StoreError
+from storage.ingest import ingest as store_lines
+from storage.records import RunRow
+from storage.store import Store
+
+STDERR_LINES = 20
+NOT_STORED = (duckdb.Error, StoreError, KeyError, TypeError, ValueError)
+
+
+def catch_up(store: Store, row: RunRow) -> int:
+    """Read what the run `row` has said since the last time; the number of new events.
+
+    Raises StoreError when the store cannot take it now (a full disk); nothing is lost by that.
+    """
+    run = RunDir(Path(row.run_dir or ""))
+    new = 0
+    while True:
+        part = tail(run.events_path, row.last_offset)
+        if part.offset == row.last_offset:
+            return new
+        new += _take_in(store, row, run, part.envelopes, part.offset)
+        row = runs.run_row(store, row.run_id)
+
+
+def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> int:
+    """One reading in one transaction; where a line of it cannot be stored, line by line without that one."""
+    lines = [_line(row, envelope) for envelope in envelopes]
+    failed = any(isinstance(envelope.event, Failed) for envelope in envelopes)
+    try:
+        with store.transaction():
+            new = store_lines(store, row.run_id, lines, offset)
+            if failed:
+                runs.update_run(store, row.run_id, stderr_tail=stderr_tail(run))
+        return new
+    except DiskFullError:
+        raise
+    except NOT_STORED:
+        return _take_in_singly(store, row, lines, offset)
+
+
+def _take_in_singly(store: Store, row: RunRow, lines: Sequence[dict[str, Any]], offset: int) -> int:
+    new = 0
+    for line in lines:
+        try:
+            new += store_lines(store, row.run_id, [line], row.last_offset)
+        except DiskFullError:
+            raise
+        except NOT_STORED as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            note = f"An event of the kind “{line['event']['type']}” could not be stored: {first}"
+            with store.transaction():
+                runs.add_message(
+                    store, row.run_id, line["seq"], "warning", note, utc(time.time())
+                )
+                runs.update_run(store, row.run_id, last_seq=line["seq"])
+            new += 1
+    runs.update_run(store, row.run_id, last_offset=offset)
+    return new
+
+
+def _line(row: RunRow, envelope: Envelope) -> dict[str, Any]:
+    """An event as plain values.  A training that begins anew after a kill repeats every step it had told."""
+    event = envelope.event
+    begins_anew = isinstance(event, Started) and event.resumed_from_step is None and envelope.seq > 1
+    if begins_anew and JOBS[row.kind].trains:
+        event = msgspec.structs.replace(event, resumed_from_step=0)
+    line: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(envelope, event=event))
+    return line
+
+
+def stderr_tail(run: RunDir, lines: int = STDERR_LINES) -> str:
+    """The last lines that the worker wrote to its error output, without control characters."""
+    try:
+        with run.stderr_path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 16384))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    # A progress bar repaints its line after a carriage return: only its last state counts.
+    last = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return "\n".join("\n".join(last).strip().split("\n")[-lines:])
+
+
+def utc(seconds: float) -> datetime:
+    """A time as the store keeps it: UTC without a zone."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

@@ -1,0 +1,371 @@
+"""Jobs: submitting, queueing, starting, following, stopping and resuming runs.
+
+Nothing here keeps state between calls but the store and the run directories, so a workbench that was killed
+goes on where it was: `pump` finds every run that has not ended, by pid and start time, and catches up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from engine.errors import UsageError, WorkbenchError
+from engine.protocol import launch
+from engine.protocol.catalog import JOBS, find_job
+from engine.protocol.configs import JobConfig
+from engine.protocol.events import AnyEvent
+from engine.protocol.log import tail
+from engine.protocol.rundir import RunDir
+from storage import artifacts, runs
+from storage.errors import StoreError
+from storage.records import ArtifactRow, RolloutRow, RunMessage, RunRow
+from storage.store import Store
+from workbench.services import run_names, snapshots
+from workbench.services.ingest import catch_up, stderr_tail, utc
+
+GRACE = 60.0  # seconds between asking a worker to stop and ending it
+ENDED = ("done", "stopped", "failed")
+MESSAGES_SHOWN = 50
+
+# One pump at a time on a store, whoever calls it.
+_pumping: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
+_pumping_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class RunChange:
+    """A run that is not as it was before the pump."""
+
+    run_id: str
+    status: str
+    events: int
+    """New events."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunDetail(RunRow):
+    """A run with everything a person may ask about it."""
+
+    artifacts: tuple[ArtifactRow, ...]
+    """What it has made, newest first."""
+    messages: tuple[RunMessage, ...]
+    """What the job has told, oldest first."""
+
+
+# Within the class, `list` is the method.
+Rows = list[RunRow]
+Changes = list[RunChange]
+Points = list[tuple[int, float]]
+
+
+class Jobs:
+    """The jobs of one store.  Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        runs_root: Path | None = None,
+        *,
+        worker: Sequence[str] = launch.WORKER,
+        grace: float = GRACE,
+    ) -> None:
+        """`worker` is the command that gets the run directory as its last argument."""
+        self._store = store
+        self._runs_root = runs_root or store.runs_root
+        self._worker = tuple(worker)
+        self._grace = grace
+        with _pumping_lock:
+            self._pump_lock = _pumping.setdefault(store, threading.Lock())
+
+    # Asking for work
+
+    def submit(
+        self,
+        kind: str,
+        config: JobConfig,
+        *,
+        after: str | None = None,
+        prompt_ids: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> str:
+        """Queue a job and return the run's id.
+
+        `after` names a run that must be done first; where the configuration names something that a waiting
+        job will make, that job is taken.  `prompt_ids` and `limit` narrow the prompts that the job reads.
+        Raises UsageError: an unknown kind, model or prompt source (with the near match), a name that is
+        taken, missing packages.
+        """
+        job = find_job(kind)
+        if type(config) is not job.config:
+            raise UsageError(f"A {kind} job takes a {job.config.__name__}, not a {type(config).__name__}.")
+        lacking = launch.missing_packages(job)
+        if lacking is not None:
+            raise UsageError(lacking)
+        if after is not None:
+            self._row(after)
+        with self._store.transaction():
+            checked = run_names.check(self._store, config)
+            run_id = f"{kind}-{secrets.token_hex(3)}"
+            run = RunDir.create(self._root() / run_id, checked.config)
+            wanted = None if prompt_ids is None else tuple(prompt_ids)
+            snapshots.write_request(run, snapshots.Request(prompt_ids=wanted, limit=limit))
+            runs.insert_run(
+                self._store,
+                run_id,
+                kind,
+                msgspec.to_builtins(checked.config),
+                run_dir=str(run.path),
+                waits_for=after or checked.after,
+            )
+        return run_id
+
+    def stop(self, run_id: str) -> None:
+        """Ask a run to stop and keep what it has; asking a second time ends it at once.
+
+        A run that has not begun is taken off the queue; one that has ended stays as it is.
+        """
+        row = self._row(run_id)
+        if row.status == "queued":
+            with self._store.transaction():
+                if self._row(run_id).status == "queued":
+                    runs.update_run(self._store, run_id, status="stopped", ended_at=utc(time.time()))
+                    return
+            row = self._row(run_id)
+        if row.status != "running":
+            return
+        run = RunDir(Path(row.run_dir or ""))
+        if run.stop_path.exists():
+            launch.kill(run)
+        else:
+            launch.request_stop(run)
+
+    def resume(self, run_id: str) -> None:
+        """Queue a stopped or failed run again; it goes on from its last checkpoint with the inputs it had."""
+        with self._store.transaction():
+            row = self._row(run_id)
+            if row.status not in ("stopped", "failed"):
+                raise UsageError(f"{run_id} is {row.status}; only a stopped or failed run can be resumed.")
+            if not Path(row.run_dir or "", "config.toml").exists():
+                raise WorkbenchError(f"The run directory {row.run_dir} is gone; submit the job again.")
+            changes = {"status": "queued", "reason": None, "ended_at": None, "stage": None, "progress": None}
+            runs.update_run(self._store, run_id, **changes, pid=None, pid_started=None)
+
+    # Following it
+
+    def pump(self) -> Changes:
+        """Take in what running jobs have said, notice those that died, and start those whose turn has come.
+
+        Call it about four times a second.  Returns at once with nothing when another thread is at it.
+        """
+        if not self._pump_lock.acquire(blocking=False):
+            return []
+        try:
+            changes: Changes = []
+            rows = self._unfinished()
+            for row in rows:
+                if row.status == "running":
+                    changes += self._follow(row)
+            if any(row.status == "queued" for row in rows):
+                changes += self._start_waiting()
+            return changes
+        finally:
+            self._pump_lock.release()
+
+    def wait(
+        self, run_id: str, on_event: Callable[[AnyEvent], None] | None = None, *, poll: float = 0.1
+    ) -> RunRow:
+        """Pump until the run has ended; `on_event` gets every event that is not yet in the store."""
+        row = self._row(run_id)
+        offset = row.last_offset
+        while True:
+            self.pump()
+            row = self._row(run_id)
+            if on_event is not None:
+                while (part := tail(Path(row.run_dir or "", "events.jsonl"), offset)).offset != offset:
+                    offset = part.offset
+                    for envelope in part.envelopes:
+                        on_event(envelope.event)
+            if row.status in ENDED:
+                return _in_utc(row)
+            time.sleep(poll)
+
+    def list(self) -> Rows:
+        """Every run, the newest first."""
+        return [_in_utc(row) for row in runs.run_rows(self._store)]
+
+    def show(self, run_id: str) -> RunDetail:
+        """Everything about one run.  Raises NotFoundError with the near match when there is none."""
+        row = _in_utc(self._row(run_id))
+        path = Path(row.run_dir or "")
+        text = row.stderr_tail or (stderr_tail(RunDir(path)) if row.status == "running" else "")
+        values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+        return RunDetail(
+            **(values | {"stderr_tail": text}),
+            artifacts=tuple(artifacts.of_run(self._store, run_id)),
+            messages=tuple(runs.messages(self._store, run_id, MESSAGES_SHOWN)),
+        )
+
+    def metrics(self, run_id: str) -> dict[str, Points]:
+        """Each metric's values as (step, value), steps ascending; values that are not finite are left out."""
+        return runs.metrics(self._store, run_id)
+
+    def rollouts(self, run_id: str, step: int | None = None) -> Sequence[RolloutRow]:
+        """Responses sampled while a policy learned, of one step or of the last one."""
+        return runs.rollouts(self._store, run_id, step)
+
+    def rollout_steps(self, run_id: str) -> Sequence[int]:
+        """The steps that have rollouts, ascending."""
+        return runs.rollout_steps(self._store, run_id)
+
+    # The parts of a pump
+
+    def _follow(self, row: RunRow) -> Changes:
+        run = RunDir(Path(row.run_dir or ""))
+        process = _process(row, run)
+        lives = process is not None and launch.alive(process.pid, process.started)
+        # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
+        new = catch_up(self._store, row)
+        now = self._row(row.run_id)
+        if now.status == "running":
+            if not lives:
+                self._bury(now, run, process)
+            elif _overdue(run, self._grace):
+                launch.kill(run)
+            elif now.pid is None and process is not None:
+                runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started)
+        after = self._row(row.run_id)
+        changed = new or after.status != row.status
+        return [RunChange(row.run_id, after.status, new)] if changed else []
+
+    def _bury(self, row: RunRow, run: RunDir, process: launch.Process | None) -> None:
+        """A worker is gone without a closing event; or the workbench was, before it could start one."""
+        if launch.busy(run):
+            return
+        if process is None:
+            runs.update_run(self._store, row.run_id, status="queued", started_at=None, stage=None)
+            return
+        status = "stopped" if run.stop_path.exists() else "failed"
+        runs.update_run(
+            self._store,
+            row.run_id,
+            status=status,
+            reason=_cause_of_death(process)
+            if status == "failed"
+            else "Ended before it could keep everything.",
+            stderr_tail=stderr_tail(run),
+            ended_at=utc(time.time()),
+        )
+
+    def _start_waiting(self) -> Changes:
+        """Start queued runs, the oldest first, one heavy job a device."""
+        changes = []
+        rows = self._unfinished()
+        busy = {_device(row) for row in rows if row.status == "running" and JOBS[row.kind].heavy}
+        for row in rows:
+            if row.status != "queued":
+                continue
+            first = runs.run_row(self._store, row.waits_for) if row.waits_for else None
+            if first is not None and first.status in ("stopped", "failed"):
+                self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
+                changes.append(RunChange(row.run_id, "failed", 0))
+            elif (first is None or first.status == "done") and _device(row) not in busy:
+                status = self._start(row)
+                changes.append(RunChange(row.run_id, status, 0))
+                if status == "running" and JOBS[row.kind].heavy:
+                    busy.add(_device(row))
+        return changes
+
+    def _start(self, row: RunRow) -> str:
+        run = RunDir(Path(row.run_dir or ""))
+        claimed = {"status": "running", "started_at": utc(time.time()), "stage": "preparing"}
+        try:
+            run.process_path.unlink(missing_ok=True)
+            run.stop_path.unlink(missing_ok=True)
+            runs.update_run(self._store, row.run_id, **claimed)
+            if not run.inputs_path.exists():
+                inputs = snapshots.prepare(self._store, run, run.read_config()[1])
+                runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
+            process = launch.spawn(run, self._worker)
+        except snapshots.NothingToDoError as error:
+            now = utc(time.time())
+            runs.update_run(
+                self._store, row.run_id, status="done", reason=str(error), stage=None, ended_at=now
+            )
+            return "done"
+        except (WorkbenchError, StoreError, OSError) as error:
+            self._fail(row, str(error))
+            return "failed"
+        runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
+        return "running"
+
+    def _fail(self, row: RunRow, reason: str) -> None:
+        runs.update_run(
+            self._store, row.run_id, status="failed", reason=reason, stage=None, ended_at=utc(time.time())
+        )
+
+    def _row(self, run_id: str) -> RunRow:
+        return runs.run_row(self._store, run_id)
+
+    def _unfinished(self) -> Rows:
+        """Queued and running runs, the oldest first."""
+        return [row for row in reversed(runs.run_rows(self._store)) if row.status not in ENDED]
+
+    def _root(self) -> Path:
+        if self._runs_root is None:
+            self._runs_root = Path(tempfile.mkdtemp(prefix="workbench-runs-"))
+        return self._runs_root
+
+
+def _process(row: RunRow, run: RunDir) -> launch.Process | None:
+    """The worker of a run as the store knows it, or, after a crash of the workbench, the run directory."""
+    if row.pid is not None and row.pid_started is not None:
+        return launch.Process(pid=row.pid, started=row.pid_started)
+    return launch.read_process(run)
+
+
+def _device(row: RunRow) -> str:
+    """Which device a job keeps busy.  Asked without torch: a GPU is there when its driver's file is."""
+    wanted = str(row.config.get("device", "auto"))
+    if wanted == "auto":
+        wanted = "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+    return "cuda:0" if wanted == "cuda" else wanted
+
+
+def _overdue(run: RunDir, grace: float) -> bool:
+    """Whether the job was asked to stop more than `grace` seconds ago."""
+    try:
+        return time.time() - run.stop_path.stat().st_mtime > grace
+    except FileNotFoundError:
+        return False
+
+
+def _cause_of_death(process: launch.Process) -> str:
+    code = launch.exit_code(process.pid)
+    if code == -signal.SIGKILL:
+        return "The worker was killed (signal 9); the machine may have run out of memory."
+    if code is not None and code < 0:
+        return f"The worker was ended by {signal.Signals(-code).name}."
+    if code is not None:
+        return f"The worker ended with exit code {code} and gave no reason."
+    return "The worker process is gone and gave no reason; it may have been killed or run out of memory."
+
+
+def _was(status: str) -> str:
+    return "was stopped" if status == "stopped" else "has failed"
+
+
+def _in_utc(row: RunRow) -> RunRow:
+    """The run with times that know their zone, so that whoever shows them can tell how long ago they were."""
+    times = {name: getattr(row, name) for name in ("created_at", "started_at", "ended_at")}
+    return dataclasses.replace(row, **{k: v and v.replace(tzinfo=UTC) for k, v in times.items()})

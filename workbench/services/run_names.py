@@ -1,0 +1,129 @@
+"""The models and names that a job's configuration speaks of, checked against the store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import UsageError
+from engine.protocol.configs import JobConfig, PPOConfig, RewardConfig
+from engine.protocol.launch import is_hub_id
+from engine.protocol.rundir import ModelRef
+from engine.protocol.suggest import did_you_mean
+from storage import artifacts, policies, prompts, runs
+from storage.store import Store
+
+PACKAGED = "smollm2"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A configuration whose names are known, and the run that will make what it still lacks."""
+
+    config: JobConfig
+    after: str | None
+
+
+def check(store: Store, config: JobConfig) -> Checked:
+    """Refuse names that do not exist or are taken, before anything is queued.
+
+    A name that a queued or running job will register counts as existing; the new job then waits for that one.
+    Raises UsageError with the near match.
+    """
+    pending = [run for run in runs.run_rows(store) if run.status in ("queued", "running")]
+    makers = {
+        (_makes(run.kind), str(run.config.get("name"))): run.run_id for run in pending if _makes(run.kind)
+    }
+    after: str | None = None
+    policy = getattr(config, "policy", None)
+    if policy is not None:
+        known, maker = _policy(store, policy, makers)
+        config = msgspec.structs.replace(config, policy=known)
+        after = maker or after
+    wanted = getattr(config, "reward_model", None)
+    if wanted is not None:
+        after = _reward_model(store, wanted, makers) or after
+    _refuse_taken(store, config, makers)
+    _check_source(store, getattr(config, "prompts", ""))
+    return Checked(config, after)
+
+
+def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
+    """The models that the job reads, as they are now.  Raises UsageError for a name that has vanished."""
+    found: dict[str, ModelRef] = {}
+    policy = getattr(config, "policy", None)
+    if policy is not None:
+        name, _ = _policy(store, policy, {})
+        row = policies.find(store, name)
+        found["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
+    reward_model = getattr(config, "reward_model", None)
+    if reward_model is not None:
+        _reward_model(store, reward_model, {})
+        model = artifacts.reward_model(store, reward_model)
+        found["reward_model"] = ModelRef(name=reward_model, folder=model.folder)
+    return found
+
+
+def _makes(kind: str) -> str | None:
+    return {"reward": "reward_model", "ppo": "policy"}.get(kind)
+
+
+def _policy(store: Store, name: str, makers: dict[tuple[str | None, str], str]) -> tuple[str, str | None]:
+    """The policy's name, folders made absolute, and the run that will make it if it does not exist yet."""
+    row = policies.find(store, name)
+    if row is not None:
+        if row.model is None and name != PACKAGED:
+            raise UsageError(f"“{name}” stands for imported responses; there is no model of it to run.")
+        return name, None
+    if ("policy", name) in makers:
+        return name, makers["policy", name]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder.absolute()), None
+    if name == PACKAGED or is_hub_id(name):
+        return name, None
+    known = [row.name for row in policies.listed(store) if row.model] + [PACKAGED]
+    raise UsageError(f"There is no policy or model folder “{name}”. {did_you_mean(name, known)}")
+
+
+def _reward_model(store: Store, name: str, makers: dict[tuple[str | None, str], str]) -> str | None:
+    known = [model.name for model in artifacts.reward_models(store)]
+    if name in known:
+        return None
+    if ("reward_model", name) in makers:
+        return makers["reward_model", name]
+    raise UsageError(f"There is no reward model “{name}”. {did_you_mean(name, known)}")
+
+
+def _refuse_taken(store: Store, config: JobConfig, makers: dict[tuple[str | None, str], str]) -> None:
+    if isinstance(config, RewardConfig):
+        thing, taken = "reward_model", {model.name for model in artifacts.reward_models(store)}
+    elif isinstance(config, PPOConfig):
+        thing, taken = "policy", {row.name for row in policies.listed(store)} | {PACKAGED}
+    else:
+        return
+    taken |= {name for made, name in makers if made == thing}
+    if config.name in taken:
+        raise UsageError(
+            f"There is a {thing.replace('_', ' ')} “{config.name}” already; "
+            f"choose another name, such as “{free_name(config.name, taken)}”."
+        )
+
+
+def _check_source(store: Store, source: str) -> None:
+    if source:
+        known = [name for name, _ in prompts.sources(store) if name]
+        if source not in known:
+            raise UsageError(f"There are no prompts of the source “{source}”. {did_you_mean(source, known)}")
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """`name` with the first number behind it that is not taken."""
+    stem = re.sub(r"-\d+$", "", name)
+    number = 2
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return f"{stem}-{number}"

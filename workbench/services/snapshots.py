@@ -1,0 +1,136 @@
+"""What a run reads, written into its directory when its turn comes.
+
+From then on the run depends on nothing that can change in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import UsageError, WorkbenchError
+from engine.protocol.configs import (
+    ExportConfig,
+    GenerateConfig,
+    JobConfig,
+    PPOConfig,
+    RewardConfig,
+    ScoreConfig,
+)
+from engine.protocol.rundir import PRIVATE_FOLDER, Inputs, RunDir, write_atomic
+from storage import artifacts, prompts, snapshots
+from storage.records import Snapshot
+from storage.store import Store
+from workbench.services.run_names import model_refs
+
+
+class NothingToDoError(WorkbenchError):
+    """The run is done before it begins."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked besides the configuration; `request.json` in the run directory."""
+
+    prompt_ids: tuple[str, ...] | None = None  # only these prompts
+    limit: int | None = None  # at most so many of them
+
+
+def write_request(run: RunDir, request: Request) -> None:
+    write_atomic(run.path / "request.json", msgspec.json.encode(request) + b"\n")
+
+
+def read_request(path: Path) -> Request:
+    """The request of the run directory `path`; an empty one when the file is missing."""
+    try:
+        return msgspec.json.decode((path / "request.json").read_bytes(), type=Request)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Request()
+
+
+def prepare(store: Store, run: RunDir, config: JobConfig) -> Inputs:
+    """Write `inputs/*.parquet` and `inputs.json`, models first.
+
+    Raises UsageError when a name has vanished or there is nothing to work on, NothingToDoError when all of it
+    has been done before.
+    """
+    models = model_refs(store, config)
+    folder = run.path / "inputs"
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    try:
+        tables = _write_tables(store, folder, config, read_request(run.path))
+    except OSError as error:
+        raise WorkbenchError(f"The inputs of the run could not be written: {error}.") from error
+    for table in tables.values():
+        table.path.chmod(0o600)
+    inputs = Inputs(
+        models=models,
+        tables={name: table.path.relative_to(run.path) for name, table in tables.items()},
+        data_hash=_hash(tables),
+    )
+    run.write_inputs(inputs)
+    return inputs
+
+
+def _write_tables(store: Store, folder: Path, config: JobConfig, request: Request) -> dict[str, Snapshot]:
+    if isinstance(config, GenerateConfig | PPOConfig):
+        return {"prompts": _prompts(store, folder, config, request)}
+    if isinstance(config, RewardConfig):
+        return {"rankings": _rankings(store, folder, config)}
+    if isinstance(config, ExportConfig):
+        path = folder / "responses.parquet"
+        table = snapshots.write_responses(store, path, limit=config.samples, shuffle=True)
+        return {"responses": _refuse_empty(table, "responses", "generate or import some first")}
+    if isinstance(config, ScoreConfig):
+        return {"responses": _unscored(store, folder, config, request)}
+    return {}
+
+
+def _prompts(store: Store, folder: Path, config: GenerateConfig | PPOConfig, request: Request) -> Snapshot:
+    limit = config.limit if isinstance(config, GenerateConfig) else 0
+    table = snapshots.write_prompts(
+        store,
+        folder / "prompts.parquet",
+        source=config.prompts,
+        prompt_ids=request.prompt_ids,
+        limit=request.limit or limit,
+    )
+    return _refuse_empty(table, "prompts", "import some first")
+
+
+def _rankings(store: Store, folder: Path, config: RewardConfig) -> Snapshot:
+    table = snapshots.write_rankings(
+        store,
+        folder / "rankings.parquet",
+        criterion=config.criterion,
+        annotator=config.annotator,
+        source=config.prompts,
+    )
+    by = f" by “{config.annotator}”" if config.annotator else ""
+    return _refuse_empty(table, f"judgements of “{config.criterion}”{by}", "rank some responses first")
+
+
+def _unscored(store: Store, folder: Path, config: ScoreConfig, request: Request) -> Snapshot:
+    table = snapshots.write_responses(
+        store,
+        folder / "responses.parquet",
+        unscored_by=artifacts.reward_model(store, config.reward_model).reward_model_id,
+        backend=f"torch-{config.dtype}",
+        limit=request.limit or 0,
+    )
+    if table.rows == 0 and prompts.overview(store).responses > 0:
+        raise NothingToDoError(f"Every response has its score of “{config.reward_model}” already.")
+    return _refuse_empty(table, "responses", "generate or import some first")
+
+
+def _refuse_empty(table: Snapshot, what: str, then: str) -> Snapshot:
+    if table.rows == 0:
+        raise UsageError(f"There are no {what} to work on; {then}.")
+    return table
+
+
+def _hash(tables: dict[str, Snapshot]) -> str:
+    """SHA-256 over the hashes of the files, by table name; of a single file its own."""
+    hashes = [tables[name].sha256 for name in sorted(tables)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
