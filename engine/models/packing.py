@@ -12,11 +12,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 Where = Literal["at", "before"]
 EXACT_ATTENTION = ("sdpa", "eager")
@@ -122,7 +121,7 @@ def _additive_mask(segment_R_S: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(allowed, torch.zeros((), dtype=dtype), blocked)[:, None]
 
 
-def response_states(backbone: PreTrainedModel, batch: Batch, *, where: Where) -> ResponseStates:
+def response_states(backbone: nn.Module, batch: Batch, *, where: Where) -> ResponseStates:
     """Run the backbone (a model without head) and gather the hidden states of the responses.
 
     where="at" takes the state of each response token (for scores), "before" that of the token which
@@ -145,13 +144,13 @@ def last_states(states: ResponseStates) -> Tensor:
     return states.hidden[torch.arange(len(last_N), device=last_N.device), last_N]
 
 
-def why_not_packable(backbone: PreTrainedModel) -> str | None:
+def why_not_packable(backbone: nn.Module) -> str | None:
     """None if packed rows give the plain hidden states on this model, else half a sentence that says why not.
 
     Reads the configuration first, then compares both on a few tokens, so that an architecture nobody
     thought of is caught by its numbers.
     """
-    config = backbone.config
+    config: Any = backbone.config
     attention = getattr(config, "_attn_implementation", None)
     if "position_ids" not in _arguments(backbone):
         return f"{config.model_type} takes no position ids"
@@ -166,22 +165,23 @@ def why_not_packable(backbone: PreTrainedModel) -> str | None:
     return None
 
 
-def _arguments(backbone: PreTrainedModel) -> set[str]:
+def _arguments(backbone: nn.Module) -> set[str]:
     """Names of the arguments of forward, seen through wrappers."""
     forward: Callable[..., object] = inspect.unwrap(type(backbone).forward)
     return set(inspect.signature(forward).parameters)
 
 
-def embedding_dtype(backbone: PreTrainedModel) -> torch.dtype:
+def embedding_dtype(backbone: nn.Module) -> torch.dtype:
     """Number format of the embeddings, hence of the hidden states that enter the first layer."""
-    return next(backbone.get_input_embeddings().parameters()).dtype
+    model: Any = backbone
+    return model.get_input_embeddings().weight.dtype
 
 
 @torch.no_grad()
-def _probe(backbone: PreTrainedModel) -> float:
+def _probe(backbone: nn.Module) -> float:
     """Largest difference of packed and plain states on a few tokens, relative to the largest state."""
-    vocabulary = backbone.config.vocab_size
-    some = [(7919 * i + 11) % vocabulary for i in range(13)]
+    config: Any = backbone.config
+    some = [(7919 * i + 11) % config.vocab_size for i in range(13)]
     rows = [Row(some[:5], [some[5:8], some[8:13]])]
     device = next(backbone.parameters()).device
     training = backbone.training

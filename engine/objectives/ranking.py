@@ -19,6 +19,9 @@ class Pairs(NamedTuple):
     loser: Tensor  # [M] int64
     distance: Tensor  # [M] float, difference of ranks, ≥ 1
 
+    def to(self, device: torch.device) -> Pairs:
+        return Pairs(self.winner.to(device), self.loser.to(device), self.distance.to(device))
+
 
 def pairs_of(ranks_K: Tensor) -> Pairs:
     """Every pair (i, j) with rank_i < rank_j, in row-major order of (winner, loser).  Ties give no pair."""

@@ -22,13 +22,13 @@ def test_any_chunk_gives_the_same(chunk: int, temperature: float) -> None:
     found = chosen_logprobs(head, hidden, tokens, temperature=temperature, chunk=chunk)
     logits = head(hidden) / temperature
     expected = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
-    torch.testing.assert_close(found.logprobs, expected)
-    torch.testing.assert_close(found.entropy, entropy_of(logits.detach()))
+    torch.testing.assert_close(found.logprobs, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.entropy, entropy_of(logits.detach()), atol=1e-5, rtol=1e-5)
     weights = torch.arange(11.0)
     gradients = torch.autograd.grad((found.logprobs * weights).sum(), [hidden, head.weight])
     naive = torch.autograd.grad((expected * weights).sum(), [hidden, head.weight])
     for one, other in zip(gradients, naive, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_entropy_carries_no_gradient() -> None:

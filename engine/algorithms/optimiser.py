@@ -1,0 +1,104 @@
+"""Adam over float32 master weights, and the learning-rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class MasterAdam:
+    """AdamW whose weights are float32 even when the model computes in bfloat16.
+
+    A trained parameter in bfloat16 has a float32 master: gradients are added up and steps taken there, and
+    the rounded result is copied into the model.  So forward and backward need no cast (on a CPU autocast
+    takes twice as long), and steps smaller than a bfloat16 digit are not lost.  A float32 parameter is its
+    own master.
+    """
+
+    def __init__(self, module: nn.Module, *, eps: float, weight_decay: float = 0.0) -> None:
+        self.working = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.masters = {
+            name: p if p.dtype == torch.float32 else p.detach().float().requires_grad_()
+            for name, p in self.working.items()
+        }
+        self._adam = torch.optim.AdamW(
+            self.masters.values(), lr=0.0, eps=eps, weight_decay=weight_decay, fused=True
+        )
+
+    def collect(self) -> None:
+        """Add the model's gradients to the masters'; call after every backward pass."""
+        for name, parameter in self.working.items():
+            master = self.masters[name]
+            if master is parameter or parameter.grad is None:
+                continue
+            gradient = parameter.grad.float()
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            parameter.grad = None
+
+    def clip(self, max_norm: float) -> float:
+        """Scale the collected gradients so that their norm is at most `max_norm`; the norm before that."""
+        return float(torch.nn.utils.clip_grad_norm_(self.masters.values(), max_norm))
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One step with the collected gradients, which are forgotten."""
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        self._adam.step()
+        self.forget()
+        self._publish()
+
+    def forget(self) -> None:
+        """Drop the collected gradients."""
+        self._adam.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _publish(self) -> None:
+        for name, parameter in self.working.items():
+            if self.masters[name] is not parameter:
+                parameter.copy_(self.masters[name])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Master weights and moments by name, for a checkpoint."""
+        found = {f"weight.{name}": master.detach() for name, master in self.masters.items()}
+        for name, master in self.masters.items():
+            for part, value in self._adam.state.get(master, {}).items():
+                found[f"{part}.{name}"] = value
+        return found
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` gave.  Raises KeyError when a weight is missing."""
+        for name, master in self.masters.items():
+            master.copy_(tensors[f"weight.{name}"])
+            state = {
+                part: tensors[f"{part}.{name}"].to(master.device).clone()
+                for part in ("step", "exp_avg", "exp_avg_sq")
+                if f"{part}.{name}" in tensors
+            }
+            if state:
+                self._adam.state[master] = state
+        self._publish()
+
+    @torch.no_grad()
+    def to_full_precision(self, module: nn.Module) -> None:
+        """Turn the whole module into float32, trained parameters being the masters.  Ends the training."""
+        masters = {name: master.detach() for name, master in self.masters.items()}
+        module.float()
+        for name, parameter in module.named_parameters():
+            if name in masters:
+                parameter.copy_(masters[name])
+
+
+def warmup_then_linear(step: int, total: int, warmup: int, peak: float) -> float:
+    """Learning rate of step `step` (from 0): up to `peak` over `warmup` steps, then down to 0 at `total`."""
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    return peak * max(0.0, (total - step) / max(1, total - warmup))
+
+
+def annealed(step: int, total: int, peak: float) -> float:
+    """Learning rate of step `step` (from 0), annealed linearly to 0 at `total`."""
+    return peak * (1 - step / total)

@@ -1,0 +1,204 @@
+"""The reward job on the fake model."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from engine.algorithms import reward
+from engine.algorithms.reward import make_learner, micro_batches, run, train_step
+from engine.algorithms.reward_data import Element, read_rankings
+from engine.errors import NonFiniteError, UsageError
+from engine.protocol.configs import RewardConfig
+from engine.protocol.events import Artifact, Finished, Message, Metrics
+from engine.text import Tokeniser
+from tests.engine.algorithms.runs import make_run, only, rankings
+
+CONFIG = RewardConfig(
+    name="r", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32", device="cpu",
+    centring=0.01, checkpoint_every=3, holdout=0.25,
+)  # fmt: skip
+
+
+def config(**changes: Any) -> RewardConfig:
+    return msgspec.structs.replace(CONFIG, **changes)
+
+
+def elements(tmp_path: Path, folder: Path, rows: list[dict[str, Any]], **changes: Any) -> list[Element]:
+    directory = make_run(tmp_path / "data", CONFIG, {}, {"rankings": rows})
+    options = {"max_tokens": 64, "holdout": 0.0, "seed": 0} | changes
+    return read_rankings(directory.table("rankings"), Tokeniser.from_folder(folder), **options).train
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_learns_a_synthetic_preference(tmp_path: Path, tiny_model: Path, tuning: Any) -> None:
+    settings = config(tuning=tuning, epochs=6, learning_rate=3e-3 if tuning == "full" else 2e-2)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rankings(24)})
+    events = list(run(settings, directory))
+    heldout = [event.values for event in only(events, Metrics) if "heldout/accuracy" in event.values]
+    assert len(heldout) == 7  # before the first step, and after each epoch
+    assert heldout[-1]["heldout/accuracy"] > 0.85
+    assert heldout[-1]["heldout/log_loss"] < heldout[0]["heldout/log_loss"]
+    assert heldout[-1]["heldout/accuracy_longer"] == 0.5  # all have one length
+    (artifact,) = only(events, Artifact)
+    assert (artifact.kind, artifact.name, artifact.path) == ("reward_model", "r", "model")
+    assert isinstance(events[-1], Finished)
+    training = [event for event in only(events, Metrics) if "train/loss" in event.values]
+    assert [event.step for event in training] == list(range(1, len(training) + 1))
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_plain_transformers_gives_the_scores_we_report(tmp_path: Path, tiny_model: Path, tuning: Any) -> None:
+    settings = config(tuning=tuning, epochs=1)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rankings(8)})
+    artifact = only(run(settings, directory), Artifact)[0]
+    model = AutoModelForSequenceClassification.from_pretrained(directory.path / "model").eval()
+    data = read_rankings(
+        directory.table("rankings"), Tokeniser.from_folder(tiny_model), max_tokens=512, holdout=0.25, seed=0
+    )
+    with torch.no_grad():
+        scores = [
+            float(model(input_ids=torch.tensor([[*row.prompt, *response]])).logits)
+            for element in data.train
+            for row in element.rows
+            for response in row.responses
+        ]
+    details = artifact.details
+    assert sum(scores) / len(scores) == pytest.approx(details["score_mean"], abs=1e-4)
+    assert float(torch.tensor(scores).std(unbiased=False)) == pytest.approx(details["score_std"], abs=1e-4)
+    saved = json.loads((directory.path / "model" / "config.json").read_text())
+    assert (saved["score_mean"], saved["score_std"]) == (details["score_mean"], details["score_std"])
+
+
+def test_the_score_is_read_at_the_end_of_the_turn(tmp_path: Path, tiny_model: Path) -> None:
+    tokeniser = Tokeniser.from_folder(tiny_model)
+    element = elements(tmp_path, tiny_model, rankings(1))[0]
+    assert all(response[-1] == tokeniser.eos_id for row in element.rows for response in row.responses)
+    learner, _ = make_learner(tiny_model, tokeniser, CONFIG)
+    scores = learner.scores([element])[0]
+    row = element.rows[0]
+    hidden = learner.trunk(input_ids=torch.tensor([[*row.prompt, *row.responses[2]]]))[0]
+    torch.testing.assert_close(scores[2], learner.head(hidden[0, -1])[0], atol=1e-5, rtol=0)
+
+
+def test_annotators_share_the_forward_and_keep_their_own_pairs(tmp_path: Path, tiny_model: Path) -> None:
+    rows = rankings(1)
+    for row in rows:
+        if row["annotator"] == "ben":
+            row["rank"] = 5 - row["rank"]
+    (element,) = elements(tmp_path, tiny_model, rows)
+    assert len(element.lengths) == 4
+    assert len(element.pairs.winner) == 12
+    pairs = set(zip(element.pairs.winner.tolist(), element.pairs.loser.tolist(), strict=True))
+    assert len(pairs) == 12  # every pair in both directions: nothing was averaged away
+
+
+def test_ties_give_no_pair_and_are_counted(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [row for row in rankings(2) if row["annotator"] == "ann"]
+    for row in rows[:4]:
+        row["rank"] = 1 if row["response_id"] in ("r0-0", "r0-1") else 2
+    first = elements(tmp_path, tiny_model, rows)[0]
+    assert first.ties == 2
+    assert len(first.pairs.winner) == 4
+
+
+def test_only_ties_is_told(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [{**row, "rank": 1} for row in rankings(3)]
+    with pytest.raises(UsageError, match="no preference to learn from: 3 judged prompts"):
+        elements(tmp_path, tiny_model, rows)
+
+
+def test_the_table_may_say_the_split(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [{**row, "split": "heldout" if row["prompt_id"] == "p1" else "train"} for row in rankings(4)]
+    found = elements(tmp_path, tiny_model, rows, holdout=0.5)
+    assert {element.prompt_id for element in found} == {"p0", "p2", "p3"}
+
+
+def test_the_split_is_by_prompt_and_repeats(tmp_path: Path, tiny_model: Path) -> None:
+    directory = make_run(tmp_path / "run", CONFIG, {}, {"rankings": rankings(20)})
+    tokeniser = Tokeniser.from_folder(tiny_model)
+    splits = [
+        read_rankings(directory.table("rankings"), tokeniser, max_tokens=64, holdout=0.25, seed=seed)
+        for seed in (1, 1, 2)
+    ]
+    heldout = [{element.prompt_id for element in split.heldout} for split in splits]
+    assert heldout[0] == heldout[1] != heldout[2]
+    assert len(heldout[0]) == 5
+    assert not heldout[0] & {element.prompt_id for element in splits[0].train}
+
+
+def test_a_long_prompt_is_cut_on_the_left_and_told(tmp_path: Path, tiny_model: Path) -> None:
+    rows = rankings(4)
+    rows[0]["text"] = "a" * 40
+    settings = config(epochs=1, max_tokens=48)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rows})
+    events = list(run(settings, directory))
+    assert any("were cut" in message.text for message in only(events, Message))
+    assert isinstance(events[-1], Finished)
+
+
+def test_gradients_do_not_depend_on_micro_batches(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = elements(tmp_path, tiny_model, rankings(4))
+    tokeniser = Tokeniser.from_folder(tiny_model)
+    weights = []
+    for budget in (1, 10**6):
+        monkeypatch.setattr(reward, "MICROBATCH_TOKENS", budget)
+        assert len(list(micro_batches(data, budget))) == (4 if budget == 1 else 1)
+        learner, _ = make_learner(tiny_model, tokeniser, CONFIG)
+        train_step(learner, data, 0.01, CONFIG, None, 1)  # type: ignore[arg-type]
+        weights.append([master.detach().clone() for master in learner.optimiser.masters.values()])
+    # Adam divides by the size of the gradient, so a wrong scale would hide; a wrong sum would not.
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_resumes_bit_for_bit(tmp_path: Path, tiny_model: Path, tuning: Any) -> None:
+    settings = config(tuning=tuning)
+    models, tables = {"policy": tiny_model}, {"rankings": rankings(16)}
+    whole = make_run(tmp_path / "whole", settings, models, tables)
+    events = list(run(settings, whole))
+    killed = make_run(tmp_path / "killed", settings, models, tables)
+    for stop_after in (2, 4, 5):  # before the first checkpoint, and twice after one
+        job = run(settings, killed)
+        for event in job:
+            if isinstance(event, Metrics) and event.step >= stop_after:
+                break
+        job.close()  # type: ignore[attr-defined]
+    again = list(run(settings, killed))
+    one, other = (load_file(d.path / "model" / "model.safetensors") for d in (whole, killed))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert only(events, Artifact)[0].details == only(again, Artifact)[0].details
+
+
+def test_a_broken_loss_stops_and_keeps_the_batch(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(learning_rate=1e30, max_grad_norm=1e30, warmup_steps=0)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rankings(16)})
+    with pytest.raises(NonFiniteError, match="not finite at step"):
+        list(run(settings, directory))
+    folder = directory.path / "failed-batch"
+    assert load_file(folder / "tensors.safetensors")["input_ids"].ndim == 2
+    assert json.loads((folder / "details.json").read_text())["prompt_ids"]
+
+
+def test_bfloat16_keeps_float32_masters(tmp_path: Path, tiny_model: Path) -> None:
+    learner, _ = make_learner(tiny_model, Tokeniser.from_folder(tiny_model), config(dtype="bfloat16"))
+    assert learner.trunk.dtype == torch.bfloat16
+    assert learner.head.weight.dtype == torch.float32
+    assert {master.dtype for master in learner.optimiser.masters.values()} == {torch.float32}
+    before = {name: p.clone() for name, p in learner.optimiser.masters.items()}
+    metrics = train_step(learner, elements(tmp_path, tiny_model, rankings(4)), 1e-5, CONFIG, None, 1)  # type: ignore[arg-type]
+    assert math.isfinite(metrics["train/loss"])
+    moved = [float((p - before[name]).detach().abs().max()) for name, p in learner.optimiser.masters.items()]
+    assert min(moved) > 0  # a step of 1e-5 is lost in bfloat16, not in the masters
