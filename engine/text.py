@@ -42,6 +42,10 @@ TOKENISER_FILES = (
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
+SCORE_TOKENS = 2048
+"""Longest prompt + response that is scored, unless the model has fewer positions: attention grows as T²."""
+
+
 class ScoreTokens(NamedTuple):
     """The tokens of a prompt and its response; the score is read at the last one."""
 
@@ -64,9 +68,11 @@ class Tokeniser:
         special_tokens: dict[str, str],
         chat_template: str | None,
         stop_ids: Iterable[int] = (),
+        max_positions: int | None = None,
         name: str = "the model",
     ) -> None:
         self.name = name
+        self.max_positions = max_positions
         self._with_specials = Tokenizer.from_str(tokenizer_json)
         self._without_specials = Tokenizer.from_str(tokenizer_json)
         self._without_specials.encode_special_tokens = True  # their text is then read as any other text
@@ -103,6 +109,7 @@ class Tokeniser:
                 special_tokens=special,
                 chat_template=_find_template(folder, config),
                 stop_ids=_stop_ids(folder),
+                max_positions=_read_json(folder / "config.json").get("max_position_embeddings"),
                 name=folder.name,
             )
         except (OSError, UnicodeDecodeError) as error:
@@ -115,6 +122,11 @@ class Tokeniser:
     @property
     def has_chat_template(self) -> bool:
         return self._template is not None
+
+    @property
+    def score_tokens(self) -> int:
+        """The longest prompt + response that is scored, in tokens."""
+        return min(SCORE_TOKENS, self.max_positions or SCORE_TOKENS)
 
     def render(self, messages: Chat, template: TemplateName = "chat") -> str:
         """The prompt as text, up to where the assistant begins.
@@ -169,12 +181,13 @@ class Tokeniser:
         messages: Chat,
         response: str,
         max_tokens: int | None = None,
-        template: TemplateName | None = "chat",
+        template: TemplateName | None = None,
     ) -> ScoreTokens:
         """Tokens to score: the prompt, then the response and end-of-sequence.
 
         Beyond `max_tokens` the prompt is cut on the left; a response that is longer by itself keeps its
-        beginning and its end-of-sequence token.  `template=None` takes the chat template where there is one.
+        beginning and its end-of-sequence token.  Without a word on
+        the template it is the chat template where there is one, else plain.
         """
         chosen: TemplateName = template or ("chat" if self.has_chat_template else "plain")
         prompt = self.encode_prompt(messages, chosen)

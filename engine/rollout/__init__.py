@@ -1,5 +1,5 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
-from engine.rollout.sampler import Batch, Sampled, response_text, sample
+from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
 
-__all__ = ["Batch", "Sampled", "response_text", "sample"]
+__all__ = ["Batch", "Decoded", "Sampled", "response_text", "sample", "sample_steps"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -47,6 +48,14 @@ class Batch:
     tokens: int  # sampled in this batch
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """One more token of every sequence that has not ended."""
+
+    sequences: int
+    tokens: int  # of the batch, so far
+
+
 @dataclass
 class _Row:
     """A sequence in the making."""
@@ -70,7 +79,7 @@ class _Settings:
     stop_strings: tuple[str, ...]
 
 
-def sample(
+def sample_steps(
     model: PreTrainedModel,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
@@ -84,8 +93,10 @@ def sample(
     generator: torch.Generator | None = None,
     seeds: Sequence[int] | None = None,
     batch_sequences: int = 32,
-) -> Iterator[Batch]:
+) -> Iterator[Batch | Decoded]:
     """Sample `samples` responses to each prompt, in batches of at most `batch_sequences`, in order.
+
+    Yields a `Batch` when it is complete, and `Decoded` after each token on the way.
 
     Randomness comes from `generator`, which is drawn from once a prompt before anything is sampled, or
     from `seeds`, one a prompt.  Dropout is off whatever the model's mode.
@@ -101,9 +112,18 @@ def sample(
         batch = rows[start : start + batch_sequences]
         uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, max_new_tokens) for row in batch])
         with _evaluating(model):
-            _sample_batch(model, tokeniser, prompts, batch, uniform, settings)
+            yield from _sample_batch(model, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
         yield Batch(done, sum(len(row.token_ids) for row in done))
+
+
+def sample(
+    model: PreTrainedModel, tokeniser: Tokeniser, prompts: Sequence[list[int]], **options: Any
+) -> Iterator[Batch]:
+    """`sample_steps` with the same options, without a word after each token."""
+    for said in sample_steps(model, tokeniser, prompts, **options):
+        if isinstance(said, Batch):
+            yield said
 
 
 def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence[str] = ()) -> str:
@@ -150,8 +170,8 @@ def _sample_batch(
     rows: list[_Row],
     uniform_NT: torch.Tensor,
     settings: _Settings,
-) -> None:
-    """Fill in the rows."""
+) -> Iterator[Decoded]:
+    """Fill in the rows, token by token."""
     device = next(model.parameters()).device
     uniform_NT = uniform_NT.to(device)
     logits_NV, cache, mask_NT, position_N = _prefill(model, prompts, rows, tokeniser.pad_id, device)
@@ -161,6 +181,7 @@ def _sample_batch(
             logits_NV, uniform_NT[:, step], settings.temperature, settings.top_p
         )
         _record(tokeniser, alive, token_N.tolist(), logprob_N.tolist(), settings)
+        yield Decoded(len(alive), sum(len(row.token_ids) for row in rows))
         kept = [place for place, row in enumerate(alive) if not row.ended]
         if not kept:
             break

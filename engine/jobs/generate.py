@@ -1,0 +1,165 @@
+"""Sample K responses to every prompt of the `prompts` table.
+
+Prompts are worked on a few at a time, and each few become one file of responses: a job that is stopped keeps
+the files it has, and goes on with the other prompts when it is resumed.  The randomness of a response comes
+from the seed, its prompt and its sample index alone: the order of prompts and an interruption change nothing
+but the rounding of a differently composed batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from engine.errors import UsageError
+from engine.jobs.tables import RESPONSES, existing_outputs, read_rows, write_output
+from engine.models.catalogue import resolving
+from engine.models.parts import resolve_device
+from engine.models.policy import load_policy
+from engine.protocol.configs import GenerateConfig
+from engine.protocol.events import Event, Finished, Message, Output, Progress
+from engine.protocol.rundir import RunDir
+from engine.rollout import Batch, Sampled, response_text, sample_steps
+from engine.text import Tokeniser
+
+STAGE = "generating"
+
+
+def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
+    """Yield progress and one Output a file.  Raises UsageError when the model or every prompt is unfit."""
+    announced, done, number = existing_outputs(run, "responses", "prompt_id")
+    yield from announced
+    rows = read_rows(run.table("prompts"), ["prompt_id", "messages"])
+    waiting = [row for row in rows if row["prompt_id"] not in done]
+    folder = yield from resolving(run.model("policy").folder)
+    tokeniser = Tokeniser.from_folder(folder)
+    fitting, unfit = _tokenise(config, tokeniser, waiting)
+    if unfit:
+        if not fitting and not done:
+            raise UsageError(f"None of the {len(rows)} prompts can be used; the first: {unfit[0]}")
+        yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
+    yield Progress(stage="loading model", done=0)
+    model = load_policy(folder, config.dtype, resolve_device(config.device))
+    total, made = len(fitting) * config.samples, 0
+    meter = _Meter()
+    prompts_a_file = max(1, config.batch_sequences // config.samples)
+    for start in range(0, len(fitting), prompts_a_file):
+        few = fitting[start : start + prompts_a_file]
+        responses: list[Sampled] = []
+        for said in sample_steps(
+            model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
+        ):
+            meter.count(said.tokens, isinstance(said, Batch))
+            responses.extend(said.responses if isinstance(said, Batch) else [])
+            yield _progress(made + len(responses), total, meter)
+        yield _write(config, run, tokeniser, number, few, responses)
+        number += 1
+        made += len(responses)
+        yield _progress(made, total, meter)
+    yield Finished(
+        summary={
+            "responses": made + sum(output.rows for output in announced),
+            "prompts": len(fitting) + len(done),
+            "left_out": len(unfit),
+            "tokens": meter.tokens,
+            "tokens_per_second": round(meter.rate, 1),
+        }
+    )
+
+
+class _Meter:
+    """Tokens sampled, and how fast."""
+
+    def __init__(self) -> None:
+        self._started, self._earlier, self._batch = time.monotonic(), 0, 0
+
+    def count(self, tokens_of_batch: int, complete: bool) -> None:
+        self._batch = tokens_of_batch
+        if complete:
+            self._earlier, self._batch = self._earlier + tokens_of_batch, 0
+
+    @property
+    def tokens(self) -> int:
+        return self._earlier + self._batch
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / max(time.monotonic() - self._started, 1e-9)
+
+
+def seed_of(seed: int, prompt_id: str) -> int:
+    """The seed of one prompt: 62 bits of a hash of the job's seed and the prompt."""
+    digest = hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
+
+
+def _tokenise(
+    config: GenerateConfig, tokeniser: Tokeniser, rows: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows with their token ids, and a sentence for each prompt that cannot be used."""
+    if config.template == "chat" and not tokeniser.has_chat_template:
+        tokeniser.render([{"role": "user", "content": "?"}], "chat")  # says what to do about it
+    fitting, unfit = [], []
+    for row in rows:
+        try:
+            ids = tokeniser.encode_prompt(row["messages"], config.template)
+            _check_length(ids, config, tokeniser)
+        except UsageError as error:
+            unfit.append(f"{row['prompt_id']}: {error}")
+        else:
+            fitting.append({"prompt_id": row["prompt_id"], "ids": ids})
+    return fitting, unfit
+
+
+def _check_length(ids: list[int], config: GenerateConfig, tokeniser: Tokeniser) -> None:
+    if not ids:
+        raise UsageError("It has no tokens.")
+    limit = tokeniser.max_positions
+    if limit and len(ids) + config.max_new_tokens > limit:
+        raise UsageError(
+            f"It has {len(ids)} tokens, which with {config.max_new_tokens} new ones go beyond the "
+            f"{limit} positions of the model."
+        )
+
+
+def _options(config: GenerateConfig, tokeniser: Tokeniser, few: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "samples": config.samples,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "max_new_tokens": config.max_new_tokens,
+        "stop_ids": tokeniser.stop_ids,
+        "stop_strings": config.stop,
+        "seeds": [seed_of(config.seed, row["prompt_id"]) for row in few],
+        "batch_sequences": config.batch_sequences,
+    }
+
+
+def _progress(done: int, total: int, meter: _Meter) -> Progress:
+    return Progress(
+        stage=STAGE, done=done, total=total, unit="responses", rate=meter.rate, rate_unit="tokens/s"
+    )
+
+
+def _write(
+    config: GenerateConfig,
+    run: RunDir,
+    tokeniser: Tokeniser,
+    number: int,
+    few: list[dict[str, Any]],
+    responses: list[Sampled],
+) -> Output:
+    rows = [
+        {
+            "prompt_id": few[response.prompt_index]["prompt_id"],
+            "sample_index": response.sample_index,
+            "text": response_text(tokeniser, response, config.stop),
+            "token_ids": response.token_ids,
+            "token_logprobs": response.logprobs,
+            "finish_reason": "stop" if response.stopped else "length",
+        }
+        for response in responses
+    ]
+    return write_output(run, run.output_path("responses", number), "responses", RESPONSES, rows)

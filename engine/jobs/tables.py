@@ -1,0 +1,81 @@
+"""Reading a job's input tables and writing its output files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import WorkbenchError
+from engine.protocol.events import Output
+from engine.protocol.rundir import RunDir
+from engine.text import Chat
+
+RESPONSES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("token_logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+    ]
+)
+SCORES = pa.schema([("response_id", pa.string()), ("score", pa.float64()), ("backend", pa.string())])
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of an input table, `messages` parsed.  Raises WorkbenchError when a column is missing."""
+    names = pq.read_schema(path).names
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise WorkbenchError(f"{path} has no column {missing[0]}; start the run again to make it anew.")
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+    for row in rows:
+        if isinstance(row.get("messages"), str):
+            row["messages"] = _messages(row["messages"], path)
+    return rows
+
+
+def write_output(run: RunDir, path: Path, kind: Any, schema: pa.Schema, rows: list[dict[str, Any]]) -> Output:
+    """Write a Parquet file whole or not at all, mode 0600, and the event that announces it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+        temporary.chmod(0o600)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise WorkbenchError(f"The disk is full: {path} was not written; free some space.") from error
+        raise
+    return Output(kind=kind, path=run.relative(path), rows=len(rows))
+
+
+def existing_outputs(run: RunDir, kind: Any, key: str) -> tuple[list[Output], set[str], int]:
+    """What an earlier process of this run wrote: its files announced again, their keys, the next number.
+
+    A process may have been killed between writing a file and announcing it; the store takes a row only once.
+    """
+    files = sorted(run.output_path(kind, 0).parent.glob(f"{kind}-*.parquet"))
+    said, keys = [], set()
+    for path in files:
+        column = pq.read_table(path, columns=[key])[key].to_pylist()
+        keys.update(column)
+        said.append(Output(kind=kind, path=run.relative(path), rows=len(column)))
+    numbers = [int(path.stem.rpartition("-")[2]) for path in files]
+    return said, keys, max(numbers, default=0) + 1
+
+
+def _messages(text: str, path: Path) -> Chat:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise WorkbenchError(f"{path} holds a prompt that is not valid JSON ({error}).") from error
+    return list(value)

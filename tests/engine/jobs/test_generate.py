@@ -1,0 +1,98 @@
+"""The generate job: whole, stopped and resumed; unfit prompts told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.errors import UsageError
+from engine.jobs import generate
+from engine.protocol.configs import GenerateConfig
+from engine.protocol.events import Finished, Message, Output, Progress
+from engine.protocol.rundir import RunDir
+from engine.text import Tokeniser
+from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+
+CONFIG = GenerateConfig(
+    policy="tiny", samples=3, max_new_tokens=10, dtype="float32", seed=7, batch_sequences=6, device="cpu"
+)
+PROMPTS = [{"prompt_id": f"p{n}", "messages": chat("word " * n)} for n in range(1, 6)]
+
+
+def new_run(
+    path: Path, model: Path, config: GenerateConfig = CONFIG, prompts: list[dict] = PROMPTS
+) -> RunDir:
+    return make_run(path, config, {"policy": model}, {"prompts": prompts})
+
+
+def by_key(rows: list[dict]) -> dict[tuple[str, int], list[int]]:
+    return {(row["prompt_id"], row["sample_index"]): row["token_ids"] for row in rows}
+
+
+def test_every_prompt_gets_its_samples_with_log_probabilities(tiny_model: Path, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", tiny_model)
+    events = list(generate.run(CONFIG, run))
+    rows, tokeniser = outputs(run, events), Tokeniser.from_folder(tiny_model)
+    assert set(by_key(rows)) == {(f"p{n}", s) for n in range(1, 6) for s in range(3)}
+    for row in rows:
+        ids = row["token_ids"]
+        assert len(ids) == len(row["token_logprobs"])
+        assert row["finish_reason"] == ("stop" if ids[-1] in tokeniser.stop_ids else "length")
+        assert row["text"] == tokeniser.decode([token for token in ids if token not in tokeniser.stop_ids])
+    progress = [event for event in events if isinstance(event, Progress) and event.stage == "generating"]
+    assert progress[-1].done == progress[-1].total == 15
+    assert progress[-1].rate_unit == "tokens/s"
+    assert isinstance(events[-1], Finished)
+    assert events[-1].summary["responses"] == 15
+    assert all((run.path / e.path).stat().st_mode & 0o777 == 0o600 for e in events if isinstance(e, Output))
+
+
+def test_a_stopped_job_keeps_its_files_and_resumes_to_the_same_responses(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    whole_run = new_run(tmp_path / "whole", tiny_model)
+    whole = outputs(whole_run, list(generate.run(CONFIG, whole_run)))
+    run = new_run(tmp_path / "run", tiny_model)
+    first = outputs(run, until_output(generate.run(CONFIG, run), 1))
+    assert len(first) == 6
+    rest = list(generate.run(CONFIG, run))
+    assert isinstance(rest[0], Output)  # what the first process wrote is announced again
+    assert by_key(outputs(run, rest)) == by_key(whole)
+    assert isinstance(rest[-1], Finished)
+    assert rest[-1].summary["responses"] == 15
+
+
+def test_the_order_of_prompts_changes_no_response(tiny_model: Path, tmp_path: Path) -> None:
+    runs = [new_run(tmp_path / "a", tiny_model), new_run(tmp_path / "b", tiny_model, prompts=PROMPTS[::-1])]
+    first, second = (by_key(outputs(run, list(generate.run(CONFIG, run)))) for run in runs)
+    assert first == second
+
+
+def test_a_prompt_that_is_too_long_is_left_out_and_told(tiny_model: Path, tmp_path: Path) -> None:
+    prompts = [*PROMPTS[:2], {"prompt_id": "long", "messages": chat("x" * 600)}]
+    run = new_run(tmp_path / "run", tiny_model, prompts=prompts)
+    events = list(generate.run(CONFIG, run))
+    warnings = [event.text for event in events if isinstance(event, Message)]
+    assert len(warnings) == 1
+    assert "long: It has" in warnings[0]
+    assert len(outputs(run, events)) == 6
+
+
+def test_only_unfit_prompts_fail_the_job(tiny_model: Path, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", tiny_model, prompts=[{"prompt_id": "long", "messages": chat("x" * 600)}])
+    with pytest.raises(UsageError, match="None of the 1 prompts"):
+        list(generate.run(CONFIG, run))
+
+
+def test_a_model_without_chat_template_names_the_plain_one(tiny_model: Path, tmp_path: Path) -> None:
+    model = tmp_path / "base"
+    shutil.copytree(tiny_model, model)
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(UsageError, match="choose the plain template"):
+        list(generate.run(CONFIG, new_run(tmp_path / "run", model)))
+    plain = msgspec.structs.replace(CONFIG, template="plain")
+    run = new_run(tmp_path / "plain", model, plain)
+    assert len(outputs(run, list(generate.run(plain, run)))) == 15

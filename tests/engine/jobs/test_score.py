@@ -1,0 +1,75 @@
+"""The score job: right numbers, batches under the budget, stopped and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import NonFiniteError
+from engine.jobs import score
+from engine.jobs.scoring import batches_by_length, score_batches
+from engine.models.parts import output_head
+from engine.models.reward import load_reward_model, token_scores
+from engine.protocol.configs import ScoreConfig
+from engine.protocol.events import Finished, Message
+from engine.text import Tokeniser
+from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+
+CONFIG = ScoreConfig(reward_model="tiny", batch_tokens=128, dtype="float32", device="cpu")
+ROWS = [
+    {"response_id": f"r{n}", "prompt_id": "p", "messages": chat("Why?"), "text": "yes " * n} for n in range(9)
+]
+
+
+def test_scores_are_those_of_one_response_at_a_time(tiny_reward: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", CONFIG, {"reward_model": tiny_reward}, {"responses": ROWS})
+    events = list(score.run(CONFIG, run))
+    found = {row["response_id"]: row for row in outputs(run, events)}
+    assert len(found) == 9
+    model, tokeniser = load_reward_model(tiny_reward, "float32"), Tokeniser.from_folder(tiny_reward)
+    for row in ROWS:
+        ids = tokeniser.encode_for_score([{"role": "user", "content": "Why?"}], row["text"]).ids
+        with torch.no_grad():
+            expected = token_scores(model, torch.tensor([ids]))[0, -1].item()
+        assert found[row["response_id"]]["score"] == pytest.approx(expected, abs=1e-5)
+        assert found[row["response_id"]]["backend"] == "torch-float32"
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_stopped_job_goes_on_where_it_was(
+    tiny_reward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "SECONDS_A_FILE", 0.0)
+    run = make_run(tmp_path / "run", CONFIG, {"reward_model": tiny_reward}, {"responses": ROWS})
+    first = outputs(run, until_output(score.run(CONFIG, run), 2))
+    assert 0 < len(first) < 9
+    rest = outputs(run, list(score.run(CONFIG, run)))
+    assert sorted(row["response_id"] for row in rest) == [row["response_id"] for row in ROWS]
+
+
+def test_a_cut_response_is_told(tiny_reward: Path, tmp_path: Path) -> None:
+    rows = [{"response_id": "long", "prompt_id": "p", "messages": chat("Why?"), "text": "x" * 2000}]
+    run = make_run(tmp_path / "run", CONFIG, {"reward_model": tiny_reward}, {"responses": rows})
+    events = list(score.run(CONFIG, run))
+    assert any(isinstance(event, Message) and "were cut" in event.text for event in events)
+    assert len(outputs(run, events)) == 1
+
+
+def test_a_score_that_is_not_finite_stops_the_job(tiny_reward: Path) -> None:
+    model = load_reward_model(tiny_reward, "float32")
+    with torch.no_grad():
+        output_head(model).weight.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match="not finite"):
+        list(score_batches(model, [[5, 6, 2]], 3, 128))
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
+def test_batches_hold_everything_once_and_stay_under_the_budget(lengths: list[int], budget: int) -> None:
+    batches = batches_by_length(lengths, budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
