@@ -15,7 +15,9 @@ def win_rates(store: Store) -> list[WinRateRow]:
 
 
 def by_model(store: Store, a: str, b: str, reward_model: str) -> list[PromptComparison]:
-    """For each prompt that both policies have answered: every response of `a` against every one of `b`, by score."""
+    """For each prompt that both policies have answered: every response of `a` against every one of `b`, by
+    score.
+    """
     return store.records(
         PromptComparison, block("comparisons", "by_model"), {"a": a, "b": b, "reward_model": reward_model}
     )
@@ -24,7 +26,9 @@ def by_model(store: Store, a: str, b: str, reward_model: str) -> list[PromptComp
 def by_people(
     store: Store, a: str, b: str, *, criterion: str = "overall", kinds: Sequence[str] = ("human", "import")
 ) -> list[PromptComparison]:
-    """For each prompt: the pairs of a response of `a` and one of `b` that annotators of these kinds have judged."""
+    """For each prompt: the pairs of a response of `a` and one of `b` that annotators of these kinds have
+    judged.
+    """
     return store.records(
         PromptComparison,
         block("comparisons", "by_people"),
@@ -35,6 +39,15 @@ def by_people(
 def side_by_side(
     store: Store, a: str, b: str, reward_model: str | None = None, *, limit: int = 100, offset: int = 0
 ) -> list[SideBySide]:
-    """The first response of `a` beside the first of `b`, the second beside the second, …, prompt by prompt."""
+    """The first response of `a` beside the first of `b`, the second beside the second, …, prompt by
+    prompt.
+    """
     values = {"a": a, "b": b, "reward_model": reward_model, "limit": limit, "offset": offset}
     return store.records(SideBySide, block("comparisons", "side_by_side"), values)
+
+
+def common_prompts(store: Store, a: str, b: str, *, limit: int = 100, offset: int = 0) -> list[tuple[str,
+str]]:
+    """(prompt id, text) of the prompts that both policies have answered, oldest first."""
+    values = {"a": a, "b": b, "limit": limit, "offset": offset}
+    return [(prompt, text) for prompt, text in store.rows(block("comparisons", "common_prompts"), values)]

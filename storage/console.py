@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from storage import sql_guard
 from storage.errors import StoreError
-from storage.sql import block
 from storage.store import Store
 
 if TYPE_CHECKING:
@@ -26,23 +24,6 @@ EXPORT_FORMATS = {
     ".jsonl": "FORMAT json",
     ".ndjson": "FORMAT json",
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column as the catalog knows it."""
-
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A table or view."""
-
-    name: str
-    kind: Literal["table", "view"]
-    columns: tuple[Column, ...]
 
 
 class QueryError(StoreError):
@@ -138,14 +119,6 @@ def export_options(path: Path) -> str:
         raise sql_guard.RefusedError(
             f"“{path.name}” must end in one of {endings}, which says the format."
         ) from None
-
-
-def relations(store: Store) -> list[Relation]:
-    """Tables and views with their columns, tables first, by name."""
-    found: dict[tuple[bool, str], list[Column]] = {}
-    for name, is_view, column, column_type in store.rows(block("console", "columns")):
-        found.setdefault((is_view, name), []).append(Column(column, column_type))
-    return [Relation(name, "view" if is_view else "table", tuple(c)) for (is_view, name), c in found.items()]
 
 
 def _single_select(cursor: Any, sql: str) -> str:

@@ -102,6 +102,15 @@ def last_standing(store: Store, annotator: str, criterion: str | None = None) ->
     return get(store, row[0]) if row else None
 
 
+def standing(store: Store, prompt: str, annotator: str, criterion: str = "overall") -> list[JudgementRow]:
+    """The annotator's judgements and skips of one prompt that stand, oldest first."""
+    rows = store.rows(
+        block("judgements", "standing"),
+        {"prompt_id": prompt, "annotator_id": annotator_id(annotator), "criterion": criterion},
+    )
+    return [get(store, judgement) for (judgement,) in rows]
+
+
 def prompts_to_rank(
     store: Store,
     annotator: str,

@@ -334,3 +334,6 @@ class ImportReport:
         ]
         parts += [f"{number:,} rows skipped: {reason}" for reason, number in self.skipped.items()]
         return f"{self.path.name}: {self.rows:,} rows; " + ("; ".join(parts) or "nothing added") + "."
+
+    def __str__(self) -> str:
+        return self.sentence

@@ -1,8 +1,8 @@
 """What a locked SQL session may run: statements that only read, and only the store.
 
 DuckDB itself decides what kind each statement is (`extract_statements`); the tables and table functions of a
-SELECT are read from its syntax tree (`json_serialize_sql`).  The session then runs in a read-only transaction,
-so a mistake here cannot change the store.
+SELECT are read from its syntax tree (`json_serialize_sql`).  The session then runs in a read-only
+transaction, so a mistake here cannot change the store.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from typing import Any
 
 from storage.errors import StoreError
 
-TABLE_FUNCTIONS = frozenset(
-    """unnest range generate_series json_each json_tree repeat repeat_row summary
-    duckdb_columns duckdb_constraints duckdb_databases duckdb_functions duckdb_indexes duckdb_keywords
-    duckdb_schemas duckdb_settings duckdb_tables duckdb_types duckdb_views duckdb_memory
-    pragma_database_size pragma_storage_info pragma_table_info pragma_show pragma_version""".split()
+# Everything else is refused: functions that read files, open connections or run text as SQL, known or not.
+TABLE_FUNCTIONS = re.compile(
+    r"unnest|range|generate_series|json_each|json_tree|repeat|repeat_row|summary|pragma_database_size"
+    r"|pragma_storage_info|pragma_table_info|pragma_show|pragma_version"
+    r"|duckdb_(columns|constraints|databases|functions|indexes|keywords|memory|schemas|settings|tables|types|views)"
 )
-PRAGMAS = frozenset(
-    "table_info show_tables show_tables_expanded database_list database_size version show".split()
-)
+PRAGMAS = ("table_info", "show_tables", "show_tables_expanded", "database_list", "database_size",
+"version", "show")
 PRAGMA = re.compile(r"\s*pragma\s+(\w+)", re.IGNORECASE)
-EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
-UNLOCK = "Unlock the session to run it (--unlock)."
+EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE) UNLOCK =
+"Unlock the session to run it (--unlock)."
 
 
 class RefusedError(StoreError):
@@ -96,6 +95,6 @@ def _check_tree(node: Any) -> None:
                 raise RefusedError(f"'{current['table_name']}' is a file, not a table of the store. {UNLOCK}")
             if current.get("type") == "TABLE_FUNCTION":
                 name = str(current["function"].get("function_name", "")).lower()
-                if name not in TABLE_FUNCTIONS:
+                if not TABLE_FUNCTIONS.fullmatch(name):
                     raise RefusedError(f"The table function {name}() can reach outside the store. {UNLOCK}")
             waiting.extend(current.values())

@@ -57,3 +57,11 @@ LEFT JOIN scored t ON t.response_id = y.response_id
 WHERE x.policy = $a
 ORDER BY q.created_at, q.rowid, x.place
 LIMIT $limit OFFSET $offset
+
+-- name: common_prompts
+SELECT q.prompt_id, q.text
+FROM prompts q
+WHERE EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE r.prompt_id = q.prompt_id AND p.name = $a)
+  AND EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE r.prompt_id = q.prompt_id AND p.name = $b)
+ORDER BY q.created_at, q.rowid
+LIMIT $limit OFFSET $offset

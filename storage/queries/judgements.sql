@@ -34,6 +34,13 @@ WHERE j.annotator_id = $annotator_id AND j.kind <> 'retraction' AND ($criterion 
 ORDER BY j.created_at DESC, j.rowid DESC
 LIMIT 1
 
+-- name: standing
+SELECT j.judgement_id
+FROM judgements j
+WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
+  AND j.kind <> 'retraction' AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+ORDER BY j.created_at, j.rowid
+
 -- name: prompts_to_rank
 WITH seen AS (
     SELECT DISTINCT i.response_id

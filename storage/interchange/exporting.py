@@ -1,0 +1,150 @@
+"""Export tables, views, queries and pairs to CSV, Parquet or JSON Lines (what the file's name ends in).
+
+A file appears under its name only when it is whole. `pairs` is the layout that trainers read (prompt, chosen,
+rejected), and that `import_file` reads back: plain text where every prompt is one turn of the user, otherwise lists
+of messages (in CSV and Parquet as JSON text).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from storage.errors import NotFoundError, StoreError
+from storage.faults import told
+from storage.ids import Chat
+from storage.interchange.rows import listed, looks_like_messages
+from storage.policies import unknown
+from storage.sql import block
+from storage.store import Store
+
+FORMATS = {
+    ".csv": "FORMAT csv, HEADER",
+    ".tsv": "FORMAT csv, HEADER, DELIMITER '\t'",
+    ".parquet": "FORMAT parquet",
+    ".jsonl": "FORMAT json",
+    ".ndjson": "FORMAT json",
+}
+BATCH = 1000  # rows
+
+
+def export(store: Store, what: str, path: Path | str) -> int:
+    """Write a table, a view, or `pairs`; the number of rows.  Raises NotFoundError, StoreError, DiskFullError."""
+    if what == "pairs":
+        return _export_pairs(store, Path(path))
+    known = [
+        name for (name,) in store.rows("SELECT DISTINCT table_name FROM information_schema.tables ORDER BY 1")
+    ]
+    if what not in known:
+        raise NotFoundError(unknown("table or view", what, ["pairs", *known]))
+    return export_query(store, f'SELECT * FROM "{what}"', path)
+
+
+def export_query(store: Store, sql: str, path: Path | str, *, settings: str | None = None) -> int:
+    """Write what one SELECT gives; the number of rows."""
+    target = Path(path)
+    options = settings or _options(target)
+    unfinished = _unfinished(target)
+    try:
+        with told(target):
+            command = f"COPY ({sql.strip().rstrip(';')}\n) TO '{_escaped(unfinished)}' ({options})"
+            row = store.cursor().execute(command).fetchone()
+        os.replace(unfinished, target)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return int(row[0]) if row else 0
+
+
+def _export_pairs(store: Store, target: Path) -> int:
+    """Rows stream through a JSON Lines file; DuckDB makes CSV and Parquet of that."""
+    _options(target)
+    unfinished = _unfinished(target)
+    lines = unfinished.with_name(unfinished.name + ".jsonl")
+    try:
+        count = 0
+        with lines.open("w", encoding="utf-8") as file:
+            for row in _pairs(store):
+                count += 1
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if target.suffix.lower() in (".jsonl", ".ndjson"):
+            os.replace(lines, target)
+        else:
+            _convert(store, lines, target)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
+    finally:
+        lines.unlink(missing_ok=True)
+    return count
+
+
+def _convert(store: Store, lines: Path, target: Path) -> None:
+    columns = "{" + ", ".join(f"'{name}': 'VARCHAR'" for name in _row([], "", "", "", "", "", False)) + "}"
+    reading = f"read_json('{_escaped(lines)}', format = 'newline_delimited', columns = {columns})"
+    # Every cell in quotation marks: an empty response is not a missing one.
+    settings = _options(target) + (", FORCE_QUOTE *" if target.suffix.lower() in (".csv", ".tsv") else "")
+    export_query(store, f"SELECT * FROM {reading}", target, settings=settings)
+
+
+def _pairs(store: Store) -> Iterator[dict[str, Any]]:
+    conversational = any(
+        len(chat := json.loads(values[0])) != 1 or any(map(_ambiguous, (chat[0]["content"], values[1], values[2])))
+        for values in _stream(store, block("exports", "pairs"))
+    )
+    for messages, chosen, rejected, annotator, chosen_policy, rejected_policy, *_ in _stream(
+        store, block("exports", "pairs")
+    ):
+        yield _row(json.loads(messages), chosen, rejected, annotator, chosen_policy, rejected_policy, conversational)
+
+
+def _row(
+    chat: Chat, chosen: str, rejected: str, annotator: str, winner: str, loser: str, conversational: bool
+) -> dict[str, Any]:
+    def said(text: str) -> Any:
+        return [{"role": "assistant", "content": text}] if conversational else text
+
+    return {
+        "prompt": chat if conversational else "".join(m["content"] for m in chat),
+        "chosen": said(chosen),
+        "rejected": said(rejected),
+        "annotator": annotator,
+        "chosen_policy": winner,
+        "rejected_policy": loser,
+    }
+
+
+def _ambiguous(text: str) -> bool:
+    """Plain text that a reader would take for a conversation."""
+    return looks_like_messages(text) is not None
+
+
+def _stream(store: Store, sql: str) -> Iterator[tuple[Any, ...]]:
+    cursor = store.new_cursor()
+    try:
+        with told(store.path):
+            cursor.execute(sql)
+            while rows := cursor.fetchmany(BATCH):
+                yield from rows
+    finally:
+        cursor.close()
+
+
+def _options(target: Path) -> str:
+    options = FORMATS.get(target.suffix.lower())
+    if options is None:
+        raise StoreError(f"{target.name}: an export is CSV, Parquet or JSON Lines; end the name in {listed(list(FORMATS))}.")
+    if not target.absolute().parent.is_dir():
+        raise StoreError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
+    return options
+
+
+def _unfinished(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("'", "''")
