@@ -22,6 +22,7 @@ from engine.protocol.rundir import RunDir
 from storage import runs
 from storage.errors import DiskFullError, StoreError
 from storage.ingest import ingest as store_lines
+from storage.interchange.clean import clean_text
 from storage.records import RunRow
 from storage.store import Store
 
@@ -72,7 +73,7 @@ def _take_in_singly(store: Store, row: RunRow, lines: Sequence[dict[str, Any]], 
             note = f"An event of the kind “{line['event']['type']}” could not be stored: {first}"
             with store.transaction():
                 runs.add_message(
-                    store, row.run_id, line["seq"], "warning", note, utc(time.time())
+                    store, row.run_id, line["seq"], "warning", clean_text(note), utc(time.time())
                 )
                 runs.update_run(store, row.run_id, last_seq=line["seq"])
             new += 1
@@ -100,7 +101,7 @@ def stderr_tail(run: RunDir, lines: int = STDERR_LINES) -> str:
         return ""
     # A progress bar repaints its line after a carriage return: only its last state counts.
     last = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return "\n".join("\n".join(last).strip().split("\n")[-lines:])
+    return "\n".join(clean_text("\n".join(last)).strip().split("\n")[-lines:])
 
 
 def utc(seconds: float) -> datetime:

@@ -24,7 +24,7 @@ from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
 from engine.protocol.configs import JobConfig
-from engine.protocol.events import AnyEvent
+from engine.protocol.events import AnyEvent, Progress
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import artifacts, runs
@@ -61,6 +61,8 @@ class RunDetail(RunRow):
     """What it has made, newest first."""
     messages: tuple[RunMessage, ...]
     """What the job has told, oldest first."""
+    latest: Progress | None
+    """What a running job last said about how far it is, with its rate."""
 
 
 # Within the class, `list` is the method.
@@ -114,21 +116,10 @@ class Jobs:
             raise UsageError(lacking)
         if after is not None:
             self._row(after)
+        wanted = None if prompt_ids is None else tuple(prompt_ids)
         with self._store.transaction():
             checked = run_names.check(self._store, config)
-            run_id = f"{kind}-{secrets.token_hex(3)}"
-            run = RunDir.create(self._root() / run_id, checked.config)
-            wanted = None if prompt_ids is None else tuple(prompt_ids)
-            snapshots.write_request(run, snapshots.Request(prompt_ids=wanted, limit=limit))
-            runs.insert_run(
-                self._store,
-                run_id,
-                kind,
-                msgspec.to_builtins(checked.config),
-                run_dir=str(run.path),
-                waits_for=after or checked.after,
-            )
-        return run_id
+            return self._queue(kind, checked.config, after or checked.after, snapshots.Request(wanted, limit))
 
     def stop(self, run_id: str) -> None:
         """Ask a run to stop and keep what it has; asking a second time ends it at once.
@@ -214,6 +205,7 @@ class Jobs:
             **(values | {"stderr_tail": text}),
             artifacts=tuple(artifacts.of_run(self._store, run_id)),
             messages=tuple(runs.messages(self._store, run_id, MESSAGES_SHOWN)),
+            latest=_latest_progress(path) if row.status == "running" else None,
         )
 
     def metrics(self, run_id: str) -> dict[str, Points]:
@@ -227,6 +219,17 @@ class Jobs:
     def rollout_steps(self, run_id: str) -> Sequence[int]:
         """The steps that have rollouts, ascending."""
         return runs.rollout_steps(self._store, run_id)
+
+    def _queue(self, kind: str, config: JobConfig, waits_for: str | None, request: snapshots.Request) -> str:
+        run_id = f"{kind}-{secrets.token_hex(3)}"
+        plain = msgspec.to_builtins(config)
+        try:
+            run = RunDir.create(self._root() / run_id, config)
+            snapshots.write_request(run, request)
+        except OSError as error:
+            raise WorkbenchError(f"The run directory of {run_id} could not be written: {error}.") from error
+        runs.insert_run(self._store, run_id, kind, plain, run_dir=str(run.path), waits_for=waits_for)
+        return run_id
 
     # The parts of a pump
 
@@ -270,12 +273,13 @@ class Jobs:
     def _start_waiting(self) -> Changes:
         """Start queued runs, the oldest first, one heavy job a device."""
         changes = []
-        rows = self._unfinished()
+        everyone = {row.run_id: row for row in reversed(runs.run_rows(self._store))}
+        rows = [row for row in everyone.values() if row.status not in ENDED]
         busy = {_device(row) for row in rows if row.status == "running" and JOBS[row.kind].heavy}
         for row in rows:
             if row.status != "queued":
                 continue
-            first = runs.run_row(self._store, row.waits_for) if row.waits_for else None
+            first = everyone.get(row.waits_for or "")
             if first is not None and first.status in ("stopped", "failed"):
                 self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
                 changes.append(RunChange(row.run_id, "failed", 0))
@@ -288,11 +292,12 @@ class Jobs:
 
     def _start(self, row: RunRow) -> str:
         run = RunDir(Path(row.run_dir or ""))
-        claimed = {"status": "running", "started_at": utc(time.time()), "stage": "preparing"}
         try:
             run.process_path.unlink(missing_ok=True)
             run.stop_path.unlink(missing_ok=True)
-            runs.update_run(self._store, row.run_id, **claimed)
+            if not runs.claim(self._store, row.run_id):
+                return self._row(row.run_id).status
+            runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
             if not run.inputs_path.exists():
                 inputs = snapshots.prepare(self._store, run, run.read_config()[1])
                 runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
@@ -363,6 +368,16 @@ def _cause_of_death(process: launch.Process) -> str:
 
 def _was(status: str) -> str:
     return "was stopped" if status == "stopped" else "has failed"
+
+
+def _latest_progress(path: Path, last_bytes: int = 16384) -> Progress | None:
+    events = path / "events.jsonl"
+    try:
+        offset = max(0, events.stat().st_size - last_bytes)
+    except FileNotFoundError:
+        return None
+    said = [e.event for e in tail(events, offset).envelopes if isinstance(e.event, Progress)]
+    return said[-1] if said else None
 
 
 def _in_utc(row: RunRow) -> RunRow:

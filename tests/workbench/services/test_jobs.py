@@ -16,6 +16,7 @@ from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.events import AnyEvent, Metrics
+from storage.errors import NotFoundError
 from storage.store import Store
 from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, model_folder
 from workbench.services.jobs import Jobs
@@ -204,7 +205,7 @@ def test_a_job_that_needs_what_another_will_make_waits_for_it(jobs: Jobs, tmp_pa
             GenerateConfig(policy="smolm2"),
             "no policy or model folder “smolm2”. Did you mean “smollm2”?",
         ),
-        ("ppo", PPOConfig(name="x", reward_model="rn"), "no reward model “rn”. Did you mean “rm”?"),
+        ("ppo", PPOConfig(name="x", reward_model="rmm"), "no reward model “rmm”. Did you mean “rm”?"),
         ("ppo", PPOConfig(name="smollm2", reward_model="rm"), "such as “smollm2-2”"),
         ("reward", RewardConfig(name="rm"), "There is a reward model “rm” already"),
         ("generate", GenerateConfig(policy="smollm2", prompts="sorce"), "Did you mean “source”?"),
@@ -230,7 +231,7 @@ def test_a_name_that_a_waiting_job_will_take_is_taken(jobs: Jobs, tmp_path: Path
 
 def test_an_unknown_run_is_told_with_the_near_match(jobs: Jobs, tmp_path: Path) -> None:
     run_id = jobs.submit("generate", generate(tmp_path))
-    with pytest.raises(UsageError, match=f"Did you mean “{run_id}”"):
+    with pytest.raises(NotFoundError, match=f'did you mean "{run_id}"'):
         jobs.show(run_id[:-1] + "z")
 
 
@@ -254,7 +255,9 @@ def test_a_broken_output_does_not_hold_up_the_run(jobs: Jobs, store: Store, tmp_
     run_id = jobs.submit("generate", generate(tmp_path, "liar"))
     row = jobs.wait(run_id)
     assert row.status == "done"
-    assert "could not be stored" in (row.reason or "")
+    told = [message.text for message in jobs.show(run_id).messages if message.level == "warning"]
+    assert len(told) == 2
+    assert all("An event of the kind “output” could not be stored" in text for text in told)
     assert store.rows("SELECT count(*) FROM responses") == [(0,)]
     assert len(jobs.metrics(run_id)["fake/step"]) == 3
 
