@@ -46,8 +46,9 @@ def side_by_side(
     return store.records(SideBySide, block("comparisons", "side_by_side"), values)
 
 
-def common_prompts(store: Store, a: str, b: str, *, limit: int = 100, offset: int = 0) -> list[tuple[str,
-str]]:
+def common_prompts(
+    store: Store, a: str, b: str, *, limit: int = 100, offset: int = 0
+) -> list[tuple[str, str]]:
     """(prompt id, text) of the prompts that both policies have answered, oldest first."""
     values = {"a": a, "b": b, "limit": limit, "offset": offset}
     return [(prompt, text) for prompt, text in store.rows(block("comparisons", "common_prompts"), values)]

@@ -19,11 +19,18 @@ TABLE_FUNCTIONS = re.compile(
     r"|pragma_storage_info|pragma_table_info|pragma_show|pragma_version"
     r"|duckdb_(columns|constraints|databases|functions|indexes|keywords|memory|schemas|settings|tables|types|views)"
 )
-PRAGMAS = ("table_info", "show_tables", "show_tables_expanded", "database_list", "database_size",
-"version", "show")
+PRAGMAS = (
+    "table_info",
+    "show_tables",
+    "show_tables_expanded",
+    "database_list",
+    "database_size",
+    "version",
+    "show",
+)
 PRAGMA = re.compile(r"\s*pragma\s+(\w+)", re.IGNORECASE)
-EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE) UNLOCK =
-"Unlock the session to run it (--unlock)."
+EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
+UNLOCK = "Unlock the session to run it (--unlock)."
 
 
 class RefusedError(StoreError):
@@ -33,7 +40,7 @@ class RefusedError(StoreError):
 
 
 def check_locked(cursor: Any, sql: str) -> None:
-    """Raise `RefusedError` when `sql` does more than read the store; `cursor` is any DuckDB cursor, left unused."""
+    """Raise `RefusedError` when `sql` does more than read the store.  Nothing of it is run on `cursor`."""
     for statement in parse(cursor, sql):
         _check_statement(cursor, statement)
 

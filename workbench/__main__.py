@@ -1,6 +1,7 @@
 """`workbench`: without a command it opens the application, with one it runs the command and exits.
 
-Opening the application skips the command line's own imports, because its first frame is what a person waits for.
+Opening the application skips the command line's own imports, because its first frame is what a person
+waits for.
 """
 
 from __future__ import annotations

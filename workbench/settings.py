@@ -1,7 +1,8 @@
 """Where the store lies and who is judging: flags over environment over project file over user file.
 
 The user file is `config.toml` in the user's configuration folder, the project file `workbench.toml` in the
-current folder.  Both hold the same keys (`db`, `annotator`, `theme`), all optional; an unknown key is an error.
+current folder.  Both hold the same keys (`db`, `annotator`, `theme`), all optional; an unknown key is an
+error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ APP_NAME = "workbench"
 MEMORY = ":memory:"
 KEYS = ("db", "annotator", "theme")
 ENVIRONMENT = {"db": "WORKBENCH_DB", "annotator": "WORKBENCH_ANNOTATOR", "theme": "WORKBENCH_THEME"}
-DEFAULT_THEME = "textual-dark"
+DEFAULT_THEME = "workbench"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def _read_file(path: Path) -> dict[str, str]:
         raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
     for key, value in values.items():
         if key not in KEYS:
-            raise UsageError(f"The settings file {path} has an unknown key “{key}”. {did_you_mean(key, KEYS)}")
+            raise UsageError(
+                f"The settings file {path} has an unknown key “{key}”. {did_you_mean(key, KEYS)}"
+            )
         if not isinstance(value, str):
             raise UsageError(f"The settings file {path}: “{key}” must be text in quotes.")
     if "db" in values:

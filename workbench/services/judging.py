@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
-from storage import judgements, prompts
+from storage import judgements, prompts, responses
+from storage.records import JudgedItem, JudgementRow, NewJudgement
 from storage.store import Store
 from workbench.services.rules import PREFIX, RULES, Rule
 
@@ -50,7 +52,9 @@ class RankItem:
     mode: Mode = "rank"
     criterion: str = "overall"
     previous: Mapping[str, int] = field(default_factory=dict)
-    """Ranks of a judgement that was taken back, by response id; empty otherwise."""
+    """Ranks of an earlier judgement of the same responses, by response id; empty otherwise."""
+    supersedes: str | None = None
+    """The standing judgement that recording this item replaces."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Pace:
     remaining: int
     """Prompts (rank mode) or pairs (pair mode) that still wait."""
     today: int
+    """Done since midnight, local time."""
     per_hour: float | None
     """From the seconds that recent judgements took; None before the first."""
 
@@ -82,21 +87,37 @@ class Judging:
     ) -> RankItem | None:
         """What `annotator` should judge next, None when nothing waits.
 
-        Rank mode gives a prompt with up to nine of its responses, those first that the annotator has not judged;
-        pair mode two responses of a prompt that the annotator has not compared.  `exclude` holds prompt ids.
-        The order is random; with a `seed` the same item comes in the same order again.
+        Rank mode gives a prompt with up to nine of its responses, those first that the annotator has not
+        seen; pair mode two responses of a prompt that the annotator has not compared.  `exclude` holds
+        prompt ids. Prompts come oldest first and responses in random order; a `seed` fixes a random order
+        of both.
         """
-        waiting = judgements.next_prompt if mode == "rank" else judgements.next_pair
-        found = waiting(self.store, annotator=annotator, criterion=criterion, exclude=tuple(exclude))
-        if found is None:
+        left_out = tuple(exclude)
+        if mode == "pair":
+            pairs = judgements.pairs_to_judge(self.store, annotator, criterion, exclude=left_out, seed=seed)
+            if not pairs:
+                return None
+            pair = pairs[0]
+            only = (pair.response_a, pair.response_b)
+            return self._item(pair.prompt_id, annotator, "pair", criterion, seed, only=only)
+        waiting = judgements.prompts_to_rank(self.store, annotator, criterion, exclude=left_out, seed=seed)
+        return self._item(waiting[0], annotator, "rank", criterion, seed) if waiting else None
+
+    def item(
+        self, prompt_id: str, annotator: str, *, mode: Mode = "rank", criterion: str = "overall"
+    ) -> RankItem | None:
+        """A given prompt to judge, again if need be; None with fewer than two responses.
+
+        A ranking of the same responses that stands comes along in `previous` and is replaced by recording.
+        """
+        item = self._item(prompt_id, annotator, mode, criterion, None)
+        if len(item.responses) < 2:
             return None
-        prompt_id, responses = found
-        candidates = [Candidate(response.response_id, response.text) for response in responses]
-        candidates = candidates[: MAX_RESPONSES if mode == "rank" else 2]
-        shuffler = random.Random() if seed is None else random.Random(f"{seed} {annotator} {prompt_id}")
-        shuffler.shuffle(candidates)
-        messages = prompts.messages(self.store, prompt_id)
-        return RankItem(prompt_id, messages, tuple(candidates), mode, criterion)
+        shown = {candidate.response_id for candidate in item.responses}
+        for earlier in reversed(judgements.standing(self.store, prompt_id, annotator, criterion)):
+            if {entry.response_id for entry in earlier.items} == shown:
+                return replace(item, previous=_ranks(earlier), supersedes=earlier.judgement_id)
+        return item
 
     def record(
         self,
@@ -114,17 +135,9 @@ class Judging:
         Ranks are stored dense: 1, 1, 3 becomes 1, 1, 2.  Raises `UsageError` for a response without rank,
         `StoreError` when it could not be written.
         """
-        return judgements.record(
-            self.store,
-            prompt_id=item.prompt_id,
-            annotator=annotator,
-            kind="pair" if item.mode == "pair" else "ranking",
-            criterion=criterion or item.criterion,
-            items=_ranked(item, ranks),
-            seconds=seconds,
-            flagged=flagged,
-            note=note,
-        )
+        kind = "pair" if item.mode == "pair" else "ranking"
+        items = _ranked(item, ranks)
+        return self._store(item, annotator, kind, items, criterion, seconds, flagged, note)
 
     def skip(
         self,
@@ -138,41 +151,35 @@ class Judging:
         criterion: str | None = None,
     ) -> str:
         """Store that the annotator would not judge these responses, so that they do not come again."""
-        return judgements.record(
-            self.store,
-            prompt_id=item.prompt_id,
-            annotator=annotator,
-            kind="skip",
-            criterion=criterion or item.criterion,
-            items=[(candidate.response_id, None, place) for place, candidate in enumerate(item.responses)],
-            seconds=seconds,
-            reason=reason,
-            flagged=flagged,
-            note=note,
-        )
+        shown = tuple(JudgedItem(c.response_id, position=place) for place, c in enumerate(item.responses))
+        return self._store(item, annotator, "skip", shown, criterion, seconds, flagged, note, reason)
 
     def undo(self, annotator: str) -> RankItem | None:
         """Take back the annotator's last judgement or skip and give its item again, None without one.
 
         The item stands in the order of that time, with the ranks in `previous`.
         """
-        last = judgements.last_of(self.store, annotator)
+        last = judgements.last_standing(self.store, annotator)
         if last is None:
             return None
-        judgements.retract(self.store, last.judgement_id)
-        items = sorted(last.items, key=lambda entry: entry.position or 0)
+        messages = prompts.messages(self.store, last.prompt_id)
+        texts = {row.response_id: row.text for row in responses.of_prompt(self.store, last.prompt_id)}
+        judgements.retract(self.store, last.judgement_id, reason="undo")
         return RankItem(
             prompt_id=last.prompt_id,
-            messages=prompts.messages(self.store, last.prompt_id),
-            responses=tuple(Candidate(entry.response_id, entry.text) for entry in items),
-            mode="pair" if last.kind == "pair" else "rank",
+            messages=messages,
+            responses=tuple(Candidate(entry.response_id, texts[entry.response_id]) for entry in last.items),
+            mode="pair" if last.kind == "pair" or len(last.items) == 2 else "rank",
             criterion=last.criterion,
-            previous={entry.response_id: entry.rank for entry in items if entry.rank is not None},
+            previous=_ranks(last),
         )
 
     def pace(self, annotator: str, *, mode: Mode = "rank", criterion: str = "overall") -> Pace:
         """How many judgements are done and wait, and how fast the recent ones went."""
-        return Pace(**judgements.pace(self.store, annotator=annotator, mode=mode, criterion=criterion))
+        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        since = midnight.astimezone(UTC).replace(tzinfo=None)
+        counts = judgements.pace(self.store, annotator, mode=mode, criterion=criterion, since=since)
+        return Pace(counts.done, counts.remaining, counts.today, counts.per_hour)
 
     def rules(self) -> Mapping[str, Rule]:
         """The rule annotators by name, without the prefix `rule:`."""
@@ -183,41 +190,107 @@ class Judging:
         rule: str,
         *,
         criterion: str = "overall",
+        only: Collection[str] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> int:
         """Let a rule rank all responses of every prompt that has two or more; the number of new judgements.
 
         Prompts that the rule has already judged with the same responses are left alone; where responses came
-        since, a new ranking supersedes the old one.  `on_progress` hears (prompts done, prompts in all).
-        Raises `UsageError` for an unknown rule.
+        since, a new ranking supersedes the old one.  `only` limits it to these prompt ids; `on_progress`
+        hears (prompts done, prompts in all).  Raises `UsageError` for an unknown rule.
         """
         name = rule.removeprefix(PREFIX)
         if name not in RULES:
             raise UsageError(f"There is no rule “{rule}”. {did_you_mean(name, RULES)}")
-        annotator = PREFIX + name
-        waiting = judgements.unjudged_sets(self.store, annotator=annotator, criterion=criterion)
+        waiting = judgements.prompts_to_rank(self.store, PREFIX + name, criterion, limit=None)
+        if only is not None:
+            waiting = [prompt_id for prompt_id in waiting if prompt_id in set(only)]
         for start in range(0, len(waiting), RULE_BATCH):
             batch = waiting[start : start + RULE_BATCH]
-            with self.store.transaction():
-                judgements.record_many(
-                    self.store,
-                    annotator=annotator,
-                    annotator_kind="rule",
-                    criterion=criterion,
-                    rankings=[_judge(self.store, RULES[name], entry) for entry in batch],
-                )
+            judgements.record_many(
+                self.store, [self._judge(RULES[name], name, prompt_id, criterion) for prompt_id in batch]
+            )
             if on_progress is not None:
-                on_progress(min(start + RULE_BATCH, len(waiting)), len(waiting))
+                on_progress(start + len(batch), len(waiting))
         return len(waiting)
 
+    def _item(
+        self,
+        prompt_id: str,
+        annotator: str,
+        mode: Mode,
+        criterion: str,
+        seed: int | None,
+        *,
+        only: Collection[str] | None = None,
+    ) -> RankItem:
+        found = judgements.candidates(self.store, prompt_id, annotator, criterion)
+        found = [entry for entry in found if only is None or entry.response_id in only]
+        shuffler = random.Random() if seed is None else random.Random(f"{seed} {annotator} {prompt_id}")
+        shuffler.shuffle(found)
+        # Where there are too many, those that the annotator has not seen come first.
+        kept = sorted(found, key=lambda entry: entry.seen)[: 2 if mode == "pair" else MAX_RESPONSES]
+        shown = [Candidate(entry.response_id, entry.text) for entry in found if entry in kept]
+        return RankItem(prompt_id, prompts.messages(self.store, prompt_id), tuple(shown), mode, criterion)
 
-def _ranked(item: RankItem, ranks: Mapping[str, int]) -> list[tuple[str, int | None, int]]:
-    """(response id, dense rank, position on the screen) of each response."""
+    def _store(
+        self,
+        item: RankItem,
+        annotator: str,
+        kind: str,
+        items: tuple[JudgedItem, ...],
+        criterion: str | None,
+        seconds: float | None,
+        flagged: bool,
+        note: str | None,
+        reason: str | None = None,
+    ) -> str:
+        judgement = NewJudgement(
+            prompt_id=item.prompt_id,
+            annotator=annotator,
+            kind=kind,
+            items=items,
+            criterion=criterion or item.criterion,
+            seconds=seconds,
+            flagged=flagged,
+            note=note or None,
+            reason=reason,
+            supersedes=item.supersedes,
+        )
+        return judgements.record(self.store, judgement)
+
+    def _judge(self, rule: Rule, name: str, prompt_id: str, criterion: str) -> NewJudgement:
+        """The rule's ranking of all responses to a prompt, replacing the one that stands."""
+        annotator = PREFIX + name
+        prompt = prompts.shown_text(prompts.messages(self.store, prompt_id))
+        found = judgements.candidates(self.store, prompt_id, annotator, criterion)
+        values = [rule(prompt, entry.text) for entry in found]
+        levels = sorted(set(values), reverse=True)
+        earlier = judgements.standing(self.store, prompt_id, annotator, criterion)
+        return NewJudgement(
+            prompt_id=prompt_id,
+            annotator=annotator,
+            kind="ranking",
+            items=tuple(
+                JudgedItem(entry.response_id, rank=levels.index(value) + 1)
+                for entry, value in zip(found, values, strict=True)
+            ),
+            criterion=criterion,
+            supersedes=earlier[-1].judgement_id if earlier else None,
+        )
+
+
+def _ranks(judgement: JudgementRow) -> dict[str, int]:
+    return {entry.response_id: entry.rank for entry in judgement.items if entry.rank is not None}
+
+
+def _ranked(item: RankItem, ranks: Mapping[str, int]) -> tuple[JudgedItem, ...]:
+    """The responses with dense ranks and their positions on the screen."""
     missing = [letter(place) for place, c in enumerate(item.responses) if c.response_id not in ranks]
     if missing:
         raise UsageError(f"Every response needs a rank; {', '.join(missing)} has none yet.")
     levels = sorted({ranks[candidate.response_id] for candidate in item.responses})
-    return [
-        (candidate.response_id, levels.index(ranks[candidate.response_id]) + 1, place)
-        for place, candidate in enumerate(item.responses)
-    ]
+    return tuple(
+        JudgedItem(c.response_id, rank=levels.index(ranks[c.response_id]) + 1, position=place)
+        for place, c in enumerate(item.responses)
+    )

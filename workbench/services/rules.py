@@ -1,7 +1,7 @@
 """Rule annotators: plain functions `(prompt text, response text) -> float`, higher is better.
 
-They judge in bulk for experiments without people, and are recorded as annotators of kind `rule` under the name
-`rule:<name>`.  Equal values are ties.  To add one, write the function and list it in `RULES`.
+They judge in bulk for experiments without people, and are recorded as annotators of kind `rule` under the
+name `rule:<name>`.  Equal values are ties.  To add one, write the function and list it in `RULES`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ Rule = Callable[[str, str], float]
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*\s*$")
 FUNCTION_WORDS = frozenset(
-    """a about after all also am an and any are as at be because been but by can could did do does down each few
-    for from give had has have he her here him his how i if in into is it its just let make may me might more most
-    must my no not of off on one only or our out over please s she should so some such t tell than that the their
-    them then there these they this those through to too two under up us use very was we were what when where which
-    while who why will with without would write you your""".split()
+    WORD.findall(
+        """
+    a about after all also am an and any are as at be because been but by can could did do does down
+    each few for from give had has have he her here him his how i if in into is it its just let make may
+    me might more most must my no not of off on one only or our out over please s she should so some
+    such t tell than that the their them then there these they this those through to too two under up us
+    use very was we were what when where which while who why will with without would write you your
+"""
+    )
 )
 COURTESIES = re.compile(
     r"\b(please|thank you|thanks|sorry|welcome|happy to|glad to|of course|kindly|appreciate|hope this helps"

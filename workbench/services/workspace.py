@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class Workspace:
     """The store and the services over it; each service is imported when it is first used."""
 
-    def __init__(self, settings: Settings, store: Store, scratch: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, scratch: TemporaryDirectory[str] | None = None
+    ) -> None:
         self.settings = settings
         self.store = store
         self._scratch = scratch  # run directories of a store in memory

@@ -1,0 +1,149 @@
+"""Commands that run jobs: generate, train, export onnx; and the runs themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from engine.errors import WorkbenchError
+from engine.protocol.configs import (
+    ExportConfig,
+    GenerateConfig,
+    JobConfig,
+    PPOConfig,
+    RewardConfig,
+    ScoreConfig,
+)
+from workbench.cli.data import JsonOption, export_app
+from workbench.cli.following import follow
+from workbench.cli.options import job_command
+from workbench.cli.output import cell, print_json, print_records, print_table
+from workbench.cli.session import session
+
+train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
+runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
+RUN_COLUMNS = ("run_id", "kind", "name", "status", "stage", "progress", "device", "created_at", "reason")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("generate")(job_command(GenerateConfig, generate))
+    app.add_typer(train_app, name="train")
+    app.add_typer(runs_app, name="runs")
+    train_app.command("reward")(job_command(RewardConfig, train_reward))
+    train_app.command("ppo")(job_command(PPOConfig, train_ppo))
+    export_app.command("onnx")(job_command(ExportConfig, export_onnx, arguments={"reward_model": "NAME"}))
+    app.command("score-torch", hidden=True)(job_command(ScoreConfig, score_torch))
+
+
+def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:
+    """Sample K responses to every prompt with a language model."""
+    _run("generate", config, as_json)
+
+
+def train_reward(
+    config: JobConfig,
+    *,
+    export: Annotated[
+        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a reward model on the rankings in the store, and export it for fast scoring."""
+    _run("reward", config, as_json)
+    if export:
+        assert isinstance(config, RewardConfig)
+        _run("export", ExportConfig(reward_model=config.name, device=config.device), as_json)
+
+
+def train_ppo(config: JobConfig, *, as_json: JsonOption = False) -> None:
+    """Optimise a policy with PPO against a registered reward model."""
+    _run("ppo", config, as_json)
+
+
+def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
+    """Export a reward model to ONNX and verify it against torch on stored responses."""
+    _run("export", config, as_json)
+
+
+def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
+    """Score stored responses with a reward model, in torch."""
+    _run("score", config, as_json)
+
+
+def _run(kind: str, config: JobConfig, as_json: bool) -> None:
+    """Start a job, follow it to its end, print its summary; Ctrl-C stops it.  A failed run is an error."""
+    jobs = session.workspace().jobs
+    run_id = jobs.submit(kind, config)
+    session.narrator.say(f"Run {run_id} ({kind}).")
+    row = follow(jobs, run_id, session.narrator)
+    _report(run_id, as_json)
+    if row.status == "failed":
+        raise WorkbenchError(f"Run {run_id} failed: {row.reason}")
+    if row.status == "stopped":
+        raise WorkbenchError(
+            f"Run {run_id} was stopped; “workbench runs resume {run_id}” takes it up where it was left."
+        )
+
+
+def _report(run_id: str, as_json: bool) -> None:
+    detail = session.workspace().jobs.show(run_id)
+    if as_json:
+        print_json(detail)
+    elif detail.summary:
+        print_table(("figure", "value"), list(detail.summary.items()))
+
+
+@runs_app.command("list")
+def list_runs(as_json: JsonOption = False) -> None:
+    """List all runs, newest first."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    print_records(jobs.list(), RUN_COLUMNS, as_json=as_json)
+
+
+@runs_app.command("show")
+def show_run(
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a run: its configuration, figures, artifacts and last words."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    detail = jobs.show(run_id)
+    metrics = {name: points[-1] for name, points in jobs.metrics(run_id).items() if points}
+    if as_json:
+        print_json({"run": detail, "last_metrics": {name: value for name, (_, value) in metrics.items()}})
+        return
+    rows: list[tuple[str, Any]] = [(name, getattr(detail, name)) for name in RUN_COLUMNS]
+    rows += [(f"config {name}", value) for name, value in detail.config.items()]
+    rows += [(f"summary {name}", value) for name, value in detail.summary.items()]
+    rows += [(f"{name} at step {step}", value) for name, (step, value) in sorted(metrics.items())]
+    print_table(("what", "value"), rows)
+    if detail.stderr_tail:
+        session.narrator.say(detail.stderr_tail)
+
+
+@runs_app.command("stop")
+def stop_run(run_id: Annotated[str, typer.Argument(help="Id of the run.")]) -> None:
+    """Ask a running or queued run to stop; it keeps what it has."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    jobs.stop(run_id)
+    row = follow(jobs, run_id, session.narrator)
+    print(f"Run {cell(run_id)} is {row.status}.")
+
+
+@runs_app.command("resume")
+def resume_run(
+    run_id: Annotated[str, typer.Argument(help="Id of a run that was stopped or failed.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take a stopped or failed run up from its last checkpoint."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    jobs.resume(run_id)
+    row = follow(jobs, run_id, session.narrator)
+    _report(run_id, as_json)
+    if row.status == "failed":
+        raise WorkbenchError(f"Run {run_id} failed: {row.reason}")

@@ -1,0 +1,116 @@
+"""Commands about verdicts: judge (by rule), score, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.errors import UsageError
+from workbench.cli.data import JsonOption
+from workbench.cli.output import cell, print_json, print_records, print_table
+from workbench.cli.session import session
+
+
+def register(app: typer.Typer) -> None:
+    app.command("judge")(judge)
+    app.command("score")(score)
+    app.command("compare")(compare)
+
+
+def judge(
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="Rule annotator that judges every prompt, e.g. concise; repeatable."),
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="Criterion the judgements are stored under.")] = "overall",
+    list_rules: Annotated[bool, typer.Option("--list", help="List the rules.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge in bulk by rules; people judge in the workbench (F3), files are imported."""
+    if list_rules:
+        from workbench.services.rules import RULES
+
+        rows = [
+            {"rule": f"rule:{name}", "prefers": (r.__doc__ or "").splitlines()[0]}
+            for name, r in RULES.items()
+        ]
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(("rule", "prefers"), [tuple(row.values()) for row in rows])
+        return
+    if not rule:
+        raise UsageError("Say which rule judges, with --rule NAME; --list shows the rules.")
+    counts = {}
+    for name in rule:
+        counts[name] = session.workspace().judging.apply_rule(
+            name,
+            criterion=criterion,
+            on_progress=lambda done, total, name=name: session.narrator.progress(  # type: ignore[misc]
+                f"judging by {name}", done, total, "prompts"
+            ),
+        )
+    session.narrator.end()
+    if as_json:
+        print_json(counts)
+    else:
+        print_table(("rule", "new judgements"), list(counts.items()))
+
+
+def score(
+    reward_model: Annotated[
+        str, typer.Option("--reward-model", "-r", help="Reward model that was exported.")
+    ],
+    path: Annotated[
+        Path | None, typer.Argument(help="File of prompts and responses; without one, every stored response.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="int8 or fp32.", metavar="int8|fp32")] = "int8",
+    policy: Annotated[
+        str | None, typer.Option(help="Policy that the responses of the file belong to.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score responses with an exported reward model; the scores land in the store."""
+    scoring = session.workspace().scoring
+
+    def progress(done: int, total: int) -> None:
+        session.narrator.progress("scoring", done, total, "responses")
+
+    if path is None:
+        count = scoring.score_store(reward_model, progress, precision=precision)
+        session.narrator.end()
+        if as_json:
+            print_json({"reward_model": reward_model, "precision": precision, "scored": count})
+        else:
+            print(f"{count:,} responses scored by {cell(reward_model)}.")
+        return
+    rows = scoring.score_file(path, reward_model, precision=precision, policy=policy, on_progress=progress)
+    session.narrator.end()
+    print_records(rows, ("response_id", "score", "prompt", "response"), as_json=as_json)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="First policy.")],
+    b: Annotated[str, typer.Argument(help="Second policy.")],
+    reward_model: Annotated[
+        str | None,
+        typer.Option("--reward-model", "-r", help="Reward model that decides; people without one."),
+    ] = None,
+    items: Annotated[int, typer.Option(min=0, help="Also show this many prompts side by side.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """How often the first policy beats the second on the prompts that both answered."""
+    comparing = session.workspace().comparing
+    result = comparing.win_rate(a, b, reward_model)
+    shown = comparing.items(a, b, reward_model, limit=items) if items else []
+    if as_json:
+        print_json({"win_rate": result, "items": shown})
+        return
+    columns = ("a", "b", "judge", "wins", "ties", "losses", "prompts", "rate", "low", "high")
+    print_records([result], columns, as_json=False)
+    for item in shown:
+        print(f"\n{cell(item.text, None)}")
+        rows = [(name, side.score, side.text) for name, sides in ((a, item.a), (b, item.b)) for side in sides]
+        print_table(("policy", "score", "response"), rows)

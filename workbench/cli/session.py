@@ -1,0 +1,48 @@
+"""What the commands of one start share: the store they work on, and where they narrate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.errors import UsageError
+from workbench.cli.narration import Narrator
+
+if TYPE_CHECKING:
+    from workbench.services.workspace import Workspace
+    from workbench.settings import Settings
+
+
+class Session:
+    """Opens the workspace when a command first asks for it."""
+
+    def __init__(self) -> None:
+        self.reset([])
+
+    def reset(self, arguments: list[str], db: str | None = None, debug: bool = False) -> None:
+        """Begin anew with these arguments, from which the common options have been taken."""
+        if db == "":
+            raise UsageError("--db needs the path of a database file.")
+        self.arguments, self.db, self.debug = arguments, db, debug
+        self.narrator = Narrator()
+        self._workspace: Workspace | None = None
+
+    def settings(self) -> Settings:
+        from workbench.settings import load_settings
+
+        return load_settings(db=self.db)
+
+    def workspace(self) -> Workspace:
+        """The workspace, opened at the first call."""
+        if self._workspace is None:
+            from workbench.services.workspace import Workspace
+
+            self._workspace = Workspace.open(self.settings())
+        return self._workspace
+
+    def close(self) -> None:
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
+
+session = Session()

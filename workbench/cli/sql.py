@@ -1,0 +1,110 @@
+"""The command `sql`: any query, streamed to stdout as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.errors import UsageError
+from workbench.cli.output import Table, cell, json_text
+from workbench.cli.session import session
+
+if TYPE_CHECKING:
+    from storage.errors import LockedError
+
+WIDTH_ROWS = 1000  # a table's columns are as wide as the first rows need
+Rows = Iterator[Sequence[Any]]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sql")(sql)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="The SQL; - reads it from stdin.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a .csv, .parquet or .jsonl file instead.")
+    ] = None,
+    unlock: Annotated[bool, typer.Option("--unlock", help="Allow statements that write.")] = False,
+) -> None:
+    """Run SQL on the store; read-only unless unlocked."""
+    if as_json and as_csv:
+        raise UsageError("Choose one of --json and --csv.")
+    text = sys.stdin.read() if query == "-" else query
+    if output is not None:
+        rows = session.workspace().sql.export(text, output)
+        session.narrator.say(f"{rows:,} rows written to {output}.")
+        return
+    with _result(text, unlock) as (columns, found):
+        if as_json:
+            _write_json(columns, found)
+        elif as_csv:
+            _write_csv(columns, found)
+        else:
+            _write_table(columns, found)
+
+
+@contextmanager
+def _result(text: str, unlock: bool) -> Iterator[tuple[list[str], Rows]]:
+    """Columns and rows of the query, from our own store or through the workbench that holds it."""
+    from storage.errors import LockedError
+
+    try:
+        workspace = session.workspace()
+    except LockedError as locked:
+        shared = None if unlock else _through_holder(text, locked)
+        if shared is None:
+            raise
+        yield shared
+        return
+    with workspace.sql.stream(text, unlocked=unlock) as batches:
+        yield batches.schema.names, chain.from_iterable(_rows(batch) for batch in batches)
+
+
+def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows] | None:
+    """The answer of the workbench that holds the store, None where it does not share."""
+    from storage.sharing import shared_query
+
+    return shared_query(session.settings().db, text)
+
+
+def _rows(batch: Any) -> Iterable[Sequence[Any]]:
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _write_json(columns: list[str], rows: Rows) -> None:
+    print("[", end="")
+    separator = "\n"
+    for row in rows:
+        print(separator + json_text(dict(zip(columns, row, strict=True))), end="")
+        separator = ",\n"
+    print("\n]")
+
+
+def _write_csv(columns: list[str], rows: Rows) -> None:
+    terminal = sys.stdout.isatty()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        texts = [json_text(v) if isinstance(v, list | dict) else v for v in row]
+        writer.writerow([cell(v, None) if terminal and isinstance(v, str) else v for v in texts])
+
+
+def _write_table(columns: list[str], rows: Rows) -> None:
+    first = list(islice(rows, WIDTH_ROWS))
+    table = Table(columns, first)
+    table.head()
+    count = 0
+    for row in chain(first, rows):
+        table.row(row)
+        count += 1
+    session.narrator.say(f"{count:,} row{'' if count == 1 else 's'}.")

@@ -1,0 +1,210 @@
+"""Two policies on the same prompts: side by side, and who wins by a reward model or by people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from storage import artifacts, comparisons, policies, responses
+from storage.records import AgreementRow, PromptComparison, WinRateRow
+from storage.store import Store
+from workbench.services.statistics import mean_and_error, wilson_interval
+
+PEOPLE = "people"
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """How often policy `a` beats policy `b` on the prompts that both have answered."""
+
+    a: str
+    b: str
+    judge: str
+    """Name of the reward model, or 'people'."""
+    wins: int
+    ties: int
+    losses: int
+    """Pairs of one response of each policy to the same prompt."""
+    prompts: int
+    rate: float | None
+    """Mean over prompts of the share of pairs won, a tie counting one half; None without prompts."""
+    low: float | None
+    high: float | None
+    """95 % Wilson interval of `rate`, each prompt one trial."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One response of one of two policies."""
+
+    response_id: str
+    text: str
+    score: float | None
+    tokens: int | None
+
+
+@dataclass(frozen=True)
+class ComparedItem:
+    """The responses of two policies to one prompt."""
+
+    prompt_id: str
+    text: str
+    a: tuple[Side, ...]
+    b: tuple[Side, ...]
+    score_a: float | None
+    score_b: float | None
+    """Mean score of the responses; None where one has no score."""
+    share: float | None
+    """Share of the pairs of responses that `a` won, ties one half; None where nobody has compared them."""
+    outcome: Literal["win", "tie", "loss"] | None
+    """Of `a`: whether `share` is above, at or below one half."""
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """What a reward model thinks of a policy's responses to some prompts."""
+
+    policy: str
+    reward_model: str
+    responses: int
+    prompts: int
+    mean: float
+    standard_error: float
+    """Of the mean over prompts; the samples of a prompt are averaged first, for they are not independent."""
+    mean_tokens: float | None
+    by_prompt: dict[str, float]
+    """Mean score of each prompt's responses."""
+
+
+class Comparing:
+    """Comparisons on one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def win_rate(
+        self, a: str, b: str, reward_model: str | None = None, *, criterion: str = "overall"
+    ) -> WinRate:
+        """Policy `a` against `b`, by the scores of `reward_model`, or by people (imports included) without
+        one.
+
+        Raises `NotFoundError` for a policy or reward model that is not registered.
+        """
+        self._known(a, b, reward_model)
+        found = self._compared(a, b, reward_model, criterion)
+        return summarise(a, b, reward_model or PEOPLE, found)
+
+    def items(
+        self,
+        a: str,
+        b: str,
+        reward_model: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        *,
+        criterion: str = "overall",
+    ) -> list[ComparedItem]:
+        """The prompts that both policies have answered, oldest first, with all responses and who won
+        there.
+        """
+        self._known(a, b, reward_model)
+        shares = {found.prompt_id: found.share for found in self._compared(a, b, reward_model, criterion)}
+        return [
+            self._item(prompt_id, text, a, b, reward_model, shares.get(prompt_id))
+            for prompt_id, text in comparisons.common_prompts(self.store, a, b, limit=limit, offset=offset)
+        ]
+
+    def win_rates(self) -> list[WinRateRow]:
+        """Every two policies that somebody or some model has compared."""
+        return comparisons.win_rates(self.store)
+
+    def agreement(self) -> list[AgreementRow]:
+        """How far each two annotators agree."""
+        from storage import judgements
+
+        return judgements.agreement(self.store)
+
+    def policy_score(self, policy: str, reward_model: str, prompt_ids: Sequence[str]) -> PolicyScore:
+        """Mean score and length of a policy's responses to these prompts; prompts without scores are left
+        out.
+        """
+        self._known(policy, policy, reward_model)
+        by_prompt: dict[str, float] = {}
+        scores: list[float] = []
+        tokens: list[int] = []
+        for prompt_id in prompt_ids:
+            rows = [
+                row
+                for row in responses.of_prompt(self.store, prompt_id)
+                if row.policy == policy and reward_model in row.scores
+            ]
+            if rows:
+                here = [row.scores[reward_model] for row in rows]
+                by_prompt[prompt_id] = sum(here) / len(here)
+                scores += here
+                tokens += [row.tokens for row in rows if row.tokens is not None]
+        mean, error = mean_and_error(list(by_prompt.values()))
+        mean_tokens = sum(tokens) / len(tokens) if tokens else None
+        return PolicyScore(
+            policy, reward_model, len(scores), len(by_prompt), mean, error, mean_tokens, by_prompt
+        )
+
+    def paired_difference(self, after: PolicyScore, before: PolicyScore) -> tuple[float, float]:
+        """Mean over the prompts that both have of (after − before), and its standard error."""
+        shared = after.by_prompt.keys() & before.by_prompt.keys()
+        return mean_and_error([after.by_prompt[p] - before.by_prompt[p] for p in sorted(shared)])
+
+    def _compared(self, a: str, b: str, reward_model: str | None, criterion: str) -> list[PromptComparison]:
+        if reward_model is None:
+            return comparisons.by_people(self.store, a, b, criterion=criterion)
+        return comparisons.by_model(self.store, a, b, reward_model)
+
+    def _item(
+        self, prompt_id: str, text: str, a: str, b: str, reward_model: str | None, share: float | None
+    ) -> ComparedItem:
+        sides: dict[str, list[Side]] = {a: [], b: []}
+        for row in responses.of_prompt(self.store, prompt_id):
+            if row.policy in sides:
+                score = row.scores.get(reward_model) if reward_model is not None else None
+                sides[row.policy].append(Side(row.response_id, row.text, score, row.tokens))
+        outcome = None if share is None else _outcome(share)
+        left, right = tuple(sides[a]), tuple(sides[b])
+        return ComparedItem(
+            prompt_id, text, left, right, _mean_score(left), _mean_score(right), share, outcome
+        )
+
+    def _known(self, a: str, b: str, reward_model: str | None) -> None:
+        policies.by_name(self.store, a)
+        policies.by_name(self.store, b)
+        if reward_model is not None:
+            artifacts.reward_model(self.store, reward_model)
+
+
+def summarise(a: str, b: str, judge: str, found: Sequence[PromptComparison]) -> WinRate:
+    """Prompt by prompt comparisons as one win rate with its interval."""
+    shares = [comparison.share for comparison in found]
+    low, high = wilson_interval(sum(shares), len(shares))
+    return WinRate(
+        a=a,
+        b=b,
+        judge=judge,
+        wins=sum(comparison.wins for comparison in found),
+        ties=sum(comparison.ties for comparison in found),
+        losses=sum(comparison.losses for comparison in found),
+        prompts=len(shares),
+        rate=sum(shares) / len(shares) if shares else None,
+        low=low if shares else None,
+        high=high if shares else None,
+    )
+
+
+def _outcome(share: float) -> Literal["win", "tie", "loss"]:
+    if share == 0.5:
+        return "tie"
+    return "win" if share > 0.5 else "loss"
+
+
+def _mean_score(sides: tuple[Side, ...]) -> float | None:
+    scores = [side.score for side in sides if side.score is not None]
+    return sum(scores) / len(scores) if scores and len(scores) == len(sides) else None

@@ -1,0 +1,100 @@
+"""What is in the store: prompts, responses, policies, reward models; importing and exporting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from storage import artifacts, judgements, policies, prompts, responses
+from storage.records import ImportReport, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
+from storage.store import Store
+
+Chat = list[dict[str, str]]
+
+
+class Library:
+    """The contents of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def prompts(self, search: str = "", *, limit: int = 500, offset: int = 0) -> list[PromptRow]:
+        """Prompts whose text or source holds `search`, oldest first, a page at a time."""
+        return prompts.listed(self.store, search, limit=limit, offset=offset)
+
+    def count(self, search: str = "") -> int:
+        """How many prompts `prompts(search)` has in all its pages."""
+        return prompts.count(self.store, search)
+
+    def messages(self, prompt_id: str) -> Chat:
+        """The conversation that a response continues."""
+        return prompts.messages(self.store, prompt_id)
+
+    def sources(self) -> list[tuple[str | None, int]]:
+        """Where prompts come from, with how many."""
+        return prompts.sources(self.store)
+
+    def responses(self, prompt_id: str) -> list[ResponseRow]:
+        """Every response to a prompt, with its mean rank and scores."""
+        return responses.of_prompt(self.store, prompt_id)
+
+    def policies(self) -> list[PolicyRow]:
+        return policies.listed(self.store)
+
+    def reward_models(self) -> list[RewardModelRow]:
+        return artifacts.reward_models(self.store)
+
+    def annotators(self) -> list[tuple[str, str]]:
+        """(name, kind) of everyone who has judged."""
+        return judgements.annotators(self.store)
+
+    def overview(self) -> Overview:
+        """Counts of everything."""
+        return prompts.overview(self.store)
+
+    def add_prompts(self, texts: list[str], *, source: str) -> list[str]:
+        """Add prompts of one user turn each, unless they are there already; their ids, in order."""
+        from storage.interchange.clean import clean_text
+
+        chats = [[{"role": "user", "content": clean_text(text)}] for text in texts]
+        return prompts.add_many(self.store, chats, source=source)
+
+    def import_file(
+        self,
+        path: Path | str,
+        *,
+        kind: str = "auto",
+        columns: Mapping[str, str] | None = None,
+        policy: str | None = None,
+        annotator: str | None = None,
+        on_progress: Callable[[int, float], None] | None = None,
+    ) -> ImportReport:
+        """Import a JSON Lines, CSV or Parquet file; whole or not at all, and twice adds nothing.
+
+        `kind` says what the rows are (`import_kinds`) where it cannot be told from the columns; `columns` maps
+        our field names to the file's; `on_progress` hears rows read and the share of the file, 0 … 1.
+        Raises `ImportFileError` with the place in the file.
+        """
+        from storage.interchange.importing import import_file
+
+        return import_file(
+            self.store,
+            Path(path),
+            shape=kind,
+            columns=columns,
+            policy=policy,
+            annotator=annotator,
+            on_progress=on_progress,
+        )
+
+    def import_kinds(self) -> tuple[str, ...]:
+        """What rows can be, besides `auto`."""
+        from storage.interchange.importing import SHAPES
+
+        return tuple(shape.name for shape in SHAPES)
+
+    def export(self, what: str, path: Path | str) -> int:
+        """Write a table, a view or `pairs` to a .csv, .parquet or .jsonl file; the number of rows."""
+        from storage.interchange.exporting import export
+
+        return export(self.store, what, Path(path))
