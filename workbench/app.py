@@ -279,7 +279,7 @@ class WorkbenchApp(App[None]):
     # -- size ------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        """A terminal smaller than 80 × 24 gets a sentence; the screen is back as soon as it is large enough."""
+        """A terminal smaller than 80 × 24 gets a sentence until it has grown."""
         small = event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1]
         shown = self.screen.name == "too_small"
         if small and not shown:

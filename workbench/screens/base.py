@@ -24,7 +24,7 @@ P = ParamSpec("P")
 S = TypeVar("S", bound="Screen[Any]")
 
 TOLD_ERRORS = (WorkbenchError, StoreError, OSError)
-"""Errors with a sentence for the person; anything else is a fault of the program and stops it with a trace."""
+"""Errors with a sentence for the person; anything else is a fault of the program and ends it with a trace."""
 
 
 def told(

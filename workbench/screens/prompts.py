@@ -98,7 +98,6 @@ class PromptsScreen(WorkbenchScreen):
     search = ""
 
     def compose_body(self) -> ComposeResult:
-        yield Input(placeholder="Search prompts", id="search", compact=True)
         with Horizontal(id="body"):
             with Vertical(id="list", classes="pane"):
                 yield Static(id="columns", classes="quiet")
@@ -216,7 +215,14 @@ class PromptsScreen(WorkbenchScreen):
     def action_import(self) -> None:
         self.workbench.action_import()
 
-    def action_search(self) -> None:
+    async def action_search(self) -> None:
+        """Show the search field; it is made when first asked for, so that the first frame need not wait."""
+        if not self.query("#search"):
+            from workbench.widgets.typed import SafeInput
+
+            await self.mount(
+                SafeInput(placeholder="Search prompts", id="search", compact=True), before="#body"
+            )
         self.add_class("-searching")
         self.query_one("#search", Input).focus()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,6 +18,7 @@ from textual.widgets import Input, Static
 
 from workbench.screens.base import TOLD_ERRORS
 from workbench.widgets.safe import safe_line
+from workbench.widgets.typed import SafeInput
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
@@ -58,7 +60,7 @@ class ImportScreen(ModalScreen[None]):
         with Vertical(classes="dialog") as box:
             box.border_title = "Import a file"
             box.border_subtitle = "→ complete · ⏎ import · esc back"
-            yield Input(placeholder="path", suggester=PathSuggester(), id="path")
+            yield SafeInput(placeholder="path", suggester=PathSuggester(), id="path")
             yield Static(HINT, id="import-says", classes="quiet", markup=False)
 
     @on(Input.Changed)
@@ -82,8 +84,6 @@ class ImportScreen(ModalScreen[None]):
     @work(exclusive=True)
     async def run_import(self, path: Path) -> None:
         """Import; what was imported is told after this window has gone."""
-        import asyncio
-
         app = cast("WorkbenchApp", self.app)
         self.importing = True
         self.say("reading …")
@@ -99,10 +99,10 @@ class ImportScreen(ModalScreen[None]):
         app.tell(str(report), severity="information")
         self.dismiss()
 
-    def progress(self, *facts: Any) -> None:
+    def progress(self, rows: int, total: int | None) -> None:
         """Called in the importing thread."""
-        told = " ".join(f"{fact:,}" if isinstance(fact, int) else str(fact) for fact in facts)
-        self.app.call_from_thread(self.say, f"reading … {told}")
+        of_all = f" of {total:,}" if total else ""
+        self.app.call_from_thread(self.say, f"reading … {rows:,}{of_all} rows")
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         line = self.query_one("#import-says", Static)

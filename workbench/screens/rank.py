@@ -80,6 +80,7 @@ class RankScreen(WorkbenchScreen):
         self.acknowledged = ""
         self._shown_at = 0.0
         self._busy = False
+        self._ready = False
         self._wanted: str | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -91,21 +92,26 @@ class RankScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         self.watch(self.workbench, "status", self._store_changed, init=False)
-        if self._wanted is None:
-            self.next_item()
+        self._ready = True
+        self.next_item()
 
     def on_screen_resume(self) -> None:
-        if self.item is None:
+        if self._ready and self.item is None:
             self.next_item()
 
     def _store_changed(self, status: Status) -> None:
-        if self.item is None and self.is_current:
+        if self.nothing and self.is_current:
             self.next_item()
+
+    @property
+    def nothing(self) -> bool:
+        """The store had nothing to judge when it was last asked."""
+        return self.has_class("-nothing")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only keys that mean something now: g and i are letters while there is something to judge."""
         if action in ("generate", "import"):
-            return self.item is None
+            return self.nothing
         if action == "letter":
             return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.item.responses)
         if action in ("digit", "take_back", "clear"):
@@ -125,19 +131,20 @@ class RankScreen(WorkbenchScreen):
     def judge_prompt(self, prompt_id: str) -> None:
         """Show this prompt next, whatever stands here."""
         self._wanted = prompt_id
-        self.next_item()
+        if self._ready:
+            self.next_item()
 
     @work(exclusive=True, group="next")
     @told
     async def next_item(self) -> None:
         """Fetch what comes next and show it."""
         mode, wanted = self.mode, self._wanted
-        self._wanted = None
         item = None
         if wanted is not None:
             item = await self.ask(lambda w: w.judging.item(wanted, w.settings.annotator, mode=mode))
         if item is None:
             item = await self.ask(lambda w: w.judging.next_item(w.settings.annotator, mode=mode))
+        self._wanted = None  # only now: a newer question replaces this one and must still know it
         await self._show(item)
 
     async def _show(self, item: RankItem | None) -> None:
@@ -282,10 +289,17 @@ class RankScreen(WorkbenchScreen):
                     item, w.settings.annotator, draft.ranks(), seconds=seconds, flagged=flagged, note=note
                 )
             )
-        finally:
+        except Exception:
             self._busy = False
             self._show_lines()
-        self.acknowledged = f"✓ {draft.order()} recorded"
+            raise
+        self._leave_item(f"✓ {draft.order()} recorded")
+
+    def _leave_item(self, acknowledged: str) -> None:
+        """The store has committed: no key reaches this item any more, the next one comes."""
+        self.item, self.draft, self._busy = None, Draft(), False
+        self.acknowledged = acknowledged
+        self._show_lines()
         self.workbench.refresh_status()
         self.next_item()
 
@@ -301,9 +315,7 @@ class RankScreen(WorkbenchScreen):
             return
         seconds = time.monotonic() - self._shown_at
         await self.ask(lambda w: w.judging.skip(item, w.settings.annotator, reason, seconds=seconds))
-        self.acknowledged = "✓ skipped"
-        self.workbench.refresh_status()
-        self.next_item()
+        self._leave_item("✓ skipped")
 
     @work(group="record")
     @told
@@ -315,7 +327,8 @@ class RankScreen(WorkbenchScreen):
         if item is None:
             self.workbench.tell("There is no judgement of yours to take back.", severity="information")
             return
-        self.mode = "pair" if len(item.responses) == 2 and item.mode == "pair" else "rank"
+        if len(item.responses) != 2:
+            self.mode = "rank"  # two responses can be shown in either mode
         self.acknowledged = "last judgement taken back"
         self.workbench.refresh_status()
         await self._show(item)

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Markdown, OptionList, Static
 
 from workbench.widgets.safe import safe_content, safe_line, safe_text
+from workbench.widgets.typed import SafeInput
 
 REASONS = (
     "all responses are bad",
@@ -37,7 +38,7 @@ class SkipScreen(ModalScreen[str | None]):
             box.border_title = "Skip this prompt because …"
             box.border_subtitle = "⏎ skip · tab other reason · esc back"
             yield OptionList(*REASONS)
-            yield Input(placeholder="or in your own words", max_length=500)
+            yield SafeInput(placeholder="or in your own words", max_length=500)
 
     @on(OptionList.OptionSelected)
     def chosen(self, event: OptionList.OptionSelected) -> None:
@@ -62,7 +63,7 @@ class NoteScreen(ModalScreen[str | None]):
         with Vertical(classes="dialog") as box:
             box.border_title = "Note on this judgement"
             box.border_subtitle = "⏎ keep · esc back"
-            yield Input(value=self.note, placeholder="what is worth remembering", max_length=2000)
+            yield SafeInput(value=self.note, placeholder="what is worth remembering", max_length=2000)
 
     @on(Input.Submitted)
     def written(self, event: Input.Submitted) -> None:

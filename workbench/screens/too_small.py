@@ -19,5 +19,6 @@ class TooSmallScreen(ModalScreen[None]):
 
     def on_resize(self, event: Resize) -> None:
         width, height = event.size
-        text = f"The workbench needs 80 × 24 characters; this terminal has {width} × {height}. Enlarge it to go on."
+        here = f"this terminal has {width} × {height}. Enlarge it to go on."
+        text = f"The workbench needs 80 × 24 characters; {here}"
         self.query_one(Static).update(Content(text))

@@ -95,6 +95,12 @@ class RowList(ScrollView, can_focus=True):
             self._tell_moved()
         self.refresh()
 
+    def show_all(self, rows: Sequence[Any], *, keep_cursor: bool = False) -> None:
+        """Replace everything by rows that are all in memory."""
+        pages = {number: rows[start : start + PAGE] for number, start in enumerate(range(0, len(rows), PAGE))}
+        self.show(len(rows), pages.get(0, ()), keep_cursor=keep_cursor)
+        self._pages, self._asked = pages, set(pages)
+
     def set_count(self, count: int) -> None:
         """The list turned out to be `count` rows long."""
         self.count = count

@@ -1,7 +1,7 @@
 """Text of a model, a file or a person, made safe for a terminal.
 
-Nothing a model wrote may be markup and nothing may reach the terminal as a control: an `ESC ]52` in a response
-would otherwise set the user's clipboard.  Every widget that shows such text passes it through here.
+Nothing a model wrote may be markup and nothing may reach the terminal as a control: an `ESC ]52` in a
+response would otherwise set the user's clipboard.  Every widget that shows such text passes it through here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 
 from textual.content import Content
 
-# C0 but tab and newline, DEL, C1, line and paragraph separators, bidi marks, embeddings, overrides and isolates,
-# invisible format characters, the byte-order mark, tags, lone surrogates, noncharacters.
+# C0 but tab and newline, DEL, C1, line and paragraph separators, bidi marks, embeddings, overrides,
+# isolates, invisible format characters, the byte-order mark, tags, lone surrogates, noncharacters.
 _DANGEROUS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f\ud800-\udfff]"

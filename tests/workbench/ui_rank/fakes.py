@@ -18,11 +18,11 @@ PROMPTS = (
 RESPONSES = (
     "Give it the brightest window you have, water it when the top centimetre of soil is dry, and keep it away "
     "from the cold glass at night.\n\nPinch the tips every week: a bushy plant lives longer.",
-    "Basil needs **light**:\n\n- a south-facing window\n- water from below\n- no draught\n\nIf leaves turn black, "
-    "it is too cold.",
+    "Basil needs **light**:\n\n- a south-facing window\n- water from below\n- no draught\n\nIf leaves turn "
+    "black, it is too cold.",
     "Buy a new one every month.",
-    "Basil is a culinary herb of the family Lamiaceae. It is native to tropical regions from central Africa to "
-    "Southeast Asia. There are many varieties of basil, as well as several related species.",
+    "Basil is a culinary herb of the family Lamiaceae. It is native to tropical regions from central Africa "
+    "to Southeast Asia. There are many varieties of basil, as well as several related species.",
     "Water it.",
 )
 POLICIES = ("smollm2", "ppo-concise", "import", "other", "fifth")
@@ -180,6 +180,56 @@ class FakeJudging:
         )
 
 
+class FakeComparing:
+    """The first response of each policy to every prompt; win, loss, tie in turn."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self.library = library
+
+    def win_rate(self, a: str, b: str, reward_model: str | None = None) -> Any:
+        wins = len(range(0, self.library.size, 3))
+        losses = len(range(1, self.library.size, 3))
+        ties = self.library.size - wins - losses
+        rate = (wins + ties / 2) / self.library.size
+        return SimpleNamespace(
+            a=a,
+            b=b,
+            judge=reward_model or "people",
+            wins=float(wins),
+            ties=float(ties),
+            losses=float(losses),
+            prompts=self.library.size,
+            rate=rate,
+            low=max(0.0, rate - 0.2),
+            high=min(1.0, rate + 0.2),
+        )
+
+    def items(
+        self, a: str, b: str, reward_model: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Any]:
+        return [self.item(number, a, b) for number in range(self.library.size)[offset : offset + limit]]
+
+    def item(self, number: int, a: str, b: str) -> Any:
+        rows = {row.policy: row for row in self.library.responses(f"p{number:016x}")}
+        sides = [
+            (
+                SimpleNamespace(
+                    response_id=row.response_id, text=row.text, score=0.1 * i - 0.3, tokens=row.tokens
+                ),
+            )
+            for i, row in enumerate((rows[a], rows[b]))
+        ]
+        return SimpleNamespace(
+            prompt_id=f"p{number:016x}",
+            text=self.library.text(number),
+            a=sides[0],
+            b=sides[1],
+            score_a=-0.3,
+            score_b=-0.2,
+            outcome=("win", "loss", "tie")[number % 3],
+        )
+
+
 class FakeJobs:
     def __init__(self) -> None:
         self.runs: list[Any] = []
@@ -194,12 +244,13 @@ class FakeJobs:
 
 
 def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] | None = None) -> Any:
-    """A workspace of `prompts` prompts with `responses` responses each; `texts` are used for both if given."""
+    """A workspace of `prompts` prompts with `responses` responses each; `texts` replaces both."""
     library = FakeLibrary(prompts, responses, texts)
     return SimpleNamespace(
         settings=SimpleNamespace(db="/somewhere/demo.duckdb", annotator="ada", theme="workbench"),
         library=library,
         judging=FakeJudging(library),
+        comparing=FakeComparing(library),
         jobs=FakeJobs(),
         close=lambda: None,
     )
