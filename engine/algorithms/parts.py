@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,8 +12,54 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.models.lora import add_lora
-from engine.models.packing import embedding_dtype
+from engine.models.packing import (
+    ResponseStates,
+    Row,
+    Where,
+    embedding_dtype,
+    pack,
+    response_states,
+    why_not_packable,
+)
 from engine.models.parts import backbone
+
+
+@dataclass
+class Trunk:
+    """A transformer without its head, and how to run packed rows through it."""
+
+    module: nn.Module
+    pad_id: int
+    device: torch.device
+    why_not_packed: str | None  # half a sentence; None when prompts share their forward pass
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, pad_id: int, device: torch.device) -> Trunk:
+        module = backbone(model)
+        return cls(module, pad_id, device, why_not_packable(module))
+
+    def states(self, rows: Sequence[Row], where: Where) -> ResponseStates:
+        """Hidden states of the responses of all rows, in order."""
+        batch = pack(
+            rows,
+            pad_id=self.pad_id,
+            dtype=embedding_dtype(self.module),
+            device=self.device,
+            packed=self.why_not_packed is None,
+        )
+        return response_states(self.module, batch, where=where)
+
+
+def grouped(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[list[Row], list[int]]:
+    """Rows of (prompt, response) pairs, equal prompts sharing a row.
+
+    The second result says which pair each response of the rows, in order, came from.
+    """
+    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, (prompt, _) in enumerate(pairs):
+        places[tuple(prompt)].append(place)
+    rows = [Row(prompt, [pairs[place][1] for place in members]) for prompt, members in places.items()]
+    return rows, [place for members in places.values() for place in members]
 
 
 def head_scores(head: nn.Linear, hidden_D: Tensor) -> Tensor:

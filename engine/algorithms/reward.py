@@ -22,18 +22,12 @@ from transformers import PreTrainedModel
 
 from engine.algorithms.checkpoint import load_checkpoint, save_checkpoint, save_failed_batch, seeded
 from engine.algorithms.optimiser import MasterAdam, warmup_then_linear
-from engine.algorithms.parts import device_of, head_scores, make_trainable
+from engine.algorithms.parts import Trunk, device_of, head_scores, make_trainable
 from engine.algorithms.reward_data import Element, RankingData, read_rankings
 from engine.errors import NonFiniteError
 from engine.models.catalogue import resolving
-from engine.models.packing import (
-    embedding_dtype,
-    last_states,
-    pack,
-    response_states,
-    why_not_packable,
-)
-from engine.models.parts import backbone, output_head
+from engine.models.packing import last_states, pack
+from engine.models.parts import output_head
 from engine.models.reward import init_reward_model, save_reward_model
 from engine.objectives.preference import accuracy, correlation, kendall_tau, log_loss
 from engine.objectives.ranking import bradley_terry
@@ -41,6 +35,9 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
+
+MICROBATCH_TOKENS = 2048  # padded tokens in one forward and backward
+EVALUATION_TOKENS = 4096
 
 
 @dataclass
@@ -50,33 +47,19 @@ class Report:
     values: dict[str, float]
 
 
-MICROBATCH_TOKENS = 2048  # padded tokens in one forward and backward
-EVALUATION_TOKENS = 4096
-
-
 @dataclass
 class Learner:
     """The model in training."""
 
     model: PreTrainedModel
-    trunk: nn.Module
+    trunk: Trunk
     head: nn.Linear
     optimiser: MasterAdam
-    packed: bool
-    pad_id: int
-    device: torch.device
 
     def scores(self, elements: list[Element]) -> list[Tensor]:
         """Scores of all responses of each element, [K] float32, from one forward pass."""
         rows = [row for element in elements for row in element.rows]
-        batch = pack(
-            rows,
-            pad_id=self.pad_id,
-            dtype=embedding_dtype(self.trunk),
-            device=self.device,
-            packed=self.packed,
-        )
-        last_N_D = last_states(response_states(self.trunk, batch, where="at"))
+        last_N_D = last_states(self.trunk.states(rows, "at"))
         return list(head_scores(self.head, last_N_D).split([len(element.lengths) for element in elements]))
 
 
@@ -92,9 +75,9 @@ def run(config: RewardConfig, run: RunDir) -> Iterator[Event]:
         holdout=config.holdout,
         seed=config.seed,
     )
-    learner, why_not = make_learner(folder, tokeniser, config)
+    learner = make_learner(folder, tokeniser, config)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(data, why_not)
+    yield from _words(data, learner.trunk.why_not_packed)
 
     steps_an_epoch = math.ceil(len(data.train) / config.batch_prompts)
     total = config.epochs * steps_an_epoch
@@ -138,24 +121,14 @@ def _words(data: RankingData, why_not: str | None) -> Iterator[Event]:
         yield Message(level="info", text=f"Responses are encoded one by one: {why_not}.")
 
 
-def make_learner(folder: Path, tokeniser: Tokeniser, config: RewardConfig) -> tuple[Learner, str | None]:
-    """The learner, and why prompts cannot share their forward pass (None when they can)."""
+def make_learner(folder: Path, tokeniser: Tokeniser, config: RewardConfig) -> Learner:
+    """A new reward model on the weights of the policy in `folder`, ready to be trained."""
     model = init_reward_model(folder, dtype=config.dtype, device=config.device, seed=config.seed)
     make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)
     head = output_head(model)
     head.float()
-    trunk = backbone(model)
-    why_not = why_not_packable(trunk)
-    learner = Learner(
-        model=model,
-        trunk=trunk,
-        head=head,
-        optimiser=MasterAdam(model, eps=1e-8),
-        packed=why_not is None,
-        pad_id=tokeniser.pad_id,
-        device=device_of(config.device),
-    )
-    return learner, why_not
+    trunk = Trunk.of(model, tokeniser.pad_id, device_of(config.device))
+    return Learner(model=model, trunk=trunk, head=head, optimiser=MasterAdam(model, eps=1e-8))
 
 
 def micro_batches(elements: list[Element], budget: int) -> Iterator[list[Element]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.algorithms.checkpoint import stable_hash
+from engine.algorithms.parts import grouped
 from engine.errors import UsageError
 from engine.models.packing import Row
 from engine.objectives.ranking import Pairs, pairs_of
@@ -88,32 +89,25 @@ def read_rankings(
 
 def _element(prompt_id: str, records: list[dict[str, Any]], tokeniser: Tokeniser, max_tokens: int) -> Element:
     messages: Chat = json.loads(records[0]["messages"])
-    rows: dict[tuple[int, ...], list[list[int]]] = defaultdict(list)
-    place: dict[str, tuple[tuple[int, ...], int]] = {}
-    cut = 0
-    for record in records:
-        if record["response_id"] in place:
-            continue
-        tokens = tokeniser.encode_for_score(messages, record["text"], max_tokens, template=None)
-        # Something must predict the first token: a prompt cut to nothing keeps one token of the response.
-        prompt, response = tokens.prompt, tokens.response
-        if not prompt:
-            prompt, response = response[:1], response[1:]
-        if not response:
-            raise UsageError(f"max_tokens is {max_tokens}, too few for a prompt and a response; raise it.")
+    texts = {record["response_id"]: record["text"] for record in records}
+    pieces, cut = [], 0
+    for text in texts.values():
+        tokens = tokeniser.encode_for_score(messages, text, max_tokens, template=None)
+        if not tokens.prompt:
+            raise UsageError(
+                f"max_tokens is {max_tokens}, too few for a prompt and a response of {prompt_id}; raise it."
+            )
         cut += tokens.was_cut
-        place[record["response_id"]] = (tuple(prompt), len(rows[tuple(prompt)]))
-        rows[tuple(prompt)].append(response)
-    offset, first = 0, {}
-    for key, responses in rows.items():
-        first[key], offset = offset, offset + len(responses)
-    index = {response_id: first[key] + n for response_id, (key, n) in place.items()}
+        pieces.append((tokens.prompt, tokens.response))
+    rows, order = grouped(pieces)
+    ids = list(texts)
+    index = {ids[place]: position for position, place in enumerate(order)}
     rankings = _rankings(records, index)
     pairs = [(indices, pairs_of(ranks)) for indices, ranks in rankings]
     strict = sum(p.winner.numel() for _, p in pairs)
     return Element(
         prompt_id=prompt_id,
-        rows=tuple(Row(key, responses) for key, responses in rows.items()),
+        rows=tuple(rows),
         pairs=Pairs(
             torch.cat([indices[p.winner] for indices, p in pairs]),
             torch.cat([indices[p.loser] for indices, p in pairs]),

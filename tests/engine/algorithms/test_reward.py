@@ -80,10 +80,10 @@ def test_the_score_is_read_at_the_end_of_the_turn(tmp_path: Path, tiny_model: Pa
     tokeniser = Tokeniser.from_folder(tiny_model)
     element = elements(tmp_path, tiny_model, rankings(1))[0]
     assert all(response[-1] == tokeniser.eos_id for row in element.rows for response in row.responses)
-    learner, _ = make_learner(tiny_model, tokeniser, CONFIG)
+    learner = make_learner(tiny_model, tokeniser, CONFIG)
     scores = learner.scores([element])[0]
     row = element.rows[0]
-    hidden = learner.trunk(input_ids=torch.tensor([[*row.prompt, *row.responses[2]]]))[0]
+    hidden = learner.trunk.module(input_ids=torch.tensor([[*row.prompt, *row.responses[2]]]))[0]
     torch.testing.assert_close(scores[2], learner.head(hidden[0, -1])[0], atol=1e-5, rtol=0)
 
 
@@ -135,7 +135,7 @@ def test_the_split_is_by_prompt_and_repeats(tmp_path: Path, tiny_model: Path) ->
 
 def test_a_long_prompt_is_cut_on_the_left_and_told(tmp_path: Path, tiny_model: Path) -> None:
     rows = rankings(4)
-    rows[0]["text"] = "a" * 40
+    rows = [{**row, "text": "a" * 40} if row["response_id"] == "r0-0" else row for row in rows]
     settings = config(epochs=1, max_tokens=48)
     directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rows})
     events = list(run(settings, directory))
@@ -152,7 +152,7 @@ def test_gradients_do_not_depend_on_micro_batches(
     for budget in (1, 10**6):
         monkeypatch.setattr(reward, "MICROBATCH_TOKENS", budget)
         assert len(list(micro_batches(data, budget))) == (4 if budget == 1 else 1)
-        learner, _ = make_learner(tiny_model, tokeniser, CONFIG)
+        learner = make_learner(tiny_model, tokeniser, CONFIG)
         train_step(learner, data, 0.01, CONFIG, None, 1)  # type: ignore[arg-type]
         weights.append([master.detach().clone() for master in learner.optimiser.masters.values()])
     # Adam divides by the size of the gradient, so a wrong scale would hide; a wrong sum would not.
@@ -193,8 +193,8 @@ def test_a_broken_loss_stops_and_keeps_the_batch(
 
 
 def test_bfloat16_keeps_float32_masters(tmp_path: Path, tiny_model: Path) -> None:
-    learner, _ = make_learner(tiny_model, Tokeniser.from_folder(tiny_model), config(dtype="bfloat16"))
-    assert learner.trunk.dtype == torch.bfloat16
+    learner = make_learner(tiny_model, Tokeniser.from_folder(tiny_model), config(dtype="bfloat16"))
+    assert learner.model.dtype == torch.bfloat16
     assert learner.head.weight.dtype == torch.float32
     assert {master.dtype for master in learner.optimiser.masters.values()} == {torch.float32}
     before = {name: p.clone() for name, p in learner.optimiser.masters.items()}
