@@ -87,12 +87,15 @@ class FieldInfo:
     exclusive_minimum: bool = False  # the minimum itself is not allowed
     exclusive_maximum: bool = False
     choices: tuple[str, ...] = ()
+    form: str = ""  # what a text has to look like, where not every text will do
 
     @property
     def expects(self) -> str:
         """What the field takes, for help and error sentences: “a whole number of at least 1”."""
         if self.type == "choice":
             return "one of " + ", ".join(self.choices)
+        if self.form:
+            return self.form
         noun = {
             "int": "a whole number",
             "float": "a number",
@@ -130,9 +133,10 @@ def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
 
 
 def _describe(field: types.Field) -> FieldInfo:
-    kind, description = field.type, ""
+    kind = field.type
+    told: dict[str, Any] = {}
     if isinstance(kind, types.Metadata):
-        description = (kind.extra_json_schema or {}).get("description", "")
+        told = kind.extra_json_schema or {}
         kind = kind.type
     bounds: dict[str, Any] = {}
     if isinstance(kind, types.IntType | types.FloatType):
@@ -145,7 +149,8 @@ def _describe(field: types.Field) -> FieldInfo:
     return FieldInfo(
         name=field.name,
         type=_field_type(kind),
-        description=description,
+        description=told.get("description", ""),
+        form=told.get("form", ""),
         required=field.required,
         default=None if field.required else field.default,
         choices=tuple(str(value) for value in kind.values) if isinstance(kind, types.LiteralType) else (),

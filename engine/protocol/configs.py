@@ -13,6 +13,10 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+NAME = r"^\w[\w .+-]{0,79}\Z"
+NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)\Z"
+DEVICE_FORM = {"form": "auto, cpu, cuda or cuda:N"}
 Precision = Literal["bfloat16", "float32"]
 DTYPE_HELP = "Number format of the matrix products; master weights are always float32 in training."
 
@@ -21,7 +25,9 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every job has."""
 
     seed: Annotated[int, Meta(ge=0, description="Seed of every random choice of the job.")] = 0
-    device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N.")] = "auto"
+    device: Annotated[
+        str, Meta(pattern=DEVICE, description="auto, cpu, cuda or cuda:N.", extra_json_schema=DEVICE_FORM)
+    ] = "auto"
     dtype: Annotated[Precision, Meta(description=DTYPE_HELP)] = "bfloat16"
 
 
@@ -51,7 +57,14 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
 class RewardConfig(JobConfig, frozen=True, kw_only=True):
     """Train a reward model on rankings."""
 
-    name: Annotated[str, Meta(min_length=1, description="Name the reward model is registered under.")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=NAME,
+            description="Name the reward model is registered under.",
+            extra_json_schema=NAME_FORM,
+        ),
+    ]
     policy: Annotated[str, Meta(description="Model to start from.")] = "smollm2"
     prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
     annotator: Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")] = ""
@@ -78,7 +91,14 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
 class PPOConfig(JobConfig, frozen=True, kw_only=True):
     """Proximal policy optimisation against a reward model."""
 
-    name: Annotated[str, Meta(min_length=1, description="Name the trained policy is registered under.")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=NAME,
+            description="Name the trained policy is registered under.",
+            extra_json_schema=NAME_FORM,
+        ),
+    ]
     policy: Annotated[str, Meta(description="Policy to start from; also the reference policy.")] = "smollm2"
     reward_model: Annotated[str, Meta(description="Registered reward model to maximise.")]
     prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""

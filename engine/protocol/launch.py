@@ -57,7 +57,7 @@ def missing_packages(job: JobKind) -> str | None:
 def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
     """Start a worker on `run` and return at once; `process.json` says which process it is.
 
-    `worker` is the command that the run directory is appended to.  A file `stop` that lies there still counts.
+    `worker` is the command that the run directory is appended to.  A `stop` file that lies there counts.
     Raises WorkbenchError when no process can be started.
     """
     with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:

@@ -157,7 +157,8 @@ class RunDir:
         final = self.checkpoint_dir(step)
         self._folder("checkpoints")
         temporary = final.with_name(f".{final.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in final.parent.glob(".step-*.tmp"):  # of a process that was killed at it
+            shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(mode=PRIVATE_FOLDER)
         try:
             yield temporary

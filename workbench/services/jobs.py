@@ -58,7 +58,7 @@ class RunDetail(RunRow):
     """A run with everything a person may ask about it."""
 
     artifacts: tuple[ArtifactRow, ...]
-    """What it has made, newest first."""
+    """What it has made and still has, newest first; old checkpoints are given up."""
     messages: tuple[RunMessage, ...]
     """What the job has told, oldest first."""
     latest: Progress | None
@@ -203,7 +203,11 @@ class Jobs:
         values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
         return RunDetail(
             **(values | {"stderr_tail": text}),
-            artifacts=tuple(artifacts.of_run(self._store, run_id)),
+            artifacts=tuple(
+                artifact
+                for artifact in artifacts.of_run(self._store, run_id)
+                if artifact.kind != "checkpoint" or Path(artifact.path).exists()
+            ),
             messages=tuple(runs.messages(self._store, run_id, MESSAGES_SHOWN)),
             latest=_latest_progress(path) if row.status == "running" else None,
         )
@@ -258,15 +262,14 @@ class Jobs:
         if process is None:
             runs.update_run(self._store, row.run_id, status="queued", started_at=None, stage=None)
             return
-        status = "stopped" if run.stop_path.exists() else "failed"
+        words = stderr_tail(run)
+        stopped = run.stop_path.exists()
         runs.update_run(
             self._store,
             row.run_id,
-            status=status,
-            reason=_cause_of_death(process)
-            if status == "failed"
-            else "Ended before it could keep everything.",
-            stderr_tail=stderr_tail(run),
+            status="stopped" if stopped else "failed",
+            reason="Ended before it could keep everything." if stopped else _cause_of_death(process, words),
+            stderr_tail=words,
             ended_at=utc(time.time()),
         )
 
@@ -355,14 +358,15 @@ def _overdue(run: RunDir, grace: float) -> bool:
         return False
 
 
-def _cause_of_death(process: launch.Process) -> str:
+def _cause_of_death(process: launch.Process, words: str) -> str:
     code = launch.exit_code(process.pid)
     if code == -signal.SIGKILL:
         return "The worker was killed (signal 9); the machine may have run out of memory."
     if code is not None and code < 0:
         return f"The worker was ended by {signal.Signals(-code).name}."
     if code is not None:
-        return f"The worker ended with exit code {code} and gave no reason."
+        last = words.rsplit("\n", 1)[-1]
+        return f"The worker ended with exit code {code}: {last or 'it gave no reason.'}"
     return "The worker process is gone and gave no reason; it may have been killed or run out of memory."
 
 

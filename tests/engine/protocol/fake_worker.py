@@ -6,6 +6,7 @@ and kill real processes quickly.  The catalog of the application knows nothing o
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -45,6 +46,9 @@ def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     if "garbage" in behaviour:
         with run.events_path.open("ab") as file:
             file.write(b"\xff\xfe not json\n{}\n")
+    if "vanish" in behaviour:
+        print("cannot write: no space left", file=sys.stderr, flush=True)
+        os._exit(1)
     if "stubborn" in behaviour:
         print("I do not listen", file=sys.stderr, flush=True)
         time.sleep(60)

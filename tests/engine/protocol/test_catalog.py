@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, build, fields, find_job, job_kind
+from engine.protocol.catalog import JOBS, JobKind, build, fields, find_job, job_kind
 from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig, RewardConfig
 
 REQUIRED = {
@@ -81,6 +83,7 @@ def test_stop_strings_read_back(stop: list[str]) -> None:
             "template must be one of chat, plain, not “chart”. Did you mean “chat”?",
         ),
         ({"policy": 3}, "policy must be a text, not “3”."),
+        ({"policy": "p", "device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, not “tpu”."),
     ],
 )
 def test_wrong_answers_get_a_sentence(values: dict[str, object], sentence: str) -> None:
@@ -93,6 +96,17 @@ def test_wrong_answers_get_a_sentence(values: dict[str, object], sentence: str) 
 def test_numbers_must_be_finite(value: str) -> None:
     with pytest.raises(UsageError, match="learning_rate"):
         build(RewardConfig, {"name": "r", "learning_rate": value})
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\nb", "\x1b[31m", "x" * 81, "-x"])
+def test_names_hold_nothing_strange(name: str) -> None:
+    with pytest.raises(UsageError, match="name must be a name of letters"):
+        build(RewardConfig, {"name": name})
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.kind)
+def test_every_job_has_its_module(job: JobKind) -> None:
+    assert importlib.util.find_spec(job.module) is not None
 
 
 def test_kinds_are_found_by_name_and_by_configuration() -> None:

@@ -117,6 +117,12 @@ def test_a_killed_worker_fails_with_its_last_words(jobs: Jobs, tmp_path: Path) -
     assert row.ended_at is not None
 
 
+def test_a_worker_that_vanishes_leaves_its_last_line(jobs: Jobs, tmp_path: Path) -> None:
+    row = jobs.wait(jobs.submit("generate", generate(tmp_path, "vanish")))
+    assert row.status == "failed"
+    assert row.reason == "The worker ended with exit code 1: cannot write: no space left"
+
+
 def test_a_failing_job_says_why(jobs: Jobs, tmp_path: Path) -> None:
     row = jobs.wait(jobs.submit("generate", generate(tmp_path, "error")))
     assert (row.status, row.reason) == ("failed", "ValueError: the tokens")
