@@ -48,7 +48,7 @@ def listed(
 ) -> list[ArtifactRow]:
     """Artifacts, newest first."""
     rows = store.rows(block("artifacts", "list"), {"run_id": run_id, "kind": kind, "name": name})
-    return [ArtifactRow(*row[:7], json.loads(row[7] or "{}"), row[8]) for row in rows]
+    return [_artifact([*row[:7], json.loads(row[7] or "{}"), row[8]]) for row in rows]
 
 
 def of_run(store: Store, run_id: str) -> list[ArtifactRow]:
@@ -74,5 +74,10 @@ def reward_model(store: Store, name: str) -> RewardModelRow:
     return _reward_model(rows[0])
 
 
+def _artifact(values: list[Any]) -> ArtifactRow:
+    return ArtifactRow(*values)
+
+
 def _reward_model(row: tuple[Any, ...]) -> RewardModelRow:
-    return RewardModelRow(*row[:5], tuple(row[5]), *row[6:])
+    values = [*row[:5], tuple(row[5]), *row[6:]]
+    return RewardModelRow(*values)

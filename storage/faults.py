@@ -45,7 +45,8 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
         )
     if "has been invalidated" in low:
         return StoreError(
-            f"The database {name} closed itself after a failed write; start the workbench again. What was confirmed before is kept."
+            f"The database {name} closed itself after a failed write. What was confirmed before is kept; "
+            "start the workbench again."
         )
     if (
         "corrupt" in low

@@ -1,8 +1,8 @@
 """Identifiers: one letter for the kind of thing and 16 hexadecimal digits.
 
-What comes from outside is identified by its content, so that importing or ingesting it twice adds nothing.  The
-parts of a key are joined by the unit separator, which cleaned text cannot hold.  `content_id` and the SQL
-`substr(sha256(a || chr(31) || b), 1, 16)` give the same digits.
+What comes from outside is identified by its content, so that importing or ingesting it twice adds nothing.
+The parts of a key are joined by the unit separator, which cleaned text cannot hold.  `content_id` and the
+SQL `substr(sha256(a || chr(31) || b), 1, 16)` give the same digits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Events of a run into the store, each exactly once.
 
-All effects of a batch of lines (metrics, messages, rows from Parquet, artifacts, status) and the place reached in
-`events.jsonl` move in one transaction, so a crash between two batches repeats or loses nothing.
+All effects of a batch of lines (metrics, messages, rows from Parquet, artifacts, status) and the place
+reached in `events.jsonl` move in one transaction, so a crash between two batches repeats or loses nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
 def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int:
     """Take in lines of `events.jsonl`; the number that were new.
 
-    A line is the plain decoded JSON: `{"seq": 1, "at": 1700000000.0, "event": {"type": "started", …}}`.  Lines up to
-    the run's last_seq are passed over.  `offset` is the byte after the last of them.
+    A line is the plain decoded JSON: `{"seq": 1, "at": 1700000000.0, "event": {"type": "started", …}}`.
+    Lines up to the run's last_seq are passed over.  `offset` is the byte after the last of them.
     """
     with store.transaction():
         run = runs.run_row(store, run_id)

@@ -90,7 +90,7 @@ def get(store: Store, judgement_id: str) -> JudgementRow:
     if row is None:
         raise NotFoundError(f"There is no judgement {judgement_id}.")
     items = store.records(JudgedItem, block("judgements", "items"), {"judgement_id": judgement_id})
-    return JudgementRow(*row, items=tuple(items))
+    return JudgementRow(*(*row, tuple(items)))
 
 
 def last_standing(store: Store, annotator: str, criterion: str | None = None) -> JudgementRow | None:
@@ -120,7 +120,7 @@ def prompts_to_rank(
     seed: int | None = None,
     limit: int | None = 1,
 ) -> list[str]:
-    """Ids of prompts with at least two different responses, one of which this annotator has not judged or skipped.
+    """Ids of prompts with at least two different responses, one of them new to this annotator.
 
     Oldest first, or in the random order that `seed` gives.  `limit=None` gives all.
     """
@@ -141,7 +141,7 @@ def pairs_to_judge(
     seed: int | None = None,
     limit: int | None = 1,
 ) -> list[CandidatePair]:
-    """Pairs of different responses that no judgement or skip of this annotator holds; `exclude` names prompts."""
+    """Pairs of different responses that the annotator has not met in one.  `exclude` names prompts."""
     sql = block("judgements", "pairs_to_judge") + ("" if limit is None else f"\nLIMIT {int(limit)}")
     return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed))
 

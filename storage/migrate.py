@@ -1,7 +1,7 @@
 """Numbered migrations: `migrations/NNNN_name.sql`, each applied in one transaction with its record.
 
-A new file gets them all.  An existing one is copied first and checkpointed afterwards; one that is newer than this
-program is refused.
+A new file gets them all.  An existing one is copied first and checkpointed afterwards; one that is newer
+than this program is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def bring_up_to_date(
     newest = known[-1][0]
     if have > newest:
         raise NewerSchemaError(
-            f"The database {path} has schema {have} and this workbench knows {newest}; update the workbench to open it."
+            f"The database {path} has schema {have} and this workbench knows {newest}; "
+            "update the workbench to open it."
         )
     if have == newest:
         return runs_root
@@ -61,7 +62,8 @@ def _state(connection: duckdb.DuckDBPyConnection, path: Path | None) -> tuple[in
         tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         if tables and "schema_migrations" not in tables:
             raise NotADatabaseError(
-                f"{path} is a DuckDB database of something else (it has the table {min(tables)}); give another path with --db."
+                f"{path} is a DuckDB database of something else (it has the table {min(tables)}); "
+                "give another path with --db."
             ) from None
         row = (
             connection.execute("SELECT max(version), NULL FROM schema_migrations").fetchone()

@@ -42,7 +42,7 @@ def ensure(
 
 
 def register_trained(store: Store, name: str, *, folder: str, parent: str | None, run_id: str) -> str:
-    """Register what a run trained.  A name that another run has taken gets the run's id added, so neither is lost."""
+    """Register what a run trained.  A name that is taken gets the run's id added, so neither is lost."""
     found = find(store, name)
     if found is not None and found.run_id != run_id:
         name = f"{name} ({run_id})"

@@ -21,7 +21,7 @@ def of_prompt(store: Store, prompt: str) -> list[ResponseRow]:
     for response, model, score in store.rows(block("responses", "scores_of_prompt"), {"prompt_id": prompt}):
         scores[response][model] = score
     rows = store.rows(block("responses", "of_prompt"), {"prompt_id": prompt})
-    return [ResponseRow(*row, scores=scores.get(row[0], {})) for row in rows]
+    return [ResponseRow(*(*row, scores.get(row[0], {}))) for row in rows]
 
 
 def add(

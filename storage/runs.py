@@ -15,10 +15,7 @@ from storage.records import RolloutRow, RunMessage, RunRow
 from storage.sql import block
 from storage.store import Store
 
-COLUMNS = frozenset(
-    "status config waits_for data_hash run_dir device pid pid_started last_seq last_offset stage progress reason "
-    "stderr_tail summary created_at started_at ended_at".split()
-)
+COLUMNS = frozenset(RunRow.__dataclass_fields__) - {"run_id", "kind", "name"}
 MetricRow = tuple[str, int, int, str, float | None, datetime]  # run_id, seq, step, name, value, logged_at
 
 

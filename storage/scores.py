@@ -11,7 +11,7 @@ from storage.store import Store
 
 
 def upsert(store: Store, scores: Iterable[NewScore]) -> int:
-    """Store scores in one transaction; a response scored again by the same model and backend gets the new score."""
+    """Store scores in one transaction; scoring again with the same model and backend replaces."""
     values = [(s.response_id, s.reward_model_id, s.score, s.backend, s.run_id) for s in scores]
     if values:
         with store.transaction() as cursor:
@@ -29,7 +29,7 @@ def insert_from_parquet(store: Store, path: Path, *, run_id: str, reward_model_i
 def unscored(
     store: Store, reward_model_id: str, backend: str, *, after: str = "", limit: int = 256
 ) -> list[UnscoredResponse]:
-    """A page of responses without a score of this model and backend; `after` is the last id of the page before."""
+    """Responses without a score of this model and backend; `after` is the last id of the page before."""
     return store.records(
         UnscoredResponse,
         block("scores", "unscored"),

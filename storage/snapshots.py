@@ -30,7 +30,10 @@ def write_prompts(
 def write_rankings(
     store: Store, path: Path, *, criterion: str = "overall", annotator: str = "", source: str = ""
 ) -> Snapshot:
-    """Columns judgement_id, annotator, prompt_id, messages, response_id, text, rank (1 is best; equal ranks tie)."""
+    """Columns judgement_id, annotator, prompt_id, messages, response_id, text, rank.
+
+    Rank 1 is best, equal ranks tie.
+    """
     return _write(store, path, "rankings", {"criterion": criterion, "annotator": annotator, "source": source})
 
 
@@ -46,8 +49,8 @@ def write_responses(
 ) -> Snapshot:
     """Columns response_id, prompt_id, messages, text.
 
-    `unscored_by` (a reward model's id) leaves out what that model has scored, with `backend` if given.  `shuffle`
-    takes them in an order that has nothing to do with where they come from, the same every time.
+    `unscored_by` (a reward model's id) leaves out what that model has scored, with `backend` if given.
+    `shuffle` takes them in an order that has nothing to do with where they come from, the same every time.
     """
     values = {
         "policy": policy,

@@ -1,4 +1,4 @@
-"""Named blocks of SQL: `-- name: list_prompts` in `queries/prompts.sql` is `block("prompts", "list_prompts")`.
+"""Named blocks of SQL: `-- name: count` in `queries/prompts.sql` is `block("prompts", "count")`.
 
 A file is read when one of its blocks is first asked for, so opening the store costs nothing here.
 """

@@ -1,7 +1,8 @@
 """The one owner of the DuckDB file.
 
-DuckDB lets one process open a file and refuses every other, readers too, so exactly one `Store` is open on a file
-and everything goes through it: `cursor()` gives each thread its own, `transaction()` makes a change whole.
+DuckDB lets one process open a file and refuses every other, readers too, so exactly one `Store` is open on
+a file and everything goes through it: `cursor()` gives each thread its own, `transaction()` makes a change
+whole.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 
 class Store:
-    """An open store.  `path` is None in memory; `runs_root` is the folder of run directories, if there is one."""
+    """An open store.  `path` is None in memory; `runs_root` is the folder of run directories or None."""
 
     def __init__(self, connection: Cursor, path: Path | None, runs_root: Path | None) -> None:
         self.path = path
@@ -95,14 +96,14 @@ class Store:
         return cursor
 
     def new_cursor(self) -> Cursor:
-        """A further cursor, for a query that must be interrupted or streamed apart from this thread's others."""
+        """A further cursor, for a query that is interrupted or streamed apart from this thread's others."""
         cursor = self._connection.cursor()
         self._cursors.add(cursor)
         return cursor
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
-        """All or nothing, on disk when the block is left.  One thread writes at a time; a nested call joins."""
+        """All or nothing, on disk when the block is left.  One thread writes at a time; nested calls join."""
         cursor = self.cursor()
         with self._writing:
             if self._depth:
@@ -140,13 +141,13 @@ class Store:
         return [record(*row) for row in self.rows(sql, parameters)]
 
     def write(self, sql: str, parameters: Parameters = None) -> int:
-        """One changing statement in a transaction (or the one that is open); the number of rows it changed."""
+        """One changing statement, in its own transaction or the open one; the number of rows changed."""
         with self.transaction() as cursor:
             changed = cursor.execute(sql, parameters).fetchone()
         return int(changed[0]) if changed else 0
 
     def _point_traces(self, known_runs_root: str | None) -> None:
-        """Make `token_traces` read the run directories beside this file, wherever the file has been moved to."""
+        """Make `token_traces` read the run directories beside this file, wherever it has been moved to."""
         root = str(self.runs_root) if self.runs_root else ""
         empty = Path(root, "no-run", "traces", "none.parquet") if root else None
         if known_runs_root == root and (empty is None or empty.exists()):

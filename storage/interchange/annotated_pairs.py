@@ -1,7 +1,8 @@
 """Two responses a row and one column an annotator, each holding `a`, `b`, `tie` or nothing.
 
-The same response in several rows is one response: it is told by prompt, policy and text. Every annotator's verdict
-on a row is a judgement of kind pair. Instead of a column an annotator there may be one column `winner`.
+The same response in several rows is one response: it is told by prompt, policy and text. Every annotator's
+verdict on a row is a judgement of kind pair. Instead of a column an annotator there may be one column
+`winner`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -33,7 +34,7 @@ def _rows(path: Path) -> Iterator[Row]:
     size = max(path.stat().st_size, 1)
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=_delimiter(path, file), strict=True)
             header = next(reader)
             if len(set(header)) < len(header):
@@ -45,12 +46,14 @@ def _rows(path: Path) -> Iterator[Row]:
                 number += 1
                 if len(cells) != len(header):
                     raise wrong(path, f"row {number} has {len(cells)} cells and the header has {len(header)}")
-                yield Row(number, dict(zip(header, cells, strict=True)), file.buffer.tell() / size)
+                yield Row(number, dict(zip(header, cells, strict=True)), raw.tell() / size)
     except UnicodeDecodeError:
         raise wrong(path, f"the text after row {number} is not UTF-8; is this a binary file?") from None
     except csv.Error as error:
         if "unexpected end" in str(error):
-            raise wrong(path, f"a quotation mark after row {number} is never closed; is the file truncated?") from None
+            raise wrong(
+                path, f"a quotation mark after row {number} is never closed; is the file truncated?"
+            ) from None
         raise wrong(path, f"row {number + 1} is not CSV ({error})") from None
 
 

@@ -1,8 +1,8 @@
 """Export tables, views, queries and pairs to CSV, Parquet or JSON Lines (what the file's name ends in).
 
-A file appears under its name only when it is whole. `pairs` is the layout that trainers read (prompt, chosen,
-rejected), and that `import_file` reads back: plain text where every prompt is one turn of the user, otherwise lists
-of messages (in CSV and Parquet as JSON text).
+A file appears under its name only when it is whole. `pairs` is the layout that trainers read (prompt,
+chosen, rejected), and that `import_file` reads back: plain text where every prompt is one turn of the user,
+otherwise lists of messages (in CSV and Parquet as JSON text).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 1000  # rows
 
 
 def export(store: Store, what: str, path: Path | str) -> int:
-    """Write a table, a view, or `pairs`; the number of rows.  Raises NotFoundError, StoreError, DiskFullError."""
+    """Write a table, a view or `pairs`; the number of rows.  Raises NotFoundError, StoreError."""
     if what == "pairs":
         return _export_pairs(store, Path(path))
     known = [
@@ -92,13 +92,16 @@ def _convert(store: Store, lines: Path, target: Path) -> None:
 
 def _pairs(store: Store) -> Iterator[dict[str, Any]]:
     conversational = any(
-        len(chat := json.loads(values[0])) != 1 or any(map(_ambiguous, (chat[0]["content"], values[1], values[2])))
+        len(chat := json.loads(values[0])) != 1
+        or any(map(_ambiguous, (chat[0]["content"], values[1], values[2])))
         for values in _stream(store, block("exports", "pairs"))
     )
     for messages, chosen, rejected, annotator, chosen_policy, rejected_policy, *_ in _stream(
         store, block("exports", "pairs")
     ):
-        yield _row(json.loads(messages), chosen, rejected, annotator, chosen_policy, rejected_policy, conversational)
+        yield _row(
+            json.loads(messages), chosen, rejected, annotator, chosen_policy, rejected_policy, conversational
+        )
 
 
 def _row(
@@ -136,7 +139,9 @@ def _stream(store: Store, sql: str) -> Iterator[tuple[Any, ...]]:
 def _options(target: Path) -> str:
     options = FORMATS.get(target.suffix.lower())
     if options is None:
-        raise StoreError(f"{target.name}: an export is CSV, Parquet or JSON Lines; end the name in {listed(list(FORMATS))}.")
+        raise StoreError(
+            f"{target.name} names no format that can be written; end the name in {listed(list(FORMATS))}."
+        )
     if not target.absolute().parent.is_dir():
         raise StoreError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
     return options

@@ -1,7 +1,8 @@
 """Import a file: read it in bounded memory, check every row, then merge all of it in one transaction.
 
-What identifies a thing is its content (see `storage.ids`), so importing a file again adds nothing. Two rows in which
-one annotator judges the same responses alike are one judgement; if the verdicts differ they are two, and both stand.
+What identifies a thing is its content (see `storage.ids`), so importing a file again adds nothing. Two rows
+in which one annotator judges the same responses alike are one judgement; if the verdicts differ they are
+two, and both stand.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def import_file(
 ) -> ImportReport:
     """Import a JSON Lines, CSV or Parquet file.
 
-    `shape` is one of SHAPES' names or auto; `columns` says which column fills a role (role → column); `policy` and
-    `annotator` are for files that name none; `on_progress` gets rows read and the share of the file, 0 … 1. Raises
-    ImportFileError (nothing is imported then), DiskFullError.
+    `shape` is one of SHAPES' names or auto; `columns` says which column fills a role (role → column);
+    `policy` and `annotator` are for files that name none; `on_progress` gets rows read and the share of the
+    file, 0 … 1. Raises ImportFileError (nothing is imported then), DiskFullError.
     """
     file = Path(path)
     table = _open(file)
@@ -81,7 +82,9 @@ def _take_all(table: Table, shape: Shape, job: Job, on_progress: Callable[[int, 
         try:
             shape.take(job, row.values, row.number)
         except RowError as error:
-            raise wrong(table.path, f"{table.word} {row.number}: {_complete(error, row.values, job)}") from None
+            raise wrong(
+                table.path, f"{table.word} {row.number}: {_complete(error, row.values, job)}"
+            ) from None
         if on_progress is not None and count % TELL_EVERY == 0:
             on_progress(count, row.share)
     if on_progress is not None:
@@ -93,7 +96,11 @@ def _take_all(table: Table, shape: Shape, job: Job, on_progress: Callable[[int, 
 
 def _complete(error: RowError, values: Mapping[str, object], job: Job) -> str:
     """A column that is not there at all in this row is said to be missing, not to be empty."""
-    gone = [column for column in job.columns.values() if f'"{column}" is empty' in str(error) and column not in values]
+    gone = [
+        column
+        for column in job.columns.values()
+        if f'"{column}" is empty' in str(error) and column not in values
+    ]
     return f'there is no "{gone[0]}"' if gone else clean_text(str(error))
 
 

@@ -1,10 +1,10 @@
 """Pairs: `chosen` and `rejected`, with or without `prompt`.
 
 - plain: three texts
-- conversational: lists of messages; `prompt` is the conversation and the others hold one message of the assistant,
-  or there is no prompt and both are whole conversations that differ in the last message
-- transcripts: no prompt, both texts of the form `\\n\\nHuman: …\\n\\nAssistant: …`; the turns that they share are the
-  prompt
+- conversational: lists of messages; `prompt` is the conversation and the others hold one message of the
+  assistant, or there is no prompt and both are whole conversations that differ in the last message
+- transcripts: no prompt, both texts of the form `\\n\\nHuman: …\\n\\nAssistant: …`; the turns that they
+  share are the prompt
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def take(job: Job, values: Mapping[str, Any], number: int) -> None:
         chat = chat_of(values, job.columns["prompt"])
         chosen, rejected = (_answer(values, job.columns[role]) for role in ("chosen", "rejected"))
     else:
-        split = _shared(_conversation(values, job.columns["chosen"]), _conversation(values, job.columns["rejected"]))
+        split = _shared(
+            _conversation(values, job.columns["chosen"]), _conversation(values, job.columns["rejected"])
+        )
         if split is None:
             job.skipped[PARTED] += 1
             return
@@ -77,7 +79,8 @@ def _conversation(values: Mapping[str, Any], column: str) -> Chat:
 def _shared(chosen: Chat, rejected: Chat) -> tuple[Chat, str, str] | None:
     """The turns before the answers, and the two answers; None where the user's turns differ.
 
-    An answer is everything that the assistant says after the last turn of the user, several turns of it included.
+    An answer is everything that the assistant says after the last turn of the user, several turns of it
+    included.
     """
     common = 0
     while common < min(len(chosen), len(rejected)) and chosen[common] == rejected[common]:
@@ -85,7 +88,11 @@ def _shared(chosen: Chat, rejected: Chat) -> tuple[Chat, str, str] | None:
     while common and chosen[common - 1]["role"] != "user":
         common -= 1
     answers = chosen[common:], rejected[common:]
-    if not common or not all(answers) or any(turn["role"] != "assistant" for turns in answers for turn in turns):
+    if (
+        not common
+        or not all(answers)
+        or any(turn["role"] != "assistant" for turns in answers for turn in turns)
+    ):
         return None
     first, second = ("\n\n".join(turn["content"] for turn in turns) for turns in answers)
     return chosen[:common], first, second

@@ -26,7 +26,9 @@ def open_parquet(path: Path) -> Table:
 
 
 def _rows(path: Path, connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Iterator[Row]:
-    chosen = ", ".join(_quoted(name) if _kept(kind) else f"{_quoted(name)}::VARCHAR" for name, kind in types.items())
+    chosen = ", ".join(
+        _quoted(name) if _kept(kind) else f"{_quoted(name)}::VARCHAR" for name, kind in types.items()
+    )
     try:
         counted = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone()
         total = max(counted[0] if counted else 0, 1)

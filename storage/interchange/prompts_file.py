@@ -1,4 +1,4 @@
-"""A file of prompts: `prompt` (text or a list of messages), `source` if there is one, everything else metadata."""
+"""A file of prompts: `prompt` (text or messages), `source` if there is one; other columns are metadata."""
 
 from __future__ import annotations
 

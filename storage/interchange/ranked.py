@@ -1,8 +1,8 @@
 """Ranked responses, in two layouts.
 
-- one response a row: prompt, response, and rank (1 is best, equal ranks tie) or rating (higher is better); rows of
-  the same prompt and annotator (and group, where there is such a column) are one judgement. Without rank and rating
-  the responses come in unjudged.
+- one response a row: prompt, response, and rank (1 is best, equal ranks tie) or rating (higher is better);
+  rows of the same prompt and annotator (and group, where there is such a column) are one judgement. Without
+  rank and rating the responses come in unjudged.
 - one prompt a row: prompt, responses (a list), ranks or ratings (lists of the same length).
 """
 
@@ -43,7 +43,9 @@ def take_list(job: Job, values: Mapping[str, Any], number: int) -> None:
     texts = list_of(values, job.columns["responses"])
     ranks = _numbers(job, values, "ranks", len(texts))
     ratings = _numbers(job, values, "ratings", len(texts)) if ranks is None else None
-    policies = list_of(values, job.columns["policies"]) if job.has("policies") else [job.options.policy] * len(texts)
+    policies = (
+        list_of(values, job.columns["policies"]) if job.has("policies") else [job.options.policy] * len(texts)
+    )
     if len(policies) != len(texts):
         raise RowError(f"there are {len(texts)} responses and {len(policies)} policies")
     for value in [*texts, *policies]:
@@ -84,7 +86,9 @@ def _numbers(job: Job, values: Mapping[str, Any], role: str, length: int) -> lis
         raise RowError(f'there are {length} responses and {len(found)} values in "{column}"')
     numbers = [number_of({column: value}, column) for value in found]
     if role == "ranks" and any(n is None or n < 1 or n != int(n) for n in numbers):
-        raise RowError(f'"{column}" holds something else than ranks; ranks are whole numbers from 1, the best')
+        raise RowError(
+            f'"{column}" holds something else than ranks; ranks are whole numbers from 1, the best'
+        )
     if any(n is None for n in numbers):
         raise RowError(f'"{column}" holds an empty value')
     return [n for n in numbers if n is not None]

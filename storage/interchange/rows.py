@@ -13,7 +13,13 @@ from storage.ids import Chat
 from storage.interchange.clean import clean_text
 
 LONGEST_ROW = 64 * 2**20  # bytes; a longer line is not a row of prompts and responses
-CHAT_ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+CHAT_ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """An open file: its columns, as the first row or the header has them, and its rows, read as they are asked for."""
+    """An open file: its columns, as the first row or the header has them, and its rows, read one by one."""
 
     path: Path
     columns: tuple[str, ...]
@@ -98,7 +104,7 @@ def list_of(values: Mapping[str, Any], column: str) -> list[Any]:
 
 
 def chat_of(values: Mapping[str, Any], column: str) -> Chat:
-    """A conversation: plain text is one turn of the user, a list of messages (or JSON text of one) is itself."""
+    """A conversation.  Plain text is one turn of the user; messages may be a list or JSON text of one."""
     value = values.get(column)
     if isinstance(value, str):
         messages = looks_like_messages(value)
@@ -118,18 +124,26 @@ def looks_like_messages(text: str) -> list[Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    fits = isinstance(value, list) and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in value)
+    fits = isinstance(value, list) and all(
+        isinstance(m, dict) and {"role", "content"} <= set(m) for m in value
+    )
     return value if fits else None
 
 
 def _message(message: object, column: str) -> dict[str, str]:
     if not isinstance(message, dict):
-        raise RowError(f'"{column}" holds {kind_of(message)} where a message with role and content is expected')
+        raise RowError(
+            f'"{column}" holds {kind_of(message)} where a message with role and content is expected'
+        )
     role, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
     if not isinstance(role, str) or role not in CHAT_ROLES:
-        raise RowError(f'"{column}" holds a message of role {_shown(role)}; roles are system, user, assistant')
+        raise RowError(
+            f'"{column}" holds a message of role {_shown(role)}; roles are system, user, assistant'
+        )
     if not isinstance(content, str):
-        raise RowError(f'"{column}" holds a message whose content is {kind_of(content)} where text is expected')
+        raise RowError(
+            f'"{column}" holds a message whose content is {kind_of(content)} where text is expected'
+        )
     return {"role": CHAT_ROLES[role], "content": clean_text(content)}
 
 

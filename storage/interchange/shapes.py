@@ -1,7 +1,7 @@
 """What a shape of file is, and how its columns are found.
 
-A shape names roles (`prompt`, `chosen`, …); a file's columns fill them by their own name, by a usual other name, or
-by what the user says.
+A shape names roles (`prompt`, `chosen`, …); a file's columns fill them by their own name, by a usual other
+name, or by what the user says.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def require(table: Table, columns: Mapping[str, str], shape: Shape) -> None:
     nearest = min(shape.needs, key=lambda group: len(set(group) - set(columns)))
     missing = [role for role in nearest if role not in columns]
     free = [c for c in table.columns if c not in columns.values()]
-    raise wrong(table.path, f'there is no column "{missing[0]}"' + _near(missing[0], free, len(table.columns) and free))
+    raise wrong(table.path, f'there is no column "{missing[0]}"' + _near(missing[0], free))
 
 
 def _no_shape(table: Table, shapes: tuple[Shape, ...]) -> str:
@@ -125,7 +125,7 @@ def _no_shape(table: Table, shapes: tuple[Shape, ...]) -> str:
     for column in table.columns:
         near = difflib.get_close_matches(column.lower(), roles, n=1, cutoff=0.7)
         if near and column not in roles:
-            return f'there is no column "{near[0]}"; did you mean "{column}"? Then name it so: {near[0]}={column}'
+            return f'there is no column "{near[0]}"; if "{column}" is meant, say {near[0]}={column}'
     shown = listed([f'"{c[:40]}"' for c in table.columns[:8]])
     return (
         f"its columns ({shown}) fit no shape; prompts need prompt, pairs need chosen and rejected, "
@@ -133,7 +133,7 @@ def _no_shape(table: Table, shapes: tuple[Shape, ...]) -> str:
     )
 
 
-def _near(name: str, known: list[str], others: object = None) -> str:
+def _near(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     if near:
         return f'; did you mean "{near[0]}"?'

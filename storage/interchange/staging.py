@@ -24,7 +24,16 @@ REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one promp
 TABLES = {
     "stage_prompts": ("n", "prompt_id", "text", "messages", "source", "metadata"),
     "stage_responses": ("n", "response_id", "prompt_id", "policy_id", "text"),
-    "stage_items": ("judgement_id", "prompt_id", "annotator_id", "kind", "response_id", "rank", "rating", "position"),
+    "stage_items": (
+        "judgement_id",
+        "prompt_id",
+        "annotator_id",
+        "kind",
+        "response_id",
+        "rank",
+        "rating",
+        "position",
+    ),
 }
 
 
@@ -79,10 +88,12 @@ class Staging:
         values = [(v.response_id, str(v.rank if v.rating is None else v.rating)) for v in verdicts]
         judgement = imported_judgement_id(prompt, key, kind, self.criterion, values)
         for v in verdicts:
-            self._add("stage_items", (judgement, prompt, key, kind, v.response_id, v.rank, v.rating, v.position), 0)
+            self._add(
+                "stage_items", (judgement, prompt, key, kind, v.response_id, v.rank, v.rating, v.position), 0
+            )
 
     def ranked_row(self, group: str, prompt: str, annotator: str, verdict: Verdict) -> None:
-        """One response of a judgement whose other responses stand in other rows; `group` holds them together."""
+        """One response of a judgement that is spread over rows; `group` holds them together."""
         key = annotator_id(annotator)
         self.annotators[key] = annotator
         kind = "ranking" if verdict.rating is None else "rating"

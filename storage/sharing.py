@@ -1,0 +1,144 @@
+"""Let other processes read the store while the workbench holds the file.
+
+The workbench serves queries over Quack, DuckDB's own protocol, on the loopback address. A client needs the port and
+a random token, which lie in `<database>.share`, a file of mode 0600: whoever may read the database may ask. The
+server refuses every statement but SELECT, whatever the client says, so a reader cannot change the store.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from storage.errors import ShareError
+from storage.store import Store
+
+EXTENSIONS = ("httpfs", "quack")  # quack needs httpfs loaded before it, on the server too
+GUARD = "workbench_only_select"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteResult:
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass
+class Share:
+    """A store being served; `close()` stops it and removes the token."""
+
+    store: Store
+    address: str
+    token_path: Path
+    _cursor: duckdb.DuckDBPyConnection
+
+    def close(self) -> None:
+        self.token_path.unlink(missing_ok=True)
+        try:
+            self._cursor.execute("CALL quack_stop(?)", [self.address])
+        except duckdb.Error as error:
+            raise ShareError(f"Sharing did not stop: {error}") from error
+        finally:
+            self._cursor.close()
+
+
+def token_path_of(database: Path) -> Path:
+    """Where the workbench that holds `database` writes port and token."""
+    return database.with_name(database.name + ".share")
+
+
+def share(store: Store, token_path: Path | None = None) -> Share:
+    """Serve `store` to other processes of this machine until `Share.close()` or the end of the process.
+
+    Raises ShareError when the store is in memory (and no `token_path` is given) or the extensions are missing.
+    """
+    if token_path is None:
+        if store.path is None:
+            raise ShareError("A store in memory has no place for the token; give one.")
+        token_path = token_path_of(store.path)
+    cursor = store.new_cursor()
+    try:
+        _load_extensions(cursor)
+        cursor.create_function(GUARD, _only_select, ["VARCHAR", "VARCHAR"], "BOOLEAN")
+        cursor.execute(f"SET GLOBAL quack_authorization_function = '{GUARD}'")
+        token, address = secrets.token_urlsafe(32), f"quack:localhost:{_free_port()}"
+        cursor.execute(f"CALL quack_serve('{address}', token = '{token}')")
+    except duckdb.Error as error:
+        cursor.close()
+        raise ShareError(f"The store cannot be shared: {str(error).splitlines()[0]}") from error
+    _write_private(token_path, json.dumps({"address": address, "token": token, "pid": os.getpid()}))
+    return Share(store, address, token_path, cursor)
+
+
+def query_remote(database: Path, sql: str) -> RemoteResult:
+    """Run one SELECT in the workbench that holds `database`.
+
+    Raises ShareError when nobody shares it, the statement is not a SELECT, or the query is wrong.
+    """
+    try:
+        shared = json.loads(token_path_of(database).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ShareError(f"No workbench shares {database}; open it there first.") from None
+    connection = duckdb.connect(":memory:")
+    try:
+        _load_extensions(connection)
+        asked = "SELECT * FROM quack_query($address, $sql, token = $token)"
+        found = connection.execute(
+            asked, {"address": shared["address"], "sql": sql, "token": shared["token"]}
+        )
+        columns = tuple(column[0] for column in found.description or ())
+        return RemoteResult(columns, found.fetchall())
+    except duckdb.Error as error:
+        raise ShareError(_refusal(str(error), database)) from error
+    finally:
+        connection.close()
+
+
+def _refusal(text: str, database: Path) -> str:
+    if "Authorization failed" in text:
+        return "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
+    if "Authentication failed" in text:
+        return f"The token of {database} is old; open the workbench on it again."
+    if "onnect" in text:
+        return f"The workbench that shared {database} does not answer; open it again."
+    return text.split("\n\nLINE")[0]
+
+
+def _only_select(_session: str, sql: str) -> bool:
+    """Called by the server before every statement; an error here refuses too."""
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error:
+        return False
+    return all(statement.type == duckdb.StatementType.SELECT for statement in statements)
+
+
+def _load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+    for name in EXTENSIONS:
+        package = importlib.util.find_spec(f"duckdb_extension_{name}")
+        folders = package.submodule_search_locations if package else None
+        files = [f for folder in folders or () for f in Path(folder).rglob(f"{name}.duckdb_extension")]
+        if not files:
+            raise ShareError(f"The package duckdb-extension-{name} is not installed; sharing needs it.")
+        connection.execute("LOAD '" + str(files[0]).replace("'", "''") + "'")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
