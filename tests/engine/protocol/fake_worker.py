@@ -94,7 +94,7 @@ def _responses(config: GenerateConfig, run: RunDir) -> Output:
 
 
 def ppo(config: PPOConfig, run: RunDir) -> Iterator[Event]:
-    """Counts steps, with checkpoints to resume from."""
+    """Counts steps, with checkpoints to resume from; a patient one waits at step 10 until it is ended."""
     latest = run.latest_checkpoint()
     done = int((latest / "step").read_text()) if latest else 0
     for step in range(done + 1, config.steps + 1):
@@ -104,7 +104,9 @@ def ppo(config: PPOConfig, run: RunDir) -> Iterator[Event]:
                 (folder / "step").write_text(str(step))
             path = run.relative(run.checkpoint_dir(step))
             yield Artifact(kind="checkpoint", name=str(step), path=path, step=step)
-        time.sleep(0.02)
+        while latest is None and step == 10 and run.model("policy").folder.endswith("patient"):
+            yield Progress(stage="waiting", done=step, total=config.steps)
+            time.sleep(0.01)
     (run.artifact_dir("model") / "config.json").write_text("{}")
     yield Artifact(kind="policy", name=config.name, path="model", step=config.steps)
     yield Finished(summary={"steps": config.steps})
