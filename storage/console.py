@@ -126,5 +126,13 @@ def _single_select(cursor: Any, sql: str) -> str:
     if len(statements) != 1:
         raise sql_guard.RefusedError("Only one statement can be exported at a time.")
     sql_guard.check_locked(cursor, sql)
-    query: str = statements[0].query.strip().rstrip(";")
-    return query + "\n"  # the statement may end in a comment
+    return _without_end(statements[0].query)
+
+
+def _without_end(query: str) -> str:
+    """A statement without the semicolon after it; a comment may still end it, so a line end is added."""
+    for offset, _ in reversed(duckdb.tokenize(query)):
+        if query[offset] != ";":
+            break
+        query = query[:offset]
+    return query + "\n"

@@ -43,7 +43,7 @@ def import_file(
         policy=policy,
         annotator=annotator,
         on_progress=lambda rows, share: session.narrator.progress(
-            "importing", round(100 * share), 100, f"% {rows:,} rows"
+            "importing", 100 * share, 100, "%", f"{rows:,} rows"
         ),
     )
     session.narrator.end()

@@ -70,10 +70,9 @@ def _narrate(update: StageUpdate) -> None:
     stage = f"[{update.number}/{update.of}] {update.title}"
     if update.state == "done":
         session.narrator.say(f"{stage}: {update.detail}")
-    elif update.progress is None:
-        session.narrator.progress(f"{stage}: {update.detail}", 0, None)
     else:
-        session.narrator.progress(f"{stage}: {update.detail}", round(100 * update.progress), 100, "%")
+        done = None if update.progress is None else 100 * update.progress
+        session.narrator.progress(f"{stage}: {update.detail}", done, 100, "%", update.rate)
 
 
 def _rows(table: DemoTable, wall: float) -> list[tuple[str, Any, Any]]:

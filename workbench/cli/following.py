@@ -54,8 +54,8 @@ class Teller:
                 self._narrator.say(f"Started on {event.device}{resumed}.")
             case Progress():
                 rate = "" if event.rate is None else f"{event.rate:,.1f} {event.rate_unit}"
-                detail = "  ".join(part for part in (event.unit, rate, self._figures) if part)
-                self._narrator.progress(event.stage, event.done, event.total, detail)
+                detail = "  ".join(part for part in (rate, self._figures) if part)
+                self._narrator.progress(event.stage, event.done, event.total, event.unit, detail)
             case Metrics():
                 # Values of a diverged run arrive as null.
                 shown = [f"{name} {value:.4g}" for name, value in event.values.items() if value is not None]

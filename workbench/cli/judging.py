@@ -43,20 +43,19 @@ def judge(
         return
     if not rule:
         raise UsageError("Say which rule judges, with --rule NAME; --list shows the rules.")
-    counts = {}
-    for name in rule:
-        counts[name] = session.workspace().judging.apply_rule(
-            name,
-            criterion=criterion,
-            on_progress=lambda done, total, name=name: session.narrator.progress(  # type: ignore[misc]
-                f"judging by {name}", done, total, "prompts"
-            ),
-        )
+    counts = {name: _apply(name, criterion) for name in rule}
     session.narrator.end()
     if as_json:
         print_json(counts)
     else:
         print_table(("rule", "new judgements"), list(counts.items()))
+
+
+def _apply(rule: str, criterion: str) -> int:
+    def progress(done: int, total: int) -> None:
+        session.narrator.progress(f"judging by {rule}", done, total, "prompts")
+
+    return session.workspace().judging.apply_rule(rule, criterion=criterion, on_progress=progress)
 
 
 def score(

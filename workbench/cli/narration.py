@@ -26,19 +26,22 @@ class Narrator:
         self.end()
         print(clean_text(text), file=sys.stderr, flush=True)
 
-    def progress(self, stage: str, done: float, total: float | None = None, detail: str = "") -> None:
+    def progress(
+        self, stage: str, done: float | None, total: float | None = None, unit: str = "", detail: str = ""
+    ) -> None:
         """How far `stage` has come.  Away from a terminal a line at each new stage and every ten seconds."""
         now = time.monotonic()
         new_stage = stage != self._stage
-        finished = total is not None and done >= total
+        finished = total is not None and done is not None and done >= total
         pause = REDRAW_SECONDS if self.terminal else PLAIN_SECONDS
         if not new_stage and not finished and now - self._shown_at < pause:
             return
         if finished and not new_stage and not self.terminal and now - self._shown_at < REDRAW_SECONDS:
             return
         self._shown_at, self._stage = now, stage
-        amount = f"{done:,.0f}" if total is None else f"{done:,.0f} of {total:,.0f}"
-        line = clean_text("  ".join(part for part in (stage, amount, detail) if part)).replace("\n", " ")
+        line = " ".join(
+            clean_text("  ".join(filter(None, (stage, _amount(done, total, unit), detail)))).split("\n")
+        )
         if not self.terminal:
             print(line, file=sys.stderr, flush=True)
             return
@@ -52,3 +55,12 @@ class Narrator:
             print(file=sys.stderr, flush=True)
         self._open_line = False
         self._stage = ""
+
+
+def _amount(done: float | None, total: float | None, unit: str) -> str:
+    if done is None:
+        return ""
+    if unit == "%":
+        return f"{done:.0f} %"
+    count = f"{done:,.0f}" if total is None else f"{done:,.0f} of {total:,.0f}"
+    return f"{count} {unit}".rstrip()

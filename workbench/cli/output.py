@@ -16,6 +16,7 @@ import msgspec
 from storage.interchange.clean import clean_text
 
 MAX_COLUMN_WIDTH = 60
+ENCODER = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
 
 
 def plain(value: Any) -> Any:
@@ -33,7 +34,7 @@ def plain(value: Any) -> Any:
 
 def json_text(value: Any) -> str:
     """`value` as one line of JSON; times in ISO 8601, anything JSON does not know as text."""
-    text = msgspec.json.encode(plain(value), enc_hook=str).decode()
+    text = ENCODER.encode(plain(value)).decode()
     return _escape_controls(text) if sys.stdout.isatty() else text
 
 

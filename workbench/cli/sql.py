@@ -61,20 +61,23 @@ def _result(text: str, unlock: bool) -> Iterator[tuple[list[str], Rows]]:
     try:
         workspace = session.workspace()
     except LockedError as locked:
-        shared = None if unlock else _through_holder(text, locked)
-        if shared is None:
+        if unlock:
             raise
-        yield shared
+        yield _through_holder(text, locked)
         return
     with workspace.sql.stream(text, unlocked=unlock) as batches:
         yield batches.schema.names, chain.from_iterable(_rows(batch) for batch in batches)
 
 
-def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows] | None:
-    """The answer of the workbench that holds the store, None where it does not share."""
-    from storage.sharing import shared_query
+def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows]:
+    """The answer of the workbench that holds the store; where it does not share, the lock's own sentence."""
+    from storage.sharing import query_remote, token_path_of
 
-    return shared_query(session.settings().db, text)
+    path = Path(session.settings().db)
+    if not token_path_of(path).exists():
+        raise locked
+    found = query_remote(path, text)
+    return list(found.columns), iter(found.rows)
 
 
 def _rows(batch: Any) -> Iterable[Sequence[Any]]:

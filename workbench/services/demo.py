@@ -22,6 +22,7 @@ from workbench.services.rules import PREFIX
 
 if TYPE_CHECKING:
     from storage.records import RunRow
+    from workbench.services.jobs import RunDetail
     from workbench.services.workspace import Workspace
 
 TRAIN_SOURCE = "demo/train"
@@ -88,6 +89,8 @@ class StageUpdate:
     progress: float | None = None
     """0 … 1 of what `detail` names; None where it is not known."""
     detail: str = ""
+    rate: str = ""
+    """How fast it goes, “320.5 tokens/s”; empty where it is not known."""
     run_id: str | None = None
 
 
@@ -144,17 +147,18 @@ class Demo:
 
         Raises `WorkbenchError` when a job fails or is stopped.
         """
-        for stage, work in (
-            ("prompts", self._prompts),
-            ("generate", self._generate),
-            ("judge", self._judge),
-            ("reward", self._train_reward),
-            ("export", self._export),
-            ("ppo", self._train_policy),
-            ("answer", self._answer),
-            ("score", self._score),
-        ):
-            for update in work(stage):
+        work: dict[Stage, Callable[[Stage], Iterator[StageUpdate]]] = {
+            "prompts": self._prompts,
+            "generate": self._generate,
+            "judge": self._judge,
+            "reward": self._train_reward,
+            "export": self._export,
+            "ppo": self._train_policy,
+            "answer": self._answer,
+            "score": self._score,
+        }
+        for stage, updates in work.items():
+            for update in updates(stage):
                 if self._closing:
                     raise DemoInterruptedError("The demo was closed; run it again to go on.")
                 if on_event is not None:
@@ -223,7 +227,12 @@ class Demo:
             if row.status not in ("queued", "running"):
                 break
             yield self._update(
-                stage, "running", progress=row.progress, detail=row.stage or row.status, run_id=run_id
+                stage,
+                "running",
+                progress=row.progress,
+                detail=row.stage or row.status,
+                rate=_rate(row),
+                run_id=run_id,
             )
             time.sleep(POLL_SECONDS)
         self.current_run = None
@@ -327,6 +336,11 @@ def _seconds(row: RunRow) -> float:
     if row.started_at is None or row.ended_at is None:
         return 0.0
     return (row.ended_at - row.started_at).total_seconds()
+
+
+def _rate(row: RunDetail) -> str:
+    latest = row.latest
+    return "" if latest is None or latest.rate is None else f"{latest.rate:,.1f} {latest.rate_unit}"
 
 
 def _duration(row: RunRow) -> str:

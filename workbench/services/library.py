@@ -71,8 +71,8 @@ class Library:
     ) -> ImportReport:
         """Import a JSON Lines, CSV or Parquet file; whole or not at all, and twice adds nothing.
 
-        `kind` says what the rows are (`import_kinds`) where it cannot be told from the columns; `columns` maps
-        our field names to the file's; `on_progress` hears rows read and the share of the file, 0 … 1.
+        `kind` says what the rows are (`import_kinds`) where the columns do not tell; `columns` maps our field
+        names to the file's; `on_progress` hears rows read and the share of the file, 0 … 1.
         Raises `ImportFileError` with the place in the file.
         """
         from storage.interchange.importing import import_file

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, scores
-from storage.records import NewScore, RewardModelRow, UnscoredResponse
+from storage.records import NewScore, RewardModelRow
 from storage.store import Store
 
 if TYPE_CHECKING:
-    from engine.scoring import Scorer
+    from engine.scoring import Scored, Scorer
+    from storage.interchange.reading import FileResponse
 
-Precision = Literal["int8", "fp32"]
+Chat = list[dict[str, str]]
+Progress = Callable[[int, int], None]
 PRECISIONS = ("int8", "fp32")
-PAGE_RESPONSES = 4096
-BATCH_CHARACTERS = 8192
-"""Characters of one scoring batch, padding included: about 2,000 tokens."""
+PAGE_RESPONSES = 128
+"""Responses scored and stored at a time; the scorer batches them by tokens."""
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """A response of a file with its score."""
+
+    response_id: str
+    prompt_id: str
+    policy: str
+    prompt: str
+    """The last turn of the prompt."""
+    response: str
+    score: float
+    cut: bool
+    """Prompt and response were longer than the reward model reads."""
 
 
 class Scoring:
@@ -46,45 +62,86 @@ class Scoring:
         key = (row.reward_model_id, precision)
         with self._opening:
             if key not in self._open:
-                self._open[key] = Scorer.open(folder, cast(Precision, precision))
+                self._open[key] = Scorer.open(folder, cast(Literal["int8", "fp32"], precision))
             return self._open[key]
 
     def score_store(
         self,
         reward_model: str,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Progress | None = None,
         *,
         precision: str = "int8",
         stop: Callable[[], bool] = lambda: False,
     ) -> int:
         """Score every stored response that this model and precision have not scored; the number scored.
 
-        Scores are written batch by batch, so that a stopped call goes on where it was.  `on_progress` hears
+        Scores are written page by page, so that a stopped call goes on where it was.  `on_progress` hears
         (responses done, responses in all).
         """
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         total = scores.count_unscored(self.store, model_id, scorer.backend)
         done, after = 0, ""
-        while page := scores.unscored(
-            self.store, model_id, scorer.backend, after=after, limit=PAGE_RESPONSES
-        ):
+        while not stop():
+            page = scores.unscored(self.store, model_id, scorer.backend, after=after, limit=PAGE_RESPONSES)
+            if not page:
+                break
+            items = [(json.loads(entry.messages), entry.text) for entry in page]
+            ids = [entry.response_id for entry in page]
+            self._score(scorer, model_id, ids, items)
             after = page[-1].response_id
-            for batch in _batches(page):
-                if stop():
-                    return done
-                scored = scorer.score(json.loads(batch[0].messages), [entry.text for entry in batch])
-                scores.upsert(
-                    self.store,
-                    [
-                        NewScore(entry.response_id, model_id, result.score, scorer.backend)
-                        for entry, result in zip(batch, scored, strict=True)
-                    ],
-                )
-                done += len(batch)
-                if on_progress is not None:
-                    on_progress(done, total)
+            done += len(page)
+            if on_progress is not None:
+                on_progress(done, total)
         return done
+
+    def score_file(
+        self,
+        path: Path | str,
+        reward_model: str,
+        *,
+        precision: str = "int8",
+        policy: str | None = None,
+        kind: str = "auto",
+        columns: Mapping[str, str] | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[ScoredRow]:
+        """Import the responses of a file and score them; one row for each, in the order of the file.
+
+        Responses that are stored already are not stored again.  Raises `ImportFileError` with the place in
+        the file, `UsageError` when it holds no responses.
+        """
+        from storage.interchange.importing import import_file
+        from storage.interchange.reading import responses_in
+
+        scorer = self.scorer(reward_model, precision)
+        model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
+        file = Path(path)
+        import_file(self.store, file, shape=kind, columns=columns, policy=policy)
+        waiting = list(responses_in(self.store, file, shape=kind, columns=columns, policy=policy))
+        if not waiting:
+            raise UsageError(f"{file.name} holds no responses to score, only prompts.")
+        rows: list[ScoredRow] = []
+        for start in range(0, len(waiting), PAGE_RESPONSES):
+            page = waiting[start : start + PAGE_RESPONSES]
+            ids = [entry.response_id for entry in page]
+            scored = self._score(scorer, model_id, ids, [(entry.messages, entry.text) for entry in page])
+            rows += [_row(entry, result) for entry, result in zip(page, scored, strict=True)]
+            if on_progress is not None:
+                on_progress(len(rows), len(waiting))
+        return rows
+
+    def _score(
+        self, scorer: Scorer, model_id: str, ids: Sequence[str], items: Sequence[tuple[Chat, str]]
+    ) -> list[Scored]:
+        """Score pairs of a prompt and a response, and store the scores in one transaction."""
+        scored = scorer.score_many(items)
+        found = [
+            NewScore(response_id, model_id, result.score, scorer.backend)
+            for response_id, result in zip(ids, scored, strict=True)
+        ]
+        scores.upsert(self.store, found)
+        return scored
 
     def close(self) -> None:
         """Let the sessions go."""
@@ -103,16 +160,13 @@ def _exported_folder(row: RewardModelRow, precision: str) -> Path:
     return Path(row.onnx_folder)
 
 
-def _batches(page: Sequence[UnscoredResponse]) -> Iterator[list[UnscoredResponse]]:
-    """Responses of one prompt together, similar lengths together, up to the budget of a batch."""
-    in_order = sorted(page, key=lambda entry: (entry.prompt_id, len(entry.text)))
-    for _, group in groupby(in_order, key=lambda entry: entry.prompt_id):
-        batch: list[UnscoredResponse] = []
-        for entry in group:
-            length = len(entry.messages) + len(entry.text)  # the longest so far, because they are sorted
-            if batch and length * (len(batch) + 1) > BATCH_CHARACTERS:
-                yield batch
-                batch = []
-            batch.append(entry)
-        if batch:
-            yield batch
+def _row(entry: FileResponse, result: Scored) -> ScoredRow:
+    return ScoredRow(
+        response_id=entry.response_id,
+        prompt_id=entry.prompt_id,
+        policy=entry.policy,
+        prompt=entry.messages[-1]["content"] if entry.messages else "",
+        response=entry.text,
+        score=result.score,
+        cut=result.cut,
+    )
