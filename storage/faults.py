@@ -43,6 +43,8 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
         return DiskFullError(
             f"The disk is full: nothing more can be written to {name}. Free some space and try again."
         )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreError("This needs more memory than the database may use (2 GB); ask for less at once.")
     if "has been invalidated" in low:
         return StoreError(
             f"The database {name} closed itself after a failed write. What was confirmed before is kept; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,19 @@ from storage.store import Store
 
 def of_prompt(store: Store, prompt: str) -> list[ResponseRow]:
     """Every response to a prompt, with its mean rank over standing judgements and its scores."""
+    return of_prompts(store, [prompt]).get(prompt, [])
+
+
+def of_prompts(store: Store, prompts: Sequence[str]) -> dict[str, list[ResponseRow]]:
+    """Responses of several prompts at once, by prompt; a prompt without responses is left out."""
+    asked = {"prompt_ids": list(prompts)}
     scores: dict[str, dict[str, float]] = defaultdict(dict)
-    for response, model, score in store.rows(block("responses", "scores_of_prompt"), {"prompt_id": prompt}):
+    for response, model, score in store.rows(block("responses", "scores_of_prompts"), asked):
         scores[response][model] = score
-    rows = store.rows(block("responses", "of_prompt"), {"prompt_id": prompt})
-    return [ResponseRow(*(*row, scores.get(row[0], {}))) for row in rows]
+    found: dict[str, list[ResponseRow]] = defaultdict(list)
+    for row in store.rows(block("responses", "of_prompts"), asked):
+        found[row[1]].append(ResponseRow(*(*row, scores.get(row[0], {}))))
+    return dict(found)
 
 
 def add(

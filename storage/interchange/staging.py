@@ -20,6 +20,7 @@ from storage.store import Store
 
 CHUNK = 4096  # rows of a temporary table
 CHUNK_CHARACTERS = 16_000_000
+PORTION = 50_000  # rows of texts merged by one statement
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": ("n", "prompt_id", "text", "messages", "source", "metadata"),
@@ -114,23 +115,35 @@ class Staging:
         alone = int(row[0]) if row else 0
         names = {"ids": list(self.policies), "names": list(self.policies.values())}
         people = {"ids": list(self.annotators), "names": list(self.annotators.values())}
+        judged = {"criterion": self.criterion, "source": self.source}
         with self.store.transaction():
             self.store.write(block("staging", "merge_policies"), names)
             self.store.write(block("staging", "merge_annotators"), people)
-            prompts = self._merged("prompts", "stage_prompts", "prompt_id")
-            responses = self._merged("responses", "stage_responses", "response_id", {"source": self.source})
-            judged = {"criterion": self.criterion, "source": self.source}
+            prompts = self._merge_texts("prompts", {})
+            responses = self._merge_texts("responses", {"source": self.source})
             self.store.write(block("staging", "merge_items"))
-            judgements = self._merged("judgements", "stage_judgements", "judgement_id", judged)
+            judgements = self._merge_judgements(judged)
         return prompts, responses, judgements, alone
 
     def close(self) -> None:
         self._run("drop")
 
-    def _merged(self, what: str, stage: str, key: str, values: dict[str, Any] | None = None) -> Count:
-        distinct = self.store.row(f"SELECT count(DISTINCT {key}) FROM {stage}")
-        added = self.store.write(block("staging", f"merge_{what}"), values)
-        return Count(added, (int(distinct[0]) if distinct else 0) - added)
+    def _merge_texts(self, what: str, values: dict[str, Any]) -> Count:
+        """Prompts or responses, in portions: one INSERT of a gigabyte would hold all of it in memory."""
+        self._run(f"first_{what}")
+        added = 0
+        for after in range(0, self._n, PORTION):
+            portion = {**values, "after": after, "upto": after + PORTION}
+            added += self.store.write(block("staging", f"merge_{what}"), portion)
+        return self._count(added, "stage_first")
+
+    def _merge_judgements(self, values: dict[str, Any]) -> Count:
+        added = self.store.write(block("staging", "merge_judgements"), values)
+        return self._count(added, "(SELECT DISTINCT judgement_id FROM stage_judgements)")
+
+    def _count(self, added: int, table: str) -> Count:
+        row = self.store.row(f"SELECT count(*) FROM {table}")
+        return Count(added, (int(row[0]) if row else 0) - added)
 
     def _new(self, key: str) -> bool:
         self._n += 1

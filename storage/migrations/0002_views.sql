@@ -15,7 +15,7 @@ CREATE VIEW rankings AS
 SELECT j.judgement_id, j.annotator, j.annotator_kind, j.kind, j.criterion, j.prompt_id, i.response_id,
        coalesce(i.rank,
                 CASE WHEN i.rating IS NOT NULL
-                     THEN rank() OVER (PARTITION BY j.judgement_id ORDER BY i.rating DESC NULLS LAST) END)::INTEGER AS rank,
+                     THEN rank() OVER (PARTITION BY j.prompt_id, j.judgement_id ORDER BY i.rating DESC NULLS LAST) END)::INTEGER AS rank,
        i.rating, i.position, j.created_at
 FROM current_judgements j
 JOIN judgement_items i USING (judgement_id)

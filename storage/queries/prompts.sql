@@ -34,5 +34,5 @@ SELECT source, count(*) FROM prompts GROUP BY source ORDER BY source NULLS LAST
 
 -- name: overview
 SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM responses), (SELECT count(*) FROM policies),
-       (SELECT count(*) FROM annotators), (SELECT count(*) FROM current_judgements), (SELECT count(*) FROM reward_models),
+       (SELECT count(*) FROM annotators), (SELECT count(*) FROM current_judgements), (SELECT count(DISTINCT name) FROM artifacts WHERE kind = 'reward_model'),
        (SELECT count(*) FROM scores), (SELECT count(*) FROM runs), (SELECT count(*) FROM rollouts)

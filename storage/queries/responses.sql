@@ -1,17 +1,38 @@
--- name: of_prompt
-SELECT r.response_id, r.prompt_id, p.name, r.text, len(r.token_ids), r.finish_reason, r.run_id, r.sample_index,
-       (SELECT avg(k.rank) FROM rankings k WHERE k.prompt_id = $prompt_id AND k.response_id = r.response_id)
-FROM responses r
+-- name: of_prompts
+WITH chosen AS MATERIALIZED (
+    SELECT * FROM responses WHERE prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[]))
+), standing AS (
+    SELECT j.judgement_id, j.prompt_id
+    FROM judgements j
+    WHERE j.prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[])) AND j.kind NOT IN ('skip', 'retraction')
+      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+), ranked AS (
+    SELECT i.response_id, coalesce(i.rank, rank() OVER (PARTITION BY i.judgement_id ORDER BY i.rating DESC NULLS LAST)) AS rank
+    FROM standing
+    JOIN judgement_items i USING (judgement_id)
+    WHERE i.rank IS NOT NULL OR i.rating IS NOT NULL
+), means AS (
+    SELECT response_id, avg(rank) AS mean_rank FROM ranked GROUP BY response_id
+)
+SELECT r.response_id, r.prompt_id, p.name, r.text, len(r.token_ids), r.finish_reason, r.run_id, r.sample_index, m.mean_rank
+FROM chosen r
 JOIN policies p USING (policy_id)
-WHERE r.prompt_id = $prompt_id
+LEFT JOIN means m USING (response_id)
 ORDER BY p.created_at, p.name, r.created_at, r.sample_index, r.response_id
 
--- name: scores_of_prompt
-WITH chosen AS MATERIALIZED (SELECT response_id FROM responses WHERE prompt_id = $prompt_id)
+-- name: scores_of_prompts
+WITH chosen AS MATERIALIZED (
+    SELECT response_id FROM responses WHERE prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[]))
+), models AS (
+    SELECT artifact_id, name
+    FROM artifacts
+    WHERE kind = 'reward_model'
+    QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, artifact_id) = 1
+)
 SELECT s.response_id, m.name, arg_max(s.score, (s.scored_at, s.backend))
 FROM scores s
 SEMI JOIN chosen USING (response_id)
-JOIN reward_models m USING (reward_model_id)
+JOIN models m ON m.artifact_id = s.reward_model_id
 GROUP BY ALL
 
 -- name: add

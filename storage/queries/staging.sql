@@ -2,6 +2,7 @@
 DROP TABLE IF EXISTS temp.stage_prompts;
 DROP TABLE IF EXISTS temp.stage_responses;
 DROP TABLE IF EXISTS temp.stage_items;
+DROP TABLE IF EXISTS temp.stage_first;
 DROP TABLE IF EXISTS temp.stage_groups;
 DROP TABLE IF EXISTS temp.stage_judgements
 
@@ -50,14 +51,14 @@ ON CONFLICT DO NOTHING
 INSERT INTO prompts (prompt_id, text, messages, source, metadata)
 SELECT prompt_id, text, messages, source, metadata
 FROM stage_prompts
-SEMI JOIN (SELECT min(n) AS n FROM stage_prompts GROUP BY prompt_id) USING (n)
+WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first)
 ON CONFLICT DO NOTHING
 
 -- name: merge_responses
 INSERT INTO responses (response_id, prompt_id, policy_id, text, source)
 SELECT response_id, prompt_id, policy_id, text, $source
 FROM stage_responses
-SEMI JOIN (SELECT min(n) AS n FROM stage_responses GROUP BY response_id) USING (n)
+WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first)
 ON CONFLICT DO NOTHING
 
 -- name: merge_items
@@ -72,3 +73,9 @@ SELECT judgement_id, any_value(prompt_id), any_value(annotator_id), any_value(ki
 FROM stage_judgements
 GROUP BY judgement_id
 ON CONFLICT DO NOTHING
+
+-- name: first_prompts
+CREATE OR REPLACE TEMP TABLE stage_first AS SELECT min(n) AS n FROM stage_prompts GROUP BY prompt_id
+
+-- name: first_responses
+CREATE OR REPLACE TEMP TABLE stage_first AS SELECT min(n) AS n FROM stage_responses GROUP BY response_id
