@@ -15,13 +15,14 @@ PACKAGES = ("workbench", "engine", "storage")
 HEAVY = ("torch", "transformers", "polars", "pyarrow", "onnxruntime")
 FIRST_FRAME = """
 import asyncio, json, sys
-from pathlib import Path
-from workbench.settings import Settings
+from workbench.settings import load_settings
+from workbench.start import open_in_thread
 from workbench.app import WorkbenchApp
 
 async def main():
-    app = WorkbenchApp(Settings(database=Path(sys.argv[1])))
+    app = WorkbenchApp(open_in_thread(load_settings(db=sys.argv[1])).result)
     async with app.run_test(size=(80, 24)) as pilot:
+        await app.opened()
         await pilot.pause()
         print(json.dumps([m for m in {heavy!r} if m in sys.modules]))
 
