@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from pathlib import Path
 
 import pytest
 
-from engine.protocol.configs import GenerateConfig
+from engine.protocol import launch
+from engine.protocol.configs import GenerateConfig, PPOConfig
 from engine.protocol.events import AnyEvent, Progress, Started
+from engine.protocol.rundir import RunDir
 from storage.store import Store
 from tests.workbench.services.job_helpers import add_prompts
 from workbench.services.jobs import Jobs
 
 pytest.importorskip("torch")
+
+
+def ppo(name: str, model: Path) -> PPOConfig:
+    return PPOConfig(
+        name=name,
+        policy=str(model),
+        reward_model="rm",
+        dtype="float32",
+        device="cpu",
+        seed=3,
+        steps=6,
+        prompts_per_step=2,
+        samples=2,
+        max_new_tokens=6,
+        epochs=2,
+        checkpoint_every=2,
+        trace_every=2,
+    )
+
+
+def policy_files(jobs: Jobs, run_id: str) -> dict[str, str]:
+    """Hashes of the weights that a run has registered, by file name."""
+    folder = next(Path(made.path) for made in jobs.show(run_id).artifacts if made.kind == "policy")
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")
+    }
+    assert found
+    return found
 
 
 def test_the_real_worker_generates_into_the_store(tiny_model: Path, tmp_path: Path) -> None:
@@ -52,3 +84,38 @@ def test_a_folder_that_is_no_model_fails_with_a_sentence(tmp_path: Path) -> None
         assert row.reason
         assert str(folder) in row.reason
         assert "\n" not in row.reason
+
+
+def test_a_killed_ppo_run_resumes_to_the_same_weights_and_numbers(
+    tiny_model: Path, tiny_reward: Path, tmp_path: Path
+) -> None:
+    """Two runs that differ in a kill -9 only: the same weights bit for bit, the same rows in the store."""
+    with Store.open(tmp_path / "store.duckdb") as store:
+        add_prompts(store, 4)
+        store.write("UPDATE artifacts SET path = ? WHERE name = 'rm'", [str(tiny_reward)])
+        jobs = Jobs(store)
+        whole, killed = (
+            jobs.submit("ppo", ppo("whole", tiny_model)),
+            jobs.submit("ppo", ppo("killed", tiny_model)),
+        )
+        row = jobs.wait(whole)
+        assert row.status == "done", (row.reason, row.stderr_tail)
+        directory = RunDir(Path(jobs.show(killed).run_dir or ""))
+        deadline = time.monotonic() + 120
+        while directory.latest_checkpoint() is None:
+            jobs.pump()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        launch.kill(directory)
+        assert jobs.wait(killed).status == "failed"
+        jobs.resume(killed)
+        row = jobs.wait(killed)
+        assert row.status == "done", (row.reason, row.stderr_tail)
+        assert policy_files(jobs, killed) == policy_files(jobs, whole)
+        timing = "name NOT LIKE 'ppo/seconds%'"
+        metrics = f"SELECT step, name, value FROM metrics WHERE run_id = ? AND {timing} ORDER BY ALL"
+        assert store.rows(metrics, [killed]) == store.rows(metrics, [whole])
+        rollouts = (
+            "SELECT * EXCLUDE (run_id) FROM rollouts WHERE run_id = ? ORDER BY step, prompt_id, sample_index"
+        )
+        assert store.rows(rollouts, [killed]) == store.rows(rollouts, [whole])
