@@ -1,0 +1,289 @@
+"""The command line as a program: what lands on stdout and stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench.__main__ import _opens_application
+
+COMMANDS = [
+    [],
+    *(["import"], ["export"], ["export", "data"], ["export", "onnx"], ["generate"], ["judge"], ["train"]),
+    *(["train", "reward"], ["train", "ppo"], ["score"], ["compare"], ["sql"], ["runs"], ["runs", "list"]),
+    *(["runs", "show"], ["runs", "stop"], ["runs", "resume"], ["policies"], ["info"], ["demo"]),
+]
+PAIRS = "prompt,chosen,rejected\nSay hi.,Hi.,No.\nSay bye.,Bye.,\x1b[31mNever.\n"
+
+
+class Shell:
+    """Runs `workbench` on one store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WORKBENCH_")},
+            "WORKBENCH_DB": str(folder / "store.duckdb"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_DATA_HOME": str(folder / "data"),
+            "COLUMNS": "100",
+        }
+
+    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "workbench", *arguments],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env=self.environment,
+            cwd=self.folder,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> object:
+        done = self(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Shell:
+    """An empty store."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A store with two prompts of two responses, for commands that do not change it."""
+    shell = Shell(tmp_path_factory.mktemp("filled"))
+    (shell.folder / "pairs.csv").write_text(PAIRS)
+    done = shell("import", "pairs.csv")
+    assert done.returncode == 0, done.stderr
+    return shell
+
+
+def one_sentence(text: str) -> bool:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) == 1 and lines[0].endswith((".", "?")) and "Traceback" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from workbench.cli import run
+
+    assert run([*command, "--help"]) == 0
+    assert "Usage: workbench" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "opens"),
+    [
+        ([], (True, None)),
+        (["--db", "x"], (True, "x")),
+        (["--db=x"], (True, "x")),
+        (["--db"], (False, None)),
+        (["--help"], (False, None)),
+        (["info"], (False, None)),
+        (["--db", "x", "info"], (False, None)),
+    ],
+)
+def test_what_opens_the_application(arguments: list[str], opens: tuple[bool, str | None]) -> None:
+    assert _opens_application(arguments) == opens
+
+
+def test_without_a_terminal_the_application_says_so(workbench: Shell) -> None:
+    done = workbench()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_sentence(done.stderr)
+
+
+def test_import_is_told_and_adds_nothing_twice(workbench: Shell) -> None:
+    (workbench.folder / "pairs.csv").write_text(PAIRS)
+    first = workbench("import", "pairs.csv")
+    assert first.returncode == 0
+    assert "2 prompts added" in first.stdout
+    again = workbench.json("import", "pairs.csv")
+    assert isinstance(again, dict)
+    assert again["prompts"] == {"added": 0, "already_there": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["import", "missing.csv"], 1, "missing.csv"),
+        (["import", "pairs.csv", "--column", "chosen"], 2, "FIELD=COLUMN"),
+        (["import"], 2, "--help"),
+        (["imprt"], 2, "import"),
+        (["judge"], 2, "--list"),
+        (["judge", "--rule", "consise"], 2, "concise"),
+        (["sql", "SELEC 1"], 2, "syntax error"),
+        (["sql", "SELECT * FROM prompt"], 1, "prompt"),
+        (["sql", "DELETE FROM prompts"], 2, "--unlock"),
+        (["sql", "SELECT 1", "--json", "--csv"], 2, "--csv"),
+        (["compare", "x", "y"], 1, "x"),
+        (["score", "-r", "rm"], 1, "rm"),
+        (["runs", "show", "ppo-1"], 1, "ppo-1"),
+        (["generate"], 2, "policy"),
+        (["generate", "--policy", "smollm2", "--samples", "many"], 2, "whole number"),
+        (["generate", "--policy", "smollm2", "--samples", "0"], 2, "at least 1"),
+        (["train", "reward", "--name", "x", "--tuning", "ful"], 2, "full"),
+        (["train", "ppo", "--name", "x", "--reward-model", "nothing"], 2, "nothing"),
+        (["export", "data", "nothing", "x.csv"], 1, "nothing"),
+        (["export", "onnx", "nothing"], 2, "nothing"),
+        (["info", "--db", ""], 2, "--db"),
+        (["info", "--db", "pairs.csv"], 1, "pairs.csv"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_goes_wrong_is_one_sentence(
+    filled: Shell,
+    arguments: list[str],
+    code: int,
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from workbench.cli import run
+
+    monkeypatch.chdir(filled.folder)
+    for name, value in filled.environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(arguments) == code
+    told = capsys.readouterr()
+    assert one_sentence(told.err), told.err
+    assert part in told.err
+    assert told.out == ""
+
+
+def test_debug_shows_the_traceback(filled: Shell) -> None:
+    done = filled("import", "missing.csv", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_rules_judge_and_are_listed(workbench: Shell) -> None:
+    (workbench.folder / "pairs.csv").write_text(PAIRS)
+    workbench("import", "pairs.csv")
+    assert workbench.json("judge", "--rule", "concise", "--rule", "rule:polite") == {
+        "concise": 2,
+        "rule:polite": 2,
+    }
+    assert workbench.json("judge", "--rule", "concise") == {"concise": 0}
+    assert "rule:on_topic" in workbench("judge", "--list").stdout
+
+
+def test_sql_as_json_csv_and_table(filled: Shell) -> None:
+    query = "SELECT 1 AS a, 2.5 AS b, 'x,y' AS c, [1, 2] AS d, NULL AS e, DATE '2026-01-02' AS f, 'nan'::DOUBLE AS g"
+    assert filled.json("sql", query) == [
+        {"a": 1, "b": 2.5, "c": "x,y", "d": [1, 2], "e": None, "f": "2026-01-02", "g": None}
+    ]
+    assert filled("sql", query, "--csv").stdout.splitlines()[1] == '1,2.5,"x,y","[1,2]",,2026-01-02,nan'
+    table = filled("sql", "SELECT text FROM prompts ORDER BY text")
+    assert table.stdout.splitlines() == ["text", "────────", "Say bye.", "Say hi."]
+    assert table.stderr == "2 rows.\n"
+
+
+def test_sql_of_no_rows_is_still_json(filled: Shell) -> None:
+    assert filled.json("sql", "SELECT * FROM prompts WHERE false") == []
+
+
+def test_sql_from_stdin_to_a_file(filled: Shell) -> None:
+    done = filled("sql", "-", "-o", "out.parquet", stdin="SELECT * FROM prompts")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (filled.folder / "out.parquet").read_bytes()[:4] == b"PAR1"
+
+
+def test_sql_writes_when_unlocked(workbench: Shell) -> None:
+    done = workbench("sql", "CREATE TABLE mine (a INTEGER)", "--unlock")
+    assert done.returncode == 0, done.stderr
+    assert workbench.json("sql", "SELECT count(*) AS n FROM mine") == [{"n": 0}]
+
+
+def test_a_reader_that_leaves_is_no_error(filled: Shell) -> None:
+    command = f"{sys.executable} -m workbench sql 'SELECT * FROM range(300000)' --csv | head -1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env=filled.environment, check=False
+    )
+    assert done.stdout == "range\n"
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_export_and_info_and_lists_are_json(filled: Shell) -> None:
+    assert filled.json("export", "data", "pairs", "out.jsonl") == {
+        "what": "pairs",
+        "path": "out.jsonl",
+        "rows": 2,
+    }
+    info = filled.json("info")
+    assert isinstance(info, dict)
+    assert info["count"]["prompts"] == 2
+    assert filled.json("runs", "list") == []
+    policies = filled.json("policies")
+    assert isinstance(policies, dict)
+    assert policies["reward_models"] == []
+
+
+def test_a_second_process_is_told_who_holds_the_store(filled: Shell) -> None:
+    from storage.store import Store
+
+    with Store.open(Path(filled.environment["WORKBENCH_DB"])):
+        done = filled("policies")
+        asked = filled("sql", "SELECT 1")
+    assert (done.returncode, asked.returncode) == (1, 1)
+    assert str(os.getpid()) in done.stderr
+    assert str(os.getpid()) in asked.stderr
+    assert one_sentence(done.stderr)
+
+
+def test_sql_goes_through_a_workbench_that_shares(filled: Shell) -> None:
+    from storage.sharing import share
+    from storage.store import Store
+
+    with Store.open(Path(filled.environment["WORKBENCH_DB"])) as store:
+        shared = share(store)
+        try:
+            assert filled.json("sql", "SELECT count(*) AS n FROM prompts") == [{"n": 2}]
+            assert filled("sql", "DELETE FROM prompts", "--unlock").returncode == 1
+        finally:
+            shared.close()
+
+
+def test_hostile_text_does_not_reach_a_terminal(filled: Shell) -> None:
+    """Run on a pseudo-terminal, every output form leaves out the escape that the imported file held."""
+    for form in ([], ["--csv"], ["--json"]):
+        query = "SELECT text, chr(155) || '31m' AS c1, chr(8238) AS bidi FROM responses"
+        shown = _on_a_terminal(filled, "sql", query, *form)
+        assert "Never." in shown
+        assert [code for code in ("\x1b[31m", "\x9b", "\u202e") if code in shown] == []
+
+
+def _on_a_terminal(shell: Shell, *arguments: str) -> str:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=shell.environment,
+        cwd=shell.folder,
+    )
+    os.close(slave)
+    parts = []
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(master)
+    assert process.wait() == 0
+    return b"".join(parts).decode()
