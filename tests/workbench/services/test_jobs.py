@@ -16,9 +16,11 @@ from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.events import AnyEvent, Metrics
-from storage.errors import NotFoundError
+from engine.protocol.rundir import RunDir
+from storage.errors import DiskFullError, NotFoundError
 from storage.store import Store
 from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, model_folder
+from workbench.services.ingest import stderr_tail
 from workbench.services.jobs import Jobs
 
 
@@ -269,6 +271,34 @@ def test_a_broken_output_does_not_hold_up_the_run(jobs: Jobs, store: Store, tmp_
     assert all("An event of the kind “output” could not be stored" in text for text in told)
     assert store.rows("SELECT count(*) FROM responses") == [(0,)]
     assert len(jobs.metrics(run_id)["fake/step"]) == 3
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise DiskFullError("The disk is full.")
+
+    run_id = jobs.submit("generate", generate(tmp_path))
+    jobs.pump()
+    with monkeypatch.context() as patched:
+        patched.setattr("workbench.services.ingest.store_lines", full)
+        until(lambda: (tmp_path / "store.runs" / run_id / "events.jsonl").exists())
+        with pytest.raises(DiskFullError):
+            jobs.wait(run_id)
+    assert jobs.wait(run_id).status == "done"
+    assert len(jobs.metrics(run_id)["fake/step"]) == 3
+
+
+def test_the_error_output_is_kept_without_control_characters(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    lines = [f"line {number}" for number in range(30)]
+    text = "\n".join([*lines, "10%\r50%\r100% done", "\x1b]52;c;aGk=\x07\u202eevil \xff"])
+    run.stderr_path.write_bytes(text.encode("latin-1", "ignore") + b"\xff\n")
+    told = stderr_tail(run).split("\n")
+    assert len(told) == 20
+    assert told[-2] == "100% done"
+    assert not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in "".join(told))
 
 
 def test_two_services_pump_at_once(jobs: Jobs, store: Store, tmp_path: Path) -> None:
