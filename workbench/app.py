@@ -129,9 +129,13 @@ class WorkbenchApp(App[None]):
         Binding("f10,ctrl+q", "quit", "Quit", priority=True),
     ]
     status: reactive[Status] = reactive(OPENING)
+    demo_line: reactive[str] = reactive("")
 
-    def __init__(self, workspace: Workspace | Callable[[], Workspace], theme: str = "") -> None:
+    def __init__(
+        self, workspace: Workspace | Callable[[], Workspace], theme: str = "", *, demo: bool = False
+    ) -> None:
         super().__init__()
+        self._demo = demo
         self._opening = workspace if callable(workspace) else lambda: workspace
         self._workspace: Workspace | None = None
         self._is_open = asyncio.Event()
@@ -175,6 +179,8 @@ class WorkbenchApp(App[None]):
         if not self._painted:
             self._painted = True
             self.heartbeat()
+            if self._demo:
+                self.run_demo()
 
     def on_unmount(self) -> None:
         self._quitting.set()
@@ -200,6 +206,16 @@ class WorkbenchApp(App[None]):
                     self.call_from_thread(self.tell, error)
             pulses += 1
             self._quitting.wait(PULSE_SECONDS)
+
+    @work(thread=True, group="demo", exclusive=True)
+    def run_demo(self) -> None:
+        """The stages of the demo, one after another, while the person already works."""
+        from workbench.demo_watch import watch_demo
+
+        watch_demo(self, self._quitting)
+
+    def show_demo(self, line: str) -> None:
+        self.demo_line = line
 
     def on_runs_moved(self) -> None:
         self.refresh_status()
@@ -258,8 +274,12 @@ class WorkbenchApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
+        from workbench.screens.help import TEXTUALS_OWN
+
         for node, binding, enabled, _ in screen.active_bindings.values():
-            if enabled and node is not self and binding.description and not binding.system:
+            hidden = binding.system or binding.action in TEXTUALS_OWN or not binding.description
+            numbered = "(" in binding.action and not binding.show  # one of many: a letter, a digit, an arrow
+            if enabled and node is not self and not hidden and not numbered:
                 action, owner = binding.action, node
                 yield SystemCommand(
                     binding.tooltip or binding.description,

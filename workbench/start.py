@@ -28,14 +28,17 @@ def open_in_thread(settings: Settings) -> Future[Workspace]:
     return future
 
 
-def run_app(settings: Settings) -> int:
-    """Run the workbench in this terminal until the person quits; the exit code."""
+def run_app(settings: Settings, *, demo: bool = False) -> int:
+    """Run the workbench in this terminal until the person quits; the exit code.
+
+    With `demo`, the stages of the demo run as jobs meanwhile.
+    """
     future = open_in_thread(settings)
     from workbench.app import WorkbenchApp
 
     if future.done():
         future.result()  # a store that cannot be opened is told before the screen is taken
-    app = WorkbenchApp(future.result, theme=settings.theme)
+    app = WorkbenchApp(future.result, theme=settings.theme, demo=demo)
     app.run()
     if future.done() and future.exception() is None:
         future.result().close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -14,15 +15,16 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench.screens.base import WorkbenchScreen, told
-from workbench.widgets.form import ChooseScreen
+from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.row_list import RowList
 from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
     from workbench.services.comparing import ComparedItem, Side, WinRate
+    from workbench.services.workspace import Workspace
 
 PEOPLE = "people"
-CHUNK = 100
+CHUNK = 20
 BAR_CELLS = 16
 SHOWN_CHARACTERS = 12_000
 FILTERS = ((None, "all"), ("win", "A wins"), ("loss", "B wins"), ("tie", "ties"))
@@ -173,13 +175,16 @@ class CompareScreen(WorkbenchScreen):
         self.query_one("#rate", Static).update(rate_content(rate))
         while True:
             offset = len(self.items)
-            chunk = await self.ask(
-                lambda w, offset=offset: w.comparing.items(a, b, model, limit=CHUNK, offset=offset)
-            )
+            chunk = await self.ask(partial(self._chunk, question, offset))
             self.items += chunk
             self._show_items(keep_cursor=True)
             if len(chunk) < CHUNK:
                 return
+
+    @staticmethod
+    def _chunk(question: Question, offset: int, workspace: Workspace) -> list[ComparedItem]:
+        a, b, model = question.a, question.b, question.reward_model
+        return workspace.comparing.items(a, b, model, limit=CHUNK, offset=offset)
 
     def _show_question(self) -> None:
         question = self.question

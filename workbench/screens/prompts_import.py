@@ -99,10 +99,9 @@ class ImportScreen(ModalScreen[None]):
         app.tell(str(report), severity="information")
         self.dismiss()
 
-    def progress(self, rows: int, total: int | None) -> None:
-        """Called in the importing thread."""
-        of_all = f" of {total:,}" if total else ""
-        self.app.call_from_thread(self.say, f"reading … {rows:,}{of_all} rows")
+    def progress(self, rows: int, share: float) -> None:
+        """Called in the importing thread with the rows read and the share of the file."""
+        self.app.call_from_thread(self.say, f"reading … {rows:,} rows, {share:.0%}")
 
     def say(self, sentence: str, *, error: bool = False) -> None:
         line = self.query_one("#import-says", Static)

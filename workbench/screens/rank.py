@@ -148,20 +148,21 @@ class RankScreen(WorkbenchScreen):
         await self._show(item)
 
     async def _show(self, item: RankItem | None) -> None:
-        self.item = item
+        """Replace what stands here; keys mean nothing until all of it stands."""
+        self.item, self.draft = None, Draft()
+        mode = self.mode
+        self.pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
         self.flagged, self.note = False, ""
-        self.pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=self.mode))
         self.set_class(item is None, "-nothing")
         if item is None:
-            self.draft = Draft()
             text = ALL_DONE if self.pace.done else NOTHING
             self.query_one("#nothing", Static).update(Content.from_markup(text))
         else:
-            self.draft = Draft.of(tuple(c.response_id for c in item.responses), item.previous)
+            draft = Draft.of(tuple(candidate.response_id for candidate in item.responses), item.previous)
             self.query_one(PromptPane).show(item.messages)
-            await self.query_one(Cards).show(item.responses, self.draft)
+            await self.query_one(Cards).show(item.responses, draft)
+            self.item, self.draft = item, draft
         self._shown_at = time.monotonic()
-        self._busy = False
         self._show_lines()
 
     def _show_lines(self) -> None:

@@ -63,9 +63,9 @@ class StatusLine(Static):
 
 
 class Tabs(Static):
-    """The screens and their function keys, the current one lit."""
+    """The screens and their function keys, the current one lit; on the right how far the demo is."""
 
-    def show(self, current: str) -> None:
+    def show(self, current: str, note: str = "") -> None:
         app = cast("WorkbenchApp", self.app)
         parts: list[Content | str | tuple[str, str]] = []
         for place in app.PLACES:
@@ -74,7 +74,12 @@ class Tabs(Static):
                 parts.append((f" {key} {place.title} ", "bold $primary on $primary-muted"))
             else:
                 parts += [(f" {key}", "$foreground-muted"), f" {place.title} "]
-        self.update(Content.assemble(*parts))
+        line = Content.assemble(*parts)
+        room = app.size.width - line.cell_length - 1
+        if note and room > 8:
+            right = Content(safe_line(note)).truncate(room - 1, ellipsis=True)
+            line += Content(" " * (room - right.cell_length)) + right.stylize("$secondary")
+        self.update(line)
 
 
 class Header(Vertical):
@@ -86,11 +91,17 @@ class Header(Vertical):
 
     def on_mount(self) -> None:
         app = cast("WorkbenchApp", self.app)
+        self._mode = app.current_mode
         self.watch(app, "status", self.show)
-        self.query_one(Tabs).show(app.current_mode)
+        self.watch(app, "demo_line", self.show_demo)
 
     def on_resize(self) -> None:
-        self.show(cast("WorkbenchApp", self.app).status)
+        app = cast("WorkbenchApp", self.app)
+        self.show(app.status)
+        self.show_demo(app.demo_line)
+
+    def show_demo(self, line: str) -> None:
+        self.query_one(Tabs).show(self._mode, line)
 
     def show(self, status: Status) -> None:
         self.query_one(StatusLine).show(status)

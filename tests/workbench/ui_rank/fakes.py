@@ -16,7 +16,7 @@ PROMPTS = (
     "Summarise the plot of Hamlet in two sentences.",
 )
 RESPONSES = (
-    "Give it the brightest window you have, water it when the top centimetre of soil is dry, and keep it away "
+    "Give it the brightest window, water it when the top centimetre of soil is dry, and keep it away "
     "from the cold glass at night.\n\nPinch the tips every week: a bushy plant lives longer.",
     "Basil needs **light**:\n\n- a south-facing window\n- water from below\n- no draught\n\nIf leaves turn "
     "black, it is too cold.",
