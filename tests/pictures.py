@@ -1,0 +1,125 @@
+"""Draw the README's pictures: `python -m tests.pictures FOLDER [--db PATH]`.
+
+The application itself exports them as SVG, over a store in which the demo has run, so what they show is what
+a person sees after `workbench demo`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from workbench.app import WorkbenchApp
+from workbench.services.workspace import Workspace
+from workbench.settings import default_db_path, load_settings
+
+SIZE = (110, 34)
+SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL ORDER BY mean"
+
+
+async def settle(pilot: Pilot[None], seconds: float = 1.0) -> None:
+    """Wait for threads that fetch and draw: what a person sees a moment after the key."""
+    await asyncio.sleep(seconds)
+    await pilot.app.workers.wait_for_complete(
+        [worker for worker in pilot.app.workers if worker.group not in {"heartbeat", "demo"}]
+    )
+    await pilot.pause()
+
+
+async def rank(pilot: Pilot[None]) -> None:
+    """Three responses in order, two of them equal."""
+    await pilot.press("b", "a", "=", "d")
+    await settle(pilot, 0.3)
+
+
+async def score(pilot: Pilot[None]) -> None:
+    """Text in the three editors; the heat lines follow."""
+    from textual.widgets import TextArea
+
+    texts = (
+        "Why is the sky blue?",
+        "Air scatters blue light more than red.",
+        "Well, that is a long story, and many people have told it in many ways over the years, so sit down",
+    )
+    for area, text in zip(pilot.app.screen.query(TextArea), texts, strict=False):
+        area.text = text
+    await settle(pilot, 8.0)
+
+
+async def runs(pilot: Pilot[None]) -> None:
+    """The PPO run with its charts."""
+    await pilot.press("down", "enter")
+    await settle(pilot, 3.0)
+
+
+async def query(pilot: Pilot[None]) -> None:
+    """One question to the store and its answer."""
+    from textual.widgets import TextArea
+
+    pilot.app.screen.query_one(TextArea).text = SQL
+    await pilot.press("f9")
+    await settle(pilot, 2.0)
+
+
+async def nothing(pilot: Pilot[None]) -> None:
+    """The screen as it opens."""
+
+
+SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] = (
+    ("prompts", "f2", nothing),
+    ("rank", "f3", rank),
+    ("score", "f4", score),
+    ("runs", "f5", runs),
+    ("compare", "f6", nothing),
+    ("sql", "f7", query),
+    ("launch", "f8", nothing),
+)
+
+
+async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
+    """Go from screen to screen by key and save each as FOLDER/<name>.svg."""
+    workspace = Workspace.open(load_settings(db=str(database)))
+    try:
+        for name, key, prepare in SCREENS:
+            if wanted and name not in wanted:
+                continue
+            app = WorkbenchApp(workspace)
+            async with app.run_test(size=SIZE) as pilot:
+                await settle(pilot)
+                await pilot.press(key)
+                await settle(pilot, 2.0)
+                await prepare(pilot)
+                app.save_screenshot(filename=f"{name}.svg", path=str(folder))
+                print(folder / f"{name}.svg", file=sys.stderr)
+    finally:
+        workspace.close()
+
+
+def main() -> None:
+    """Copy the store, so that drawing leaves no trace in it, and draw."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument(
+        "--db", type=Path, help="a store in which the demo has run; default: the demo's own"
+    )
+    arguments.add_argument("--only", nargs="*", default=[], help="names of screens")
+    options = arguments.parse_args()
+    source = options.db or default_db_path().with_name("demo.duckdb")
+    if not source.exists():
+        raise SystemExit(f"{source} does not exist: run `workbench demo` first, or name a store with --db.")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "demo.duckdb"
+        shutil.copy(source, copy)
+        asyncio.run(draw(options.folder, copy, set(options.only)))
+
+
+if __name__ == "__main__":
+    main()
