@@ -21,7 +21,7 @@ from workbench.services.workspace import Workspace
 from workbench.settings import default_db_path, load_settings
 
 SIZE = (110, 34)
-SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL ORDER BY mean"
+SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL"
 
 
 async def settle(pilot: Pilot[None], seconds: float = 1.0) -> None:
