@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 
 from engine.protocol.catalog import JOBS, FieldInfo, fields
 from workbench.screens.base import WorkbenchScreen, told
-from workbench.widgets.form import ChooseScreen, ConfigForm
+from workbench.widgets.choice import ChooseScreen
+from workbench.widgets.form import ConfigForm
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ class LaunchScreen(WorkbenchScreen):
         values = {**first_values(kind, self._offers, self._taken), **self._given}
         place = self.query_one("#form-place", Vertical)
         self.query_one("#form-pane").border_title = Content(job.title)
+        self._help(None, ())
         async with self.batch():
             await place.remove_children()
             await place.mount(ConfigForm(job.config, values, self._offers, id="form"))
-        self._help(None, ())
 
     @on(OptionList.OptionHighlighted, "#kinds")
     def kind_highlighted(self, event: OptionList.OptionHighlighted) -> None:

@@ -58,6 +58,19 @@ class RunActions(WorkbenchScreen):
     def _fit(self) -> None:
         self.query_one(ChartBoard).wide = self.size.width >= 130 and self.size.height >= 36
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what the run can take: a finished one is not stopped, a running one not resumed."""
+        picture = self.query_one(RunPane).picture if self.is_mounted else None
+        status = picture.detail.status if picture else None
+        match action:
+            case "stop":
+                return status in ("running", "queued")
+            case "resume":
+                return status in ("stopped", "failed")
+            case "step":
+                return bool(picture and picture.steps)
+        return True
+
     def refresh_now(self) -> None:
         """Read what is shown anew; a reading that is still under way is not started twice."""
         if not any(worker.group == "poll" and worker.is_running for worker in self.workers):
@@ -88,6 +101,7 @@ class RunActions(WorkbenchScreen):
         before = pane.picture.steps[-1:] if pane.picture else ()
         at_end = pane.samples is None or tuple(before) == (pane.samples.step,)
         pane.show(picture)
+        self.refresh_bindings()
         if picture.steps and pane.view == "samples" and at_end:
             self.load_samples(picture.steps[-1])
 
@@ -136,9 +150,6 @@ class RunActions(WorkbenchScreen):
 
         run_id, picture = self.run_id, self.query_one(RunPane).picture
         if run_id is None or picture is None:
-            return
-        if picture.detail.status not in ("running", "queued"):
-            self.workbench.tell(f"{run_id} is {picture.detail.status} already.", severity="information")
             return
         question = f"Stop {run_id}? It keeps what it has and can be resumed with R."
         if await self.app.push_screen_wait(ConfirmScreen(question, "Stop it")):

@@ -60,8 +60,9 @@ class RunsScreen(RunActions):
     def go_to(self, run_id: str) -> None:
         """Put the cursor on a run, at once or as soon as it is listed."""
         self._wanted = run_id
-        self._place_cursor()
-        self.refresh_now()
+        if self.is_mounted:
+            self._place_cursor()
+            self.refresh_now()
 
     @told
     async def poll(self) -> None:

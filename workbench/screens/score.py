@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Select, Static, TextArea
+from textual.widgets import Static, TextArea
 
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.widgets.choice import Choice
 from workbench.widgets.heatline import HeatLegend, HeatLine, Scale
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeTextArea
@@ -77,7 +77,7 @@ class ScoreScreen(WorkbenchScreen):
     TITLE_TEXT = "Score"
     LOOP = "Ask a reward model about any text and see which words move its score."
     CSS_PATH = "score.tcss"
-    AUTO_FOCUS = "#text-a"
+    AUTO_FOCUS = ""  # the editors may be hidden: `find_models` focuses one as soon as there is a scorer
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "choose", "Model"),
@@ -99,7 +99,7 @@ class ScoreScreen(WorkbenchScreen):
     def compose_body(self) -> ComposeResult:
         with Vertical(id="score"):
             with Horizontal(id="scorer"):
-                yield Select[str]((), prompt="reward model", allow_blank=True, compact=True, id="model")
+                yield Choice(title="Reward model", id="model")
                 yield Static(id="backend", markup=False)
             yield _editor("prompt", "Prompt")
             with Container(id="sides"):
@@ -131,17 +131,13 @@ class ScoreScreen(WorkbenchScreen):
         self.set_class(not usable, "-nothing")
         self.refresh_bindings()
         if not usable:
+            self.set_focus(None)  # else a hidden editor takes the keys
             name = safe_line(self._models[0].name, 60) if self._models else ""
             self.query_one("#nothing", Static).update(
                 Content(NO_EXPORT.format(name=name) if name else NO_MODEL)
             )
             return
-        select = self.query_one("#model", Select)
-        chosen = select.value
-        names = [model.name for model in usable]
-        with self.prevent(Select.Changed):
-            select.set_options([(Text(safe_line(name, 60)), name) for name in names])
-            select.value = chosen if chosen in names else names[0]
+        self.query_one(Choice).offer([model.name for model in usable])
         if not self.query_one("#prompt", TextArea).text and not self._examples:
             await self._load_example()
         if self.focused is None:
@@ -151,7 +147,7 @@ class ScoreScreen(WorkbenchScreen):
     @property
     def model(self) -> Any | None:
         """The chosen reward model, None when there is none to score with."""
-        value = self.query_one("#model", Select).value
+        value = self.query_one(Choice).value
         return next((model for model in self._models if model.onnx_folder and model.name == value), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -165,7 +161,7 @@ class ScoreScreen(WorkbenchScreen):
     # -- scoring --------------------------------------------------------------------------------------------
 
     @on(TextArea.Changed)
-    @on(Select.Changed, "#model")
+    @on(Choice.Changed)
     def score_soon(self) -> None:
         """Score what stands here once the typing pauses."""
         if self._debounce is not None:
@@ -235,9 +231,7 @@ class ScoreScreen(WorkbenchScreen):
         self.score_soon()
 
     def action_choose(self) -> None:
-        select = self.query_one("#model", Select)
-        select.focus()
-        select.expanded = True
+        self.query_one(Choice).action_choose()
 
     def action_launch(self, kind: str) -> None:
         from workbench.screens.launch import LaunchScreen

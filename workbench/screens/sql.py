@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -20,10 +20,14 @@ from workbench.widgets.safe import safe_line
 from workbench.widgets.sql_text import column_label, error_place, error_sentence, relation_label
 from workbench.widgets.typed import SafeTextArea
 
+if TYPE_CHECKING:
+    from workbench.services.workspace import Workspace
+    from workbench.widgets.results import SafeBackend
+
 SHOWN_ROWS = 200_000
 """Rows that the table holds at most; an export has no limit."""
-LOCKED = "read-only · ctrl+l unlocks"
-UNLOCKED = " UNLOCKED: SQL CAN CHANGE THE STORE "
+LOCKED = Content.assemble("read-only  ", ("ctrl+l", "$secondary"), " unlocks")
+UNLOCKED = Content.styled(" UNLOCKED: SQL CAN CHANGE THE STORE · ctrl+l locks ", "bold $background on $error")
 FIRST_QUERY = "SELECT * FROM run_summary LIMIT 100"
 
 
@@ -55,20 +59,19 @@ class SqlScreen(WorkbenchScreen):
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="sql"):
-            tree: Tree[Any] = Tree("store", id="relations", classes="pane")
+            tree: Tree[str] = Tree("store", id="relations", classes="pane")
             tree.show_root = False
             tree.guide_depth = 2
-            tree.border_title = Content("Tables")
+            tree.border_title = Content.assemble("Tables, ", ("views", "italic"))
             yield tree
             with Vertical(id="desk"):
                 editor = SafeTextArea(
                     FIRST_QUERY, id="editor", language="sql", tab_behavior="focus", soft_wrap=True
                 )
                 editor.border_title = Content("Query")
+                editor.border_subtitle = LOCKED
                 yield editor
-                with Horizontal(id="message-line"):
-                    yield Static(id="message", markup=False)
-                    yield Static(LOCKED, id="badge", markup=False)
+                yield Static(id="message", markup=False)
                 with Vertical(id="result"):
                     yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
 
@@ -84,22 +87,23 @@ class SqlScreen(WorkbenchScreen):
         """Read tables, views and columns; what was open stays open."""
         relations = await self.ask(lambda workspace: workspace.sql.tree())
         tree = self.query_one(Tree)
-        names = [node.data.name for node in tree.root.children if node.data is not None]
+        names = [node.data for node in tree.root.children]
         if names == [relation.name for relation in relations]:
             return
         tree.clear()
         for relation in relations:
-            node = tree.root.add(relation_label(relation), data=relation)
-            for column in relation.columns:
-                node.add_leaf(column_label(column), data=column)
+            node = tree.root.add(relation_label(relation), data=relation.name)
+            for name, data_type in relation.columns:
+                node.add_leaf(column_label(name, data_type), data=name)
+        self.call_after_refresh(tree.move_cursor_to_line, 0)
 
     @on(Tree.NodeSelected)
-    def insert_name(self, event: Tree.NodeSelected[Any]) -> None:
+    def insert_name(self, event: Tree.NodeSelected[str]) -> None:
         """⏎ on a column writes its name; on a table opens it, and in an empty editor asks for its rows."""
         if event.node.data is None:
             return
         editor = self.query_one("#editor", SafeTextArea)
-        name = quoted(event.node.data.name)
+        name = quoted(event.node.data)
         if event.node.allow_expand:
             if not editor.text.strip():
                 editor.text = f"SELECT * FROM {name} LIMIT 100"
@@ -127,9 +131,9 @@ class SqlScreen(WorkbenchScreen):
         self._clock = self.set_interval(0.1, self._tick)
         self._tick()
         try:
-            result = await asyncio.to_thread(workspace.sql.run, sql, unlocked, SHOWN_ROWS)
+            result, backend = await asyncio.to_thread(fetch, workspace, sql, unlocked)
             self._ran = sql
-            await self.show_result(result)
+            await self.show_result(result, backend)
         except TOLD_ERRORS as error:
             self.say(error_sentence(error))
             self._point_at(error, sql)
@@ -150,13 +154,13 @@ class SqlScreen(WorkbenchScreen):
                 )
             )
 
-    async def show_result(self, result: Any) -> None:
+    async def show_result(self, result: Any, backend: SafeBackend) -> None:
         """Replace the table; told how many rows there are and when there are more."""
         from workbench.widgets.results import ResultTable
 
         place = self.query_one("#result", Vertical)
         had_focus = any(table.has_focus for table in self.query(ResultTable))
-        table = ResultTable(result.table)
+        table = ResultTable(backend)
         async with self.batch():
             await place.remove_children()
             await place.mount(table)
@@ -212,8 +216,7 @@ class SqlScreen(WorkbenchScreen):
             self.unlocked = False
         elif await self.app.push_screen_wait(ConfirmScreen(question, "Unlock")):
             self.unlocked = True
-        badge = self.query_one("#badge", Static)
-        badge.update(UNLOCKED if self.unlocked else LOCKED)
+        self.query_one("#editor").border_subtitle = UNLOCKED if self.unlocked else LOCKED
         self.set_class(self.unlocked, "-unlocked")
 
     @work
@@ -276,6 +279,14 @@ class SqlScreen(WorkbenchScreen):
 
         if isinstance(event.data_table, ResultTable):
             self.app.push_screen(ValueScreen(*event.data_table.full_text()))
+
+
+def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Any, SafeBackend]:
+    """Run a query and make its rows ready to draw, all in one thread."""
+    result = workspace.sql.run(sql, unlocked, SHOWN_ROWS)
+    from workbench.widgets.results import measured
+
+    return result, measured(result.table)
 
 
 def quoted(name: str) -> str:

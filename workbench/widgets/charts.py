@@ -16,12 +16,14 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
+from textual_hires_canvas import Canvas
 from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
-from workbench.widgets.safe import safe_text
+from workbench.widgets.safe import safe_line
 from workbench.widgets.series import charted, decimate, nice_ticks, short_number
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
+THIN = dict(zip("┃━┏┓┗┛┳┻┫┣", "│─  └ ┬─┤│", strict=True))
 BUCKETS = 200
 """Twice this many points are drawn at most: more than the columns of braille dots on a wide terminal."""
 
@@ -77,7 +79,7 @@ class Plot(PlotWidget, can_focus=False):
 
     def show(self, points: Sequence[tuple[float, float]]) -> None:
         """Draw `points`; limits get a little air, and a flat or single value stays readable."""
-        self._values.most = max(2, min(5, self.size.height // 3))
+        self._values.most = max(3, min(5, self.size.height // 3))
         self.clear()
         self.refresh(layout=True)  # the canvases take a new size only with a layout
         if not points:
@@ -94,6 +96,20 @@ class Plot(PlotWidget, can_focus=False):
         else:
             self.plot(xs, ys, line_style=style, hires_mode=HiResMode.BRAILLE)
 
+    def _render_plot(self) -> None:
+        """Draw, then leave two thin axes of the heavy frame, so that the curve stands out."""
+        super()._render_plot()
+        canvas = self.query_one("#plot", Canvas)
+        width, height = canvas.size
+        if width < 2 or height < 2 or canvas.size != canvas._canvas_size:
+            return
+        edge = {(x, y) for x in (0, width - 1) for y in range(height)}
+        edge |= {(x, y) for y in (0, height - 1) for x in range(width)}
+        for x, y in edge:
+            character, style = canvas.get_pixel(x, y)
+            if character in THIN:
+                canvas.set_pixel(x, y, " " if y == 0 or x == width - 1 else THIN[character], style)
+
 
 class MetricChart(Vertical):
     """One metric: its title and latest value above, its curve below."""
@@ -105,30 +121,38 @@ class MetricChart(Vertical):
     }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, slot: int) -> None:
+        """`slot` counts from 0."""
+        super().__init__(id=f"chart-{slot}")
+        self.slot = slot
+        self._title = ""
         self._points: Sequence[tuple[float, float]] = ()
 
     def compose(self) -> ComposeResult:
         yield Static(classes="chart-title", markup=False)
         yield Plot()
 
-    def show(self, title: str, points: Sequence[tuple[float, float]], key: str = "") -> None:
-        """Replace what is drawn; nothing is redrawn when the points are the same."""
-        latest = points[-1][1] if points else None
+    def on_mount(self) -> None:
+        self._draw(curve=False)  # the curve follows with the first size
+
+    def show(self, title: str, points: Sequence[tuple[float, float]]) -> None:
+        """Replace what is drawn; the curve is not drawn again when the points are the same."""
+        changed = points != self._points
+        self._title, self._points = title, points
+        if self.is_mounted:
+            self._draw(curve=changed)
+
+    def _draw(self, *, curve: bool) -> None:
+        latest = self._points[-1][1] if self._points else None
         head = Content.assemble(
-            (f"{key} " if key else "", "$foreground-muted"),
-            (safe_text(title), "bold"),
-            "  ",
-            (short_number(latest), "$text-primary"),
+            (safe_line(self._title, 60), "bold"), "  ", (short_number(latest), "$text-primary")
         )
         self.query_one(".chart-title", Static).update(head)
-        if points is not self._points:
-            self._points = points
-            self.query_one(Plot).show(points)
+        if curve:
+            self.query_one(Plot).show(self._points)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.query_one(Plot).show, self._points)
+        self.call_after_refresh(self._draw, curve=True)
 
 
 class ChartBoard(Widget):
@@ -153,9 +177,7 @@ class ChartBoard(Widget):
     def compose(self) -> ComposeResult:
         yield Static(id="strip", markup=False)
         yield Static("No numbers yet.", id="empty", markup=False)
-        with Grid(id="grid"):
-            for slot in range(9):
-                yield MetricChart(id=f"chart-{slot}")
+        yield Grid(id="grid")
 
     def on_mount(self) -> None:
         self._redraw()
@@ -176,6 +198,9 @@ class ChartBoard(Widget):
         if self._charts:
             self.chosen = (min(self.chosen, len(self._charts) - 1) + by) % len(self._charts)
 
+    def on_resize(self) -> None:
+        self._redraw()
+
     def watch_wide(self) -> None:
         self._redraw()
 
@@ -189,33 +214,44 @@ class ChartBoard(Widget):
         self.query_one("#empty").display = count == 0
         grid = self.query_one("#grid", Grid)
         grid.display = count > 0
-        shown = (
-            range(count) if self.wide else range(min(self.chosen, count - 1), min(self.chosen, count - 1) + 1)
-        )
-        columns = 1 if not self.wide else min(3, max(1, math.ceil(math.sqrt(count))))
-        grid.styles.grid_size_columns = columns
+        chosen = min(self.chosen, count - 1)
+        shown = range(count) if self.wide else range(max(0, chosen), chosen + 1)
+        grid.styles.grid_size_columns = min(3, max(1, math.ceil(math.sqrt(count)))) if self.wide else 1
         strip = self.query_one("#strip", Static)
         strip.display = not self.wide and count > 1
         if strip.display:
             strip.update(self._strip())
-        for slot in range(9):
-            chart = self.query_one(f"#chart-{slot}", MetricChart)
-            chart.display = slot in shown and slot < count
-            if chart.display:
+        self._show_charts(grid, shown)
+
+    def _show_charts(self, grid: Grid, shown: range) -> None:
+        """Draw the charts of these slots; a slot's widgets are made when it is first shown."""
+        charts = {chart.slot: chart for chart in grid.query(MetricChart)}
+        for slot in sorted({*charts, *shown}):
+            if slot not in charts:
+                before = min((other for other in charts if other > slot), default=None)
+                charts[slot] = MetricChart(slot)
+                grid.mount(charts[slot], before=None if before is None else charts[before])
+            charts[slot].display = slot in shown
+            if slot in shown:
                 name, title = self._charts[slot]
-                chart.show(title, self._series.get(name, ()))
+                charts[slot].show(title, self._series.get(name, ()))
 
     def _strip(self) -> Content:
-        parts: list[Content] = []
+        """Numbers and names of the charts, broken between them and never inside."""
+        lines: list[list[Content]] = [[]]
+        room = left = max(20, self.size.width - 2)
         for index, (_name, title) in enumerate(self._charts):
-            label = safe_text(title).split(",")[0]
-            style = "bold $text-primary underline" if index == min(self.chosen, len(self._charts) - 1) else ""
-            parts.append(
-                Content.assemble(
-                    (f"{index + 1}\u00a0", "$text-accent"), (label.replace(" ", "\u00a0"), style)
-                )
+            chosen = index == min(self.chosen, len(self._charts) - 1)
+            label = safe_line(title, 30).split(",")[0]
+            part = Content.assemble(
+                (f"{index + 1} ", "$text-accent"), (label, "bold $text-primary underline" if chosen else "")
             )
-        return Content("  ").join(parts)
+            if part.cell_length > left:
+                lines.append([])
+                left = room
+            lines[-1].append(part)
+            left -= part.cell_length + 2
+        return Content("\n").join(Content("  ").join(line) for line in lines)
 
 
 def prepare(

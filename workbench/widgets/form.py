@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, OptionList, Select, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from engine.errors import UsageError
 from engine.protocol.catalog import FieldInfo, build, fields
 from engine.protocol.configs import JobConfig
+from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
 
 LABEL_CELLS = 24
-
-
-class ChooseScreen(ModalScreen[str | None]):
-    """A list to choose one name from; escape chooses none."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
-    DEFAULT_CSS = "ChooseScreen OptionList { height: auto; max-height: 16; }"
-
-    def __init__(self, title: str, names: Sequence[str]) -> None:
-        super().__init__()
-        self._title, self._names = title, list(names)
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(safe_line(self._title, 60) or "Choose")
-            yield OptionList(
-                *(Option(Content(safe_line(name, 200) or " ")) for name in self._names), markup=False
-            )
-
-    @on(OptionList.OptionSelected)
-    def chosen(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._names[event.option_index])
 
 
 class FieldRow(Vertical):
@@ -69,7 +44,8 @@ class FieldRow(Vertical):
 
     def __init__(self, field: FieldInfo, value: Any, offers: Sequence[str]) -> None:
         super().__init__()
-        self.field, self._value, self.offers = field, value, offers
+        self.field, self.offers = field, offers
+        self._start = field.format(field.default if value is None else value)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field-line"):
@@ -79,17 +55,11 @@ class FieldRow(Vertical):
             yield Static(Content(safe_line(self.field.description)), classes="field-note", markup=False)
         yield Static(classes="field-fault", markup=False)
 
-    def _control(self) -> Input | Select[str]:
-        start = self.field.format(self._value if self._value is not None else self.field.default)
+    def _control(self) -> Input | Choice:
+        start = self._start
         choices = ("yes", "no") if self.field.type == "bool" else self.field.choices
         if choices:
-            return Select[str](
-                [(Text(choice), choice) for choice in choices],
-                value=start if start in choices else choices[0],
-                allow_blank=False,
-                compact=True,
-                classes="field-control",
-            )
+            return Choice(choices, start, title=self.field.name.replace("_", " "), classes="field-control")
         return SafeInput(
             value=start,
             placeholder="needed" if self.field.required else "",
@@ -102,8 +72,8 @@ class FieldRow(Vertical):
     def value(self) -> str:
         """What stands in the control, as typed."""
         control = self.query_one(".field-control")
-        assert isinstance(control, Input | Select)
-        return str(control.value)
+        assert isinstance(control, Input | Choice)
+        return control.value
 
     def put(self, value: str) -> None:
         """Fill a text field."""
@@ -172,8 +142,8 @@ class ConfigForm(VerticalScroll, can_focus=False):
         return build(self.config_type, {row.field.name: row.value for row in rows})
 
     @on(Input.Changed)
-    @on(Select.Changed)
-    def recheck(self, event: Input.Changed | Select.Changed) -> None:
+    @on(Choice.Changed)
+    def recheck(self, event: Input.Changed | Choice.Changed) -> None:
         """A typed value is checked at once; an empty needed one only when the job is started."""
         event.stop()
         row = next((row for row in event.control.ancestors if isinstance(row, FieldRow)), None)

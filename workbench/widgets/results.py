@@ -20,7 +20,7 @@ CELL_LIMIT = 2000
 """Characters of one value that are handed to the table; the preview shows the rest."""
 WIDEST = 48
 SAMPLE = 200
-"""Rows that column widths are measured on: measuring all of a million rows would block the screen."""
+"""About as many rows, spread evenly, are measured for the width of a column."""
 
 
 def harmless(value: Any) -> Text:
@@ -37,6 +37,14 @@ def harmless(value: Any) -> Text:
     return Text(safe_text(text[:CELL_LIMIT]).replace("\t", " "), no_wrap=True)
 
 
+def whole_number_cells(column: pa.ChunkedArray) -> int:
+    """Cells of the longest whole number of a column."""
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(column).as_py()
+    return max(len(str(end)) for end in ends.values()) if len(column) > column.null_count else 0
+
+
 class SafeBackend(ArrowBackend):
     """Arrow rows whose cells cannot be markup or controls, with column widths measured on a sample."""
 
@@ -49,13 +57,13 @@ class SafeBackend(ArrowBackend):
     @property
     def column_content_widths(self) -> list[int]:
         if not self._column_content_widths:
-            sample = self.data.slice(0, SAMPLE)
-            self._column_content_widths = [self._sampled_width(column) for column in sample.columns]
+            self._column_content_widths = [self._sampled_width(column) for column in self.data.columns]
         return self._column_content_widths
 
     def _sampled_width(self, column: pa.ChunkedArray) -> int:
-        widest = 0
-        for scalar in column:
+        widest = whole_number_cells(column) if pa.types.is_integer(column.type) else 0
+        apart = max(1, len(column) // SAMPLE)
+        for scalar in column.take(pa.array(range(0, len(column), apart), pa.int64())):
             value = harmless(self._to_python(scalar))
             text = (
                 value.plain
@@ -66,6 +74,13 @@ class SafeBackend(ArrowBackend):
             )
             widest = max(widest, cell_len(text.split("\n", 1)[0]) + (2 if "\n" in text else 0))
         return min(widest, WIDEST)
+
+
+def measured(table: pa.Table) -> SafeBackend:
+    """A backend with its column widths known; made in the thread of the query, so no frame waits."""
+    backend = SafeBackend(table)
+    _ = backend.column_content_widths
+    return backend
 
 
 class ResultTable(DataTable):
@@ -82,12 +97,12 @@ class ResultTable(DataTable):
     }
     """
 
-    def __init__(self, table: pa.Table, *, id: str | None = None) -> None:
+    def __init__(self, backend: SafeBackend, *, id: str | None = None) -> None:
         labels: list[str | Text] = [
-            Text(safe_line(name, WIDEST) or " ", no_wrap=True) for name in table.column_names
+            Text(safe_line(name, WIDEST) or " ", no_wrap=True) for name in backend.columns
         ]
         super().__init__(
-            backend=SafeBackend(table),
+            backend=backend,
             column_labels=labels,
             max_column_content_width=WIDEST,
             render_markup=False,

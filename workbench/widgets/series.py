@@ -76,7 +76,7 @@ def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> li
 
 
 def short_number(value: float | None) -> str:
-    """At most seven characters: what a person needs to read off a chart."""
+    """Three or four figures, at most nine characters: what a person needs to read off a chart."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):

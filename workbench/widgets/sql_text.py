@@ -40,17 +40,15 @@ def error_sentence(error: BaseException) -> Content:
 
 
 def relation_label(relation: Any) -> Text:
-    """A table or view in the tree."""
-    label = Text(safe_line(relation.name, 60) or " ", no_wrap=True)
-    if relation.kind == "view":
-        label.append(" view", style="dim italic")
-    return label
+    """A table, or in italics a view, in the tree."""
+    name = safe_line(relation.name, 60) or " "
+    return Text(name, style="italic" if relation.kind == "view" else "", no_wrap=True)
 
 
-def column_label(column: Any) -> Text:
+def column_label(name: str, data_type: str) -> Text:
     """A column in the tree, with its type."""
-    label = Text(safe_line(column.name, 60) or " ", no_wrap=True)
-    label.append(f" {safe_line(str(column.type), 24).lower()}", style="dim")
+    label = Text(safe_line(name, 60) or " ", no_wrap=True)
+    label.append(f" {safe_line(data_type, 24).lower()}", style="dim")
     return label
 
 

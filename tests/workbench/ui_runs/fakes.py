@@ -168,8 +168,7 @@ class FakeSql:
         self.saved: list[Any] = []
 
     def tree(self) -> list[Any]:
-        column = SimpleNamespace(name="prompt_id", type="VARCHAR")
-        text = SimpleNamespace(name="text", type="VARCHAR")
+        column, text = ("prompt_id", "VARCHAR"), ("text", "VARCHAR")
         return [
             SimpleNamespace(name="prompts", kind="table", columns=(column, text)),
             SimpleNamespace(name="win_rates", kind="view", columns=(column,)),

@@ -1,0 +1,169 @@
+"""The SQL screen on a real store in memory, and its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TextArea, Tree
+
+from tests.workbench.ui_runs.drawn import assert_harmless, drawn
+from tests.workbench.ui_runs.fakes import HOSTILE, FakeSql, workspace
+from tests.workbench.ui_runs.waiting import until
+from workbench.app import WorkbenchApp
+from workbench.screens.sql import quoted
+from workbench.services.workspace import Workspace
+from workbench.settings import Settings
+from workbench.widgets.results import ResultTable
+from workbench.widgets.sql_text import error_place
+
+
+@pytest.fixture
+def real() -> Iterator[Workspace]:
+    with Workspace.open(Settings(":memory:", "ada")) as opened:
+        yield opened
+
+
+async def open_sql(pilot: Pilot[Any], query: str = "") -> TextArea:
+    await pilot.press("f7")
+    await until(pilot, lambda: bool(pilot.app.screen.query("#editor")))
+    await until(pilot, lambda: bool(pilot.app.screen.query_one(Tree).root.children))
+    editor = pilot.app.screen.query_one("#editor", TextArea)
+    if query:
+        editor.text = query
+    return editor
+
+
+async def test_a_query_runs_and_its_rows_show(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "SELECT 41 + 1 AS answer, 'word' AS text")
+        await pilot.press("f9")
+        await until(pilot, lambda: "1 row" in drawn(app) and "42" in drawn(app))
+        assert "read-only" in drawn(app)
+
+
+async def test_tables_and_views_are_listed_with_their_columns_and_inserted(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = await open_sql(pilot)
+        editor.text = ""
+        names = [str(node.data) for node in app.screen.query_one(Tree).root.children]
+        assert {"prompts", "judgements", "preference_pairs", "run_summary"} <= set(names)
+        await pilot.press("ctrl+t", "enter")
+        await until(pilot, lambda: editor.text == f"SELECT * FROM {names[0]} LIMIT 100")
+
+
+async def test_an_error_is_one_sentence_with_its_place_and_the_cursor_goes_there(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = await open_sql(pilot, "SELECT 1,\n  nothing_here\nFROM prompts")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "Line 2, column 3" in drawn(app))
+        assert editor.cursor_location == (1, 2)
+
+
+async def test_writing_is_refused_until_it_is_unlocked(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "DELETE FROM saved_queries")
+        await pilot.press("f9")
+        await until(pilot, lambda: "read-only and DELETE" in drawn(app))
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: "Unlock the session?" in drawn(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "UNLOCKED" in drawn(app))
+        await pilot.press("f9")
+        await until(pilot, lambda: "1 row" in drawn(app))
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: "UNLOCKED" not in drawn(app))
+
+
+async def test_a_running_query_is_cancelled_by_escape(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b")
+        await pilot.press("f9")
+        await until(pilot, lambda: "running" in drawn(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "was cancelled" in drawn(app))
+
+
+async def test_more_rows_than_are_shown_are_told(real: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.screens.sql.SHOWN_ROWS", 1000)
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(120, 24)) as pilot:
+        await open_sql(pilot, "SELECT range AS n FROM range(300000)")
+        await pilot.press("f9")
+        await until(pilot, lambda: "first 1,000 rows" in drawn(app))
+        assert app.screen.query_one(ResultTable).row_count == 1000
+
+
+async def test_all_rows_are_exported(real: Workspace, tmp_path: Path) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "SELECT range AS n FROM range(3000)")
+        await pilot.press("f9")
+        await until(pilot, lambda: "3,000 rows" in drawn(app))
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "Write the rows to which file?" in drawn(app))
+        target = tmp_path / "rows.parquet"
+        app.screen.query_one("Input").value = str(target)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until(pilot, lambda: "3,000 rows written" in drawn(app))
+        assert pq.read_table(target).num_rows == 3000
+
+
+async def test_history_and_saved_queries_come_back(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = await open_sql(pilot, "SELECT 'kept' AS word")
+        await pilot.press("f9")
+        await until(pilot, lambda: "1 row" in drawn(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "under which name" in drawn(app))
+        await pilot.press(*"mine", "enter")
+        await until(pilot, lambda: bool(app.screen.query("#editor")))
+        editor.text = "SELECT 2"
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: "Saved queries and history" in drawn(app))
+        assert "mine" in drawn(app)
+        await pilot.press(*"kept", "enter")
+        await until(pilot, lambda: editor.text == "SELECT 'kept' AS word")
+
+
+async def test_hostile_cells_names_and_errors_are_drawn_as_text() -> None:
+    texts = [text.replace("\ud83d", "?") for text in HOSTILE]
+    sql = FakeSql(pa.table({text: [text] for text in texts}))
+    app = WorkbenchApp(workspace(sql=sql))
+    async with app.run_test(size=(200, 24)) as pilot:
+        await open_sql(pilot, "\n".join(HOSTILE))
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+        assert_harmless(drawn(app))
+        app.screen.query_one(ResultTable).focus()
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        assert_harmless(drawn(app))
+        await pilot.press("escape")
+        sql.error = OSError(" ".join(HOSTILE))
+        await pilot.press("f9")
+        await until(pilot, lambda: "closes nothing" in drawn(app))
+        assert_harmless(drawn(app))
+
+
+def test_the_place_of_an_error_is_read_from_duckdb_s_picture() -> None:
+    picture = 'Binder Error: no column "x"\n\nLINE 2:   x\n          ^'
+    outer = ValueError("told")
+    outer.__cause__ = ValueError(picture)
+    assert error_place(outer) == (2, 3)
+    assert error_place(ValueError("no picture")) is None
+
+
+def test_names_are_quoted_where_sql_needs_it() -> None:
+    assert [quoted(name) for name in ("prompts", "Odd", 'a"b')] == ["prompts", '"Odd"', '"a""b"']
