@@ -49,10 +49,11 @@ def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], tuning: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Models, "scores", ascii_share)
-    rate = 1e-2 if tuning == "lora" else 2e-3
+    rate = 3e-2 if tuning == "lora" else 1e-2
     config, directory = prepared(
-        tmp_path / "run", ppo_models, tuning=tuning, steps=9, samples=12, learning_rate=rate, epochs=3,
-        target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9, trace_every=0, missing_stop_penalty=0.0,
+        tmp_path / "run", ppo_models, tuning=tuning, steps=10, samples=16, epochs=3, learning_rate=rate,
+        critic_learning_rate=rate, target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9,
+        missing_stop_penalty=0.0, checkpoint_every=0, trace_every=0,
     )  # fmt: skip
     events = list(run(config, directory))
     scores = [event.values["ppo/score"] for event in only(events, Metrics)]
