@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from storage import artifacts, comparisons, policies, responses
-from storage.records import AgreementRow, PromptComparison, WinRateRow
+from storage.records import AgreementRow, PromptComparison, ResponseRow, WinRateRow
 from storage.store import Store
 from workbench.services.statistics import mean_and_error, wilson_interval
 
@@ -110,9 +110,11 @@ class Comparing:
         """
         self._known(a, b, reward_model)
         shares = {found.prompt_id: found.share for found in self._compared(a, b, reward_model, criterion)}
+        page = comparisons.common_prompts(self.store, a, b, limit=limit, offset=offset)
+        found = responses.of_prompts(self.store, [prompt_id for prompt_id, _ in page])
         return [
-            self._item(prompt_id, text, a, b, reward_model, shares.get(prompt_id))
-            for prompt_id, text in comparisons.common_prompts(self.store, a, b, limit=limit, offset=offset)
+            _item(prompt_id, text, a, b, found[prompt_id], reward_model, shares.get(prompt_id))
+            for prompt_id, text in page
         ]
 
     def win_rates(self) -> list[WinRateRow]:
@@ -133,12 +135,8 @@ class Comparing:
         by_prompt: dict[str, float] = {}
         scores: list[float] = []
         tokens: list[int] = []
-        for prompt_id in prompt_ids:
-            rows = [
-                row
-                for row in responses.of_prompt(self.store, prompt_id)
-                if row.policy == policy and reward_model in row.scores
-            ]
+        for prompt_id, found in responses.of_prompts(self.store, list(prompt_ids)).items():
+            rows = [row for row in found if row.policy == policy and reward_model in row.scores]
             if rows:
                 here = [row.scores[reward_model] for row in rows]
                 by_prompt[prompt_id] = sum(here) / len(here)
@@ -159,20 +157,6 @@ class Comparing:
         if reward_model is None:
             return comparisons.by_people(self.store, a, b, criterion=criterion)
         return comparisons.by_model(self.store, a, b, reward_model)
-
-    def _item(
-        self, prompt_id: str, text: str, a: str, b: str, reward_model: str | None, share: float | None
-    ) -> ComparedItem:
-        sides: dict[str, list[Side]] = {a: [], b: []}
-        for row in responses.of_prompt(self.store, prompt_id):
-            if row.policy in sides:
-                score = row.scores.get(reward_model) if reward_model is not None else None
-                sides[row.policy].append(Side(row.response_id, row.text, score, row.tokens))
-        outcome = None if share is None else _outcome(share)
-        left, right = tuple(sides[a]), tuple(sides[b])
-        return ComparedItem(
-            prompt_id, text, left, right, _mean_score(left), _mean_score(right), share, outcome
-        )
 
     def _known(self, a: str, b: str, reward_model: str | None) -> None:
         policies.by_name(self.store, a)
@@ -208,3 +192,22 @@ def _outcome(share: float) -> Literal["win", "tie", "loss"]:
 def _mean_score(sides: tuple[Side, ...]) -> float | None:
     scores = [side.score for side in sides if side.score is not None]
     return sum(scores) / len(scores) if scores and len(scores) == len(sides) else None
+
+
+def _item(
+    prompt_id: str,
+    text: str,
+    a: str,
+    b: str,
+    found: Sequence[ResponseRow],
+    reward_model: str | None,
+    share: float | None,
+) -> ComparedItem:
+    sides: dict[str, list[Side]] = {a: [], b: []}
+    for row in found:
+        if row.policy in sides:
+            score = row.scores.get(reward_model) if reward_model is not None else None
+            sides[row.policy].append(Side(row.response_id, row.text, score, row.tokens))
+    outcome = None if share is None else _outcome(share)
+    left, right = tuple(sides[a]), tuple(sides[b])
+    return ComparedItem(prompt_id, text, left, right, _mean_score(left), _mean_score(right), share, outcome)

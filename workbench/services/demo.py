@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -113,7 +114,7 @@ class DemoTable:
     difference_error: float
     """Of the mean over prompts of (after − before): the prompts are the same, so they are paired."""
     kl: float | None
-    """After PPO, nats a response, of the last step; before it is 0."""
+    """Nats a response, in the rollouts of the last step; before PPO it is 0."""
     kl_bound: float
     tokens_before: float | None
     tokens_after: float | None
@@ -175,8 +176,8 @@ class Demo:
         for split, source in (("train", TRAIN_SOURCE), ("eval", EVAL_SOURCE)):
             texts = [prompt["prompt"] for prompt in demo_prompts() if prompt["split"] == split]
             self._prompt_ids[split] = self.workspace.library.add_prompts(texts, source=source)
-        count = sum(len(ids) for ids in self._prompt_ids.values())
-        yield self._update(stage, "done", detail=f"{count} prompts")
+        total = sum(len(ids) for ids in self._prompt_ids.values())
+        yield self._update(stage, "done", detail=f"{total} prompts")
 
     def _generate(self, stage: Stage) -> Iterator[StageUpdate]:
         both = [*self._prompt_ids["train"], *self._prompt_ids["eval"]]
@@ -204,10 +205,10 @@ class Demo:
 
     def _score(self, stage: Stage) -> Iterator[StageUpdate]:
         yield self._update(stage, "running", detail="scoring")
-        count = self.workspace.scoring.score_store(
-            self._made("reward"), precision=self.plan.precision, stop=lambda: self._closing
+        scored = self.workspace.scoring.score_prompts(
+            self._made("reward"), self._prompt_ids["eval"], precision=self.plan.precision
         )
-        yield self._update(stage, "done", detail=f"{count} new scores")
+        yield self._update(stage, "done", detail=f"{scored} responses scored")
 
     # Jobs
 
@@ -218,8 +219,9 @@ class Demo:
         jobs = self.workspace.jobs
         run_id = self._known_run(kind, config)
         if run_id is None:
-            config = self._with_free_name(kind, config)
-            run_id = jobs.submit(kind, config, prompt_ids=prompt_ids)
+            run_id = jobs.submit(kind, self._with_free_name(config), prompt_ids=prompt_ids)
+        elif jobs.show(run_id).status == "stopped":
+            jobs.resume(run_id)
         self.current_run = run_id
         while True:
             jobs.pump()
@@ -243,17 +245,14 @@ class Demo:
         yield self._update(stage, "done", progress=1.0, detail=_duration(row), run_id=run_id)
 
     def _known_run(self, kind: str, config: JobConfig) -> str | None:
-        """The newest run of this configuration that is done or on its way; the name it registers may
-        differ.
-        """
+        """The newest run of this configuration that has not failed; the name it registers may differ."""
         wanted = _comparable(msgspec.to_builtins(config))
         for row in self.workspace.jobs.list():
-            alive = row.status in ("done", "running", "queued")
-            if row.kind == kind and alive and _comparable(row.config) == wanted:
+            if row.kind == kind and row.status != "failed" and _comparable(row.config) == wanted:
                 return row.run_id
         return None
 
-    def _with_free_name(self, kind: str, config: JobConfig) -> JobConfig:
+    def _with_free_name(self, config: JobConfig) -> JobConfig:
         """The configuration with `-2`, `-3`, … behind its name, where that name is taken."""
         base = getattr(config, "name", None)
         if base is None:
@@ -261,10 +260,8 @@ class Demo:
         taken = {str(row.config.get("name")) for row in self.workspace.jobs.list() if row.status != "failed"}
         taken |= {policy.name for policy in self.workspace.library.policies()}
         taken |= {model.name for model in self.workspace.library.reward_models()}
-        number, name = 1, base
-        while name in taken:
-            number += 1
-            name = f"{base}-{number}"
+        names = chain([base], (f"{base}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in taken)
         return msgspec.structs.replace(config, name=name)
 
     def _made(self, stage: Stage) -> str:
@@ -333,9 +330,8 @@ def _last(metrics: Mapping[str, list[tuple[int, float]]], name: str) -> float | 
 
 
 def _seconds(row: RunRow) -> float:
-    if row.started_at is None or row.ended_at is None:
-        return 0.0
-    return (row.ended_at - row.started_at).total_seconds()
+    """From the request to the end: what a person waited, the start of the worker included."""
+    return 0.0 if row.ended_at is None else (row.ended_at - row.created_at).total_seconds()
 
 
 def _rate(row: RunDetail) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
-from storage import artifacts, scores
+from storage import artifacts, prompts, responses, scores
 from storage.records import NewScore, RewardModelRow
 from storage.store import Store
 
@@ -93,6 +93,19 @@ class Scoring:
             done += len(page)
             if on_progress is not None:
                 on_progress(done, total)
+        return done
+
+    def score_prompts(self, reward_model: str, prompt_ids: Sequence[str], *, precision: str = "int8") -> int:
+        """Score the responses to some prompts, those that have a score again; the number scored."""
+        scorer = self.scorer(reward_model, precision)
+        model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
+        done = 0
+        for prompt_id in prompt_ids:
+            rows = responses.of_prompt(self.store, prompt_id)
+            messages = prompts.messages(self.store, prompt_id)
+            items = [(messages, row.text) for row in rows]
+            self._score(scorer, model_id, [row.response_id for row in rows], items)
+            done += len(rows)
         return done
 
     def score_file(

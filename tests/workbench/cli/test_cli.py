@@ -179,7 +179,10 @@ def test_rules_judge_and_are_listed(workbench: Shell) -> None:
 
 
 def test_sql_as_json_csv_and_table(filled: Shell) -> None:
-    query = "SELECT 1 AS a, 2.5 AS b, 'x,y' AS c, [1, 2] AS d, NULL AS e, DATE '2026-01-02' AS f, 'nan'::DOUBLE AS g"
+    query = (
+        "SELECT 1 AS a, 2.5 AS b, 'x,y' AS c, [1, 2] AS d, NULL AS e, DATE '2026-01-02' AS f, "
+        "'nan'::DOUBLE AS g"
+    )
     assert filled.json("sql", query) == [
         {"a": 1, "b": 2.5, "c": "x,y", "d": [1, 2], "e": None, "f": "2026-01-02", "g": None}
     ]
