@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from workbench.cli.options import job_command
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
 
+if TYPE_CHECKING:
+    from workbench.services.jobs import RunDetail
+
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
 RUN_COLUMNS = ("run_id", "kind", "name", "status", "stage", "progress", "device", "created_at", "reason")
@@ -38,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Sample K responses to every prompt with a language model."""
-    _run("generate", config, as_json)
+    _report(_run("generate", config), as_json)
 
 
 def train_reward(
@@ -50,48 +53,60 @@ def train_reward(
     as_json: JsonOption = False,
 ) -> None:
     """Train a reward model on the rankings in the store, and export it for fast scoring."""
-    _run("reward", config, as_json)
+    assert isinstance(config, RewardConfig)
+    runs = {"train": _run("reward", config)}
     if export:
-        assert isinstance(config, RewardConfig)
-        _run("export", ExportConfig(reward_model=config.name, device=config.device), as_json)
+        runs["export"] = _run("export", ExportConfig(reward_model=config.name, device=config.device))
+    if as_json:
+        print_json(runs)
+    else:
+        for detail in runs.values():
+            _print_summary(detail)
 
 
 def train_ppo(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Optimise a policy with PPO against a registered reward model."""
-    _run("ppo", config, as_json)
+    _report(_run("ppo", config), as_json)
 
 
 def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Export a reward model to ONNX and verify it against torch on stored responses."""
-    _run("export", config, as_json)
+    _report(_run("export", config), as_json)
 
 
 def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Score stored responses with a reward model, in torch."""
-    _run("score", config, as_json)
+    _report(_run("score", config), as_json)
 
 
-def _run(kind: str, config: JobConfig, as_json: bool) -> None:
-    """Start a job, follow it to its end, print its summary; Ctrl-C stops it.  A failed run is an error."""
-    jobs = session.workspace().jobs
-    run_id = jobs.submit(kind, config)
+def _run(kind: str, config: JobConfig) -> RunDetail:
+    """Start a job and follow it to its end; Ctrl-C stops it.  One that failed or was stopped is an error."""
+    run_id = session.workspace().jobs.submit(kind, config)
     session.narrator.say(f"Run {run_id} ({kind}).")
+    return _finished(run_id)
+
+
+def _finished(run_id: str) -> RunDetail:
+    """Follow a run that somebody has started; the run when it is done, an error when it ended otherwise."""
+    jobs = session.workspace().jobs
     row = follow(jobs, run_id, session.narrator)
-    _report(run_id, as_json)
     if row.status == "failed":
         raise WorkbenchError(f"Run {run_id} failed: {row.reason}")
     if row.status == "stopped":
-        raise WorkbenchError(
-            f"Run {run_id} was stopped; “workbench runs resume {run_id}” takes it up where it was left."
-        )
+        raise WorkbenchError(f"Run {run_id} was stopped; “workbench runs resume {run_id}” goes on with it.")
+    return jobs.show(run_id)
 
 
-def _report(run_id: str, as_json: bool) -> None:
-    detail = session.workspace().jobs.show(run_id)
+def _report(detail: RunDetail, as_json: bool) -> None:
     if as_json:
         print_json(detail)
-    elif detail.summary:
-        print_table(("figure", "value"), list(detail.summary.items()))
+    else:
+        _print_summary(detail)
+
+
+def _print_summary(detail: RunDetail) -> None:
+    if detail.summary:
+        print_table((detail.run_id, "value"), list(detail.summary.items()))
 
 
 @runs_app.command("list")
@@ -143,7 +158,4 @@ def resume_run(
     jobs = session.workspace().jobs
     jobs.pump()
     jobs.resume(run_id)
-    row = follow(jobs, run_id, session.narrator)
-    _report(run_id, as_json)
-    if row.status == "failed":
-        raise WorkbenchError(f"Run {run_id} failed: {row.reason}")
+    _report(_finished(run_id), as_json)

@@ -27,7 +27,8 @@ def test_opening_the_services_loads_nothing_heavy() -> None:
         "from workbench.services.workspace import Workspace\n"
         "from workbench.settings import Settings\n"
         "with Workspace.open(Settings(db=':memory:', annotator='x')) as w:\n"
-        "    w.library.prompts(), w.judging.next_item('x'), w.jobs.pump(), w.comparing, w.scoring, w.sql.tree()\n"
+        "    w.library.prompts(), w.judging.next_item('x'), w.jobs.pump()\n"
+        "    w.comparing, w.scoring, w.sql.tree()\n"
     )
     assert loaded_by(code).isdisjoint(HEAVY)
 
