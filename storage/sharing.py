@@ -1,8 +1,9 @@
 """Let other processes read the store while the workbench holds the file.
 
-The workbench serves queries over Quack, DuckDB's own protocol, on the loopback address. A client needs the port and
-a random token, which lie in `<database>.share`, a file of mode 0600: whoever may read the database may ask. The
-server refuses every statement but SELECT, whatever the client says, so a reader cannot change the store.
+The workbench serves queries over Quack, DuckDB's own protocol, on the loopback address.  A client needs the
+port and a random token, which lie in `<database>.share`, a file of mode 0600: whoever may read the database
+may ask.  The server refuses every statement but SELECT, so a reader cannot change the store; `ATTACH` is
+refused with the rest.  Clients use `quack_query(address, sql, token = …)`, as here.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def token_path_of(database: Path) -> Path:
 def share(store: Store, token_path: Path | None = None) -> Share:
     """Serve `store` to other processes of this machine until `Share.close()` or the end of the process.
 
-    Raises ShareError when the store is in memory (and no `token_path` is given) or the extensions are missing.
+    Raises ShareError when the store is in memory and no `token_path` is given, or extensions are missing.
     """
     if token_path is None:
         if store.path is None:
@@ -104,7 +105,9 @@ def query_remote(database: Path, sql: str) -> RemoteResult:
 
 def _refusal(text: str, database: Path) -> str:
     if "Authorization failed" in text:
-        return "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
+        return (
+            "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
+        )
     if "Authentication failed" in text:
         return f"The token of {database} is old; open the workbench on it again."
     if "onnect" in text:

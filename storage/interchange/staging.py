@@ -20,7 +20,7 @@ from storage.store import Store
 
 CHUNK = 4096  # rows of a temporary table
 CHUNK_CHARACTERS = 16_000_000
-PORTION = 50_000  # rows of texts merged by one statement
+PORTION_CHARACTERS = 16_000_000  # merged by one statement
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": ("n", "prompt_id", "text", "messages", "source", "metadata"),
@@ -58,7 +58,8 @@ class Staging:
     policies: dict[str, str] = field(default_factory=dict)  # name by id
     annotators: dict[str, str] = field(default_factory=dict)
     _buffers: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
-    _characters: int = 0
+    _characters: int = 0  # in the buffers
+    _total: int = 0  # characters staged so far
     _known: set[str] = field(default_factory=set)
     _n: int = 0
 
@@ -132,10 +133,11 @@ class Staging:
         """Prompts or responses, in portions: one INSERT of a gigabyte would hold all of it in memory."""
         self._run(f"first_{what}")
         added = 0
-        for after in range(0, self._n, PORTION):
-            portion = {**values, "after": after, "upto": after + PORTION}
+        step = max(200, self._n * PORTION_CHARACTERS // max(self._total, 1))
+        for after in range(0, self._n, step):
+            portion = {**values, "after": after, "upto": after + step}
             added += self.store.write(block("staging", f"merge_{what}"), portion)
-        return self._count(added, "stage_first")
+        return self._count(added, f"(SELECT DISTINCT {what[:-1]}_id FROM stage_{what})")
 
     def _merge_judgements(self, values: dict[str, Any]) -> Count:
         added = self.store.write(block("staging", "merge_judgements"), values)
@@ -158,6 +160,7 @@ class Staging:
         buffer = self._buffers[table]
         buffer.append(row)
         self._characters += characters
+        self._total += characters
         if len(buffer) >= CHUNK or self._characters > CHUNK_CHARACTERS:
             self._flush()
 

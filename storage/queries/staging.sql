@@ -51,15 +51,15 @@ ON CONFLICT DO NOTHING
 INSERT INTO prompts (prompt_id, text, messages, source, metadata)
 SELECT prompt_id, text, messages, source, metadata
 FROM stage_prompts
-WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first)
-ON CONFLICT DO NOTHING
+WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
+ORDER BY n
 
 -- name: merge_responses
 INSERT INTO responses (response_id, prompt_id, policy_id, text, source)
 SELECT response_id, prompt_id, policy_id, text, $source
 FROM stage_responses
-WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first)
-ON CONFLICT DO NOTHING
+WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
+ORDER BY n
 
 -- name: merge_items
 INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position)
@@ -75,7 +75,10 @@ GROUP BY judgement_id
 ON CONFLICT DO NOTHING
 
 -- name: first_prompts
-CREATE OR REPLACE TEMP TABLE stage_first AS SELECT min(n) AS n FROM stage_prompts GROUP BY prompt_id
+-- ON CONFLICT would lose the order of the rows, so what is new is found first.
+CREATE OR REPLACE TEMP TABLE stage_first AS
+SELECT min(n) AS n FROM stage_prompts ANTI JOIN prompts USING (prompt_id) GROUP BY prompt_id
 
 -- name: first_responses
-CREATE OR REPLACE TEMP TABLE stage_first AS SELECT min(n) AS n FROM stage_responses GROUP BY response_id
+CREATE OR REPLACE TEMP TABLE stage_first AS
+SELECT min(n) AS n FROM stage_responses ANTI JOIN responses USING (response_id) GROUP BY response_id

@@ -36,17 +36,21 @@ def test_what_is_stored_is_there_again(tmp_path: Path) -> None:
 
 def test_opening_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
-        "import sys; from storage.store import Store; from storage import prompts, judgements, runs, responses\n"
+        "import sys\nfrom storage.store import Store; from storage import prompts, judgements, runs\n"
         f"store = Store.open({str(tmp_path / 'a.duckdb')!r}); prompts.listed(store)\n"
         "print(sorted({'numpy','pandas','polars','pyarrow','torch','psutil','shutil'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert done.stdout.strip() in ("[]", "['shutil']")
 
 
 def test_the_holder_of_the_lock_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
-    program = f"from storage.store import Store; s = Store.open({str(path)!r}); print('open', flush=True); input()"
+    program = (
+        f"from storage.store import Store; s = Store.open({str(path)!r}); print('open', flush=True); input()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -147,7 +151,7 @@ def test_migrations_are_numbered_without_gaps() -> None:
 
 
 def test_a_transaction_is_whole_or_nothing(store: Store) -> None:
-    class Oops(Exception):
+    class OopsError(Exception):
         pass
 
     def half() -> None:
@@ -156,9 +160,9 @@ def test_a_transaction_is_whole_or_nothing(store: Store) -> None:
             with store.transaction():
                 add_prompt(store, "two")
             assert prompts.count(store) == 2
-            raise Oops
+            raise OopsError
 
-    with pytest.raises(Oops):
+    with pytest.raises(OopsError):
         half()
     assert prompts.count(store) == 0
     add_prompt(store, "three")
@@ -195,7 +199,9 @@ def test_token_traces_are_read_where_the_file_is_now(tmp_path: Path) -> None:
         assert store.runs_root is not None
         traces = store.runs_root / "ppo-1" / "traces"
         traces.mkdir(parents=True)
-        columns = "5 AS step, 'p1' AS prompt_id, 0 AS sample_index, 1 AS position, 17 AS token_id, ' hi' AS token"
+        columns = (
+            "5 AS step, 'p1' AS prompt_id, 0 AS sample_index, 1 AS position, 17 AS token_id, ' hi' AS token"
+        )
         store.cursor().execute(f"COPY (SELECT {columns}) TO '{traces / 'step-000005.parquet'}'")
         found = store.rows("SELECT run_id, step, token, kl FROM token_traces")
     assert found == [("ppo-1", 5, " hi", None)]

@@ -1,0 +1,82 @@
+"""Another process reads the store while this one holds it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage import prompts
+from storage.errors import ShareError
+from storage.sharing import query_remote, share, token_path_of
+from storage.store import Store
+from tests.storage.builders import add_prompt
+
+ROOT = Path(__file__).parents[2]
+ASK = """
+import json, sys
+from pathlib import Path
+from storage.errors import ShareError
+from storage.sharing import query_remote
+for sql in sys.argv[2:]:
+    try:
+        print(json.dumps(query_remote(Path(sys.argv[1]), sql).rows))
+    except ShareError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def asked(path: Path, *sql: str) -> list[object]:
+    command = [sys.executable, "-c", ASK, str(path), *sql]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=60)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_second_process_reads_and_cannot_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Store.open(path) as store:
+        add_prompt(store, "shared")
+        serving = share(store)
+        try:
+            assert token_path_of(path).stat().st_mode & 0o777 == 0o600
+            answers = asked(
+                path,
+                "SELECT text FROM prompts",
+                "DELETE FROM prompts",
+                "WITH x AS (SELECT 1) DELETE FROM prompts",
+                "SELECT 1; DROP TABLE scores",
+                "EXPLAIN ANALYZE DELETE FROM prompts",
+                "SELECT * FROM nowhere",
+            )
+        finally:
+            serving.close()
+        assert prompts.count(store) == 1
+    refusal = "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
+    assert answers[:5] == [[["shared"]], refusal, refusal, refusal, refusal]
+    assert "nowhere does not exist" in str(answers[5])
+    assert not token_path_of(path).exists()
+
+
+def test_a_wrong_token_and_a_server_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with pytest.raises(ShareError, match="No workbench shares"):
+        query_remote(path, "SELECT 1")
+    with Store.open(path) as store:
+        serving = share(store)
+        shared = json.loads(token_path_of(path).read_text())
+        try:
+            token_path_of(path).write_text(json.dumps({**shared, "token": "x" * 40}))
+            assert "token of" in str(asked(path, "SELECT 1")[0])
+        finally:
+            serving.close()
+    token_path_of(path).write_text(json.dumps(shared))
+    with pytest.raises(ShareError, match="does not answer"):
+        query_remote(path, "SELECT 1")
+
+
+def test_a_store_in_memory_needs_a_place_for_the_token(store: Store) -> None:
+    with pytest.raises(ShareError, match="no place for the token"):
+        share(store)
