@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -69,7 +70,7 @@ def load_checkpoint(
             optimiser.load_tensors(own)
         for name, generator in generators.items():
             generator.set_state(tensors[f"generator.{name}"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise WorkbenchError(
             f"The checkpoint {folder} cannot be continued from ({error}); "
             "remove it to continue from an older one, or start the run again."

@@ -158,8 +158,7 @@ class Measured:
     ratio_max_deviation: float  # max |exp(log π in training − log π at sampling) − 1|
 
 
-@torch.no_grad()
-def measure(models: Models, rollout: Rollout, config: PPOConfig) -> Measured:
+def measure(models: Models, rollout: Rollout, config: PPOConfig) -> Generator[Progress, None, Measured]:
     """2. Scores, log-probabilities, reference log-probabilities, values.
 
     Log-probabilities are computed again by the forward pass that training uses, so that the ratio of the
@@ -167,12 +166,16 @@ def measure(models: Models, rollout: Rollout, config: PPOConfig) -> Measured:
     """
     conversations = [(rollout.prompt_of(n).messages, text) for n, text in enumerate(rollout.texts)]
     logprobs, references, values, entropy = torch.zeros(4, *rollout.mask.shape)
-    for rows, order in rollout.micro_batches(range(len(rollout.sampled)), config.microbatch):
-        found, uncertainty = models.logprobs(rows)
-        width = found.shape[1]
-        logprobs[order, :width], entropy[order, :width] = found.cpu(), uncertainty.cpu()
-        references[order, :width] = models.reference_logprobs(rows).cpu()
-        values[order, :width] = models.values(rows).cpu()
+    seen, total = 0, len(rollout.sampled)
+    for rows, order in rollout.micro_batches(range(total), config.microbatch):
+        with torch.no_grad():  # left before the yield: the consumer's gradients are its own
+            found, uncertainty = models.logprobs(rows)
+            width = found.shape[1]
+            logprobs[order, :width], entropy[order, :width] = found.cpu(), uncertainty.cpu()
+            references[order, :width] = models.reference_logprobs(rows).cpu()
+            values[order, :width] = models.values(rows).cpu()
+        seen += len(order)
+        yield Progress(stage="scoring", done=seen, total=total, unit="responses")
     deviation = ((logprobs - rollout.sampled_logprobs).exp() - 1).abs()[rollout.mask].max()
     return Measured(
         scores=models.scores(conversations, config.microbatch),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from engine.algorithms.optimiser import annealed
 from engine.algorithms.ppo_models import Models
 from engine.algorithms.ppo_rollout import Measured, Rollout, Targets
 from engine.errors import NonFiniteError
+from engine.models.packing import Row
 from engine.objectives.policy import clipped_surrogate
 from engine.objectives.value import clipped_value_loss
 from engine.protocol.configs import PPOConfig
@@ -62,10 +63,14 @@ def update(
     policy exceeds `target_kl_update`.  Raises BrokenUpdateError.
     """
     stats = UpdateStats(torch.ones(rollout.mask.shape))
-    total = config.epochs * min(config.minibatches, len(rollout.sampled))
+    seen, total = 0, config.epochs * len(rollout.sampled)
     for epoch in range(config.epochs):
         for chosen in minibatches(rollout, config, step, epoch):
-            sums = accumulate(models, rollout, measured, targets, chosen, config, stats.ratio)
+            sums = Sums(tokens=int(rollout.mask[chosen].sum()))
+            for rows, order in rollout.micro_batches(chosen, config.microbatch):
+                accumulate(models, rows, order, rollout, measured, targets, config, sums, stats.ratio)
+                seen += len(order)
+                yield Progress(stage="updating", done=seen, total=total, unit="responses")
             stats.minibatches.append(sums)
             if not math.isfinite(sums.policy_loss + sums.value_loss):
                 raise BrokenUpdateError(f"policy loss {sums.policy_loss}, value loss {sums.value_loss}")
@@ -75,7 +80,6 @@ def update(
                 stats.stopped_early = True
                 return stats
             _step(models, stats, config, step)
-            yield Progress(stage="updating", done=len(stats.grad_norms), total=total, unit="minibatches")
     return stats
 
 
@@ -96,47 +100,41 @@ def minibatches(rollout: Rollout, config: PPOConfig, step: int, epoch: int) -> l
 
 def accumulate(
     models: Models,
+    rows: list[Row],
+    order: list[int],
     rollout: Rollout,
     measured: Measured,
     targets: Targets,
-    chosen: Sequence[int],
     config: PPOConfig,
+    sums: Sums,
     ratio_N_T: Tensor,
-) -> Sums:
-    """Add up the gradients of one minibatch, micro-batch by micro-batch; [n, t] are those of a micro-batch.
+) -> None:
+    """Add the gradients of one micro-batch, [n, t], and its share of the sums of its minibatch.
 
     Both losses are divided by the tokens of the whole minibatch, so the cut into micro-batches is no matter.
     """
-    sums = Sums(tokens=int(rollout.mask[chosen].sum()))
     device = models.value_head.weight.device
-    for rows, order in rollout.micro_batches(chosen, config.microbatch):
-        logprobs_n_t, _ = models.logprobs(rows)
-        width = logprobs_n_t.shape[1]
-        old, old_values, advantages, returns, mask = (
-            part[order, :width].to(device)
-            for part in (
-                measured.logprobs, measured.values, targets.advantages, targets.returns, rollout.mask
-            )
-        )  # fmt: skip
-        policy = clipped_surrogate(
-            logprobs_n_t, old, advantages, mask, clip=config.clip, total_tokens=sums.tokens
-        )
-        policy.loss.backward()
-        models.optimisers["policy"].collect()
-        value = clipped_value_loss(
-            models.values(rows), old_values, returns, mask, clip=config.clip_value, total_tokens=sums.tokens
-        )
-        (config.value_coefficient * value.loss).backward()
-        models.optimisers["critic"].collect()
-        ratio = torch.where(mask, (logprobs_n_t.detach() - old).exp(), 1)
-        ratio_N_T[order, :width] = ratio.cpu()
-        sums.policy_loss += float(policy.loss.detach())
-        sums.value_loss += float(value.loss.detach())
-        sums.clipped += float(policy.clipped)
-        sums.ratio += float(policy.ratio_sum)
-        sums.kl += float(policy.kl_sum)
-        sums.deviation = max(sums.deviation, float(policy.ratio_max_deviation))
-    return sums
+    logprobs_n_t, _ = models.logprobs(rows)
+    width = logprobs_n_t.shape[1]
+    parts = (measured.logprobs, measured.values, targets.advantages, targets.returns, rollout.mask)
+    old, old_values, advantages, returns, mask = (part[order, :width].to(device) for part in parts)
+    policy = clipped_surrogate(
+        logprobs_n_t, old, advantages, mask, clip=config.clip, total_tokens=sums.tokens
+    )
+    policy.loss.backward()
+    models.optimisers["policy"].collect()
+    value = clipped_value_loss(
+        models.values(rows), old_values, returns, mask, clip=config.clip_value, total_tokens=sums.tokens
+    )
+    (config.value_coefficient * value.loss).backward()
+    models.optimisers["critic"].collect()
+    ratio_N_T[order, :width] = torch.where(mask, (logprobs_n_t.detach() - old).exp(), 1).cpu()
+    sums.policy_loss += float(policy.loss.detach())
+    sums.value_loss += float(value.loss.detach())
+    sums.clipped += float(policy.clipped)
+    sums.ratio += float(policy.ratio_sum)
+    sums.kl += float(policy.kl_sum)
+    sums.deviation = max(sums.deviation, float(policy.ratio_max_deviation))
 
 
 def _step(models: Models, stats: UpdateStats, config: PPOConfig, step: int) -> None:

@@ -21,7 +21,7 @@ from engine.algorithms.ppo_rollout import (
     measure,
     read_prompts,
 )
-from engine.algorithms.ppo_update import accumulate, minibatches, update
+from engine.algorithms.ppo_update import Sums, accumulate, minibatches, update
 from engine.models.reward import last_scores, load_reward_model, token_scores
 from engine.protocol.configs import PPOConfig
 from tests.engine.algorithms.conftest import STOPS
@@ -52,7 +52,7 @@ class Step:
         table = read_prompts(directory.table("prompts"), self.models.tokeniser, self.config, 512)
         chosen = table.of_step(0, self.config.prompts_per_step, 0)
         self.rollout: Rollout = finished(collect(self.models, chosen, self.config, seeded(0), "sampling"))
-        self.measured: Measured = measure(self.models, self.rollout, self.config)
+        self.measured: Measured = finished(measure(self.models, self.rollout, self.config))
         self.targets: Targets = aim(self.rollout, self.measured, ScoreScale(), 0.1, self.config)
 
 
@@ -129,12 +129,15 @@ def test_gradients_do_not_depend_on_micro_batches(
     tmp_path: Path, ppo_models: dict[str, Path], tuning: Any
 ) -> None:
     step = Step(tmp_path, ppo_models, tuning=tuning)
-    everything = range(len(step.rollout.sampled))
     found = []
     for size in (1, 3, 5, 12):
         config = msgspec.structs.replace(step.config, microbatch=size)
         ratio = torch.ones(step.rollout.mask.shape)
-        accumulate(step.models, step.rollout, step.measured, step.targets, everything, config, ratio)
+        sums = Sums(tokens=int(step.rollout.mask.sum()))
+        for rows, order in step.rollout.micro_batches(range(12), size):
+            accumulate(
+                step.models, rows, order, step.rollout, step.measured, step.targets, config, sums, ratio
+            )
         gradients = []
         for optimiser in step.models.optimisers.values():
             gradients += [m.grad.clone() for m in optimiser.masters.values() if m.grad is not None]
@@ -159,7 +162,7 @@ def test_minibatches_cover_everything_in_a_fresh_order(step: Step) -> None:
 def test_the_reference_and_the_reward_model_do_not_learn(step: Step) -> None:
     config = msgspec.structs.replace(step.config, learning_rate=0.05, critic_learning_rate=0.05, epochs=2)
     finished(update(step.models, step.rollout, step.measured, step.targets, config, 0))
-    again = measure(step.models, step.rollout, step.config)
+    again = finished(measure(step.models, step.rollout, step.config))
     assert torch.equal(again.ref_logprobs, step.measured.ref_logprobs)
     assert torch.equal(again.scores, step.measured.scores)
     assert not torch.equal(again.logprobs, step.measured.logprobs)
