@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SMALLEST = (80, 24)
 PULSE_SECONDS = 0.25
+PULSES_A_STATUS = 2  # what moved is shown at most this often
 IDLE_PULSES_A_COUNT = 20  # the counts are read anew this often even when no run moves
 
 DARK = Theme(
@@ -193,12 +194,13 @@ class WorkbenchApp(App[None]):
         from workbench.screens.base import TOLD_ERRORS
 
         workspace = self.workspace
-        pulses, told = 0, ""
+        pulses, told, moved = 0, "", False
         while not self._quitting.is_set():
             try:
-                moved = bool(workspace.jobs.pump())
-                if moved or pulses % IDLE_PULSES_A_COUNT == 0:
+                moved = bool(workspace.jobs.pump()) or moved
+                if (moved and pulses % PULSES_A_STATUS == 0) or pulses % IDLE_PULSES_A_COUNT == 0:
                     self.post_message(RunsMoved())
+                    moved = False
                 told = ""
             except TOLD_ERRORS as error:
                 if str(error) != told:
@@ -276,13 +278,20 @@ class WorkbenchApp(App[None]):
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
         from workbench.screens.help import TEXTUALS_OWN
 
+        seen = {"Import a file"}
         for node, binding, enabled, _ in screen.active_bindings.values():
             hidden = binding.system or binding.action in TEXTUALS_OWN or not binding.description
             numbered = "(" in binding.action and not binding.show  # one of many: a letter, a digit, an arrow
-            if enabled and node is not self and not hidden and not numbered:
+            named = binding.tooltip or binding.description
+            if (
+                enabled
+                and node is not self
+                and not (hidden or numbered or named in seen or binding.key == "escape")
+            ):
+                seen.add(named)
                 action, owner = binding.action, node
                 yield SystemCommand(
-                    binding.tooltip or binding.description,
+                    named,
                     f"On this screen, key {binding.key}",
                     lambda action=action, owner=owner: self.run_action(action, owner),
                 )

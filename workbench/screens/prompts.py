@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.row_list import PAGE, RowList
 from workbench.widgets.safe import safe_content, safe_line
@@ -24,6 +25,7 @@ COUNT_CELLS = 7
 SHOWN_CHARACTERS = 6_000  # of one response here; the rank screen and zoom show all of it
 SEARCH_PAUSE = 0.12
 DETAIL_PAUSE = 0.04
+RELOAD_PAUSE = 1.0
 WIDE = 120
 
 NOTHING_YET = """No prompts yet.
@@ -96,6 +98,9 @@ class PromptsScreen(WorkbenchScreen):
     ]
 
     search = ""
+    _counts: tuple[int, int, int] | None = None
+    _reload_waits = False
+    _shown: PromptRow | None = None
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="body"):
@@ -109,6 +114,7 @@ class PromptsScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         self.query_one("#list").border_title = "Prompts"
         self.query_one("#detail").border_title = "Responses"
+        self.watch(self.workbench, "status", self.store_changed, init=False)
         self.load(first=True)
 
     def on_resize(self) -> None:
@@ -118,6 +124,18 @@ class PromptsScreen(WorkbenchScreen):
     def on_screen_resume(self) -> None:
         if self.is_mounted and self.query_one(RowList).count:
             self.load(keep_cursor=True)
+
+    def store_changed(self, status: Status) -> None:
+        """Jobs and judgements change the counts: show them, but not more often than one can read."""
+        counts = (status.prompts, status.responses, status.judgements)
+        known, self._counts = self._counts, counts
+        if known not in (None, counts) and self.is_current and not self._reload_waits:
+            self._reload_waits = True
+            self.set_timer(RELOAD_PAUSE, self.reload)
+
+    def reload(self) -> None:
+        self._reload_waits = False
+        self.load(keep_cursor=True)
 
     # -- the list ------------------------------
 
@@ -156,6 +174,7 @@ class PromptsScreen(WorkbenchScreen):
             message = Content.from_markup(NOTHING_YET)
         self.query_one("#nothing", Static).update(message)
         if empty:
+            self._shown = None
             self.query_one("#detail-text", Static).update("")
         self._show_columns()
 
@@ -163,7 +182,7 @@ class PromptsScreen(WorkbenchScreen):
 
     @on(RowList.Moved)
     def moved(self, event: RowList.Moved) -> None:
-        if event.row is not None:
+        if event.row is not None and event.row != self._shown:
             self.show_detail(event.row)
 
     @work(exclusive=True, group="detail")
@@ -180,7 +199,9 @@ class PromptsScreen(WorkbenchScreen):
         )
         self.query_one("#detail-text", Static).update(detail_content(transcript(messages), responses))
         detail = self.query_one("#detail", VerticalScroll)
-        detail.scroll_home(animate=False)
+        if self._shown is None or self._shown.prompt_id != prompt_id:
+            detail.scroll_home(animate=False)
+        self._shown = row
         count = len(responses)
         detail.border_title = Content(f"{count} response{'' if count == 1 else 's'}")
         detail.border_subtitle = Content(safe_line(f"{row.source or ''}  {prompt_id}"))

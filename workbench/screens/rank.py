@@ -34,6 +34,9 @@ ALL_DONE = """Every prompt is judged.
 [b]p[/b]   change between rankings and pairs
 [b]F8[/b]  train a reward model on the judgements"""
 
+TALL = 36
+"""Rows from which the prompt gets more room."""
+
 
 class RankScreen(WorkbenchScreen):
     """One prompt and its responses in random order; the next comes by itself.
@@ -94,6 +97,9 @@ class RankScreen(WorkbenchScreen):
         self.watch(self.workbench, "status", self._store_changed, init=False)
         self._ready = True
         self.next_item()
+
+    def on_resize(self) -> None:
+        self.set_class(self.app.size.height >= TALL, "-tall")
 
     def on_screen_resume(self) -> None:
         if self._ready and self.item is None:

@@ -46,6 +46,13 @@ class PromptPane(Scroller):
         self.query_one(Static).update(Content.assemble(*parts).rstrip())
         self.border_title = "Prompt" if len(messages) == 1 else "Conversation"
         self.scroll_home(animate=False)
+        self.call_after_refresh(self._say_if_cut)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._say_if_cut)
+
+    def _say_if_cut(self) -> None:
+        self.border_subtitle = "tab z  whole prompt" if self.max_scroll_y > 0 else ""
 
 
 class ResponseCard(Scroller):

@@ -172,3 +172,20 @@ async def test_copied_text_stays_inside() -> None:
     async with opened(fake_workspace()) as (app, _pilot):
         app.copy_to_clipboard("x")
         assert app.clipboard == "x"
+
+
+async def test_new_responses_appear_by_themselves() -> None:
+    workspace = fake_workspace(responses=2)
+    async with opened(workspace) as (app, pilot):
+        await until(pilot, lambda: "2 responses" in shown(app))
+        workspace.library.samples = 4
+        app.refresh_status()
+        await until(pilot, lambda: "4 responses" in shown(app))
+
+
+async def test_the_line_of_the_demo() -> None:
+    async with opened(fake_workspace(), WIDE) as (app, pilot):
+        app.show_demo("demo 4/8 training the reward model 43%")
+        await until(pilot, lambda: "demo 4/8 training the reward model 43%" in shown(app))
+        await pilot.press("f3")
+        await until(pilot, lambda: "done" in shown(app) and "demo 4/8" in shown(app))

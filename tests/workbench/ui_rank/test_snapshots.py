@@ -1,4 +1,4 @@
-"""Pictures of the screens, compared with those that were looked at: `pytest --snapshot-update` renews them."""
+"""Pictures of the screens, compared with those looked at: `pytest --snapshot-update` renews them."""
 
 from __future__ import annotations
 
