@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs.background import in_background
+from engine.jobs.quantise import ONE_FILE_BYTES, quantise
 from engine.jobs.scoring import batches_by_length, padded, score_batches
 from engine.jobs.tables import read_rows
 from engine.models.catalogue import resolving
@@ -37,8 +37,6 @@ from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 
 OPSET = 20
-ONE_FILE_BYTES = 1_800_000_000
-"""Weights above this go into a second file: a protobuf holds 2 GB at most."""
 VERIFY_TOKENS = 1024
 """Tokens a batch while verifying."""
 
@@ -88,7 +86,7 @@ def _int8(
     """Quantise, verify, and keep what agrees well enough."""
     int8 = scratch / "int8.onnx"
     kept = run.artifact_dir("onnx") / "fp32.onnx"
-    yield from in_background("quantising", lambda: quantise(kept, int8))
+    yield from in_background("quantising", lambda: _quantise(kept, int8, sequences))
     report = yield from in_background(
         "verifying int8", lambda: compare(expected, onnx_scores(int8, sequences, tokeniser))
     )
@@ -151,17 +149,9 @@ def export(model: PreTrainedModel, path: Path) -> None:
         program.save(str(path), external_data=weights > ONE_FILE_BYTES)
 
 
-def quantise(source: Path, destination: Path) -> None:
-    """Dynamic int8: weights per channel beforehand, activations while running."""
-    large = source.with_name(source.name + ".data").exists()
+def _quantise(source: Path, destination: Path, sequences: list[list[int]]) -> None:
     with _quiet_exporter():
-        quantize_dynamic(
-            source,
-            destination,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=large,
-        )
+        quantise(source, destination, sequences)
 
 
 def torch_scores(model: PreTrainedModel, sequences: list[list[int]], tokeniser: Tokeniser) -> np.ndarray:
