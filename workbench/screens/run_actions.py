@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual import work
@@ -13,6 +14,9 @@ from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane, RunPicture, read_run, read_samples
 
 REFRESH_SECONDS = 1.0
+RESTS_A_READING = 4
+"""A long run is read less often: after a reading the screen rests this many times as long as it took."""
+ENDED = ("done", "failed", "stopped")
 
 
 class RunActions(WorkbenchScreen):
@@ -33,6 +37,7 @@ class RunActions(WorkbenchScreen):
         Binding("pageup", "scroll(-8)", "Scroll up", show=False),
     ]
     _clock: Timer | None = None
+    _next_reading = 0.0
 
     @property
     def run_id(self) -> str | None:
@@ -84,14 +89,15 @@ class RunActions(WorkbenchScreen):
     async def poll(self) -> None:
         """Read the run again while it can still change."""
         run_id, shown = self.run_id, self.query_one(RunPane).picture
-        if run_id is None:
+        if run_id is None or time.monotonic() < self._next_reading:
             return
-        fresh = shown is not None and shown.detail.run_id == run_id
-        if fresh and shown is not None and shown.detail.status in ("done", "failed", "stopped"):
-            row = await self.ask(lambda workspace: workspace.jobs.show(run_id))
-            if row.status == shown.detail.status:
+        if shown is not None and shown.detail.run_id == run_id and shown.detail.status in ENDED:
+            runs = await self.ask(lambda workspace: workspace.jobs.list())
+            if any(run.run_id == run_id and run.status in ENDED for run in runs):
                 return
+        begun = time.monotonic()
         picture = await self.ask(lambda workspace: read_run(workspace, run_id))
+        self._next_reading = time.monotonic() + RESTS_A_READING * (time.monotonic() - begun)
         if run_id == self.run_id:
             self.show_picture(picture)
 

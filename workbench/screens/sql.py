@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 200_000
 """Rows that the table holds at most; an export has no limit."""
 LOCKED = Content.assemble("read-only  ", ("ctrl+l", "$secondary"), " unlocks")
-UNLOCKED = Content.styled(" UNLOCKED: SQL CAN CHANGE THE STORE · ctrl+l locks ", "bold $background on $error")
+UNLOCKED = Content.styled(" UNLOCKED: SQL CAN WRITE · ctrl+l locks ", "bold $background on $error")
 FIRST_QUERY = "SELECT * FROM run_summary LIMIT 100"
 
 

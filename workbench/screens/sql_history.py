@@ -29,7 +29,6 @@ class HistoryScreen(ModalScreen[str | None]):
         Binding("down", "focus_list", "List", show=False),
     ]
     DEFAULT_CSS = """
-    HistoryScreen .dialog { width: 76; height: 20; padding: 0 1; }
     HistoryScreen OptionList { height: 1fr; }
     HistoryScreen OptionList > .option-list--option-highlighted { background: $primary 25%; color: $text; }
     """
@@ -88,7 +87,6 @@ class ValueScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]
     DEFAULT_CSS = """
-    ValueScreen .dialog { width: 90%; padding: 0 1; }
     ValueScreen VerticalScroll { height: auto; max-height: 80vh; }
     ValueScreen Static { height: auto; }
     """

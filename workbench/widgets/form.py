@@ -33,7 +33,10 @@ class FieldRow(Vertical):
         .field-line { height: 1; }
         .field-label { width: 24; color: $foreground-muted; text-align: right; padding: 0 1 0 0; }
         .field-control { width: 26; }
-        .field-note { width: 1fr; height: 1; padding: 0 0 0 2; color: $foreground-muted; }
+        .field-note {
+            width: 1fr; height: 1; padding: 0 0 0 2; color: $foreground-muted;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
         .field-fault { height: auto; color: $text-error; padding: 0 0 0 24; display: none; }
         &.-faulty .field-fault { display: block; }
         &.-faulty .field-label { color: $text-error; }

@@ -37,8 +37,8 @@ def duration(seconds: float | None) -> str:
 
 
 def clock() -> datetime:
-    """Now, as the store writes times: UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    """Now, as the store gives times: in UTC."""
+    return datetime.now(UTC)
 
 
 def took(run: Any, now: datetime) -> float | None:

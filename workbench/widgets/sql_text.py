@@ -52,8 +52,8 @@ def column_label(name: str, data_type: str) -> Text:
     return label
 
 
-def history_line(query: Any, width: int = 60) -> Content:
-    """One query of the history: its name, or when it ran and what came of it."""
+def history_line(query: Any, width: int = 48) -> Content:
+    """One query of the history: its name if it has one, its text, what came of it."""
     if query.error:
         outcome = ("failed", "$text-error")
     elif query.rows is not None:
@@ -62,5 +62,8 @@ def history_line(query: Any, width: int = 60) -> Content:
         outcome = ("", "$foreground-muted")
     name = safe_line(query.name or "", 30)
     return Content.assemble(
-        (f"{name}  " if name else "", "bold $primary"), safe_line(query.sql, width), "  ", outcome
+        (f"{name}  " if name else "", "bold $primary"),
+        safe_line(query.sql, max(12, width - len(name))),
+        "  ",
+        outcome,
     )

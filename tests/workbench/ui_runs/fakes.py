@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from engine.errors import UsageError
 from tests.workbench.ui_rank.fakes import fake_workspace
 
-START = datetime(2026, 3, 4, 9, 30)
+START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 HOSTILE = (
     "\x1b]52;c;aGVsbG8=\x07 clipboard",
     "[/foo] closes nothing",

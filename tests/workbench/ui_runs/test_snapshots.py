@@ -1,0 +1,93 @@
+"""How the screens look, at the smallest and at a large terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from textual.pilot import Pilot
+
+from tests.workbench.ui_runs.drawn import drawn
+from tests.workbench.ui_runs.fakes import START, FakeScorer, FakeSql, workspace
+from tests.workbench.ui_runs.waiting import until
+from workbench.app import WorkbenchApp
+from workbench.screens.score import Answer
+from workbench.widgets.form import FieldRow
+
+SIZES = [(80, 24), (160, 48)]
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same time, latency and cursor every time."""
+    for module in ("workbench.screens.runs", "workbench.widgets.run_pane"):
+        monkeypatch.setattr(f"{module}.clock", lambda: START + timedelta(seconds=742))
+
+    def answer(_workspace: Any, request: Any) -> Answer:
+        scored = FakeScorer(request.precision).score([], list(request.responses))
+        return Answer(request, scored, "CPUExecutionProvider", 9.0)
+
+    monkeypatch.setattr("workbench.screens.score.score_now", answer)
+    monkeypatch.setattr("textual.widgets.TextArea.cursor_blink", False)
+
+
+def table() -> pa.Table:
+    rows = range(40)
+    return pa.table(
+        {
+            "prompt_id": [f"p{i:016x}" for i in rows],
+            "text": [
+                "How do I keep basil alive?\nIn winter" if i % 3 else "[/foo] closes nothing" for i in rows
+            ],
+            "score": [i / 7 if i % 5 else None for i in rows],
+            "kept": [i % 2 == 0 for i in rows],
+        }
+    )
+
+
+async def runs(pilot: Pilot[Any]) -> None:
+    await pilot.press("f5")
+    await until(pilot, lambda: "62%" in drawn(pilot.app) and "KL a response" in drawn(pilot.app))
+    await pilot.pause(0.3)
+
+
+async def failed(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("end", "d")
+    await until(pilot, lambda: "OSError" in drawn(pilot.app) and "Resume" in drawn(pilot.app))
+    await pilot.pause(0.3)
+
+
+async def score(pilot: Pilot[Any]) -> None:
+    await pilot.press("f4")
+    await until(pilot, lambda: "preferred" in drawn(pilot.app))
+
+
+async def sql(pilot: Pilot[Any]) -> None:
+    await pilot.press("f7")
+    await until(pilot, lambda: "win_rates" in drawn(pilot.app))
+    await pilot.press("f9")
+    await until(pilot, lambda: "40 rows" in drawn(pilot.app))
+
+
+async def launch(pilot: Pilot[Any]) -> None:
+    pilot.app.action_launch("ppo")  # type: ignore[attr-defined]
+    await until(pilot, lambda: bool(pilot.app.screen.query(FieldRow)))
+    await until(pilot, lambda: "max new tokens" in drawn(pilot.app))
+    row = next(item for item in pilot.app.screen.query(FieldRow) if item.field.name == "steps")
+    row.put("none")
+    await until(pilot, lambda: "whole number" in drawn(pilot.app))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["small", "large"])
+@pytest.mark.parametrize("go", [runs, failed, score, sql, launch])
+def test_look(snap_compare: Any, go: Callable[[Pilot[Any]], Any], size: tuple[int, int]) -> None:
+    made = workspace(sql=FakeSql(table()))
+    made.sql.run = lambda *_: SimpleNamespace(
+        columns=table().column_names, table=table(), seconds=0.004, truncated=False
+    )
+    assert snap_compare(WorkbenchApp(made), terminal_size=size, run_before=go)
