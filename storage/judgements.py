@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from storage.errors import NotFoundError
 from storage.ids import annotator_id, random_id
@@ -23,6 +24,8 @@ from storage.sql import block
 from storage.store import Store
 
 RANKING_KINDS = ("ranking", "best_of", "rating")
+ITEM_COLUMNS = ("judgement_id", "response_id", "rank", "rating", "position")
+FEW = 50  # judgements: below that parameters are faster than importing pyarrow
 
 
 def annotator_kind(name: str) -> str:
@@ -50,20 +53,27 @@ def record(store: Store, judgement: NewJudgement) -> str:
 
 def record_many(store: Store, judgements: Iterable[NewJudgement]) -> list[str]:
     """Store judgements in one transaction; their ids, in order."""
-    ids: list[str] = []
-    items: list[tuple[str, str, int | None, float | None, int | None]] = []
+    rows: list[dict[str, Any]] = []
+    items: list[tuple[Any, ...]] = []
     known: dict[str, str] = {}
     with store.transaction() as cursor:
         for new in judgements:
             if new.annotator not in known:
                 known[new.annotator] = ensure_annotator(store, new.annotator)
-            judgement_id = random_id("j")
-            _insert(store, judgement_id, known[new.annotator], new)
-            ids.append(judgement_id)
-            items += [(judgement_id, i.response_id, i.rank, i.rating, i.position) for i in new.items]
-        if items:
-            cursor.executemany(block("judgements", "add_items"), items)
-    return ids
+            row = _values(random_id("j"), known[new.annotator], new)
+            rows.append(row)
+            items += [(row["judgement_id"], i.response_id, i.rank, i.rating, i.position) for i in new.items]
+        if len(rows) < FEW:
+            for row in rows:
+                store.write(block("judgements", "add"), row)
+            if items:
+                cursor.executemany(block("judgements", "add_items"), items)
+        else:
+            values = [tuple(row.values()) for row in rows]
+            store.write_many(block("judgements", "load"), tuple(rows[0]), values)
+            if items:
+                store.write_many(block("judgements", "load_items"), ITEM_COLUMNS, items)
+    return [row["judgement_id"] for row in rows]
 
 
 def retract(store: Store, judgement_id: str, *, reason: str | None = None) -> str:
@@ -80,7 +90,7 @@ def retract(store: Store, judgement_id: str, *, reason: str | None = None) -> st
             reason=reason,
             supersedes=judgement_id,
         )
-        _insert(store, retraction, annotator_id(old.annotator), new)
+        store.write(block("judgements", "add"), _values(retraction, annotator_id(old.annotator), new))
     return retraction
 
 
@@ -183,23 +193,21 @@ def agreement(store: Store) -> list[AgreementRow]:
     return store.records(AgreementRow, block("judgements", "agreement"))
 
 
-def _insert(store: Store, judgement_id: str, annotator: str, new: NewJudgement) -> None:
-    store.write(
-        block("judgements", "add"),
-        {
-            "judgement_id": judgement_id,
-            "prompt_id": new.prompt_id,
-            "annotator_id": annotator,
-            "kind": new.kind,
-            "criterion": new.criterion,
-            "supersedes": new.supersedes,
-            "reason": new.reason,
-            "flagged": new.flagged,
-            "note": new.note,
-            "seconds": new.seconds,
-            "source": new.source,
-        },
-    )
+def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, Any]:
+    """A row of the table judgements; `annotator` is an id."""
+    return {
+        "judgement_id": judgement_id,
+        "prompt_id": new.prompt_id,
+        "annotator_id": annotator,
+        "kind": new.kind,
+        "criterion": new.criterion,
+        "supersedes": new.supersedes,
+        "reason": new.reason,
+        "flagged": new.flagged,
+        "note": new.note,
+        "seconds": new.seconds,
+        "source": new.source,
+    }
 
 
 def _open_to(annotator: str, criterion: str, exclude: Sequence[str], seed: int | None) -> dict[str, object]:

@@ -146,6 +146,21 @@ class Store:
             changed = cursor.execute(sql, parameters).fetchone()
         return int(changed[0]) if changed else 0
 
+    def write_many(self, sql: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run `INSERT … SELECT … FROM arrived` where the table `arrived` is `rows`, in one statement.
+
+        Parameters cost DuckDB 100 µs a row; an Arrow table costs 1 µs and, once, the import of pyarrow.
+        """
+        import pyarrow as pa
+
+        arrays = [pa.array(column) for column in zip(*rows, strict=True)]
+        with self.transaction() as cursor:
+            cursor.register("arrived", pa.table(arrays, names=list(columns)))
+            try:
+                cursor.execute(sql)
+            finally:
+                cursor.unregister("arrived")
+
     def _point_traces(self, known_runs_root: str | None) -> None:
         """Make `token_traces` read the run directories beside this file, wherever it has been moved to."""
         root = str(self.runs_root) if self.runs_root else ""

@@ -165,17 +165,10 @@ class Staging:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa  # a twentieth of the time that parameters take
-
-        cursor = self.store.cursor()
         for table, columns in TABLES.items():
             rows = self._buffers[table]
             if rows:
-                arrays = [pa.array(column) for column in zip(*rows, strict=True)]
-                cursor.register("arrived", pa.table(arrays, names=list(columns)))
-                with told(self.store.path):
-                    cursor.execute(f"INSERT INTO {table} SELECT * FROM arrived")
-                cursor.unregister("arrived")
+                self.store.write_many(f"INSERT INTO {table} SELECT * FROM arrived", columns, rows)
                 rows.clear()
         self._characters = 0
 

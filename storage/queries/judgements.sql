@@ -13,6 +13,16 @@ VALUES ($judgement_id, $prompt_id, $annotator_id, $kind, $criterion, $supersedes
 -- name: add_items
 INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position) VALUES (?, ?, ?, ?, ?)
 
+-- name: load
+INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
+                        seconds, source)
+SELECT judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note, seconds, source
+FROM arrived
+
+-- name: load_items
+INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position)
+SELECT judgement_id, response_id, rank, rating, "position" FROM arrived
+
 -- name: get
 SELECT j.judgement_id, j.prompt_id, a.name, j.kind, j.criterion, j.supersedes, j.reason, j.flagged, j.note, j.seconds,
        j.source, j.created_at

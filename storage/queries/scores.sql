@@ -1,6 +1,10 @@
 -- name: add
 INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id) VALUES (?, ?, ?, ?, ?)
 
+-- name: load
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id)
+SELECT response_id, reward_model_id, score, backend, run_id FROM arrived
+
 -- name: ingest
 INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id)
 SELECT response_id, $reward_model_id, score, backend, $run_id

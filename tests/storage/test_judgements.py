@@ -127,6 +127,16 @@ def test_many_are_recorded_or_none(store: Store) -> None:
     assert len(judgements.record_many(store, [good, good])) == 2
 
 
+def test_a_rule_records_thousands_at_once(store: Store) -> None:
+    prompt = add_prompt(store)
+    a, b = add_responses(store, prompt, "one", "two")
+    verdict = (JudgedItem(a, 1, None, 0), JudgedItem(b, 2, None, 1))
+    ids = judgements.record_many(store, [NewJudgement(prompt, "rule:short", "ranking", verdict)] * 3000)
+    assert len(set(ids)) == 3000
+    assert judgements.get(store, ids[-1]).items == verdict
+    assert store.rows("SELECT count(*) FROM preference_pairs WHERE annotator_kind = 'rule'") == [(3000,)]
+
+
 def test_an_unknown_judgement_is_told(store: Store) -> None:
     with pytest.raises(NotFoundError, match="no judgement j0"):
         judgements.retract(store, "j0")
