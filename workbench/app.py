@@ -112,7 +112,8 @@ IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 class WorkbenchApp(App[None]):
     """The workbench in a terminal, over an open `Workspace` or a function that opens one.
 
-    The function runs in a thread while Textual starts, so that the first frame waits for neither alone.
+    The function runs in a thread while Textual starts, so that the first frame waits for neither alone;
+    `after_paint` is called once the first frame stands.
     """
 
     TITLE = "workbench"
@@ -133,10 +134,15 @@ class WorkbenchApp(App[None]):
     demo_line: reactive[str] = reactive("")
 
     def __init__(
-        self, workspace: Workspace | Callable[[], Workspace], theme: str = "", *, demo: bool = False
+        self,
+        workspace: Workspace | Callable[[], Workspace],
+        theme: str = "",
+        *,
+        demo: bool = False,
+        after_paint: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
-        self._demo = demo
+        self._demo, self._after_paint = demo, after_paint
         self._opening = workspace if callable(workspace) else lambda: workspace
         self._workspace: Workspace | None = None
         self._is_open = asyncio.Event()
@@ -180,6 +186,8 @@ class WorkbenchApp(App[None]):
         if not self._painted:
             self._painted = True
             self.heartbeat()
+            if self._after_paint is not None:
+                self._after_paint()
             if self._demo:
                 self.run_demo()
 

@@ -1,15 +1,24 @@
-"""Start the application: open the store in a thread while Textual is being imported."""
+"""Start the application: the store opens in a thread while Textual is imported; end with the terminal."""
 
 from __future__ import annotations
 
+import os
+import select
 import sys
+import time
 from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from storage.sharing import Share
+    from workbench.app import WorkbenchApp
     from workbench.services.workspace import Workspace
     from workbench.settings import Settings
+
+TERMINAL_GONE = 129  # as if ended by SIGHUP
+POLL_MILLISECONDS = 1000
+GRACE_SECONDS = 3.0
 
 
 def open_in_thread(settings: Settings) -> Future[Workspace]:
@@ -38,9 +47,48 @@ def run_app(settings: Settings, *, demo: bool = False) -> int:
 
     if future.done():
         future.result()  # a store that cannot be opened is told before the screen is taken
-    app = WorkbenchApp(future.result, theme=settings.theme, demo=demo)
+    shares: list[Share] = []
+
+    def after_paint() -> None:
+        Thread(target=share_store, args=(app, shares), name="share-store", daemon=True).start()
+
+    app = WorkbenchApp(future.result, theme=settings.theme, demo=demo, after_paint=after_paint)
+    Thread(target=end_with_terminal, args=(app,), name="terminal", daemon=True).start()
     app.run()
+    for share in shares:
+        share.close()
     if future.done() and future.exception() is None:
         future.result().close()
     sys.stdout.flush()
     return app.return_code or 0
+
+
+def share_store(app: WorkbenchApp, shares: list[Share]) -> None:
+    """Let other processes read the store while this one holds it; the workbench works without it too."""
+    workspace = app.workspace
+    if workspace.settings.in_memory:
+        return
+    from storage.errors import StoreError
+    from storage.sharing import share
+
+    try:
+        shares.append(share(workspace.store))
+    except (StoreError, OSError) as error:
+        app.call_from_thread(app.tell, error, severity="warning")
+
+
+def end_with_terminal(app: WorkbenchApp) -> None:
+    """End the application when its terminal has gone.
+
+    Textual reads an abandoned terminal for ever, and the process would go on holding the store.  Whatever the
+    screen has acknowledged is committed, so leaving at once loses nothing.
+    """
+    poller = select.poll()
+    poller.register(
+        sys.__stdin__.fileno() if sys.__stdin__ else 0, 0
+    )  # errors and hang-up are always reported
+    while not poller.poll(POLL_MILLISECONDS):
+        pass
+    app.call_later(app.exit, return_code=TERMINAL_GONE)
+    time.sleep(GRACE_SECONDS)
+    os._exit(TERMINAL_GONE)

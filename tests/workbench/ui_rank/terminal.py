@@ -48,11 +48,12 @@ class Terminal:
         os.close(slave)
         self._master = master
         self.bytes = b""
+        self._gone, self._closed = threading.Event(), False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        while True:
+        while not self._gone.is_set():
             ready, _, _ = select.select([self._master], [], [], 0.1)
             if not ready:
                 if self.process.poll() is not None:
@@ -92,16 +93,31 @@ class Terminal:
         assert self.process.poll() is None, f"the application ended by itself: {self.text[-2000:]}"
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self._reader.join(2)
-        os.close(self._master)
 
     def quit(self) -> int:
         """Leave by ctrl+q; the exit code."""
         self.send("\x11")
-        code = self.process.wait(20)
-        self._reader.join(2)
+        return self.process.wait(30)
+
+    def hang_up(self) -> None:
+        """The terminal goes away, the process is left."""
+        self._gone.set()
+        self._reader.join()
         os.close(self._master)
-        return code
+        self._closed = True
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of it is left, whatever happened."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._gone.set()
+        self._reader.join()
+        if not self._closed:
+            os.close(self._master)
 
 
 KEYS = {

@@ -86,28 +86,28 @@ def fill(path: Path) -> None:
 def test_the_terminals_bytes_are_clean(tmp_path: Path, columns: int, rows: int) -> None:
     path = tmp_path / "hostile.duckdb"
     fill(path)
-    terminal = Terminal("--db", str(path), home=tmp_path, columns=columns, rows=rows)
-    terminal.wait_for("clipboard ␛]52;c;SGFja2Vk␇")
-    terminal.send(KEYS["down"] * 3)
-    terminal.wait_for("policy 0 ␛]52;c;x␇[/foo]")
-    seen = len(terminal.text)
-    terminal.send(KEYS["f3"])
-    terminal.wait_for("0 done", after=seen)
-    for number in range(1, ROUNDS + 1):
+    with Terminal("--db", str(path), home=tmp_path, columns=columns, rows=rows) as terminal:
+        terminal.wait_for("clipboard ␛]52;c;SGFja2Vk␇")
+        terminal.send(KEYS["down"] * 3)
+        terminal.wait_for("policy 0 ␛]52;c;x␇[/foo]")
         seen = len(terminal.text)
-        terminal.send("az")
-        terminal.wait_for("plain/Markdown", after=seen)
+        terminal.send(KEYS["f3"])
+        terminal.wait_for("0 done", after=seen)
+        for number in range(1, ROUNDS + 1):
+            seen = len(terminal.text)
+            terminal.send("az")
+            terminal.wait_for("plain/Markdown", after=seen)
+            seen = len(terminal.text)
+            terminal.send("mz" + "bcd\r")
+            terminal.wait_for(f"{number} done", after=seen)
         seen = len(terminal.text)
-        terminal.send("mz" + "bcd\r")
-        terminal.wait_for(f"{number} done", after=seen)
-    seen = len(terminal.text)
-    terminal.send(KEYS["f6"])
-    terminal.wait_for("judged by people", after=seen)
-    terminal.send(KEYS["down"] * 5 + "j")
-    terminal.wait_for("Judged by", after=seen)
-    terminal.send("\r")
-    assert terminal.quit() == 0
-    assert_clean(terminal.bytes)
+        terminal.send(KEYS["f6"])
+        terminal.wait_for("judged by people", after=seen)
+        terminal.send(KEYS["down"] * 5 + "j")
+        terminal.wait_for("Judged by", after=seen)
+        terminal.send("\r")
+        assert terminal.quit() == 0
+        assert_clean(terminal.bytes)
 
 
 def assert_clean(written: bytes) -> None:

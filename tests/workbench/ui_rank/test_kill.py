@@ -78,9 +78,21 @@ def test_no_acknowledged_judgement_is_lost(tmp_path: Path) -> None:
     total = 0
     for seed in range(KILLS):
         before = judged(path)
-        acknowledged = rank_until_killed(Terminal("--db", str(path), home=tmp_path), seed, before)
+        with Terminal("--db", str(path), home=tmp_path) as terminal:
+            acknowledged = rank_until_killed(terminal, seed, before)
         after = judged(path)
         assert after - before >= acknowledged
         assert after - before <= acknowledged + 1, "at most the one that was being written"
         total += acknowledged
     assert total > 0, "nothing was acknowledged before a kill: the test shows nothing"
+
+
+@pytest.mark.timeout(60)
+def test_the_application_ends_with_its_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "left.duckdb"
+    fill(path)
+    with Terminal("--db", str(path), home=tmp_path) as terminal:
+        terminal.wait_for("Prompt number 0")
+        terminal.hang_up()
+        assert terminal.process.wait(20) == 129
+    assert judged(path) == 0  # nobody holds the store any more
