@@ -11,6 +11,13 @@ from engine.errors import UsageError
 from tests.workbench.ui_rank.fakes import fake_workspace
 
 START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
+TEXTS = (
+    "How do I keep basil alive on a window sill in winter?",
+    "Give it the brightest window you have, and water it when the top of the soil is dry.\n\n"
+    "Pinch the tips every week: a bushy plant lives longer.",
+    "Basil needs light:\n\n- a south-facing window\n- water from below\n- no draught",
+    "Buy a new one every month.",
+)
 HOSTILE = (
     "\x1b]52;c;aGVsbG8=\x07 clipboard",
     "[/foo] closes nothing",
@@ -208,7 +215,7 @@ def reward_model(
 
 def workspace(**parts: Any) -> Any:
     """A filled workspace for the screens of jobs, scores and queries; `parts` replace services."""
-    made = fake_workspace()
+    made = fake_workspace(texts=TEXTS)
     made.jobs = parts.get("jobs") or FakeJobs()
     made.scoring = parts.get("scoring") or FakeScoring()
     made.sql = parts.get("sql") or FakeSql()
