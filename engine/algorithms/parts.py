@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,27 @@ class Trunk:
             device=self.device,
             packed=self.why_not_packed is None,
         )
-        return response_states(self.module, batch, where=where)
+        with _quick_attention(self.module, self.device, batch.input_ids.shape[1]):
+            return response_states(self.module, batch, where=where)
+
+
+EAGER_TOKENS = 320
+"""Rows up to this long train faster on a CPU with plain attention: the backward of torch's fused attention
+takes ten times its forward there (SmolLM2-135M, LoRA, bfloat16, rows of 188 tokens: 1.7 against 2.3 s)."""
+
+
+@contextmanager
+def _quick_attention(module: nn.Module, device: torch.device, tokens: int) -> Iterator[None]:
+    """Inside the block the faster of two exact implementations of attention is used."""
+    config: Any = module.config
+    if device.type != "cpu" or tokens > EAGER_TOKENS or config._attn_implementation != "sdpa":
+        yield
+        return
+    config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = "sdpa"
 
 
 def grouped(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[list[Row], list[int]]:
