@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +21,7 @@ from workbench.cli.session import session
 
 if TYPE_CHECKING:
     from storage.errors import LockedError
+    from workbench.services.sql import Sql
 
 WIDTH_ROWS = 1000  # a table's columns are as wide as the first rows need
 Rows = Iterator[Sequence[Any]]
@@ -41,7 +45,7 @@ def sql(
         raise UsageError("Choose one of --json and --csv.")
     text = sys.stdin.read() if query == "-" else query
     if output is not None:
-        rows = session.workspace().sql.export(text, output)
+        rows = _exported(session.workspace().sql, text, output)
         session.narrator.say(f"{rows:,} rows written to {output}.")
         return
     with _result(text, unlock) as (columns, found):
@@ -51,6 +55,16 @@ def sql(
             _write_csv(columns, found)
         else:
             _write_table(columns, found)
+
+
+def _exported(sql: Sql, text: str, output: Path) -> int:
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(sql.export, text, output)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            sql.cancel()
+            raise
 
 
 @contextmanager
@@ -65,8 +79,48 @@ def _result(text: str, unlock: bool) -> Iterator[tuple[list[str], Rows]]:
             raise
         yield _through_holder(text, locked)
         return
-    with workspace.sql.stream(text, unlocked=unlock) as batches:
-        yield batches.schema.names, chain.from_iterable(_rows(batch) for batch in batches)
+    with _computed_in_a_thread(workspace.sql, text, unlock) as batches:
+        columns = next(batches)
+        yield columns, chain.from_iterable(_rows(batch) for batch in batches)
+
+
+@contextmanager
+def _computed_in_a_thread(sql: Sql, text: str, unlock: bool) -> Iterator[Iterator[Any]]:
+    """The columns, then the batches.
+
+    DuckDB does not look for Ctrl-C while it computes, so it computes in a thread and the main thread looks.
+    """
+    ready: Queue[Any] = Queue(maxsize=4)
+    left = Event()
+
+    def compute() -> None:
+        try:
+            with sql.stream(text, unlocked=unlock) as batches:
+                ready.put(batches.schema.names)
+                for batch in batches:
+                    if left.is_set():
+                        return
+                    ready.put(batch)
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    def take() -> Iterator[Any]:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = Thread(target=compute, name="query", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        left.set()
+        while thread.is_alive():
+            sql.cancel()
+            with suppress(Empty):  # the thread may be waiting for room
+                ready.get(timeout=0.05)
 
 
 def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows]:

@@ -1,4 +1,4 @@
-"""Ctrl-C stops the running job properly: exit code 130, the run is stopped and keeps what it has."""
+"""Ctrl-C: exit code 130, a job is stopped and keeps what it has, a query is given up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 
 def test_an_interrupted_command_stops_its_job(tmp_path: Path, tiny_model: Path) -> None:
@@ -48,3 +51,21 @@ def test_an_interrupted_command_stops_its_job(tmp_path: Path, tiny_model: Path) 
     )
     (run,) = json.loads(listed.stdout)
     assert run["status"] == "stopped"
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "out.csv"]], ids=["stdout", "file"])
+def test_an_interrupted_query_ends(tmp_path: Path, output: list[str]) -> None:
+    endless = "SELECT count(*) FROM range(3000000) a, range(3000000) b WHERE (a.range * b.range) % 7 = 3"
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "workbench", "--db", str(tmp_path / "store.duckdb"), "sql", endless, *output],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)
+    asking.send_signal(signal.SIGINT)
+    shown, told = asking.communicate(timeout=60)
+    assert (asking.returncode, shown) == (130, ""), told
+    assert "Traceback" not in told
+    assert not (tmp_path / "out.csv").exists()
