@@ -19,7 +19,8 @@ from typing import Any
 
 import duckdb
 
-from storage.errors import ShareError
+from storage.errors import ShareError, StoreError
+from storage.sql_guard import check_locked
 from storage.store import Store
 
 EXTENSIONS = ("httpfs", "quack")  # quack needs httpfs loaded before it, on the server too
@@ -105,9 +106,7 @@ def query_remote(database: Path, sql: str) -> RemoteResult:
 
 def _refusal(text: str, database: Path) -> str:
     if "Authorization failed" in text:
-        return (
-            "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
-        )
+        return "Another process holds the store: only SELECT from its tables and views can be asked."
     if "Authentication failed" in text:
         return f"The token of {database} is old; open the workbench on it again."
     if "onnect" in text:
@@ -116,11 +115,18 @@ def _refusal(text: str, database: Path) -> str:
 
 
 def _only_select(_session: str, sql: str) -> bool:
-    """Called by the server before every statement; an error here refuses too."""
+    """Called by the server before every statement; an error here refuses too.
+
+    EXPLAIN and PRAGMA are refused as well: EXPLAIN ANALYZE runs what it explains.
+    """
+    parser = duckdb.connect(":memory:")
     try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error:
+        check_locked(parser, sql)
+        statements = parser.extract_statements(sql)
+    except (duckdb.Error, StoreError):
         return False
+    finally:
+        parser.close()
     return all(statement.type == duckdb.StatementType.SELECT for statement in statements)
 
 

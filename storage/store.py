@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from storage import migrate
-from storage.errors import StoreError
+from storage.errors import NotADatabaseError, StoreError
 from storage.faults import told
 from storage.sql import block
 
@@ -190,6 +190,8 @@ class Store:
 def _connect(file: Path) -> Cursor:
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give the path of a database file.")
+    if file.exists() and not _is_duckdb(file):
+        raise NotADatabaseError(f"{file} is not a workbench database; give another path with --db.")
     before = os.umask(0o077)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -199,6 +201,15 @@ def _connect(file: Path) -> Cursor:
         raise StoreError(f"The database {file} cannot be made: {error.strerror}.") from error
     finally:
         os.umask(before)
+
+
+def _is_duckdb(file: Path) -> bool:
+    """DuckDB opens a CSV or Parquet file too, but in memory: what is stored would be lost."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(12)[8:] == b"DUCK"
+    except OSError as error:
+        raise StoreError(f"The database {file} cannot be read: {error.strerror}.") from error
 
 
 def _quoted(text: str) -> str:

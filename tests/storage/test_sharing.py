@@ -49,14 +49,15 @@ def test_a_second_process_reads_and_cannot_write(tmp_path: Path) -> None:
                 "WITH x AS (SELECT 1) DELETE FROM prompts",
                 "SELECT 1; DROP TABLE scores",
                 "EXPLAIN ANALYZE DELETE FROM prompts",
+                "SELECT * FROM read_text('/etc/hostname')",
                 "SELECT * FROM nowhere",
             )
         finally:
             serving.close()
         assert prompts.count(store) == 1
-    refusal = "Only SELECT can be asked of a store that another process holds; write in the workbench itself."
-    assert answers[:5] == [[["shared"]], refusal, refusal, refusal, refusal]
-    assert "nowhere does not exist" in str(answers[5])
+    refusal = "Another process holds the store: only SELECT from its tables and views can be asked."
+    assert answers[:6] == [[["shared"]], *[refusal] * 5]
+    assert "nowhere does not exist" in str(answers[6])
     assert not token_path_of(path).exists()
 
 

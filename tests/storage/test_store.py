@@ -83,6 +83,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_a_data_file_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT 1 AS n) TO '{path}'")
+    content = path.read_bytes()
+    with pytest.raises(NotADatabaseError, match="is not a workbench database"):
+        Store.open(path)
+    assert path.read_bytes() == content
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     with Store.open(path) as store:
