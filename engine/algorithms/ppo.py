@@ -56,7 +56,7 @@ from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 
-REFERENCE_SAMPLES = 64  # responses that the normalisation of scores is taken from
+REFERENCE_SAMPLES = 32  # responses that the normalisation of scores is taken from
 
 
 @dataclass
