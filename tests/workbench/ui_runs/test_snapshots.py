@@ -33,6 +33,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("workbench.screens.score.score_now", answer)
     monkeypatch.setattr("textual.widgets.TextArea.cursor_blink", False)
+    monkeypatch.setattr("textual.widgets.Input.cursor_blink", False)
 
 
 def table() -> pa.Table:
@@ -64,14 +65,16 @@ async def failed(pilot: Pilot[Any]) -> None:
 
 async def score(pilot: Pilot[Any]) -> None:
     await pilot.press("f4")
-    await until(pilot, lambda: "preferred" in drawn(pilot.app))
+    await until(pilot, lambda: "preferred" in drawn(pilot.app) and "62%" in drawn(pilot.app))
+    await pilot.pause(0.3)
 
 
 async def sql(pilot: Pilot[Any]) -> None:
     await pilot.press("f7")
     await until(pilot, lambda: "win_rates" in drawn(pilot.app))
     await pilot.press("f9")
-    await until(pilot, lambda: "40 rows" in drawn(pilot.app))
+    await until(pilot, lambda: "40 rows" in drawn(pilot.app) and "62%" in drawn(pilot.app))
+    await pilot.pause(0.3)
 
 
 async def launch(pilot: Pilot[Any]) -> None:
@@ -80,7 +83,8 @@ async def launch(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: "max new tokens" in drawn(pilot.app))
     row = next(item for item in pilot.app.screen.query(FieldRow) if item.field.name == "steps")
     row.put("none")
-    await until(pilot, lambda: "whole number" in drawn(pilot.app))
+    await until(pilot, lambda: "whole number" in drawn(pilot.app) and "62%" in drawn(pilot.app))
+    await pilot.pause(0.3)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["small", "large"])
