@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as workers do; see docs/facts.md
 
 from tests.fakes import tiny_model_folder
 

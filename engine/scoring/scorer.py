@@ -153,6 +153,7 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
 def _open_session(path: Path, precision: Precision, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the screen needs the cores too
     options.log_severity_level = 3  # errors; warnings would be written over the terminal
     providers = ["CPUExecutionProvider"]
     if precision == "fp32" and _has_cuda():  # the int8 operators have no CUDA kernels
