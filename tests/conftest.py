@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as workers do; see docs/facts.md
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is imported, as workers do; see docs/facts.md
 
 from tests.fakes import tiny_model_folder
 

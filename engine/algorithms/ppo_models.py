@@ -106,7 +106,8 @@ def _logprobs(
     padded = torch.zeros(2, *states.mask.shape, device=states.mask.device)
     logprobs_N_T, entropy_N_T = padded[0].clone(), padded[1]
     logprobs_N_T[states.mask] = found.logprobs
-    entropy_N_T[states.mask] = found.entropy
+    if found.entropy is not None:
+        entropy_N_T[states.mask] = found.entropy
     return logprobs_N_T, entropy_N_T
 
 

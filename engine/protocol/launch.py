@@ -176,7 +176,7 @@ def _environment(run: RunDir) -> dict[str, str]:
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads of one product wait for one another.  libgomp's long default spin makes them some twenty times
     # slower as soon as anything else wants a core (docs/facts.md); a short spin costs next to nothing.
-    env.setdefault("GOMP_SPINCOUNT", "1000")
+    env.setdefault("GOMP_SPINCOUNT", "3000")
     if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
         env.setdefault("HF_HUB_OFFLINE", "1")
     return env

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from engine.objectives.logprobs import chosen_logprobs
-from engine.objectives.policy import entropy_of
 
 
 def setting(m: int = 11) -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
@@ -23,7 +22,13 @@ def test_any_chunk_gives_the_same(chunk: int, temperature: float) -> None:
     logits = head(hidden) / temperature
     expected = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
     torch.testing.assert_close(found.logprobs, expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.entropy, entropy_of(logits.detach()), atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        measured = chosen_logprobs(head, hidden, tokens, temperature=temperature, chunk=chunk)
+    torch.testing.assert_close(measured.logprobs, expected.detach(), atol=1e-5, rtol=1e-5)
+    probabilities = logits.detach().softmax(-1)
+    torch.testing.assert_close(
+        measured.entropy, -(probabilities * probabilities.log()).sum(-1), atol=1e-5, rtol=1e-5
+    )
     weights = torch.arange(11.0)
     gradients = torch.autograd.grad((found.logprobs * weights).sum(), [hidden, head.weight])
     naive = torch.autograd.grad((expected * weights).sum(), [hidden, head.weight])
@@ -31,9 +36,9 @@ def test_any_chunk_gives_the_same(chunk: int, temperature: float) -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_entropy_carries_no_gradient() -> None:
+def test_entropy_is_only_measured_without_gradients() -> None:
     head, hidden, tokens = setting()
-    assert not chosen_logprobs(head, hidden, tokens).entropy.requires_grad
+    assert chosen_logprobs(head, hidden, tokens).entropy is None
 
 
 def test_probabilities_sum_to_one() -> None:
