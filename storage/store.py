@@ -171,7 +171,8 @@ class Store:
             self._connection.execute(block("store", "no_traces_view"))
         else:
             # DuckDB refuses a pattern that matches no file, so one empty file is always there.
-            empty.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (Path(root), empty.parent.parent, empty.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             Path(root).chmod(0o700)
             self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
             pattern = _quoted(_no_wildcards(root) + "/*/traces/*.parquet")

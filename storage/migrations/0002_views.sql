@@ -63,7 +63,12 @@ FROM newest n
 LEFT JOIN exports e ON e.parent_id = n.artifact_id
 LEFT JOIN heldout h ON h.run_id = n.run_id;
 
--- One row a response and reward model; where several backends have scored it, the latest score.
+-- How exact a backend's scores are, 1 the most.
+CREATE MACRO exactness(backend) AS
+    coalesce(list_position(['torch-float32', 'onnx-fp32', 'torch-bfloat16', 'onnx-int8'], backend), 9);
+
+-- One row a response and reward model.  Where several backends have scored it, the most exact counts, so that
+-- scores of two policies never differ because one was scored in int8.
 CREATE VIEW response_scores AS
 SELECT s.response_id, r.prompt_id, p.name AS policy, m.name AS reward_model, s.reward_model_id, s.score, s.backend,
        r.sample_index, s.run_id, s.scored_at
@@ -71,7 +76,10 @@ FROM scores s
 JOIN artifacts m ON m.artifact_id = s.reward_model_id
 JOIN responses r USING (response_id)
 JOIN policies p USING (policy_id)
-QUALIFY row_number() OVER (PARTITION BY s.response_id, s.reward_model_id ORDER BY s.scored_at DESC, s.backend) = 1;
+QUALIFY row_number() OVER (
+    PARTITION BY s.response_id, s.reward_model_id
+    ORDER BY exactness(s.backend), s.scored_at DESC
+) = 1;
 
 -- Policy against policy.  A judge is a reward model ('model'), or the annotators of one kind ('human', 'import', …).
 -- rate is the mean over prompts of the share won there, a tie counting one half.

@@ -29,7 +29,7 @@ WITH chosen AS MATERIALIZED (
     WHERE kind = 'reward_model'
     QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, artifact_id) = 1
 )
-SELECT s.response_id, m.name, arg_max(s.score, (s.scored_at, s.backend))
+SELECT s.response_id, m.name, arg_max(s.score, (-exactness(s.backend), s.scored_at))
 FROM scores s
 SEMI JOIN chosen USING (response_id)
 JOIN models m ON m.artifact_id = s.reward_model_id

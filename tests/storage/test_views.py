@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import artifacts, comparisons, judgements, runs, scores
+from storage import artifacts, comparisons, judgements, responses, runs, scores
 from storage.records import JudgedItem, NewJudgement, NewScore
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
@@ -104,13 +104,16 @@ def test_win_rates_by_a_reward_model(store: Store) -> None:
     assert (pair.prompt_id, pair.text_b, pair.score_b) == (prompt, "b0", 1.0)
 
 
-def test_the_latest_score_of_a_model_counts(store: Store) -> None:
-    _, (a0, _), _ = _two_policies(store)
+def test_the_most_exact_score_of_a_model_counts(store: Store) -> None:
+    prompt, (a0, _), _ = _two_policies(store)
     model = _reward_model(store)
-    scores.upsert(store, [NewScore(a0, model, 1.0, "torch-bfloat16")])
     scores.upsert(store, [NewScore(a0, model, 3.0, "onnx-int8")])
     scores.upsert(store, [NewScore(a0, model, 4.0, "onnx-int8")])
     assert store.rows("SELECT score, reward_model, policy FROM response_scores") == [(4.0, "rm", "A")]
+    scores.upsert(store, [NewScore(a0, model, 1.0, "onnx-fp32")])
+    scores.upsert(store, [NewScore(a0, model, 5.0, "onnx-int8")])
+    assert store.rows("SELECT score FROM response_scores") == [(1.0,)]
+    assert {row.scores.get("rm") for row in responses.of_prompt(store, prompt)} == {1.0, None}
     assert scores.count_unscored(store, model, "onnx-int8") == 2
     assert [u.text for u in scores.unscored(store, model, "torch-bfloat16")].count("a0") == 0
 

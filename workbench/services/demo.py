@@ -58,8 +58,10 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
         samples=4,
         max_new_tokens=48,
         epochs=2,
-        learning_rate=2e-4,
-        checkpoint_every=0,
+        minibatches=2,
+        learning_rate=5e-4,
+        critic_learning_rate=5e-4,
+        checkpoint_every=5,
         seed=1,
     )
 

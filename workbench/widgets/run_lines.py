@@ -56,6 +56,19 @@ def state_text(run: Any) -> str:
     return stage if run.progress is None else f"{stage} {run.progress:.0%}"
 
 
+def pace_text(run: Any) -> str:
+    """How far the stage is and how fast it goes: “24 of 64 responses · 245 tokens/s”; empty when not known."""
+    latest = getattr(run, "latest", None)
+    if latest is None:
+        return ""
+    parts = []
+    if latest.total and latest.unit:
+        parts.append(f"{latest.done:,.0f} of {latest.total:,.0f} {safe_line(latest.unit, 20)}")
+    if latest.rate is not None:
+        parts.append(f"{latest.rate:,.1f} {safe_line(latest.rate_unit, 20)}")
+    return " · ".join(parts)
+
+
 def run_line(run: Any, now: datetime, width: int) -> Content:
     """One line of the list of runs, `width` cells."""
     mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
@@ -86,7 +99,7 @@ def head_lines(run: Any, now: datetime) -> Content:
     if run.status == "failed":
         second: Part = (safe_line(run.reason or "It ended without saying why.", 300), "$text-error")
     elif run.status == "running":
-        second = (state_text(run), "")
+        second = ("  ".join(part for part in (state_text(run), pace_text(run)) if part), "")
     elif run.status == "stopped":
         second = ("Stopped; what it had is kept. R goes on from the last checkpoint.", "$foreground-muted")
     elif run.status == "queued":
