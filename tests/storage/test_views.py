@@ -115,7 +115,7 @@ def test_the_most_exact_score_of_a_model_counts(store: Store) -> None:
     assert store.rows("SELECT score FROM response_scores") == [(1.0,)]
     assert {row.scores.get("rm") for row in responses.of_prompt(store, prompt)} == {1.0, None}
     assert scores.count_unscored(store, model, "onnx-int8") == 2
-    assert [u.text for u in scores.unscored(store, model, "torch-bfloat16")].count("a0") == 0
+    assert [u.text for u in scores.unscored(store, model, "onnx-fp32")].count("a0") == 0
 
 
 def test_the_newest_reward_model_of_a_name_is_in_use_with_its_export(store: Store) -> None:
