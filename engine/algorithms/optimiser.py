@@ -7,14 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from engine.models.rounding import generator_for, to_bfloat16
+
 
 class MasterAdam:
     """AdamW whose weights are float32 even when the model computes in bfloat16.
 
     A trained parameter in bfloat16 has a float32 master: gradients are added up and steps taken there, and
-    the rounded result is copied into the model.  So forward and backward need no cast (on a CPU autocast
-    takes twice as long), and steps smaller than a bfloat16 digit are not lost.  A float32 parameter is its
-    own master.
+    the stochastically rounded result is copied into the model (`engine.models.rounding` says why).  So
+    forward and backward need no cast (on a CPU autocast takes twice as long), and steps smaller than a
+    bfloat16 digit are not lost.  A float32 parameter is its own master.
     """
 
     def __init__(self, module: nn.Module, *, eps: float, weight_decay: float = 0.0) -> None:
@@ -23,6 +25,7 @@ class MasterAdam:
             name: p if p.dtype == torch.float32 else p.detach().float().requires_grad_()
             for name, p in self.working.items()
         }
+        self._steps = 0
         self._adam = torch.optim.AdamW(
             self.masters.values(), lr=0.0, eps=eps, weight_decay=weight_decay, fused=True
         )
@@ -47,6 +50,7 @@ class MasterAdam:
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         self._adam.step()
+        self._steps += 1
         self.forget()
         self._publish()
 
@@ -58,11 +62,13 @@ class MasterAdam:
     def _publish(self) -> None:
         for name, parameter in self.working.items():
             if self.masters[name] is not parameter:
-                parameter.copy_(self.masters[name])
+                generator = generator_for(name, self._steps, parameter.device)
+                parameter.copy_(to_bfloat16(self.masters[name], generator))
 
     def tensors(self) -> dict[str, Tensor]:
         """Master weights and moments by name, for a checkpoint."""
         found = {f"weight.{name}": master.detach() for name, master in self.masters.items()}
+        found["steps"] = torch.tensor(self._steps)
         for name, master in self.masters.items():
             for part, value in self._adam.state.get(master, {}).items():
                 found[f"{part}.{name}"] = value
@@ -71,6 +77,7 @@ class MasterAdam:
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `tensors` gave.  Raises KeyError when a weight is missing."""
+        self._steps = int(tensors["steps"])
         for name, master in self.masters.items():
             master.copy_(tensors[f"weight.{name}"])
             state = {

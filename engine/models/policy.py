@@ -20,6 +20,7 @@ from engine.models.files import (
 )
 from engine.models.lora import has_lora, merged
 from engine.models.parts import place
+from engine.models.rounding import round_weights
 
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 """What transformers raises for a folder that it cannot load."""
@@ -37,7 +38,7 @@ def load_policy(
         try:
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=dtype_of(dtype),
+                dtype=load_dtype(dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -51,7 +52,19 @@ def load_policy(
             f"{folder} is not a language model: it has no {sorted(info['missing_keys'])[0]}; "
             "choose the folder of a policy."
         )
+    round_if_asked(model, dtype)
     return place(model, device).eval()
+
+
+def load_dtype(dtype: str | torch.dtype) -> torch.dtype | str:
+    """What transformers is asked for: bfloat16 comes from the file's own format, rounded by us."""
+    return "auto" if dtype_of(dtype) == torch.bfloat16 else dtype_of(dtype)
+
+
+def round_if_asked(model: PreTrainedModel, dtype: str | torch.dtype) -> None:
+    """Finish what `load_dtype` began."""
+    if dtype_of(dtype) == torch.bfloat16:
+        round_weights(model)
 
 
 def save_policy(

@@ -13,10 +13,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
-from engine.models.files import check_model_folder, dtype_of, quiet_transformers
+from engine.models.files import check_model_folder, quiet_transformers
 from engine.models.lora import has_lora, merged
 from engine.models.parts import backbone, output_head, place
-from engine.models.policy import LOAD_ERRORS, save_model, unloadable
+from engine.models.policy import LOAD_ERRORS, load_dtype, round_if_asked, save_model, unloadable
 from engine.text import Tokeniser
 
 
@@ -101,7 +101,7 @@ def _load(folder: Path, dtype: str | torch.dtype) -> tuple[PreTrainedModel, set[
             loaded: Any = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 num_labels=1,
-                dtype=dtype_of(dtype),
+                dtype=load_dtype(dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -110,4 +110,5 @@ def _load(folder: Path, dtype: str | torch.dtype) -> tuple[PreTrainedModel, set[
         except LOAD_ERRORS as error:
             raise unloadable(folder, error) from error
     model, info = loaded
+    round_if_asked(model, dtype)
     return model, set(info["missing_keys"])
