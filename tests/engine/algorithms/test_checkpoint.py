@@ -49,7 +49,8 @@ def test_bfloat16_weights_follow_their_masters() -> None:
     for _ in range(200):
         step(module, optimiser, 1e-5)
     master = optimiser.masters["weight"]
-    assert torch.equal(module.weight, master.to(torch.bfloat16))
+    rounded = module.weight.detach().float()  # to one of the two neighbours
+    assert bool(((rounded - master.detach()).abs() <= master.detach().abs() * 2**-7).all())
     assert (
         float((master - before.float()).abs().max().detach()) > 1e-3
     )  # steps that bfloat16 alone would lose
