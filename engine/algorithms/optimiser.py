@@ -63,7 +63,7 @@ class MasterAdam:
         for name, parameter in self.working.items():
             if self.masters[name] is not parameter:
                 generator = generator_for(name, self._steps, parameter.device)
-                parameter.copy_(to_bfloat16(self.masters[name], generator))
+                to_bfloat16(self.masters[name], generator, out=parameter.data)
 
     def tensors(self) -> dict[str, Tensor]:
         """Master weights and moments by name, for a checkpoint."""

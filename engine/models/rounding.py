@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 NOISE = 1 << 16  # random numbers a tensor; longer tensors use them again
+CHUNK = 1 << 20
 DROPPED_BITS = 16  # of a float32 that a bfloat16 does not have
 
 
@@ -23,16 +24,28 @@ def generator_for(name: str, seed: int, device: torch.device | str = "cpu") -> t
 
 
 @torch.no_grad()
-def to_bfloat16(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Stochastically rounded copy of a float tensor, E[result] = x.  Values that are not finite stay so."""
-    exact = x.float().contiguous()
-    draws = torch.randint(
-        0, 1 << DROPPED_BITS, (min(NOISE, exact.numel()),), generator=generator, dtype=torch.int32,
-        device=exact.device,
-    )  # fmt: skip
-    noise = draws.repeat(-(-exact.numel() // max(1, draws.numel())))[: exact.numel()].view(exact.shape)
-    bits = (exact.view(torch.int32) + noise) & -(1 << DROPPED_BITS)
-    return torch.where(torch.isfinite(exact), bits.view(torch.float32), exact).to(torch.bfloat16)
+def to_bfloat16(x: Tensor, generator: torch.Generator, out: Tensor | None = None) -> Tensor:
+    """Stochastically rounded copy of a float tensor, E[result] = x; written to `out` if given.
+
+    Infinities and NaN stay what they are: they have no lower bits to carry from.
+    """
+    out = (
+        torch.empty_like(x, dtype=torch.bfloat16, memory_format=torch.contiguous_format)
+        if out is None
+        else out
+    )
+    bits, target = x.float().contiguous().view(torch.int32).flatten(), out.view(-1)
+    size = min(CHUNK, bits.numel())  # in portions that stay in the processor's cache
+    noise = torch.randint(
+        0, 1 << DROPPED_BITS, (min(NOISE, size),), generator=generator, dtype=torch.int32, device=x.device
+    ).repeat(-(-size // NOISE))[:size]
+    scratch = torch.empty_like(noise)
+    for start in range(0, bits.numel(), CHUNK):
+        part = bits[start : start + CHUNK]
+        rounded = torch.add(part, noise[: len(part)], out=scratch[: len(part)])
+        rounded &= -(1 << DROPPED_BITS)
+        target[start : start + CHUNK] = rounded.view(torch.float32)
+    return out
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
         name="demo-ppo",
         reward_model="demo-reward",
         prompts=TRAIN_SOURCE,
-        steps=10,
+        steps=8,
         prompts_per_step=8,
         samples=4,
         max_new_tokens=48,
@@ -61,7 +61,7 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
         minibatches=2,
         learning_rate=5e-4,
         critic_learning_rate=5e-4,
-        checkpoint_every=5,
+        checkpoint_every=4,
         seed=1,
     )
 
