@@ -19,14 +19,6 @@ def stage_line(update: StageUpdate) -> str:
     return f"demo {update.number}/{update.of} {update.title.lower()}{share}"
 
 
-def closing_sentence(table: DemoTable) -> str:
-    """What came out, in a sentence."""
-    return (
-        f"Demo done: mean score {table.score_before:+.2f} before PPO, {table.score_after:+.2f} after, "
-        f"on {table.eval_prompts} prompts. F6 compares them."
-    )
-
-
 def watch_demo(app: WorkbenchApp, quitting: Event) -> None:
     """Run the demo in the calling thread until it ends, fails or the application quits."""
     from workbench.services.demo import Demo, DemoInterruptedError
@@ -38,7 +30,7 @@ def watch_demo(app: WorkbenchApp, quitting: Event) -> None:
             app.call_from_thread(app.show_demo, stage_line(update))
             if update.state == "done":
                 app.call_from_thread(app.refresh_status)
-        sentence = closing_sentence(demo.table())
+        table = demo.table()
     except DemoInterruptedError:
         return
     except (WorkbenchError, StoreError) as error:
@@ -47,7 +39,15 @@ def watch_demo(app: WorkbenchApp, quitting: Event) -> None:
             app.call_from_thread(app.tell, error)
         return
     app.call_from_thread(app.show_demo, "demo: done")
-    app.call_from_thread(app.tell, sentence, severity="information")
+    app.call_from_thread(show_summary, app, table)
+
+
+def show_summary(app: WorkbenchApp, table: DemoTable) -> None:
+    """The closing table, over the screen that is on top."""
+    from workbench.screens.demo_summary import DemoSummaryScreen
+
+    app.refresh_status()
+    app.push_screen(DemoSummaryScreen(table))
 
 
 def _close_when(quitting: Event, demo: Demo) -> None:

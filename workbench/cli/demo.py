@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli.data import JsonOption
 from workbench.cli.output import print_json, print_table
 from workbench.cli.session import session
+from workbench.demo_rows import COLUMNS, summary_rows
 
 if TYPE_CHECKING:
     from workbench.services.demo import Demo, DemoTable, StageUpdate
@@ -49,7 +50,7 @@ def demo(
     if as_json:
         print_json({"table": table, "wall_seconds": wall})
     else:
-        print_table(("", "before PPO", "after PPO"), _rows(table, wall))
+        print_table(COLUMNS, _rows(table, wall))
 
 
 def _follow(running: Demo) -> None:
@@ -75,45 +76,6 @@ def _narrate(update: StageUpdate) -> None:
         session.narrator.progress(f"{stage}: {update.detail}", done, 100, "%", update.rate)
 
 
-def _rows(table: DemoTable, wall: float) -> list[tuple[str, Any, Any]]:
-    def around(value: float, error: float) -> str:
-        return f"{value:.3f} ± {error:.3f}"
-
-    def number(value: float | None, digits: int = 3) -> str:
-        return "–" if value is None else f"{value:.{digits}f}"
-
-    rows: list[tuple[str, Any, Any]] = [
-        ("mean score ± standard error", *_before_after(table, around)),
-        ("  after − before, paired by prompt", "", around(table.difference, table.difference_error)),
-        ("KL to the start, nats a response", "0", f"{number(table.kl)} (bound {table.kl_bound:g})"),
-        ("length, tokens", number(table.tokens_before, 1), number(table.tokens_after, 1)),
-        ("win rate against the start [95 %]", "", _win_rate(table)),
-        ("reward model: held-out accuracy", number(table.accuracy), ""),
-        ("reward model: held-out log-loss", number(table.log_loss), ""),
-    ]
-    for precision, figures in sorted(table.onnx.items()):
-        rows.append(
-            (f"ONNX {precision} against torch: largest difference", _figure(figures, "max_difference"), "")
-        )
-        rows.append((f"ONNX {precision} against torch: Kendall τ", _figure(figures, "kendall_tau"), ""))
-    rows += [(f"seconds: {stage}", f"{seconds:.0f}", "") for stage, seconds in table.seconds.items()]
-    rows.append(("seconds: this call", f"{wall:.0f}", ""))
-    return rows
-
-
-def _before_after(table: DemoTable, around: Any) -> tuple[str, str]:
-    return (
-        around(table.score_before, table.score_before_error),
-        around(table.score_after, table.score_after_error),
-    )
-
-
-def _win_rate(table: DemoTable) -> str:
-    if table.win_rate is None or table.win_low is None or table.win_high is None:
-        return "–"
-    return f"{table.win_rate:.3f} [{table.win_low:.3f}, {table.win_high:.3f}]"
-
-
-def _figure(figures: dict[str, Any], name: str) -> str:
-    value = figures.get(name)
-    return f"{value:.2g}" if isinstance(value, float) else "–" if value is None else str(value)
+def _rows(table: DemoTable, wall: float) -> list[tuple[str, str, str]]:
+    times = [(f"seconds: {stage}", f"{seconds:.0f}", "") for stage, seconds in table.seconds.items()]
+    return [*summary_rows(table), *times, ("seconds: this call", f"{wall:.0f}", "")]

@@ -57,7 +57,7 @@ def state_text(run: Any) -> str:
 
 
 def pace_text(run: Any) -> str:
-    """How far the stage is and how fast it goes: “24 of 64 responses · 245 tokens/s”; empty when not known."""
+    """How far the stage is and how fast: “24 of 64 responses · 245 tokens/s”; empty when not known."""
     latest = getattr(run, "latest", None)
     if latest is None:
         return ""
