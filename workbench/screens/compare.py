@@ -20,12 +20,13 @@ from workbench.widgets.row_list import RowList
 from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
+    from storage.records import PolicyRow
     from workbench.services.comparing import ComparedItem, Side, WinRate
     from workbench.services.workspace import Workspace
 
 PEOPLE = "people"
 CHUNK = 20
-BAR_CELLS = 16
+BAR_CELLS = 12
 SHOWN_CHARACTERS = 12_000
 FILTERS = ((None, "all"), ("win", "A wins"), ("loss", "B wins"), ("tie", "ties"))
 MARKS = {
@@ -66,12 +67,21 @@ def rate_content(rate: WinRate) -> Content:
     return Content.assemble(
         ("A wins ", ""),
         (f"{rate.rate:.0%}", "bold $primary"),
-        (f" (95 %: {100 * rate.low:.0f} – {100 * rate.high:.0f}%)  ", "$foreground-muted"),
+        (f" (95%: {100 * rate.low:.0f}–{100 * rate.high:.0f}%)  ", "$foreground-muted"),
         ("█" * won, "$secondary"),
         ("█" * tied, "$panel"),
         ("█" * (BAR_CELLS - won - tied), "$accent"),
-        (f"  {rate.wins:g} won · {rate.ties:g} tied · {rate.losses:g} lost", "$foreground-muted"),
+        (f"  pairs: {rate.wins:g} won · {rate.ties:g} tied · {rate.losses:g} lost", "$foreground-muted"),
     )
+
+
+def proposal(policies: Sequence[PolicyRow]) -> tuple[str, str]:
+    """The newest policy that was trained from another, against that one; else the two that came last."""
+    names = [policy.name for policy in policies if policy.responses]
+    for policy in reversed(policies):
+        if policy.name in names and policy.parent in names:
+            return policy.name, str(policy.parent)
+    return names[-1], names[-2]
 
 
 def score_text(score: float | None) -> str:
@@ -122,6 +132,7 @@ class CompareScreen(WorkbenchScreen):
         self.question = Question()
         self.items: list[ComparedItem] = []
         self.filter = 0
+        self._known: tuple[object, ...] | None = None
         self._policies: list[str] = []
         self._judges: list[str] = [PEOPLE]
 
@@ -141,7 +152,8 @@ class CompareScreen(WorkbenchScreen):
         self.start()
 
     def on_screen_resume(self) -> None:
-        if self.has_class("-too-few"):
+        """An import, a job or a judgement may have added policies, models, scores."""
+        if self._known is not None:
             self.start()
 
     # -- what is compared ------------------------------
@@ -150,7 +162,12 @@ class CompareScreen(WorkbenchScreen):
     @told
     async def start(self) -> None:
         """Learn which policies and judges there are; propose the two that were made last."""
-        policies, models = await self.ask(lambda w: (w.library.policies(), w.library.reward_models()))
+        policies, models, overview = await self.ask(
+            lambda w: (w.library.policies(), w.library.reward_models(), w.library.overview())
+        )
+        known, self._known = self._known, (policies, models, overview)
+        if known == self._known:
+            return
         self._policies = [policy.name for policy in policies if policy.responses]
         self._judges = [*(model.name for model in models), PEOPLE]
         few = len(self._policies) < 2
@@ -159,7 +176,7 @@ class CompareScreen(WorkbenchScreen):
             self.query_one("#too-few", Static).update(Content.from_markup(TOO_FEW))
             return
         if self.question.a not in self._policies or self.question.b not in self._policies:
-            self.question = Question(self._policies[-1], self._policies[-2], self._judges[0])
+            self.question = Question(*proposal(policies), self._judges[0])
         self.compare()
 
     @work(exclusive=True, group="items")
@@ -215,11 +232,13 @@ class CompareScreen(WorkbenchScreen):
         rows.show_all(chosen, keep_cursor=keep_cursor)
         name = FILTERS[self.filter][1]
         self.query_one("#found").border_title = Content(f"Prompts · {len(chosen):,} · {name}")
+        scored = "mean score of A, of B" if self.question.reward_model else ""
+        self.query_one("#found").border_subtitle = scored
 
     @on(RowList.Moved)
     def moved(self, event: RowList.Moved) -> None:
         item: ComparedItem | None = event.row
-        prompt = Content.styled(safe_line(item.text, 2000), "bold") if item else Content("")
+        prompt = Content.styled(safe_line(item.text, 2000), "bold") if item else self._nothing()
         self.query_one("#compared-prompt", Static).update(prompt)
         for side, responses in (("a", item.a if item else ()), ("b", item.b if item else ())):
             pane = self.query_one(f"#side-{side}", VerticalScroll)
@@ -227,6 +246,12 @@ class CompareScreen(WorkbenchScreen):
             self.query_one(f"#text-{side}", Static).update(sides_content(responses))
             won = item is not None and item.outcome == {"a": "win", "b": "loss"}[side]
             pane.border_subtitle = Content.styled("better", "bold") if won else ""
+
+    def _nothing(self) -> Content:
+        """Why the list is empty."""
+        if not self.items:
+            return Content("")
+        return Content.styled(f"No prompt here ({FILTERS[self.filter][1]}): f goes on.", "$foreground-muted")
 
     @on(RowList.Chosen)
     def chosen(self) -> None:

@@ -28,6 +28,8 @@ LOOP = (
 
 TEXTUALS_OWN = {"app.focus_next", "app.focus_previous", "screen.copy_text", "screen.minimize", "help_quit"}
 """Actions that every Textual screen has and nobody looks up here."""
+MOVES = ("cursor_", "scroll_", "page_")
+"""How the actions begin that move a cursor or a view: arrows and page keys do what they do everywhere."""
 
 
 def grouped_bindings(screen: Screen[Any], owner: Callable[[object], bool]) -> list[tuple[str, str]]:
@@ -35,7 +37,7 @@ def grouped_bindings(screen: Screen[Any], owner: Callable[[object], bool]) -> li
     keys: dict[tuple[str, str], list[str]] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
         described = binding.description and not binding.system and binding.action not in TEXTUALS_OWN
-        if enabled and described and owner(node):
+        if enabled and described and owner(node) and not binding.action.startswith(MOVES):
             names = keys.setdefault((binding.action, binding.tooltip or binding.description), [])
             if key_name(binding) not in names:
                 names.append(key_name(binding))

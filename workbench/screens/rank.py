@@ -1,4 +1,7 @@
-"""Judge the responses to one prompt after another, by keyboard; policy names stay hidden."""
+"""Judge the responses to one prompt after another, by keyboard.
+
+Policy names stay hidden until a judgement is stored; then the line below says whose responses those were.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
     from workbench.services.judging import Pace, RankItem
+    from workbench.services.workspace import Workspace
 
 NOTHING = """Nothing to rank yet.
 
@@ -81,6 +85,7 @@ class RankScreen(WorkbenchScreen):
         self.flagged, self.note = False, ""
         self.pace: Pace | None = None
         self.acknowledged = ""
+        self.revealed = ""
         self._shown_at = 0.0
         self._busy = False
         self._ready = False
@@ -158,7 +163,7 @@ class RankScreen(WorkbenchScreen):
         self.item, self.draft = None, Draft()
         mode = self.mode
         self.pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
-        self.flagged, self.note = False, ""
+        self.flagged, self.note = (item.flagged, item.note) if item is not None else (False, "")
         self.set_class(item is None, "-nothing")
         if item is None:
             text = ALL_DONE if self.pace.done else NOTHING
@@ -171,9 +176,14 @@ class RankScreen(WorkbenchScreen):
         self._shown_at = time.monotonic()
         self._show_lines()
 
-    def _show_lines(self) -> None:
+    def _show_lines(self, *, incomplete: bool = False) -> None:
+        """Both lines anew; `incomplete` says what is missing after ⏎ came too early."""
         self.query_one("#pace", Static).update(self._pace_line())
-        self.query_one("#order", Static).update(self._order_line())
+        line = self._order_line()
+        if incomplete:
+            left = " ".join(self.draft.left)
+            line = Content.styled(f"Place every response first; left: {left}", "bold $warning")
+        self.query_one("#order", Static).update(line)
         self.refresh_bindings()
 
     def _pace_line(self) -> Content:
@@ -184,14 +194,14 @@ class RankScreen(WorkbenchScreen):
             parts += [("Pairs" if self.mode == "pair" else "Rankings", "bold $primary"), "  "]
             parts += [(f"{pace.done:,}", "bold"), " done · ", (f"{pace.remaining:,}", "bold"), " left"]
             if pace.per_hour:
-                parts.append(f" · {pace.per_hour:.0f} an hour")
-        if self.acknowledged:
-            parts.append((f"   {self.acknowledged}", "$secondary"))
+                parts.append(f" · {pace.per_hour:,.0f} an hour")
         if self.flagged:
             parts.append(("   ! flagged", "bold $warning"))
         if self.note:
-            parts.append((f"   note: {safe_line(self.note, 30)}", "$warning"))
-        return Content.assemble(*parts)
+            parts.append((f"   note: {safe_line(self.note, 100)}", "$warning"))
+        if self.acknowledged:
+            parts.append((f"   {self.acknowledged}", "$secondary"))
+        return Content.assemble(*parts).truncate(max(20, self.app.size.width - 4), ellipsis=True)
 
     def _order_line(self) -> Content:
         """The ranking so far and what to press."""
@@ -202,8 +212,11 @@ class RankScreen(WorkbenchScreen):
             return Content.styled("recording …", "$foreground-muted")
         if self.mode == "pair":
             return Content.assemble(
-                "Which is better?  ", ("a  b", "bold $secondary"), "  or ", ("t", "bold $secondary"), " tie"
-            )
+                "Which is better?  ", ("a  b", "bold $secondary"), "  or ", ("t", "bold $secondary"), " tie",
+                (f"    last: {self.revealed}" if self.revealed else "", "$foreground-muted"),
+            )  # fmt: skip
+        if not draft.placed and self.revealed:
+            return Content.assemble(("last: ", "$foreground-muted"), (self.revealed, "$secondary"))
         if not draft.placed:
             hint = "Press letters from best to worst, = between equals, or arrows and 1–9."
             return Content.styled(hint, "$foreground-muted")
@@ -218,7 +231,7 @@ class RankScreen(WorkbenchScreen):
         if self._busy or self.item is None:
             return
         self.draft = draft
-        self.acknowledged = ""
+        self.acknowledged = self.revealed = ""
         self.query_one(Cards).show_ranks(draft)
         self._show_lines()
 
@@ -277,8 +290,7 @@ class RankScreen(WorkbenchScreen):
         if self._busy or self.item is None:
             return
         if not self.draft.complete:
-            left = ", ".join(self.draft.left)
-            self.workbench.tell(f"Place every response first; left: {left}.", severity="information")
+            self._show_lines(incomplete=True)
             return
         self._busy = True
         self._show_lines()
@@ -290,22 +302,28 @@ class RankScreen(WorkbenchScreen):
         """Store the ranking; only when the store has it, say so and go on.  On an error everything stays."""
         seconds = time.monotonic() - self._shown_at
         flagged, note = self.flagged, self.note or None
-        try:
-            await self.ask(
-                lambda w: w.judging.record(
-                    item, w.settings.annotator, draft.ranks(), seconds=seconds, flagged=flagged, note=note
-                )
+
+        def store(w: Workspace) -> dict[str, str]:
+            """Policies by response, read first: nothing that may fail comes after the commit."""
+            policies = {row.response_id: row.policy for row in w.library.responses(item.prompt_id)}
+            w.judging.record(
+                item, w.settings.annotator, draft.ranks(), seconds=seconds, flagged=flagged, note=note
             )
+            return {response: safe_line(policies.get(response, "?"), 24) for response in draft.responses}
+
+        try:
+            policies = await self.ask(store)
         except Exception:
             self._busy = False
             self._show_lines()
             raise
-        self._leave_item(f"✓ {draft.order()} recorded")
+        several = len(set(policies.values())) > 1
+        self._leave_item(f"✓ {draft.order()} recorded", draft.order(policies) if several else "")
 
-    def _leave_item(self, acknowledged: str) -> None:
+    def _leave_item(self, acknowledged: str, revealed: str = "") -> None:
         """The store has committed: no key reaches this item any more, the next one comes."""
         self.item, self.draft, self._busy = None, Draft(), False
-        self.acknowledged = acknowledged
+        self.acknowledged, self.revealed = acknowledged, revealed
         self._show_lines()
         self.workbench.refresh_status()
         self.next_item()
@@ -336,7 +354,7 @@ class RankScreen(WorkbenchScreen):
             return
         if len(item.responses) != 2:
             self.mode = "rank"  # two responses can be shown in either mode
-        self.acknowledged = "last judgement taken back"
+        self.acknowledged, self.revealed = "✓ taken back", ""
         self.workbench.refresh_status()
         await self._show(item)
 
@@ -344,12 +362,13 @@ class RankScreen(WorkbenchScreen):
         """From rankings to pairs and back."""
         if not self._busy:
             self.mode = "pair" if self.mode == "rank" else "rank"
-            self.acknowledged = ""
+            self.acknowledged = self.revealed = ""
             self.next_item()
 
     def action_flag(self) -> None:
         if self.item is not None:
             self.flagged = not self.flagged
+            self.acknowledged = ""
             self._show_lines()
 
     @work(group="note", exclusive=True)
@@ -358,7 +377,7 @@ class RankScreen(WorkbenchScreen):
             return
         note = await self.app.push_screen_wait(NoteScreen(self.note))
         if note is not None:
-            self.note = note
+            self.note, self.acknowledged = note, ""
             self._show_lines()
 
     def action_zoom(self) -> None:

@@ -74,12 +74,14 @@ class Draft:
         dense = {rank: place for place, rank in enumerate(sorted({rank for _, rank in self.placed}), 1)}
         return {response: dense[rank] for response, rank in self.placed}
 
-    def order(self) -> str:
-        """`B > A = C`, best first, ties in the order of the letters."""
-        groups: dict[int, list[str]] = {}
+    def order(self, names: Mapping[str, str] | None = None) -> str:
+        """`B > A = C`, best first, ties in the order of the letters; with `names` those by response id."""
+        groups: dict[int, list[tuple[str, str]]] = {}
         for response, rank in self.placed:
-            groups.setdefault(rank, []).append(self.letter(response))
-        return " > ".join(" = ".join(sorted(groups[rank])) for rank in sorted(groups))
+            letter = self.letter(response)
+            name = letter if names is None else names.get(response, "?")
+            groups.setdefault(rank, []).append((letter, name))
+        return " > ".join(" = ".join(name for _, name in sorted(groups[rank])) for rank in sorted(groups))
 
 
 def columns_for(responses: int, width: int, height: int) -> int:

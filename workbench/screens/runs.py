@@ -39,6 +39,7 @@ class RunsScreen(RunActions):
         self._runs: list[Any] = []
         self._lines: dict[str, Content] = {}
         self._wanted: str | None = None
+        self._coming: str | None = None  # a run to go to, until the list holds it
 
     def compose_body(self) -> ComposeResult:
         with Container(id="runs"):
@@ -52,6 +53,14 @@ class RunsScreen(RunActions):
         super().on_mount()
         self.query_one("#runs").add_class("-nothing")
 
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        if self._runs:
+            self.show_runs(self._runs)
+
     @property
     def run_id(self) -> str | None:
         """The run under the cursor."""
@@ -59,7 +68,7 @@ class RunsScreen(RunActions):
 
     def go_to(self, run_id: str) -> None:
         """Put the cursor on a run, at once or as soon as it is listed."""
-        self._wanted = run_id
+        self._coming = run_id
         if self.is_mounted:
             self._place_cursor()
             self.refresh_now()
@@ -75,6 +84,8 @@ class RunsScreen(RunActions):
         self._runs = runs[:SHOWN_RUNS]
         self.query_one("#runs").set_class(not runs, "-nothing")
         listing = self.query_one(OptionList)
+        if not self._lines and not listing.size.width:
+            self.call_after_refresh(self._redraw)  # the list has been hidden: its width comes with this frame
         width = max(40, listing.scrollable_content_region.width - 1)
         now = clock()
         lines = {run.run_id: run_line(run, now, width) for run in self._runs}
@@ -92,7 +103,10 @@ class RunsScreen(RunActions):
     def _place_cursor(self) -> None:
         listing = self.query_one(OptionList)
         ids = list(self._lines)
-        if ids:
+        if self._coming in ids:
+            self._coming, coming = None, self._coming
+            listing.highlighted = ids.index(coming)
+        elif ids:
             listing.highlighted = ids.index(self._wanted) if self._wanted in ids else 0
 
     @on(OptionList.OptionHighlighted, "#run-list")

@@ -47,6 +47,7 @@ class SqlScreen(WorkbenchScreen):
         Binding("ctrl+o", "export", "Export"),
         Binding("ctrl+l", "lock", "Unlock"),
         Binding("ctrl+t", "tree", "Tables", show=False),
+        Binding("ctrl+n", "new", "New query", show=False, tooltip="An empty editor; ctrl+z brings it back"),
     ]
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class SqlScreen(WorkbenchScreen):
                     yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
 
     def on_mount(self) -> None:
+        self.query_one("#editor", SafeTextArea).select_all()  # F9 runs it, typing replaces it
         self.load_tree()
 
     def on_screen_resume(self) -> None:
@@ -202,6 +204,12 @@ class SqlScreen(WorkbenchScreen):
             self.say(Content(""))
 
     # -- keys -----------------------------------------------------------------------------------------------
+
+    def action_new(self) -> None:
+        """Empty the editor, as an edit that can be undone."""
+        editor = self.query_one("#editor", SafeTextArea)
+        editor.clear()
+        editor.focus()
 
     def action_tree(self) -> None:
         self.query_one("#relations").focus()

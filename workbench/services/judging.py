@@ -55,6 +55,9 @@ class RankItem:
     """Ranks of an earlier judgement of the same responses, by response id; empty otherwise."""
     supersedes: str | None = None
     """The standing judgement that recording this item replaces."""
+    flagged: bool = False
+    note: str = ""
+    """Flag and note of the earlier judgement, with `previous`."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,13 @@ class Judging:
         shown = {candidate.response_id for candidate in item.responses}
         for earlier in reversed(judgements.standing(self.store, prompt_id, annotator, criterion)):
             if {entry.response_id for entry in earlier.items} == shown:
-                return replace(item, previous=_ranks(earlier), supersedes=earlier.judgement_id)
+                return replace(
+                    item,
+                    previous=_ranks(earlier),
+                    supersedes=earlier.judgement_id,
+                    flagged=earlier.flagged,
+                    note=earlier.note or "",
+                )
         return item
 
     def record(
@@ -157,7 +166,7 @@ class Judging:
     def undo(self, annotator: str) -> RankItem | None:
         """Take back the annotator's last judgement or skip and give its item again, None without one.
 
-        The item stands in the order of that time, with the ranks in `previous`.
+        The item stands in the order of that time, with the ranks in `previous`, its flag and its note.
         """
         last = judgements.last_standing(self.store, annotator)
         if last is None:
@@ -172,6 +181,8 @@ class Judging:
             mode="pair" if last.kind == "pair" or len(last.items) == 2 else "rank",
             criterion=last.criterion,
             previous=_ranks(last),
+            flagged=last.flagged,
+            note=last.note or "",
         )
 
     def pace(self, annotator: str, *, mode: Mode = "rank", criterion: str = "overall") -> Pace:

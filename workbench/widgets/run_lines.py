@@ -112,7 +112,17 @@ def head_lines(run: Any, now: datetime) -> Content:
 def summary_line(run: Any) -> str:
     """The figures a finished run ended with, on one line."""
     summary = as_mapping(getattr(run, "summary", None))
-    return "  ".join(f"{safe_line(key, 40)} {value_text(value)}" for key, value in summary.items()) or "Done."
+    return figures_line(summary) or "Done."
+
+
+def label(key: Any) -> str:
+    """A setting or figure as a person names it: `tokens_per_second` is “tokens per second”."""
+    return safe_line(str(key), 40).replace("_", " ")
+
+
+def figures_line(figures: Mapping[str, Any]) -> str:
+    """`steps 10  score before -0.774  …`"""
+    return "  ".join(f"{label(key)} {value_text(value)}" for key, value in figures.items())
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
@@ -141,9 +151,9 @@ def _section(title: str, lines: Sequence[Content]) -> list[Content]:
 
 
 def _table(rows: Mapping[str, Any]) -> list[Content]:
-    widest = min(28, max((len(safe_line(str(key), 40)) for key in rows), default=0))
+    widest = min(28, max((len(label(key)) for key in rows), default=0))
     return [
-        Content.assemble((f"  {safe_line(str(key), 40):<{widest}}  ", "$foreground-muted"), value_text(value))
+        Content.assemble((f"  {label(key):<{widest}}  ", "$foreground-muted"), value_text(value))
         for key, value in rows.items()
     ]
 
@@ -162,7 +172,7 @@ def details_content(detail: Any) -> Content:
             (f"  {safe_line(item.kind, 20):<13} ", "$foreground-muted"),
             safe_line(item.name, 60),
             (
-                f"  {value_text(as_mapping(item.details))}" if as_mapping(item.details) else "",
+                f"  {figures_line(as_mapping(item.details))}" if as_mapping(item.details) else "",
                 "$foreground-muted",
             ),
         )

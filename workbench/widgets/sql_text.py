@@ -52,18 +52,18 @@ def column_label(name: str, data_type: str) -> Text:
     return label
 
 
-def history_line(query: Any, width: int = 48) -> Content:
+def history_line(query: Any, width: int = 54) -> Content:
     """One query of the history: its name if it has one, its text, what came of it."""
     if query.error:
         outcome = ("failed", "$text-error")
     elif query.rows is not None:
-        outcome = (f"{query.rows:,} rows", "$foreground-muted")
+        outcome = (f"{query.rows:,} row{'' if query.rows == 1 else 's'}", "$foreground-muted")
     else:
         outcome = ("", "$foreground-muted")
     name = safe_line(query.name or "", 30)
     return Content.assemble(
         (f"{name}  " if name else "", "bold $primary"),
-        safe_line(query.sql, max(12, width - len(name))),
+        Content(safe_line(query.sql)).truncate(max(12, width - len(name)), ellipsis=True, pad=True),
         "  ",
         outcome,
     )

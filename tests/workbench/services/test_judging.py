@@ -101,6 +101,16 @@ def test_undo_gives_the_item_back_as_it_was(filled: Workspace) -> None:
     assert filled.judging.undo("ada") is None
 
 
+def test_undo_gives_flag_and_note_back(filled: Workspace) -> None:
+    item = filled.judging.next_item("ada")
+    assert item is not None
+    ranks = {c.response_id: 1 for c in item.responses}
+    filled.judging.record(item, "ada", ranks, seconds=1.0, flagged=True, note="odd")
+    back = filled.judging.undo("ada")
+    assert back is not None
+    assert (back.flagged, back.note) == (True, "odd")
+
+
 def test_judging_a_prompt_again_replaces(filled: Workspace) -> None:
     item = filled.judging.next_item("ada")
     assert item is not None

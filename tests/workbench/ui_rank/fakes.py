@@ -138,6 +138,8 @@ class FakeJudging:
             responses=tuple(candidate(row.response_id, row.text) for row in rows),
             mode=mode,
             previous={},
+            flagged=False,
+            note="",
         )
 
     def next_item(self, annotator: str, *, mode: str = "rank", exclude: Any = (), **_: Any) -> Any:
@@ -167,10 +169,10 @@ class FakeJudging:
     def undo(self, annotator: str, **_: Any) -> Any:
         if not self.records:
             return None
-        item, ranks, _details = self.records.pop()
+        item, ranks, details = self.records.pop()
         self.seen.discard(item.prompt_id)
         self.library.judged.pop(item.prompt_id, None)
-        item.previous = ranks
+        item.previous, item.flagged, item.note = ranks, details["flagged"], details["note"] or ""
         return item
 
     def pace(self, annotator: str, **_: Any) -> Any:

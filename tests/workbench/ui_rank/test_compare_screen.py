@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from types import SimpleNamespace
+
 import pytest
 from textual.pilot import Pilot
 
+from storage.records import PolicyRow
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.app import WorkbenchApp
-from workbench.screens.compare import CompareScreen
+from workbench.screens.compare import CompareScreen, proposal
 from workbench.widgets.row_list import RowList
 
 
@@ -25,8 +29,8 @@ async def test_rate_and_both_responses(size: tuple[int, int]) -> None:
         await go(app, pilot, 6)
         text = shown(app)
         assert "A other   B import   judged by concise-rm" in text
-        assert "A wins 50% (95 %: 30 – 70%)" in text
-        assert "2 won · 2 tied · 2 lost" in text
+        assert "A wins 50% (95%: 30–70%)" in text
+        assert "pairs: 2 won · 2 tied · 2 lost" in text
         assert "score -0.30 · 61 tokens" in text
         assert "Buy a new one every month." in text
 
@@ -50,6 +54,36 @@ async def test_choosing_swapping_and_filtering() -> None:
         await pilot.pause()
         assert rows.count == 250
         assert rows.cursor == 249
+
+
+async def test_policies_that_come_later_are_offered() -> None:
+    workspace = fake_workspace()
+    async with opened(workspace) as (app, pilot):
+        screen = await go(app, pilot, 6)
+        await pilot.press("f2")
+        row = SimpleNamespace(**{**vars(workspace.library.policies()[0]), "name": "newcomer"})
+        before = workspace.library.policies()
+        workspace.library.policies = lambda: [*before, row]
+        await pilot.press("f6")
+        await until(pilot, lambda: "newcomer" in screen._policies)
+        await pilot.press("a")
+        await until(pilot, lambda: "newcomer" in shown(app))
+
+
+async def test_an_empty_filter_says_so() -> None:
+    async with opened(fake_workspace(prompts=1)) as (app, pilot):
+        screen = await go(app, pilot, 1)
+        outcome = screen.items[0].outcome
+        await pilot.press(*("f" for _ in range(2 if outcome == "win" else 1)))
+        await until(pilot, lambda: "No prompt here" in shown(app))
+
+
+def test_the_trained_policy_is_proposed_against_its_parent() -> None:
+    def row(name: str, parent: str | None = None) -> PolicyRow:
+        return PolicyRow(name, name, None, parent, None, 5, datetime(2026, 1, 1))
+
+    assert proposal([row("base"), row("tuned", "base"), row("a"), row("b")]) == ("tuned", "base")
+    assert proposal([row("base"), row("a"), row("b")]) == ("b", "a")
 
 
 async def test_a_policy_is_not_compared_with_itself() -> None:

@@ -41,6 +41,7 @@ async def test_letters_record_and_the_next_item_comes(size: tuple[int, int]) -> 
         assert "B = D > A" in shown(app)
         await pilot.press("enter")
         assert not workspace.judging.records, "an incomplete ranking is not recorded"
+        assert "Place every response first; left: C" in shown(app)
         await pilot.press("c", "enter")
         await to_next(pilot, workspace, 1)
         item, ranks, details = workspace.judging.records[0]
@@ -55,7 +56,21 @@ async def test_letters_record_and_the_next_item_comes(size: tuple[int, int]) -> 
         assert "1 done · 5 left · 96 an hour" in shown(app)
 
 
-async def test_policy_names_are_never_shown() -> None:
+async def test_policies_are_told_only_after_the_judgement() -> None:
+    async with opened(fake_workspace()) as (app, pilot):
+        screen = await go(app, pilot)
+        first = screen.item
+        assert first is not None
+        rows = {row.response_id: row.policy for row in app.workspace.library.responses(first.prompt_id)}
+        a, b, c, d = (rows[candidate.response_id] for candidate in first.responses)
+        await pilot.press("c", "a", "equals_sign", "b", "d", "enter")
+        await to_next(pilot, app.workspace, 1)
+        await until(pilot, lambda: f"last: {c} > {a} = {b} > {d}" in shown(app))
+        await pilot.press("a")
+        assert "last:" not in shown(app)
+
+
+async def test_policy_names_are_not_shown_before() -> None:
     async with opened(fake_workspace(responses=5), WIDE) as (app, pilot):
         await go(app, pilot)
         for key in ("a", "b", "enter", "z"):
@@ -150,6 +165,10 @@ async def test_skip_flag_and_note() -> None:
         details = workspace.judging.records[0][2]
         assert details["flagged"]
         assert details["note"] == "odd"
+        await pilot.press("u")
+        await until(pilot, lambda: "taken back" in shown(app))
+        assert screen.flagged
+        assert screen.note == "odd"
 
 
 async def test_zoom_lays_markdown_out() -> None:

@@ -41,7 +41,29 @@ async def test_list_charts_samples_and_details_by_keyboard() -> None:
         await until(pilot, lambda: "step 10 of 15" in drawn(app))
         assert "How do I keep basil alive" in drawn(app)
         await pilot.press("d")
-        await until(pilot, lambda: "learning_rate" in drawn(app))
+        await until(pilot, lambda: "learning rate" in drawn(app))
+
+
+async def test_the_first_lines_are_as_wide_as_the_list() -> None:
+    jobs = FakeJobs()
+    jobs.runs = [run("r-0", "reward", "done", "a-name-of-some-thirty-characters")]
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_runs(pilot)
+        await pilot.pause()
+        assert "a-name-of-some-thirty-characters" in str(app.screen._lines["r-0"])
+
+
+async def test_a_run_just_started_is_the_one_shown() -> None:
+    jobs = FakeJobs()
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_runs(pilot)
+        await pilot.press("down")
+        jobs.runs.insert(0, run("new-0", "export", "running"))
+        app.screen.go_to("new-0")
+        await until(pilot, lambda: app.screen.query_one(RunPane).run_id == "new-0")
+        assert app.screen.query_one(OptionList).highlighted == 0
 
 
 async def test_a_wide_terminal_shows_all_charts_at_once() -> None:
