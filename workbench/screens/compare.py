@@ -196,7 +196,10 @@ class CompareScreen(WorkbenchScreen):
             self.items += chunk
             self._show_items(keep_cursor=True)
             if len(chunk) < CHUNK:
-                return
+                break
+        if not self.items:
+            sentence = "No prompt has responses of both: a and b choose other policies."
+            self.query_one("#rate", Static).update(Content.styled(sentence, "$foreground-muted"))
 
     @staticmethod
     def _chunk(question: Question, offset: int, workspace: Workspace) -> list[ComparedItem]:
@@ -261,6 +264,8 @@ class CompareScreen(WorkbenchScreen):
 
     @work(group="choose", exclusive=True)
     async def action_choose_policy(self, side: str) -> None:
+        if not self._policies:  # not read yet
+            return
         name = await self.app.push_screen_wait(ChooseScreen(f"Policy {side.upper()}", self._policies))
         if name is not None:
             question = self.question

@@ -103,8 +103,9 @@ class RunsScreen(RunActions):
     def _place_cursor(self) -> None:
         listing = self.query_one(OptionList)
         ids = list(self._lines)
-        if self._coming in ids:
-            self._coming, coming = None, self._coming
+        coming = self._coming
+        if coming is not None and coming in ids:
+            self._coming = None
             listing.highlighted = ids.index(coming)
         elif ids:
             listing.highlighted = ids.index(self._wanted) if self._wanted in ids else 0

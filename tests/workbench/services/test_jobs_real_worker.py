@@ -27,7 +27,7 @@ def ppo(name: str, model: Path) -> PPOConfig:
         dtype="float32",
         device="cpu",
         seed=3,
-        steps=6,
+        steps=12,
         prompts_per_step=2,
         samples=2,
         max_new_tokens=6,
@@ -102,10 +102,11 @@ def test_a_killed_ppo_run_resumes_to_the_same_weights_and_numbers(
         assert row.status == "done", (row.reason, row.stderr_tail)
         directory = RunDir(Path(jobs.show(killed).run_dir or ""))
         deadline = time.monotonic() + 120
-        while directory.latest_checkpoint() is None:
+        while not directory.process_path.exists():
             jobs.pump()
+        while directory.latest_checkpoint() is None:  # no pump here: the kill must come soon after
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.002)
         launch.kill(directory)
         assert jobs.wait(killed).status == "failed"
         jobs.resume(killed)
