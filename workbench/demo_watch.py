@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def stage_line(update: StageUpdate) -> str:
-    """`demo 4/8 training the reward model 43%`."""
+    """`demo 4/8 43% training the reward model`: what may be cut comes last."""
     share = "" if update.progress is None else f" {update.progress:.0%}"
-    return f"demo {update.number}/{update.of} {update.title.lower()}{share}"
+    return f"demo {update.number}/{update.of}{share} {update.title}"
 
 
 def watch_demo(app: WorkbenchApp, quitting: Event) -> None:

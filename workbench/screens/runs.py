@@ -21,6 +21,15 @@ SHOWN_RUNS = 500
 NO_RUNS = "No runs yet.\n\nF8 starts one: generate responses, train a reward model, optimise a policy."
 
 
+class RunList(OptionList):
+    """The list's lines are cut to its width, which is known only once it is shown."""
+
+    def on_resize(self) -> None:
+        screen = self.screen
+        if isinstance(screen, RunsScreen):
+            screen.redraw()
+
+
 class RunsScreen(RunActions):
     """List of runs and the run under the cursor."""
 
@@ -43,7 +52,7 @@ class RunsScreen(RunActions):
 
     def compose_body(self) -> ComposeResult:
         with Container(id="runs"):
-            runs = OptionList(id="run-list", classes="pane", markup=False)
+            runs = RunList(id="run-list", classes="pane", markup=False)
             runs.border_title = "Runs"
             yield runs
             yield RunPane(id="run-pane", classes="pane")
@@ -53,11 +62,8 @@ class RunsScreen(RunActions):
         super().on_mount()
         self.query_one("#runs").add_class("-nothing")
 
-    def on_resize(self) -> None:
-        super().on_resize()
-        self.call_after_refresh(self._redraw)
-
-    def _redraw(self) -> None:
+    def redraw(self) -> None:
+        """The same runs, as wide as the list is now."""
         if self._runs:
             self.show_runs(self._runs)
 
@@ -84,8 +90,6 @@ class RunsScreen(RunActions):
         self._runs = runs[:SHOWN_RUNS]
         self.query_one("#runs").set_class(not runs, "-nothing")
         listing = self.query_one(OptionList)
-        if not self._lines and not listing.size.width:
-            self.call_after_refresh(self._redraw)  # the list has been hidden: its width comes with this frame
         width = max(40, listing.scrollable_content_region.width - 1)
         now = clock()
         lines = {run.run_id: run_line(run, now, width) for run in self._runs}

@@ -51,7 +51,7 @@ async def test_the_first_lines_are_as_wide_as_the_list() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await open_runs(pilot)
         await pilot.pause()
-        assert "a-name-of-some-thirty-characters" in str(app.screen._lines["r-0"])
+        assert "a-name-of-some-thirty-characters" in drawn(app)
 
 
 async def test_a_run_just_started_is_the_one_shown() -> None:
