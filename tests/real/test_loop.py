@@ -35,16 +35,22 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def looped(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def demo(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     workspace = Workspace.open(load_settings(db=str(tmp_path_factory.mktemp("loop") / "loop.duckdb")))
-    for _ in Demo(workspace, SMALL).run():
+    demo = Demo(workspace, SMALL)
+    for _ in demo.run():
         pass
-    yield workspace
+    yield demo
     workspace.close()
 
 
-def test_the_table_is_whole_and_recomputable(looped: Workspace) -> None:
-    table = Demo(looped, SMALL).table()
+@pytest.fixture(scope="module")
+def looped(demo: Demo) -> Workspace:
+    return demo.workspace
+
+
+def test_the_table_is_whole_and_recomputable(demo: Demo, looped: Workspace) -> None:
+    table = demo.table()
     assert table.onnx["fp32"]["max_difference"] < 1e-3
     assert table.onnx["fp32"]["kendall_tau"] > 0.99
     assert table.kl is not None

@@ -59,8 +59,8 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
         max_new_tokens=48,
         epochs=2,
         minibatches=2,
-        learning_rate=5e-4,
-        critic_learning_rate=5e-4,
+        learning_rate=3e-4,
+        critic_learning_rate=3e-4,
         checkpoint_every=4,
         seed=1,
     )
