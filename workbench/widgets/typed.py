@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, TextArea
-from textual.widgets.text_area import Edit, EditResult
+from textual.widgets.text_area import Edit, EditResult, TextAreaTheme
 
 from workbench.widgets.safe import safe_text
+
+LIGHT_WORDS = "light-words"
 
 
 class SafeInput(Input):
@@ -43,6 +45,16 @@ class SafeTextArea(TextArea, inherit_bindings=False):
 
     def __init__(self, text: str = "", **options: Any) -> None:
         super().__init__(safe_text(text), **options)
+        light = TextAreaTheme.get_builtin_theme("github_light")
+        if light is not None:  # its colours of words alone: background and cursor come from the style sheet
+            self.register_theme(TextAreaTheme(LIGHT_WORDS, syntax_styles=light.syntax_styles))
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "theme", self._follow_theme)
+
+    def _follow_theme(self) -> None:
+        """Words in colours that can be read on the application's background."""
+        self.theme = "css" if self.app.current_theme.dark else LIGHT_WORDS
 
     def edit(self, edit: Edit) -> EditResult:
         clean = safe_text(edit.text)

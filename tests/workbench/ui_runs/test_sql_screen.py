@@ -167,3 +167,18 @@ def test_the_place_of_an_error_is_read_from_duckdb_s_picture() -> None:
 
 def test_names_are_quoted_where_sql_needs_it() -> None:
     assert [quoted(name) for name in ("prompts", "Odd", 'a"b')] == ["prompts", '"Odd"', '"a""b"']
+
+
+async def test_ctrl_n_empties_the_editor_and_can_be_undone() -> None:
+    app = WorkbenchApp(workspace())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("f7")
+        await until(pilot, lambda: bool(app.screen.query("#editor")))
+        editor = app.screen.query_one("#editor", TextArea)
+        before = editor.text
+        await pilot.press("ctrl+n")
+        assert editor.text == ""
+        await pilot.press("ctrl+z")
+        assert editor.text == before
+        await pilot.press("ctrl+n", *"SELECT")
+        assert editor.text == "SELECT"
