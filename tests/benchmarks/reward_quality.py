@@ -54,12 +54,14 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     import polars as pl
 
     from engine.algorithms import reward
+    from engine.models.parts import resolve_device
     from engine.protocol.catalog import build
     from engine.protocol.configs import RewardConfig
     from engine.protocol.events import Finished, Metrics
     from engine.protocol.rundir import Inputs, ModelRef, RunDir
 
-    config = build(RewardConfig, {"name": "benchmark", "policy": model, "checkpoint_every": "0", **overrides})
+    fixed = {"name": "benchmark", "policy": model, "checkpoint_every": "0", "device": str(resolve_device())}
+    config = build(RewardConfig, fixed | overrides)
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
