@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS = 20_000
-EXPORT_FORMATS = {
-    ".csv": "FORMAT csv, HEADER",
-    ".parquet": "FORMAT parquet",
-    ".jsonl": "FORMAT json",
-    ".ndjson": "FORMAT json",
-}
 
 
 class QueryError(StoreError):
@@ -76,18 +69,13 @@ class Query:
 
     def export(self, path: Path) -> int:
         """Write the rows of one SELECT to a file that appears whole or not at all; the number of rows."""
-        options = export_options(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        from storage.interchange.exporting import copy_to_file
+
         try:
             with told():
-                select = _single_select(self._cursor, self.sql)
-                quoted = str(partial).replace("'", "''")
-                written = self._cursor.execute(f"COPY ({select}) TO '{quoted}' ({options})").fetchone()
-            os.replace(partial, path)
+                return copy_to_file(self._cursor, _single_select(self._cursor, self.sql), path)
         finally:
             self._cursor.close()
-            partial.unlink(missing_ok=True)
-        return int(written[0]) if written else 0
 
     def cancel(self) -> None:
         """Interrupt the query, if it still runs."""
@@ -108,17 +96,6 @@ def told() -> Iterator[None]:
         if "INTERRUPT" in str(error):  # so pyarrow says what DuckDB told it
             raise QueryCancelledError("The query was cancelled.") from error
         raise QueryError(sql_guard.first_lines(error)) from error
-
-
-def export_options(path: Path) -> str:
-    """COPY options for the ending of `path`; `RefusedError` for an ending that no format has."""
-    try:
-        return EXPORT_FORMATS[path.suffix.lower()]
-    except KeyError:
-        endings = ", ".join(EXPORT_FORMATS)
-        raise sql_guard.RefusedError(
-            f"“{path.name}” must end in one of {endings}, which says the format."
-        ) from None
 
 
 def _single_select(cursor: Any, sql: str) -> str:

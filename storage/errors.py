@@ -8,6 +8,7 @@ StoreError
 ├── NotFoundError        a name or id that the store does not know
 ├── NameTakenError       a name that something else already has
 ├── ImportFileError      a file that cannot be imported
+├── FileNameError        a file name that does not say what to write, or a folder that is not there
 └── ShareError           reading a store that another process holds
 """
 
@@ -49,6 +50,12 @@ class NameTakenError(StoreError):
 
 class ImportFileError(StoreError):
     """A file that cannot be imported, and the place in it."""
+
+
+class FileNameError(StoreError):
+    """A file name that does not say what to write, or a folder that is not there."""
+
+    exit_code = 2
 
 
 class ShareError(StoreError):

@@ -333,7 +333,11 @@ class ImportReport:
             if count.added or count.already_there
         ]
         parts += [f"{number:,} rows skipped: {reason}" for reason, number in self.skipped.items()]
-        return f"{self.path.name}: {self.rows:,} rows; " + ("; ".join(parts) or "nothing added") + "."
+        return (
+            f"{self.path.name}: {self.rows:,} row{'' if self.rows == 1 else 's'}; "
+            + ("; ".join(parts) or "nothing added")
+            + "."
+        )
 
     def __str__(self) -> str:
         return self.sentence

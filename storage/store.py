@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from storage import migrate
-from storage.errors import NotADatabaseError, StoreError
+from storage.errors import DiskFullError, NotADatabaseError, StoreError
 from storage.faults import told
 from storage.sql import block
 
@@ -65,8 +65,11 @@ class Store:
             with told(store.path):
                 known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
                 store._point_traces(known_runs_root)
+                store._follow_moved_runs()
         except BaseException:
             store.close()
+            if fresh and store.path is not None:
+                _forget_unfinished(store.path)
             raise
         return store
 
@@ -175,9 +178,27 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             Path(root).chmod(0o700)
             self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
+            empty.chmod(0o600)
             pattern = _quoted(_no_wildcards(root) + "/*/traces/*.parquet")
             self._connection.execute(block("store", "traces_view").replace("{pattern}", pattern))
         self._connection.execute(block("store", "remember_runs_root"), {"root": root})
+
+    def _follow_moved_runs(self) -> None:
+        """Store anew the paths of runs that were moved together with this file.
+
+        Such a run was elsewhere when its path was stored, and its directory now lies beside the file.  What
+        reads the tables then always finds a path that it can open.  A file that was copied without its runs
+        goes on with those at the old place.
+        """
+        if self.runs_root is None:
+            return
+        root = str(self.runs_root)
+        strayed = self._connection.execute(block("store", "strayed_runs"), {"root": root}).fetchall()
+        moved = [run_id for (run_id,) in strayed if Path(root, run_id).is_dir()]
+        for run_id in moved:
+            with self.transaction() as cursor:
+                for name in ("moved_run", "moved_artifacts", "moved_policies"):
+                    cursor.execute(block("store", name), {"run_id": run_id, "folder": f"{root}/{run_id}"})
 
     def _keep_private(self) -> None:
         """DuckDB makes its write-ahead log with the usual mode; the judgements in it are nobody else's."""
@@ -194,14 +215,26 @@ def _connect(file: Path) -> Cursor:
     if file.exists() and not _is_duckdb(file):
         raise NotADatabaseError(f"{file} is not a workbench database; give another path with --db.")
     before = os.umask(0o077)
+    fresh = not file.exists()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with told(file):
             return duckdb.connect(str(file), config=CONFIG)
     except OSError as error:
         raise StoreError(f"The database {file} cannot be made: {error.strerror}.") from error
+    except DiskFullError:
+        if fresh:
+            _forget_unfinished(file)
+        raise
     finally:
         os.umask(before)
+
+
+def _forget_unfinished(file: Path) -> None:
+    """A new database without its tables would be refused the next time."""
+    for left in (file, Path(f"{file}.wal")):
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
 
 
 def _is_duckdb(file: Path) -> bool:

@@ -3,6 +3,10 @@
 The same response in several rows is one response: it is told by prompt, policy and text. Every annotator's
 verdict on a row is a judgement of kind pair. Instead of a column an annotator there may be one column
 `winner`.
+
+A column's name is the annotator's: `annotator_1` of two files is one person, so that a file in two parts, or
+under another name, makes nobody twice. Where they are different people, the user names each file's group
+(`annotator` "lab" makes them `lab annotator_1` …).
 """
 
 from __future__ import annotations
@@ -57,7 +61,7 @@ def _verdicts(job: Job, values: Mapping[str, Any]) -> dict[str, tuple[int, int]]
     for column in annotator_columns(job.extra):
         said = _said(values, column)
         if said is not None:
-            found[column] = said
+            found[job.options.annotator_prefix + column] = said
     if job.has("verdict"):
         said = _said(values, job.columns["verdict"])
         if said is not None:

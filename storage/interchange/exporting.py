@@ -1,8 +1,8 @@
 """Export tables, views, queries and pairs to CSV, Parquet or JSON Lines (what the file's name ends in).
 
-A file appears under its name only when it is whole. `pairs` is the layout that trainers read (prompt,
-chosen, rejected), and that `import_file` reads back: plain text where every prompt is one turn of the user,
-otherwise lists of messages (in CSV and Parquet as JSON text).
+A file appears under its name only when it is whole, readable for its owner alone. `pairs` is the layout
+that trainers read (prompt, chosen, rejected), and that `import_file` reads back: plain text where every
+prompt is one turn of the user, otherwise lists of messages (in CSV and Parquet as JSON text).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import NotFoundError, StoreError
-from storage.faults import told
+import duckdb
+
+from storage.errors import DiskFullError, FileNameError, NotFoundError, StoreError
+from storage.faults import fault_of, told
 from storage.ids import Chat
 from storage.interchange.rows import listed, looks_like_messages
 from storage.policies import unknown
@@ -45,14 +47,28 @@ def export(store: Store, what: str, path: Path | str) -> int:
 
 def export_query(store: Store, sql: str, path: Path | str, *, settings: str | None = None) -> int:
     """Write what one SELECT gives; the number of rows."""
-    target = Path(path)
-    options = settings or _options(target)
+    with told(store.path):
+        return copy_to_file(store.cursor(), sql, Path(path), settings=settings)
+
+
+def copy_to_file(
+    cursor: duckdb.DuckDBPyConnection, select: str, target: Path, *, settings: str | None = None
+) -> int:
+    """Write the rows of one SELECT, without a semicolon, to `target`, whole or not at all; their number.
+
+    Raises FileNameError, DiskFullError, StoreError; DuckDB's own errors pass.
+    """
+    options = settings or export_options(target)
     unfinished = _unfinished(target)
     try:
-        with told(target):
-            command = f"COPY ({sql.strip().rstrip(';')}\n) TO '{_escaped(unfinished)}' ({options})"
-            row = store.cursor().execute(command).fetchone()
+        row = cursor.execute(f"COPY ({select}\n) TO '{_escaped(unfinished)}' ({options})").fetchone()
+        unfinished.chmod(0o600)
         os.replace(unfinished, target)
+    except duckdb.Error as error:
+        fault = fault_of(error, target)
+        if isinstance(fault, DiskFullError):
+            raise fault from error
+        raise
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
@@ -62,12 +78,12 @@ def export_query(store: Store, sql: str, path: Path | str, *, settings: str | No
 
 def _export_pairs(store: Store, target: Path) -> int:
     """Rows stream through a JSON Lines file; DuckDB makes CSV and Parquet of that."""
-    _options(target)
+    export_options(target)
     unfinished = _unfinished(target)
     lines = unfinished.with_name(unfinished.name + ".jsonl")
     try:
         count = 0
-        with lines.open("w", encoding="utf-8") as file:
+        with open(os.open(lines, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
             for row in _pairs(store):
                 count += 1
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -86,7 +102,9 @@ def _convert(store: Store, lines: Path, target: Path) -> None:
     columns = "{" + ", ".join(f"'{name}': 'VARCHAR'" for name in _row([], "", "", "", "", "", False)) + "}"
     reading = f"read_json('{_escaped(lines)}', format = 'newline_delimited', columns = {columns})"
     # Every cell in quotation marks: an empty response is not a missing one.
-    settings = _options(target) + (", FORCE_QUOTE *" if target.suffix.lower() in (".csv", ".tsv") else "")
+    settings = export_options(target) + (
+        ", FORCE_QUOTE *" if target.suffix.lower() in (".csv", ".tsv") else ""
+    )
     export_query(store, f"SELECT * FROM {reading}", target, settings=settings)
 
 
@@ -136,14 +154,15 @@ def _stream(store: Store, sql: str) -> Iterator[tuple[Any, ...]]:
         cursor.close()
 
 
-def _options(target: Path) -> str:
+def export_options(target: Path) -> str:
+    """COPY's options for the ending of `target`.  Raises FileNameError."""
     options = FORMATS.get(target.suffix.lower())
     if options is None:
-        raise StoreError(
+        raise FileNameError(
             f"{target.name} names no format that can be written; end the name in {listed(list(FORMATS))}."
         )
     if not target.absolute().parent.is_dir():
-        raise StoreError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
+        raise FileNameError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
     return options
 
 

@@ -54,7 +54,8 @@ def import_file(
     """Import a JSON Lines, CSV or Parquet file.
 
     `shape` is one of SHAPES' names or auto; `columns` says which column fills a role (role → column);
-    `policy` and `annotator` are for files that name none; `on_progress` gets rows read and the share of the
+    `policy` and `annotator` are for files that name none; before columns that are one annotator each,
+    `annotator` stands as the name of their group; `on_progress` gets rows read and the share of the
     file, 0 … 1. Raises ImportFileError (nothing is imported then), DiskFullError.
     """
     file = Path(path)
@@ -64,7 +65,8 @@ def import_file(
     used = {role: column for role, column in roles.items() if role in chosen.roles}
     extra = tuple(c for c in table.columns if c not in used.values())
     staging = Staging(store, source or file.name, criterion)
-    job = Job(staging, used, Options(policy or "imported", annotator or "imported"), extra)
+    prefix = f"{annotator} " if annotator else ""
+    job = Job(staging, used, Options(policy or "imported", annotator or "imported", prefix), extra)
     try:
         rows = _take_all(table, chosen, job, on_progress)
         prompts, responses, judgements, alone = staging.merge()

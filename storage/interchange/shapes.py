@@ -46,6 +46,7 @@ class Options:
 
     policy: str = "imported"  # of responses whose file names none
     annotator: str = "imported"  # of judgements whose file names none
+    annotator_prefix: str = ""  # before the names of columns that are one annotator each
 
 
 @dataclass
@@ -103,10 +104,13 @@ def find_columns(table: Table, given: Mapping[str, str] | None) -> dict[str, str
 
 
 def choose(table: Table, columns: Mapping[str, str], shapes: tuple[Shape, ...]) -> Shape:
-    """The first shape whose needs the columns fill."""
+    """The first shape whose needs the columns fill; not where a misspelt column would make it another."""
     for shape in shapes:
         if any(set(group) <= set(columns) for group in shape.needs):
             return shape
+        for role, column in _misspelt(table, columns, shape).items():
+            if any(set(group) <= {*columns, role} for group in shape.needs):
+                raise wrong(table.path, _meant(role, column))
     raise wrong(table.path, _no_shape(table, shapes))
 
 
@@ -125,11 +129,26 @@ def _no_shape(table: Table, shapes: tuple[Shape, ...]) -> str:
     for column in table.columns:
         near = difflib.get_close_matches(column.lower(), roles, n=1, cutoff=0.7)
         if near and column not in roles:
-            return f'there is no column "{near[0]}"; if "{column}" is meant, say {near[0]}={column}'
+            return _meant(near[0], column)
     shown = listed([f'"{c[:40]}"' for c in table.columns[:8]])
     return (
         f"its columns ({shown}) fit no shape; prompts need prompt, pairs need chosen and rejected, "
         "rankings need prompt, response and rank"
+    )
+
+
+def _misspelt(table: Table, columns: Mapping[str, str], shape: Shape) -> dict[str, str]:
+    """Columns that fill no role and are nearly called as one that the shape needs, by that role."""
+    free = {column.lower(): column for column in table.columns if column not in columns.values()}
+    missing = {role for group in shape.needs for role in group} - set(columns)
+    near = {role: difflib.get_close_matches(role, list(free), n=1, cutoff=0.8) for role in sorted(missing)}
+    return {role: free[found[0]] for role, found in near.items() if found}
+
+
+def _meant(role: str, column: str) -> str:
+    return (
+        f'there is no column "{role}"; if "{column}" is meant, rename it or import with '
+        f"--column {role}={column}, if not, say with --kind what the rows are"
     )
 
 

@@ -23,3 +23,19 @@ WHERE false
 
 -- name: remember_runs_root
 INSERT OR REPLACE INTO store_settings VALUES ('runs_root', $root)
+
+-- name: strayed_runs
+SELECT run_id FROM runs WHERE run_dir <> $root || '/' || run_id
+
+-- name: moved_run
+UPDATE runs SET run_dir = $folder WHERE run_id = $run_id
+
+-- name: moved_artifacts
+UPDATE artifacts
+SET path = $folder || substr(path, strpos(path, '/' || $run_id || '/') + length($run_id) + 1)
+WHERE run_id = $run_id AND contains(path, '/' || $run_id || '/')
+
+-- name: moved_policies
+UPDATE policies
+SET model = $folder || substr(model, strpos(model, '/' || $run_id || '/') + length($run_id) + 1)
+WHERE run_id = $run_id AND contains(model, '/' || $run_id || '/')

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from storage import migrate, prompts
-from storage.errors import LockedError, NewerSchemaError, NotADatabaseError, StoreError
+from storage.errors import DiskFullError, LockedError, NewerSchemaError, NotADatabaseError, StoreError
 from storage.store import Store
 from tests.storage.builders import add_prompt
 
@@ -222,3 +222,31 @@ def test_a_closed_store_says_so(store: Store) -> None:
     store.close()
     with pytest.raises(StoreError, match="closed"):
         prompts.count(store)
+
+
+def test_a_new_file_that_cannot_be_completed_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    path = tmp_path / "a.duckdb"
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "bring_up_to_date", full)
+        with pytest.raises(DiskFullError):
+            Store.open(path)
+    assert list(tmp_path.iterdir()) == []
+    with Store.open(path) as store:
+        add_prompt(store)
+    with monkeypatch.context() as patch:  # one that was there before stays
+        patch.setattr(migrate, "bring_up_to_date", full)
+        with pytest.raises(DiskFullError):
+            Store.open(path)
+    assert path.exists()
+
+
+def test_every_file_beside_the_database_is_private(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.duckdb"):
+        pass
+    open_to_others = [p for p in tmp_path.rglob("*") if p.stat().st_mode & 0o077]
+    assert open_to_others == []

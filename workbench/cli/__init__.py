@@ -16,6 +16,7 @@ import typer
 from workbench.cli import data, demo, jobs, judging, sql
 from workbench.cli.session import Session, session
 
+INTERRUPTED = 130
 EPILOG = "Every command takes --db PATH (or WORKBENCH_DB) and --debug; without a command the workbench opens."
 
 app = typer.Typer(
@@ -51,15 +52,18 @@ def root(
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
+    _open_closed_streams()
     try:
         session.reset(*_common_options(arguments))
         code = app(session.arguments, prog_name="workbench", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         session.narrator.end()
         print("Interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our stdout has had enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -68,6 +72,13 @@ def run(arguments: list[str]) -> int:
         return _tell(error, session)
     finally:
         session.close()
+
+
+def _open_closed_streams() -> None:
+    """Started with stdout or stderr closed, Python has None there; what is said then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _common_options(arguments: list[str]) -> tuple[list[str], str | None, bool]:

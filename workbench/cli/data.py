@@ -32,7 +32,12 @@ def import_file(
         typer.Option(help="FIELD=COLUMN, where the file names a column otherwise; repeatable."),
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Policy that responses without one belong to.")] = None,
-    annotator: Annotated[str | None, typer.Option(help="Annotator of judgements without one.")] = None,
+    annotator: Annotated[
+        str | None,
+        typer.Option(
+            help="Annotator of judgements without one; of a column an annotator, the name of their group."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import prompts, responses and judgements; the same file twice adds nothing."""

@@ -150,7 +150,7 @@ def _write_json(columns: list[str], rows: Rows) -> None:
 def _write_csv(columns: list[str], rows: Rows) -> None:
     terminal = sys.stdout.isatty()
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([cell(name, None) for name in columns] if terminal else columns)
     for row in rows:
         texts = [json_text(v) if isinstance(v, list | dict) else v for v in row]
         writer.writerow([cell(v, None) if terminal and isinstance(v, str) else v for v in texts])

@@ -301,8 +301,11 @@ class Jobs:
             if not runs.claim(self._store, row.run_id):
                 return self._row(row.run_id).status
             runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
-            if not run.inputs_path.exists():
-                inputs = snapshots.prepare(self._store, run, run.read_config()[1])
+            config = run.read_config()[1]
+            if run.inputs_path.exists():
+                snapshots.follow_moved_models(self._store, run, config)
+            else:
+                inputs = snapshots.prepare(self._store, run, config)
                 runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
             process = launch.spawn(run, self._worker)
         except snapshots.NothingToDoError as error:
@@ -311,8 +314,11 @@ class Jobs:
                 self._store, row.run_id, status="done", reason=str(error), stage=None, ended_at=now
             )
             return "done"
-        except (WorkbenchError, StoreError, OSError) as error:
+        except (WorkbenchError, StoreError) as error:
             self._fail(row, str(error))
+            return "failed"
+        except OSError as error:
+            self._fail(row, f"The run could not be started in {run.path}: {error.strerror or error}.")
             return "failed"
         runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
         return "running"

@@ -73,6 +73,17 @@ def prepare(store: Store, run: RunDir, config: JobConfig) -> Inputs:
     return inputs
 
 
+def follow_moved_models(store: Store, run: RunDir, config: JobConfig) -> None:
+    """Name the models' folders anew in `inputs.json` of a run to resume, where a moved study took them along.
+
+    Raises UsageError when a folder is gone and the store does not know another.
+    """
+    inputs = run.inputs
+    folders = [Path(model.folder) for model in inputs.models.values()]
+    if any(folder.is_absolute() and not folder.exists() for folder in folders):
+        run.write_inputs(msgspec.structs.replace(inputs, models=model_refs(store, config)))
+
+
 def _write_tables(store: Store, folder: Path, config: JobConfig, request: Request) -> dict[str, Snapshot]:
     if isinstance(config, GenerateConfig | PPOConfig):
         return {"prompts": _prompts(store, folder, config, request)}

@@ -61,7 +61,11 @@ def refused(store: Store, path: Path, **more: Any) -> str:
         ("a.csv", "prompt,chosen,rejected\nQ,a\n", "row 1 has 2 cells and the header has 3"),
         ("a.csv", 'prompt\n"Q\nmore\n', "is never closed; is the file truncated?"),
         ("a.csv", "prompt,prompt\na,b\n", "two columns have the same name"),
-        ("a.csv", "promt,source\na,b\n", 'no column "prompt"; if "promt" is meant, say prompt=promt'),
+        (
+            "a.csv",
+            "promt,source\na,b\n",
+            'no column "prompt"; if "promt" is meant, rename it or import with --column prompt=promt',
+        ),
         ("a.csv", "x,y\n1,2\n", 'its columns ("x" and "y") fit no shape'),
         ("a.txt", "hello", "it is not known how to read this; files end in"),
         ("a.parquet", "PAR1 but no more", "this is not a whole Parquet file"),
@@ -118,3 +122,20 @@ def test_an_error_late_in_the_file_leaves_nothing_and_the_next_import_works(
     path = write(tmp_path / "a.jsonl", "\n".join([*lines, "{}"]) + "\n")
     assert "line 9001" in refused(store, path)
     assert import_file(store, write(path, "\n".join(lines))).judgements.added == 9000
+
+
+@pytest.mark.parametrize(
+    ("line", "role", "column"),
+    [
+        ('{"prompt":"a","choosen":"b","rejected":"c"}', "chosen", "choosen"),
+        ('{"prompt":"a","response":"b","rnk":1}', "rank", "rnk"),
+        ('{"prompt":"a","Responses":["b","c"]}', "responses", "Responses"),
+    ],
+)
+def test_a_misspelt_column_does_not_make_it_another_shape(
+    store: Store, tmp_path: Path, line: str, role: str, column: str
+) -> None:
+    path = write(tmp_path / "a.jsonl", line + "\n")
+    assert f'no column "{role}"; if "{column}" is meant' in refused(store, path)
+    assert import_file(store, path, shape="prompts").prompts.added == 1
+    assert store.row("SELECT count(*) FROM responses") == (0,)

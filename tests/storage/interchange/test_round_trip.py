@@ -112,3 +112,11 @@ def test_an_exported_table_of_pairs_adds_nothing_where_it_came_from(store: Store
     export(store, "pairs", tmp_path / "p.jsonl")
     report = import_file(store, tmp_path / "p.jsonl")
     assert (report.prompts, report.responses) == (Count(0, 1), Count(0, 2))
+
+
+@pytest.mark.parametrize("what", ["responses", "pairs"])
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_an_exported_file_is_private(store: Store, tmp_path: Path, what: str, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    export(store, what, path)
+    assert path.stat().st_mode & 0o777 == 0o600

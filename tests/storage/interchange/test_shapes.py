@@ -197,3 +197,13 @@ def test_progress_is_told(store: Store, tmp_path: Path) -> None:
     assert [rows for rows, _ in told] == [500, 1000, 1200]
     assert 0.3 < told[0][1] < 0.6
     assert told[-1][1] == 1.0
+
+
+def test_annotators_that_are_columns_get_the_name_of_their_group(store: Store, tmp_path: Path) -> None:
+    line = '{"prompt":"a","response_a":"b","response_b":"c","annotator_1":"a"}\n'
+    path = write(tmp_path / "a.jsonl", line)
+    assert import_file(store, path, annotator="lab").judgements.added == 1
+    assert import_file(store, path, annotator="lab").judgements.added == 0
+    assert import_file(store, path).judgements.added == 1
+    names = [name for (name,) in store.rows("SELECT annotator FROM current_judgements ORDER BY 1")]
+    assert names == ["annotator_1", "lab annotator_1"]
