@@ -6,11 +6,13 @@ waits for.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Entry point of the console script; exits with 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    _open_closed_streams()
     arguments = sys.argv[1:]
     opens, db = _opens_application(arguments)
     if not opens:
@@ -20,6 +22,13 @@ def main() -> None:
     from workbench.opening import open_application
 
     sys.exit(open_application(db))
+
+
+def _open_closed_streams() -> None:
+    """Started with stdout or stderr closed, Python has None there; what is said then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _opens_application(arguments: list[str]) -> tuple[bool, str | None]:

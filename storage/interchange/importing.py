@@ -7,7 +7,7 @@ two, and both stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from storage.errors import ImportFileError
@@ -19,7 +19,7 @@ from storage.interchange.pairs import PAIRS
 from storage.interchange.parquet import open_parquet
 from storage.interchange.prompts_file import PROMPTS
 from storage.interchange.ranked import RANKED, RANKED_LISTS, RESPONSES
-from storage.interchange.rows import RowError, Table, listed, wrong
+from storage.interchange.rows import Row, RowError, Table, listed, wrong
 from storage.interchange.shapes import Job, Options, Shape, choose, find_columns, require
 from storage.interchange.staging import Staging
 from storage.records import ImportReport
@@ -79,14 +79,8 @@ def import_file(
 
 def _take_all(table: Table, shape: Shape, job: Job, on_progress: Callable[[int, float], None] | None) -> int:
     count = 0
-    for row in table.rows:
+    for row in taken(table, shape, job):
         count += 1
-        try:
-            shape.take(job, row.values, row.number)
-        except RowError as error:
-            raise wrong(
-                table.path, f"{table.word} {row.number}: {_complete(error, row.values, job)}"
-            ) from None
         if on_progress is not None and count % TELL_EVERY == 0:
             on_progress(count, row.share)
     if on_progress is not None:
@@ -94,6 +88,18 @@ def _take_all(table: Table, shape: Shape, job: Job, on_progress: Callable[[int, 
     if count == 0:
         raise wrong(table.path, "there are no rows in it")
     return count
+
+
+def taken(table: Table, shape: Shape, job: Job) -> Iterator[Row]:
+    """The rows, each after the shape has taken it.  Raises ImportFileError with the place of a bad row."""
+    for row in table.rows:
+        try:
+            shape.take(job, row.values, row.number)
+        except RowError as error:
+            raise wrong(
+                table.path, f"{table.word} {row.number}: {_complete(error, row.values, job)}"
+            ) from None
+        yield row
 
 
 def _complete(error: RowError, values: Mapping[str, object], job: Job) -> str:

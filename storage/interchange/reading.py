@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage.ids import Chat, canonical_messages, policy_id, prompt_id
 from storage.ids import imported_response_id as response_id
-from storage.interchange.importing import _open, _shape
+from storage.interchange.importing import _open, _shape, taken
 from storage.interchange.shapes import Job, Options, find_columns
 from storage.interchange.staging import Staging, Verdict
 from storage.store import Store
@@ -67,8 +67,7 @@ def responses_in(
     listing = _Listing(store, path.name)
     job = Job(listing, used, Options(policy=policy or "imported"), ())
     known: set[str] = set()
-    for row in table.rows:
-        chosen.take(job, row.values, row.number)
+    for _ in taken(table, chosen, job):
         for response in listing.found:
             if response.response_id not in known:
                 known.add(response.response_id)

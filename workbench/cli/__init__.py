@@ -52,7 +52,6 @@ def root(
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    _open_closed_streams()
     try:
         session.reset(*_common_options(arguments))
         code = app(session.arguments, prog_name="workbench", standalone_mode=False)
@@ -72,13 +71,6 @@ def run(arguments: list[str]) -> int:
         return _tell(error, session)
     finally:
         session.close()
-
-
-def _open_closed_streams() -> None:
-    """Started with stdout or stderr closed, Python has None there; what is said then goes nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _common_options(arguments: list[str]) -> tuple[list[str], str | None, bool]:

@@ -130,10 +130,10 @@ class Scoring:
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         file = Path(path)
-        import_file(self.store, file, shape=kind, columns=columns, policy=policy)
         waiting = list(responses_in(self.store, file, shape=kind, columns=columns, policy=policy))
         if not waiting:
-            raise UsageError(f"{file.name} holds no responses to score, only prompts.")
+            raise UsageError(f"{file.name} holds no responses to score.")
+        import_file(self.store, file, shape=kind, columns=columns, policy=policy)
         rows: list[ScoredRow] = []
         for start in range(0, len(waiting), PAGE_RESPONSES):
             page = waiting[start : start + PAGE_RESPONSES]

@@ -136,6 +136,8 @@ def test_import_is_told_and_adds_nothing_twice(workbench: Shell) -> None:
         (["train", "ppo", "--name", "x", "--reward-model", "nothing"], 2, "nothing"),
         (["export", "data", "nothing", "x.csv"], 1, "nothing"),
         (["export", "onnx", "nothing"], 2, "nothing"),
+        (["sql", "SELECT 1", "-o", "missing/x.csv"], 2, "there is no folder"),
+        (["sql", "SELECT 1", "-o", "x.xls"], 2, ".parquet"),
         (["info", "--db", ""], 2, "--db"),
         (["info", "--db", "pairs.csv"], 1, "pairs.csv"),
     ],
@@ -218,6 +220,12 @@ def test_a_reader_that_leaves_is_no_error(filled: Shell) -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+def test_closed_streams_are_no_error(filled: Shell) -> None:
+    command = f'exec "{sys.executable}" -m workbench sql "SELECT 1" >&- 2>&-'
+    done = subprocess.run(["sh", "-c", command], env=filled.environment, cwd=filled.folder, check=False)
+    assert done.returncode == 0
+
+
 def test_export_and_info_and_lists_are_json(filled: Shell) -> None:
     assert filled.json("export", "data", "pairs", "out.jsonl") == {
         "what": "pairs",
@@ -261,7 +269,7 @@ def test_sql_goes_through_a_workbench_that_shares(filled: Shell) -> None:
 def test_hostile_text_does_not_reach_a_terminal(filled: Shell) -> None:
     """Run on a pseudo-terminal, every output form leaves out the escape that the imported file held."""
     for form in ([], ["--csv"], ["--json"]):
-        query = "SELECT text, chr(155) || '31m' AS c1, chr(8238) AS bidi FROM responses"
+        query = "SELECT text, chr(155) || '31m' AS c1, chr(8238) AS \"\x1b[31m\u202e\" FROM responses"
         shown = _on_a_terminal(filled, "sql", query, *form)
         assert "Never." in shown
         assert [code for code in ("\x1b[31m", "\x9b", "\u202e") if code in shown] == []

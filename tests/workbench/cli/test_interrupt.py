@@ -46,6 +46,7 @@ def test_an_interrupted_command_stops_its_job(tmp_path: Path, tiny_model: Path) 
     _, told = generating.communicate(timeout=120)
     assert generating.returncode == 130, told
     assert "Traceback" not in told
+    assert told.endswith("Interrupted.\n")
     listed = subprocess.run(
         [*workbench, "runs", "list", "--json"], env=environment, capture_output=True, text=True, check=True
     )
@@ -68,4 +69,5 @@ def test_an_interrupted_query_ends(tmp_path: Path, output: list[str]) -> None:
     shown, told = asking.communicate(timeout=60)
     assert (asking.returncode, shown) == (130, ""), told
     assert "Traceback" not in told
+    assert told.endswith("Interrupted.\n")
     assert not (tmp_path / "out.csv").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import UsageError
 from storage import artifacts
-from storage.errors import NotFoundError
+from storage.errors import ImportFileError, NotFoundError
 from workbench.services import scoring
 from workbench.services.workspace import Workspace
 
@@ -82,11 +82,16 @@ def test_scores_of_a_file_land_in_the_store(exported: Workspace, tmp_path: Path)
     assert exported.library.overview().scores == 2
 
 
-def test_a_file_of_prompts_cannot_be_scored(exported: Workspace, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_scored_adds_nothing(exported: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "Say hi."}\n')
+    before = exported.library.overview()
+    path.write_text('{"prompt": "Something new."}\n')
     with pytest.raises(UsageError, match="no responses"):
         exported.scoring.score_file(path, "rm")
+    path.write_text('{"prompt": "New.", "response": "Yes."}\n{"prompt": "New.", "response": 3}\n')
+    with pytest.raises(ImportFileError, match="line 2"):
+        exported.scoring.score_file(path, "rm")
+    assert exported.library.overview() == before
 
 
 def test_what_is_missing_is_told(exported: Workspace) -> None:
