@@ -80,6 +80,12 @@ def share(store: Store, token_path: Path | None = None) -> Share:
     return Share(store, address, token_path, cursor)
 
 
+def check_askable(sql: str) -> None:
+    """Raise RefusedError, with what is wrong, for SQL that the server would refuse without saying why."""
+    with duckdb.connect(":memory:") as parser:
+        check_locked(parser, sql)
+
+
 def query_remote(database: Path, sql: str) -> RemoteResult:
     """Run one SELECT in the workbench that holds `database`.
 

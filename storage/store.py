@@ -59,8 +59,8 @@ class Store:
             fresh = True
         else:
             file = Path(path).expanduser().absolute()
-            fresh = not file.exists()
-            store = cls(_connect(file), file, (runs_root or file.with_suffix(".runs")).absolute())
+            fresh = not file.exists() or _is_empty(file)
+            store = cls(_connect(file, fresh), file, (runs_root or file.with_suffix(".runs")).absolute())
         try:
             with told(store.path):
                 known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
@@ -209,14 +209,15 @@ class Store:
                     os.chmod(log, 0o600)
 
 
-def _connect(file: Path) -> Cursor:
+def _connect(file: Path, fresh: bool) -> Cursor:
     if file.is_dir():
         raise StoreError(f"{file} is a folder; give the path of a database file.")
-    if file.exists() and not _is_duckdb(file):
+    if not fresh and not _is_duckdb(file):
         raise NotADatabaseError(f"{file} is not a workbench database; give another path with --db.")
     before = os.umask(0o077)
-    fresh = not file.exists()
     try:
+        if fresh:  # DuckDB makes a file, and refuses an empty one that mktemp or a crash has made
+            file.resolve().unlink(missing_ok=True)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with told(file):
             return duckdb.connect(str(file), config=CONFIG)
@@ -228,6 +229,10 @@ def _connect(file: Path) -> Cursor:
         raise
     finally:
         os.umask(before)
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size == 0
 
 
 def _forget_unfinished(file: Path) -> None:

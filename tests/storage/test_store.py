@@ -74,7 +74,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         Store.open(tmp_path / "a.duckdb")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", os.urandom(20_000)])
+@pytest.mark.parametrize("content", [b"hello", os.urandom(20_000)])
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.duckdb"
     path.write_bytes(content)
@@ -250,3 +250,17 @@ def test_every_file_beside_the_database_is_private(tmp_path: Path) -> None:
         pass
     open_to_others = [p for p in tmp_path.rglob("*") if p.stat().st_mode & 0o077]
     assert open_to_others == []
+
+
+def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    (tmp_path / "a.duckdb").touch()
+    with Store.open(tmp_path / "a.duckdb") as store:
+        add_prompt(store)
+    with Store.open(tmp_path / "a.duckdb") as store:
+        assert store.row("SELECT count(*) FROM prompts") == (1,)
+
+
+def test_a_device_is_no_database() -> None:
+    with pytest.raises(StoreError):
+        Store.open("/dev/null")
+    assert Path("/dev/null").exists()

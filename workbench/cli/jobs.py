@@ -22,7 +22,7 @@ from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from workbench.services.jobs import RunDetail
+    from workbench.services.jobs import Jobs, RunDetail
 
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
@@ -113,8 +113,18 @@ def _print_summary(detail: RunDetail) -> None:
 def list_runs(as_json: JsonOption = False) -> None:
     """List all runs, newest first."""
     jobs = session.workspace().jobs
-    jobs.pump()
+    _catch_up(jobs)
     print_records(jobs.list(), RUN_COLUMNS, as_json=as_json)
+
+
+def _catch_up(jobs: Jobs) -> None:
+    """Take in what the runs have said; on a full disk the runs are shown as they were last stored."""
+    from storage.errors import DiskFullError
+
+    try:
+        jobs.pump()
+    except DiskFullError as error:
+        session.narrator.say(f"{error} What is shown may be old.")
 
 
 @runs_app.command("show")
@@ -124,7 +134,7 @@ def show_run(
 ) -> None:
     """Show a run: its configuration, figures, artifacts and last words."""
     jobs = session.workspace().jobs
-    jobs.pump()
+    _catch_up(jobs)
     detail = jobs.show(run_id)
     metrics = {name: points[-1] for name, points in jobs.metrics(run_id).items() if points}
     if as_json:

@@ -125,11 +125,12 @@ def _computed_in_a_thread(sql: Sql, text: str, unlock: bool) -> Iterator[Iterato
 
 def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows]:
     """The answer of the workbench that holds the store; where it does not share, the lock's own sentence."""
-    from storage.sharing import query_remote, token_path_of
+    from storage.sharing import check_askable, query_remote, token_path_of
 
     path = Path(session.settings().db)
     if not token_path_of(path).exists():
         raise locked
+    check_askable(text)
     found = query_remote(path, text)
     return list(found.columns), iter(found.rows)
 

@@ -262,6 +262,8 @@ def test_sql_goes_through_a_workbench_that_shares(filled: Shell) -> None:
         try:
             assert filled.json("sql", "SELECT count(*) AS n FROM prompts") == [{"n": 2}]
             assert filled("sql", "DELETE FROM prompts", "--unlock").returncode == 1
+            misspelt = filled("sql", "SELEC 1")
+            assert (misspelt.returncode, "syntax error" in misspelt.stderr) == (2, True)
         finally:
             shared.close()
 

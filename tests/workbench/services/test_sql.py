@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.console import QueryCancelledError, QueryError
+from storage.errors import FileNameError
 from storage.sql_guard import RefusedError
 from workbench.services.workspace import Workspace
 
@@ -158,7 +159,7 @@ def test_export(filled: Workspace, tmp_path: Path, ending: str) -> None:
     [("SELECT * FROM nowhere", "a.csv"), ("DELETE FROM prompts", "a.csv"), ("SELECT 1", "a.xls")],
 )
 def test_a_failed_export_leaves_nothing(filled: Workspace, tmp_path: Path, sql: str, name: str) -> None:
-    with pytest.raises((QueryError, RefusedError)):
+    with pytest.raises((QueryError, RefusedError, FileNameError)):
         filled.sql.export(sql, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
