@@ -66,6 +66,11 @@ class Store:
                 known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
                 store._point_traces(known_runs_root)
                 store._follow_moved_runs()
+        except OSError as error:
+            store.close()
+            raise StoreError(
+                f"The folder of runs {store.runs_root} cannot be written: {error.strerror}."
+            ) from error
         except BaseException:
             store.close()
             if fresh and store.path is not None:

@@ -161,8 +161,13 @@ def export_options(target: Path) -> str:
         raise FileNameError(
             f"{target.name} names no format that can be written; end the name in {listed(list(FORMATS))}."
         )
-    if not target.absolute().parent.is_dir():
-        raise FileNameError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise FileNameError(f"{target} cannot be written: there is no folder {folder}.")
+    if target.is_dir():
+        raise FileNameError(f"{target} cannot be written: it is a folder.")
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{target} cannot be written: the folder {folder} is read-only.")
     return options
 
 

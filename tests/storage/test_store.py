@@ -264,3 +264,9 @@ def test_a_device_is_no_database() -> None:
     with pytest.raises(StoreError):
         Store.open("/dev/null")
     assert Path("/dev/null").exists()
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.runs").touch()
+    with pytest.raises(StoreError, match=r"The folder of runs .*a\.runs cannot be written"):
+        Store.open(tmp_path / "a.duckdb")

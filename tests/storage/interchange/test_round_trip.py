@@ -120,3 +120,15 @@ def test_an_exported_file_is_private(store: Store, tmp_path: Path, what: str, en
     path = tmp_path / f"a.{ending}"
     export(store, what, path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("what", ["responses", "pairs"])
+def test_a_folder_that_may_not_be_written_is_told(
+    store: Store, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(StoreError, match="it is a folder"):
+        export(store, what, tmp_path / "x.csv")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(StoreError, match="is read-only"):
+        export(store, what, tmp_path / "a.csv")

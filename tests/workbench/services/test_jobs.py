@@ -16,10 +16,12 @@ from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.events import AnyEvent, Metrics
-from engine.protocol.rundir import RunDir
+from engine.protocol.rundir import Inputs, ModelRef, RunDir
+from storage import policies
 from storage.errors import DiskFullError, NotFoundError
 from storage.store import Store
 from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, model_folder
+from workbench.services import snapshots
 from workbench.services.ingest import stderr_tail
 from workbench.services.jobs import Jobs
 
@@ -129,6 +131,17 @@ def test_a_failing_job_says_why(jobs: Jobs, tmp_path: Path) -> None:
     row = jobs.wait(jobs.submit("generate", generate(tmp_path, "error")))
     assert (row.status, row.reason) == ("failed", "ValueError: the tokens")
     assert "Traceback" in (row.stderr_tail or "")
+
+
+def test_a_resumed_run_finds_the_models_of_a_moved_study(store: Store, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    new.mkdir()
+    policies.ensure(store, "p1", model=str(new))
+    run = RunDir.create(tmp_path / "run", GenerateConfig(policy="p1"))
+    run.write_inputs(Inputs(models={"policy": ModelRef(name="p1", folder=str(old))}, data_hash="x"))
+    snapshots.follow_moved_models(store, run, GenerateConfig(policy="p1"))
+    assert run.model("policy") == ModelRef(name="p1", folder=str(new))
+    assert run.inputs.data_hash == "x"
 
 
 def test_a_stopped_job_keeps_what_it_had_and_resumes(jobs: Jobs, tmp_path: Path) -> None:
