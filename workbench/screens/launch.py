@@ -14,6 +14,7 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.protocol.catalog import JOBS, FieldInfo, fields
+from engine.protocol.configs import RewardConfig
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.form import ConfigForm
@@ -183,9 +184,13 @@ class LaunchScreen(WorkbenchScreen):
             return
         kind = self._kind
         run_id = await self.ask(lambda workspace: workspace.jobs.submit(kind, config))
+        told = f"{run_id} is queued."
+        if isinstance(config, RewardConfig):  # a reward model is for scoring, and scoring reads the export
+            export = await self.ask(lambda workspace: workspace.jobs.submit_export_after(run_id, config))
+            told = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
         self.dismiss(run_id)
         self.workbench.action_go("runs")
         go_to = getattr(self.workbench.screen, "go_to", None)
         if go_to is not None:
             go_to(run_id)
-        self.workbench.tell(f"{run_id} is queued.", severity="information")
+        self.workbench.tell(told, severity="information")

@@ -23,7 +23,7 @@ import msgspec
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
-from engine.protocol.configs import JobConfig
+from engine.protocol.configs import ExportConfig, JobConfig, RewardConfig
 from engine.protocol.events import AnyEvent, Progress
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
@@ -120,6 +120,14 @@ class Jobs:
         with self._store.transaction():
             checked = run_names.check(self._store, config)
             return self._queue(kind, checked.config, after or checked.after, snapshots.Request(wanted, limit))
+
+    def submit_export_after(self, run_id: str, config: RewardConfig) -> str:
+        """Queue the ONNX export of the reward model that `run_id` will make; the export's run id.
+
+        It runs once the training is done, and not at all when the training fails.
+        """
+        export = ExportConfig(reward_model=config.name, device=config.device)
+        return self.submit("export", export, after=run_id)
 
     def stop(self, run_id: str) -> None:
         """Ask a run to stop and keep what it has; asking a second time ends it at once.

@@ -128,6 +128,10 @@ class FakeJobs:
         self.runs.insert(0, run(f"{kind}-000001", kind, "queued"))
         return f"{kind}-000001"
 
+    def submit_export_after(self, run_id: str, config: Any) -> str:
+        self.submitted.append(("export", config.name))
+        return f"export-after-{run_id}"
+
     def stop(self, run_id: str) -> None:
         self.stopped.append(run_id)
 

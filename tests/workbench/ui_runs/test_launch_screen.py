@@ -66,6 +66,7 @@ async def test_a_filled_form_is_submitted_and_the_runs_screen_shows_the_run() ->
         assert isinstance(config, RewardConfig)
         assert (config.name, config.learning_rate) == ("concise", 3e-5)
         await until(pilot, lambda: app.current_mode == "runs" and "reward-000001" in drawn(app))
+        assert jobs.submitted[1:] == [("export", "concise")]
 
 
 async def test_by_keyboard_alone_from_the_list_to_the_button() -> None:
