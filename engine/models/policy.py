@@ -33,38 +33,40 @@ def load_policy(
 
     Raises ModelFilesError when the folder is not one that transformers can load without remote code.
     """
-    folder = check_model_folder(folder)
-    with quiet_transformers():
+    model, missing = load_weights(AutoModelForCausalLM, folder, dtype)
+    if missing:
+        raise ModelFilesError(
+            f"{folder} is not a language model: it has no {sorted(missing)[0]}; "
+            "choose the folder of a policy."
+        )
+    return place(model, device).eval()
+
+
+def load_weights(
+    auto_class: Any, folder: Path, dtype: str | torch.dtype, **options: Any
+) -> tuple[PreTrainedModel, set[str]]:
+    """A model of a transformers auto class, and the names of its weights that the folder lacks.
+
+    The one place that loads a model folder: safetensors only, no remote code, no network.  For bfloat16 the
+    file's own format is loaded and rounded here (`engine.models.rounding` says why).  Raises ModelFilesError.
+    """
+    folder, target = check_model_folder(folder), dtype_of(dtype)
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model, info = auto_class.from_pretrained(
                 folder,
-                dtype=load_dtype(dtype),
+                dtype="auto" if target == torch.bfloat16 else target,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **options,
             )
         except LOAD_ERRORS as error:
             raise unloadable(folder, error) from error
-    model, info = loaded
-    if info["missing_keys"]:
-        raise ModelFilesError(
-            f"{folder} is not a language model: it has no {sorted(info['missing_keys'])[0]}; "
-            "choose the folder of a policy."
-        )
-    round_if_asked(model, dtype)
-    return place(model, device).eval()
-
-
-def load_dtype(dtype: str | torch.dtype) -> torch.dtype | str:
-    """What transformers is asked for: bfloat16 comes from the file's own format, rounded by us."""
-    return "auto" if dtype_of(dtype) == torch.bfloat16 else dtype_of(dtype)
-
-
-def round_if_asked(model: PreTrainedModel, dtype: str | torch.dtype) -> None:
-    """Finish what `load_dtype` began."""
-    if dtype_of(dtype) == torch.bfloat16:
+    if target == torch.bfloat16:
         round_weights(model)
+    return model, set(info["missing_keys"])
 
 
 def save_policy(

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
-from engine.models.files import check_model_folder, quiet_transformers
 from engine.models.lora import has_lora, merged
 from engine.models.parts import backbone, output_head, place
-from engine.models.policy import LOAD_ERRORS, load_dtype, round_if_asked, save_model, unloadable
+from engine.models.policy import load_weights, save_model
 from engine.text import Tokeniser
 
 
@@ -95,20 +93,4 @@ def last_scores(token_scores_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch
 
 
 def _load(folder: Path, dtype: str | torch.dtype) -> tuple[PreTrainedModel, set[str]]:
-    folder = check_model_folder(folder)
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        try:
-            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                num_labels=1,
-                dtype=load_dtype(dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except LOAD_ERRORS as error:
-            raise unloadable(folder, error) from error
-    model, info = loaded
-    round_if_asked(model, dtype)
-    return model, set(info["missing_keys"])
+    return load_weights(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
