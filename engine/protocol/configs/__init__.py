@@ -1,0 +1,25 @@
+"""The configuration of every job: frozen records that need nothing heavy to import.
+
+The launch form, the command line and the worker all read these.  The description of a field is its help text.
+Fields named `policy` and `reward_model` hold names of the store (or a hub id, a folder, `smollm2`); the
+workbench resolves them to folders in the run directory's `inputs.json` when the job starts.
+"""
+
+from engine.protocol.configs.common import DEVICE, DTYPE_HELP, NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.generate import GenerateConfig
+from engine.protocol.configs.policy import PPOConfig
+from engine.protocol.configs.reward import RewardConfig
+from engine.protocol.configs.scale import ExportConfig, ScoreConfig
+
+__all__ = [
+    "DEVICE",
+    "DTYPE_HELP",
+    "NAME",
+    "NAME_FORM",
+    "ExportConfig",
+    "GenerateConfig",
+    "JobConfig",
+    "PPOConfig",
+    "RewardConfig",
+    "ScoreConfig",
+]

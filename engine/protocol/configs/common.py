@@ -1,0 +1,26 @@
+"""What every job's configuration has, and the kinds of value that several share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+NAME = r"^\w[\w .+-]{0,79}\Z"
+NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)\Z"
+DEVICE_FORM = {"form": "auto, cpu, cuda or cuda:N"}
+Precision = Literal["bfloat16", "float32"]
+DTYPE_HELP = "Number format of the matrix products; master weights are always float32 in training."
+
+
+class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every job has."""
+
+    seed: Annotated[int, Meta(ge=0, description="Seed of every random choice of the job.")] = 0
+    device: Annotated[
+        str, Meta(pattern=DEVICE, description="auto, cpu, cuda or cuda:N.", extra_json_schema=DEVICE_FORM)
+    ] = "auto"
+    dtype: Annotated[Precision, Meta(description=DTYPE_HELP)] = "bfloat16"

@@ -1,0 +1,32 @@
+"""Configuration of sampling responses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from engine.protocol.configs.common import JobConfig
+
+
+class GenerateConfig(JobConfig, frozen=True, kw_only=True):
+    """Sample K responses to every prompt."""
+
+    policy: Annotated[str, Meta(description="Policy by name, hub id or folder; smollm2 is the packaged one.")]
+    prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
+    limit: Annotated[int, Meta(ge=0, description="At most this many prompts; 0 takes all.")] = 0
+    samples: Annotated[int, Meta(ge=1, le=64, description="Responses a prompt (K).")] = 4
+    temperature: Annotated[float, Meta(ge=0.0, le=10.0, description="Sampling temperature; 0 is greedy.")] = (
+        1.0
+    )
+    top_p: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="Nucleus mass; 1 keeps the whole distribution.")
+    ] = 1.0
+    max_new_tokens: Annotated[int, Meta(ge=1, description="Longest response, in tokens.")] = 128
+    template: Annotated[
+        Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")
+    ] = "chat"
+    stop: Annotated[
+        tuple[str, ...], Meta(description="Strings that end a response, besides the stop tokens.")
+    ] = ()
+    batch_sequences: Annotated[int, Meta(ge=1, description="Sequences sampled at once.")] = 32

@@ -1,0 +1,30 @@
+"""Configuration of using a reward model: exporting it, scoring with it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from engine.protocol.configs.common import JobConfig
+
+
+class ExportConfig(JobConfig, frozen=True, kw_only=True):
+    """Export a reward model to ONNX and verify it against torch."""
+
+    reward_model: Annotated[str, Meta(description="Registered reward model.")]
+    int8: Annotated[bool, Meta(description="Also write the dynamic int8 model.")] = True
+    tolerance: Annotated[
+        float, Meta(gt=0, description="Largest |torch - ONNX fp32| allowed, in units of score.")
+    ] = 1e-3
+    tau_int8: Annotated[
+        float, Meta(ge=-1, le=1, description="Smallest Kendall τ allowed between torch and int8.")
+    ] = 0.9
+    samples: Annotated[int, Meta(ge=2, description="Stored responses it is verified on.")] = 64
+
+
+class ScoreConfig(JobConfig, frozen=True, kw_only=True):
+    """Score stored responses with a reward model, in torch."""
+
+    reward_model: Annotated[str, Meta(description="Registered reward model.")]
+    batch_tokens: Annotated[int, Meta(ge=64, description="Tokens in one forward.")] = 2048

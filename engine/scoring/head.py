@@ -1,0 +1,120 @@
+"""The head of a reward model outside torch: a few numbers that turn a trunk's features into scores.
+
+A reward model is a trunk (a transformer without its head) and a head.  The trunk gives every token the hidden
+states of a few layers, concatenated: `features` [T, L·D].  The head of a fine-tuned model reads the state of
+the response's last token at the last layer; that of a frozen trunk reads the states of several layers at the
+last token and their mean over the response.  Either is linear, so a head is one vector a criterion, and an
+ensemble of heads is some more of them, whose mean is again a head.
+
+The head lies beside the trunk as `head.safetensors` with `reward.json`, which says how to read it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from engine.errors import ModelFilesError, NonFiniteError
+
+WEIGHTS, DESCRIPTION = "head.safetensors", "reward.json"
+Part = Literal["last", "mean"]
+
+
+@dataclass(frozen=True)
+class RewardHead:
+    """A linear head over a trunk's features.  C criteria, E members of the ensemble, F = len(parts)·L·D."""
+
+    weight: np.ndarray  # [C, F] float32: for each part, the layers in order
+    bias: np.ndarray  # [C] float32
+    criteria: tuple[str, ...]  # names of the C rows; the first is the one that counts where one is wanted
+    layers: tuple[int, ...]  # of transformers' hidden_states: 0 the embeddings, the last after the final norm
+    parts: tuple[Part, ...] = ("last",)
+    kind: Literal["linear", "frozen"] = "linear"
+    ensemble_weight: np.ndarray | None = None  # [E, C, F]; their mean is `weight`
+    ensemble_bias: np.ndarray | None = None  # [E, C]
+
+    def response_features(self, features_T_F: np.ndarray, start: int) -> np.ndarray:
+        """What the head reads at each response token, [T − start, F]: parts of the text up to that token.
+
+        features_T_F: the trunk's features of prompt and response, [T, L·D]; the response begins at `start`.
+        """
+        at = np.asarray(features_T_F[start:], dtype=np.float32)
+        if "mean" not in self.parts:
+            return at
+        so_far = np.cumsum(at, axis=0, dtype=np.float64) / np.arange(1, len(at) + 1)[:, None]
+        return np.concatenate([at, so_far.astype(np.float32)], axis=1)
+
+    def scores(self, features_N_F: np.ndarray) -> np.ndarray:
+        """Scores [N, C] float32 of responses whose features, all parts, are given."""
+        return np.asarray(features_N_F @ self.weight.T + self.bias, dtype=np.float32)
+
+    def spread(self, features_N_F: np.ndarray) -> np.ndarray | None:
+        """Standard deviation of the ensemble's scores, [N, C]; None without an ensemble.
+
+        Members differ in where they put zero, which no comparison can tell: take differences of responses to
+        one prompt (`members`) where that matters.
+        """
+        scores_E_N_C = self.members(features_N_F)
+        return None if scores_E_N_C is None else scores_E_N_C.std(axis=0)
+
+    def members(self, features_N_F: np.ndarray) -> np.ndarray | None:
+        """Scores of every member of the ensemble, [E, N, C]; None without an ensemble."""
+        if self.ensemble_weight is None or self.ensemble_bias is None:
+            return None
+        scores = np.einsum("nf,ecf->enc", features_N_F, self.ensemble_weight) + self.ensemble_bias[:, None]
+        return np.asarray(scores, dtype=np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write `head.safetensors` and `reward.json` into the folder, readable for their owner alone."""
+        tensors = {"weight": self.weight, "bias": self.bias}
+        if self.ensemble_weight is not None and self.ensemble_bias is not None:
+            tensors |= {"ensemble_weight": self.ensemble_weight, "ensemble_bias": self.ensemble_bias}
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / WEIGHTS)
+        description = {
+            "kind": self.kind,
+            "criteria": self.criteria,
+            "layers": self.layers,
+            "parts": self.parts,
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description) + "\n", encoding="utf-8")
+        for name in (WEIGHTS, DESCRIPTION):
+            (folder / name).chmod(0o600)
+
+    @classmethod
+    def load(cls, folder: Path) -> RewardHead:
+        """Read the head that lies in `folder`.
+
+        Raises ModelFilesError when a file is missing or does not fit the other, NonFiniteError when a weight
+        is not a number.
+        """
+        try:
+            description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS)
+            head = cls(
+                weight=tensors["weight"],
+                bias=tensors["bias"],
+                criteria=tuple(description["criteria"]),
+                layers=tuple(description["layers"]),
+                parts=tuple(description["parts"]),
+                kind=description["kind"],
+                ensemble_weight=tensors.get("ensemble_weight"),
+                ensemble_bias=tensors.get("ensemble_bias"),
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ModelFilesError(
+                f"The head in {folder} cannot be read ({error}); train or export the reward model again."
+            ) from error
+        if head.weight.ndim != 2 or head.weight.shape[0] != len(head.criteria):
+            raise ModelFilesError(
+                f"The head in {folder} has shape {head.weight.shape} and names {len(head.criteria)} criteria; "
+                "train or export the reward model again."
+            )
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise NonFiniteError(f"The head in {folder} has weights that are not numbers; train it again.")
+        return head
