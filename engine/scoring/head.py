@@ -112,7 +112,7 @@ class RewardHead:
             ) from error
         if head.weight.ndim != 2 or head.weight.shape[0] != len(head.criteria):
             raise ModelFilesError(
-                f"The head in {folder} has shape {head.weight.shape} and names {len(head.criteria)} criteria; "
+                f"The head in {folder} has shape {head.weight.shape} for {len(head.criteria)} criteria; "
                 "train or export the reward model again."
             )
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):

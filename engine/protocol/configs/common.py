@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Positive = Annotated[int, Meta(ge=1)]
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)\Z"
