@@ -1,12 +1,15 @@
-"""Reward models: an `AutoModelForSequenceClassification` with one label, so that other tools can load them.
+"""Reward models: an `AutoModelForSequenceClassification`, one label a criterion, as other tools load them.
 
 The score is the head on the hidden state of the last real token, the end-of-sequence token of the response.
+`engine.models.scale` reads these and those of a frozen trunk alike.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
@@ -17,6 +20,9 @@ from engine.models.parts import backbone, output_head, place
 from engine.models.policy import load_weights, save_model
 from engine.text import Tokeniser
 
+OVERALL = "overall"
+"""The criterion of a reward model that has one and does not name it."""
+
 
 def init_reward_model(
     folder: Path,
@@ -24,14 +30,17 @@ def init_reward_model(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
     seed: int = 0,
+    criteria: Sequence[str] = (OVERALL,),
 ) -> PreTrainedModel:
-    """A reward model on the weights of a language model; head N(0, 1/√(D+1)), bias 0.
+    """A reward model on the weights of a language model; one row of the head a criterion.
+
+    Head N(0, 1/√(D+1)), bias 0.
 
     The initialisation is that of summarize_from_feedback_details, reward.py.
 
     Raises ModelFilesError when the folder does not hold a language model with its tokeniser.
     """
-    model, missing = _load(folder, dtype)
+    model, missing = load_weights(AutoModelForSequenceClassification, folder, dtype, num_labels=len(criteria))
     head = output_head(model)
     if any(not name.startswith(("score.", "classifier.")) for name in missing):
         raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
@@ -42,17 +51,19 @@ def init_reward_model(
         if head.bias is not None:
             head.bias.zero_()
     model.config.pad_token_id = Tokeniser.from_folder(folder).pad_id
+    model.config.id2label = dict(enumerate(criteria))
+    model.config.label2id = {name: row for row, name in enumerate(criteria)}
     return place(model, device).eval()
 
 
 def load_reward_model(
     folder: Path, dtype: str | torch.dtype = "bfloat16", device: str | torch.device = "cpu"
 ) -> PreTrainedModel:
-    """A saved reward model in evaluation mode.
+    """A saved reward model in evaluation mode, its own head (not that of a frozen trunk).
 
     Raises UsageError when the folder holds another kind of model, NonFiniteError when its head is not finite.
     """
-    model, missing = _load(folder, dtype)
+    model, missing = load_weights(AutoModelForSequenceClassification, folder, dtype)
     if missing:
         raise UsageError(
             f"{folder} is not a reward model: it has no {sorted(missing)[0]}; train one from it first."
@@ -60,6 +71,15 @@ def load_reward_model(
     if not torch.isfinite(output_head(model).weight).all():
         raise NonFiniteError(f"The reward model in {folder} has weights that are not finite; train it again.")
     return place(model, device).eval()
+
+
+def criteria_of(model: PreTrainedModel) -> tuple[str, ...]:
+    """The names of the head's rows; a label that nobody named is `overall`, or its number."""
+    labels: dict[Any, str] = {**(model.config.id2label or {})}
+    names = [str(labels.get(row, f"LABEL_{row}")) for row in range(output_head(model).out_features)]
+    if names == ["LABEL_0"]:
+        return (OVERALL,)
+    return tuple(names)
 
 
 def save_reward_model(
@@ -75,7 +95,10 @@ def token_scores(
     attention_mask: torch.Tensor | None = None,  # [N, T] 2-D, or a 4-D additive mask
     position_ids: torch.Tensor | None = None,  # [N, T]
 ) -> torch.Tensor:
-    """The head at every token, [N, T] float32; with right padding and causal attention no mask is needed."""
+    """The head's first criterion at every token, [N, T] float32.
+
+    With right padding and causal attention no mask is needed.
+    """
     hidden = backbone(model)(
         input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
     ).last_hidden_state
@@ -83,14 +106,10 @@ def token_scores(
     with torch.autocast(
         hidden.device.type, enabled=False
     ):  # the head is cheap: no bfloat16 rounding of scores
-        bias = head.bias.float() if head.bias is not None else None
-        return torch.nn.functional.linear(hidden.float(), head.weight.float(), bias).squeeze(-1)
+        bias = head.bias[:1].float() if head.bias is not None else None
+        return torch.nn.functional.linear(hidden.float(), head.weight[:1].float(), bias).squeeze(-1)
 
 
 def last_scores(token_scores_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch.Tensor:
     """The score of each sequence: at its last real token, position length − 1.  [N]"""
     return token_scores_NT.gather(1, (lengths_N - 1).unsqueeze(1)).squeeze(1)
-
-
-def _load(folder: Path, dtype: str | torch.dtype) -> tuple[PreTrainedModel, set[str]]:
-    return load_weights(AutoModelForSequenceClassification, folder, dtype, num_labels=1)

@@ -1,0 +1,179 @@
+"""Features of responses: hidden states of a few layers, at the last token or as the mean over the response.
+
+hidden_states are numbered as transformers numbers them: 0 the embeddings, i what enters layer i + 1, L what
+the final norm gives.  Shapes: `N` responses in the order of their rows, `R` rows of `S` tokens, `T` tokens of
+the longest response, `D` hidden size, `L` layers read, F = len(parts)·L·D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.algorithms.parts import Trunk, grouped
+from engine.errors import NonFiniteError, UsageError
+from engine.models.packing import Batch, Row, embedding_dtype, pack
+from engine.scoring.head import Part
+
+FEATURE_TOKENS = 2048  # padded tokens in one forward pass
+
+
+@torch.no_grad()
+def row_features(
+    trunk: Trunk, rows: Sequence[Row], layers: Sequence[int], parts: Sequence[Part] = ("last",)
+) -> Tensor:
+    """Features of the responses of all rows, in order, from one packed forward pass: [N, F] float32.
+
+    For each part the layers in order.  The mean is over all response tokens, end of sequence included, and
+    is summed in float32.
+    """
+    batch = pack(
+        rows,
+        pad_id=trunk.pad_id,
+        dtype=embedding_dtype(trunk.module),
+        device=trunk.device,
+        packed=trunk.why_not_packed is None,
+    )
+    states = response_layers(trunk.module, batch, layers)
+    return torch.cat([_read(part, states[layer], batch.mask) for part in parts for layer in layers], dim=1)
+
+
+def _read(part: Part, hidden_N_T_D: Tensor, mask_N_T: Tensor) -> Tensor:
+    length_N = mask_N_T.sum(dim=1)
+    if part == "last":
+        return hidden_N_T_D[torch.arange(len(length_N), device=length_N.device), length_N - 1].float()
+    return (hidden_N_T_D.float() * mask_N_T[:, :, None]).sum(dim=1) / length_N[:, None]
+
+
+def response_layers(module: nn.Module, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Hidden states of the response tokens at the layers asked for, each [N, T, D].
+
+    Only response positions of those layers are kept, so that memory does not grow with the depth.
+    """
+    check_layers(module, layers)
+    blocks, found = _blocks(module), {}
+
+    def keep(layer: int, hidden_R_S_D: Tensor) -> None:
+        found[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
+
+    with ExitStack() as stack:
+        for layer in sorted({layer for layer in layers if layer < len(blocks)}):
+            stack.enter_context(_watching(blocks[layer], layer, keep))
+        last_R_S_D = module(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        )[0]
+    if len(blocks) in layers:
+        keep(len(blocks), last_R_S_D)
+    return found
+
+
+@contextmanager
+def _watching(block: nn.Module, layer: int, keep: Any) -> Iterator[None]:
+    """Inside the block `keep(layer, hidden)` hears what enters the transformer block."""
+
+    def hear(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        keep(layer, arguments[0] if arguments else options["hidden_states"])
+
+    handle = block.register_forward_pre_hook(hear, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _blocks(module: nn.Module) -> nn.ModuleList:
+    """The transformer blocks: the list of modules that is as long as the model is deep."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList) and len(child) == depth(module):
+            return child
+    raise UsageError(
+        f"The layers of {type(module).__name__} cannot be found, so it cannot serve as a frozen trunk; "
+        "choose tuning full or lora."
+    )
+
+
+def depth(module: nn.Module) -> int:
+    """The number of transformer blocks, which is also the number of the last hidden state."""
+    model: Any = module
+    return int(model.config.get_text_config().num_hidden_layers)
+
+
+def width(module: nn.Module) -> int:
+    """D, the size of a hidden state."""
+    model: Any = module
+    return int(model.config.get_text_config().hidden_size)
+
+
+def check_layers(module: nn.Module, layers: Sequence[int]) -> None:
+    """Raises UsageError for a layer that the model does not have."""
+    for layer in layers:
+        if not 0 <= layer <= depth(module):
+            raise UsageError(f"The model has hidden states 0 to {depth(module)} and so no layer {layer}.")
+
+
+def batches_of_pairs(
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]], budget: int = FEATURE_TOKENS
+) -> Iterator[tuple[list[Row], list[int]]]:
+    """Rows and, for each response of the rows in order, the place of its (prompt, response) pair.
+
+    Equal prompts share a row.  Rows are cut into batches, longest first, of at most `budget` padded tokens;
+    a prompt whose responses together are longer is split over several rows.
+    """
+    rows, places = grouped(pairs)
+    pieces: list[tuple[Row, list[int]]] = []
+    at = 0
+    for row in rows:
+        for responses in _fitting(row, budget):
+            pieces.append((Row(row.prompt, responses), places[at : at + len(responses)]))
+            at += len(responses)
+    pieces.sort(key=lambda piece: -piece[0].length)
+    batch: list[tuple[Row, list[int]]] = []
+    for piece in pieces:
+        if batch and (len(batch) + 1) * batch[0][0].length > budget:
+            yield _joined(batch)
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield _joined(batch)
+
+
+def _fitting(row: Row, budget: int) -> Iterator[list[Sequence[int]]]:
+    """The responses of a row in portions which, with the prompt, stay under the budget where they can."""
+    portion: list[Sequence[int]] = []
+    size = len(row.prompt)
+    for response in row.responses:
+        if portion and size + len(response) > budget:
+            yield portion
+            portion, size = [], len(row.prompt)
+        portion.append(response)
+        size += len(response)
+    yield portion
+
+
+def _joined(batch: list[tuple[Row, list[int]]]) -> tuple[list[Row], list[int]]:
+    return [row for row, _ in batch], [place for _, places in batch for place in places]
+
+
+def features_of(
+    trunk: Trunk,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    layers: Sequence[int],
+    parts: Sequence[Part],
+    budget: int = FEATURE_TOKENS,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Features of many (prompt, response) pairs, batch by batch: places in `pairs` and [n, F] on the CPU.
+
+    Raises NonFiniteError when a state is not finite.
+    """
+    for rows, places in batches_of_pairs(pairs, budget):
+        found_N_F = row_features(trunk, rows, layers, parts).cpu()
+        if not torch.isfinite(found_N_F).all():
+            raise NonFiniteError("The model gave hidden states that are not finite; use dtype float32.")
+        yield places, found_N_F

@@ -1,0 +1,153 @@
+"""Reading reward models of every make: equal to plain transformers, layer by layer and head by head."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+from engine.algorithms.parts import Trunk
+from engine.errors import ModelFilesError, UsageError
+from engine.models.features import batches_of_pairs, features_of, row_features
+from engine.models.packing import Row
+from engine.models.policy import load_policy
+from engine.models.reward import init_reward_model, load_reward_model, save_reward_model, token_scores
+from engine.models.scale import load_scale
+from engine.scoring.head import RewardHead
+
+ROWS = [Row([5, 9, 30], [[44, 2], [70, 8, 1, 6, 2], [2]]), Row([7, 7, 8, 9, 12, 40], [[33, 50, 60, 2]])]
+PAIRS = [(row.prompt, response) for row in ROWS for response in row.responses]
+LAYERS, D = (0, 1, 2), 32
+
+
+def naive_features(folder: Path) -> torch.Tensor:
+    """One sequence at a time through plain transformers."""
+    model, found = AutoModel.from_pretrained(folder, dtype=torch.float32), []
+    for prompt, response in PAIRS:
+        with torch.no_grad():
+            states = model(torch.tensor([[*prompt, *response]]), output_hidden_states=True).hidden_states
+        chosen = [states[layer][0] for layer in LAYERS]
+        last, mean = [h[-1] for h in chosen], [h[len(prompt) :].mean(0) for h in chosen]
+        found.append(torch.cat([*last, *mean]))
+    return torch.stack(found)
+
+
+def frozen_folder(source: Path, destination: Path, ensemble: int = 0) -> RewardHead:
+    model = AutoModel.from_pretrained(source, dtype=torch.float32)
+    model.save_pretrained(destination)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(source / name, destination / name)
+    draw = np.random.default_rng(0)
+    members = draw.normal(size=(max(ensemble, 1), 2, 6 * D)).astype(np.float32)
+    offsets = draw.normal(size=(max(ensemble, 1), 2)).astype(np.float32)
+    head = RewardHead(
+        weight=members.mean(0),
+        bias=offsets.mean(0),
+        criteria=("overall", "harmless"),
+        layers=LAYERS,
+        parts=("last", "mean"),
+        kind="frozen",
+        ensemble_weight=members if ensemble else None,
+        ensemble_bias=offsets if ensemble else None,
+    )
+    head.save(destination)
+    return head
+
+
+def test_features_of_packed_rows_are_those_of_single_sequences(tiny_model: Path) -> None:
+    model = load_policy(tiny_model, "float32")
+    trunk = Trunk.of(model, 3, torch.device("cpu"))
+    expected = naive_features(tiny_model)
+    for why in (None, "tried without packing"):
+        trunk.why_not_packed = why
+        found = row_features(trunk, ROWS, LAYERS, ("last", "mean"))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_features_come_in_batches_under_the_budget(tiny_model: Path) -> None:
+    trunk = Trunk.of(load_policy(tiny_model, "float32"), 3, torch.device("cpu"))
+    found = torch.full((len(PAIRS), 6 * D), torch.nan)
+    sizes = []
+    for places, features in features_of(trunk, PAIRS, LAYERS, ("last", "mean"), budget=10):
+        found[places] = features
+        sizes.append(len(places))
+    torch.testing.assert_close(found, naive_features(tiny_model), atol=1e-5, rtol=1e-5)
+    assert len(sizes) > 1
+    for rows, places in batches_of_pairs(PAIRS, 10):
+        assert len(rows) * max(row.length for row in rows) <= 10 or len(places) == 1
+
+
+def test_a_layer_that_is_not_there_is_refused(tiny_model: Path) -> None:
+    trunk = Trunk.of(load_policy(tiny_model, "float32"), 3, torch.device("cpu"))
+    with pytest.raises(UsageError, match="hidden states 0 to 2"):
+        row_features(trunk, ROWS, (3,))
+
+
+def test_a_linear_scale_gives_the_scores_of_transformers(tiny_reward: Path) -> None:
+    scale = load_scale(tiny_reward, "float32")
+    assert (scale.kind, scale.criteria) == ("linear", ("overall",))
+    model = load_reward_model(tiny_reward, "float32")
+    with torch.no_grad():
+        expected = [token_scores(model, torch.tensor([[*p, *r]]))[0, -1] for p, r in PAIRS]
+    torch.testing.assert_close(scale.scores(ROWS)[:, 0], torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scale.scores_of(PAIRS, 10), scale.scores(ROWS), atol=1e-5, rtol=1e-5)
+    weight_D, bias = scale.value_start()
+    torch.testing.assert_close(weight_D, scale.weight[0])
+    assert bias == float(scale.bias[0])
+    assert scale.members(ROWS) is None
+
+
+def test_several_criteria_are_labels_of_one_head(tiny_model: Path, tmp_path: Path) -> None:
+    model = init_reward_model(tiny_model, criteria=("overall", "harmless", "brief"))
+    save_reward_model(model, tiny_model, tmp_path / "three")
+    scale = load_scale(tmp_path / "three", "float32")
+    assert scale.criteria == ("overall", "harmless", "brief")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "three", dtype=torch.float32)
+    assert plain.config.num_labels == 3
+    with torch.no_grad():
+        expected = torch.cat([plain(torch.tensor([[*p, *r]])).logits for p, r in PAIRS])
+    torch.testing.assert_close(scale.scores(ROWS), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_ensemble_beside_a_linear_model_is_read(tiny_reward: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_reward, folder)
+    plain = load_scale(folder, "float32").head()
+    spread = np.random.default_rng(1).normal(size=(4, 1, D)).astype(np.float32)
+    weight = plain.weight + spread - spread.mean(0)
+    dataclasses.replace(plain, ensemble_weight=weight, ensemble_bias=np.zeros((4, 1), np.float32)).save(
+        folder
+    )
+    scale = load_scale(folder, "float32")
+    members = scale.members(ROWS)
+    assert members is not None
+    assert members.shape == (4, 4, 1)
+    torch.testing.assert_close(members.mean(0), scale.scores(ROWS), atol=1e-4, rtol=1e-4)
+
+
+def test_a_frozen_scale_is_its_head_on_the_features(tiny_model: Path, tmp_path: Path) -> None:
+    head = frozen_folder(tiny_model, tmp_path / "frozen", ensemble=3)
+    scale = load_scale(tmp_path / "frozen", "float32")
+    features = naive_features(tiny_model).numpy()
+    assert (scale.kind, scale.criteria) == ("frozen", ("overall", "harmless"))
+    np.testing.assert_allclose(scale.scores(ROWS).numpy(), head.scores(features), atol=1e-4)
+    members = scale.members(ROWS)
+    assert members is not None
+    np.testing.assert_allclose(members.numpy(), head.members(features), atol=1e-4)
+    np.testing.assert_array_equal(scale.value_start()[0].numpy(), head.weight[0, 2 * D : 3 * D])
+    np.testing.assert_array_equal(scale.head().weight, head.weight)
+
+
+def test_a_head_for_another_trunk_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    head = frozen_folder(tiny_model, tmp_path / "frozen")
+    dataclasses.replace(head, parts=("last",)).save(tmp_path / "frozen")
+    with pytest.raises(ModelFilesError, match="reads 192 features and its trunk gives 96"):
+        load_scale(tmp_path / "frozen", "float32")
+    dataclasses.replace(head, kind="linear").save(tmp_path / "frozen")
+    with pytest.raises(UsageError, match="not a reward model"):
+        load_scale(tmp_path / "frozen", "float32")
