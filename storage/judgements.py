@@ -15,6 +15,7 @@ from storage.records import (
     AgreementRow,
     Candidate,
     CandidatePair,
+    Comparison,
     JudgedItem,
     JudgementRow,
     NewJudgement,
@@ -128,13 +129,15 @@ def prompts_to_rank(
     *,
     exclude: Sequence[str] = (),
     seed: int | None = None,
+    least_agreed: bool = False,
     limit: int | None = 1,
 ) -> list[str]:
     """Ids of prompts with at least two different responses, one of them new to this annotator.
 
-    Oldest first, or in the random order that `seed` gives.  `limit=None` gives all.
+    Oldest first, or in the random order that `seed` gives, or with `least_agreed` those first on whose
+    responses people disagree, then those with the fewest verdicts.  `limit=None` gives all.
     """
-    sql = block("judgements", "prompts_to_rank") + ("" if limit is None else f"\nLIMIT {int(limit)}")
+    sql = _ordered("prompts_to_rank", "least_agreed_prompts" if least_agreed else None, limit)
     return [prompt for (prompt,) in store.rows(sql, _open_to(annotator, criterion, exclude, seed))]
 
 
@@ -149,10 +152,14 @@ def pairs_to_judge(
     *,
     exclude: Sequence[str] = (),
     seed: int | None = None,
+    least_agreed: bool = False,
     limit: int | None = 1,
 ) -> list[CandidatePair]:
-    """Pairs of different responses that the annotator has not met in one.  `exclude` names prompts."""
-    sql = block("judgements", "pairs_to_judge") + ("" if limit is None else f"\nLIMIT {int(limit)}")
+    """Pairs of different responses that the annotator has not met in one, in orders as `prompts_to_rank`.
+
+    `exclude` names prompts.
+    """
+    sql = _ordered("pairs_to_judge", "least_agreed_pairs" if least_agreed else None, limit)
     return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed))
 
 
@@ -191,6 +198,37 @@ def pace(
 def agreement(store: Store) -> list[AgreementRow]:
     """How far each two annotators agree on the pairs that both have judged."""
     return store.records(AgreementRow, block("judgements", "agreement"))
+
+
+def comparisons(store: Store, criterion: str = "overall") -> list[Comparison]:
+    """Every pair that a standing judgement implies, ties too, in an order that only the judgements give."""
+    return store.records(Comparison, block("judgements", "comparisons"), {"criterion": criterion})
+
+
+def written(store: Store, criterion: str = "overall") -> int:
+    """How many rows of judgements there are, undone ones and undoings too: it grows with every change."""
+    row = store.row(block("judgements", "written"), {"criterion": criterion})
+    return int(row[0]) if row else 0
+
+
+def count_standing(store: Store, criterion: str = "overall") -> int:
+    """How many judgements stand, of all annotators."""
+    row = store.row(block("judgements", "standing_count"), {"criterion": criterion})
+    return int(row[0]) if row else 0
+
+
+def least_judged(store: Store, criterion: str = "overall", *, limit: int) -> list[tuple[str, list[str]]]:
+    """(prompt id, ids of its responses) of prompts that can be judged, the fewest judgements first."""
+    rows = store.rows(block("judgements", "least_judged"), {"criterion": criterion, "limit": limit})
+    return [(prompt, list(found)) for prompt, found in rows]
+
+
+def _ordered(waiting: str, order: str | None, limit: int | None) -> str:
+    """The block `waiting`, in its own order or in that of the block `order`."""
+    sql = block("judgements", waiting)
+    if order is not None:
+        sql = block("judgements", order).replace("{open}", sql)
+    return sql if limit is None else f"{sql}\nLIMIT {int(limit)}"
 
 
 def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, Any]:

@@ -50,6 +50,18 @@ class CandidatePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two responses to one prompt as a standing judgement orders them."""
+
+    prompt_id: str
+    better_id: str
+    worse_id: str
+    tie: bool  # judged equal: better and worse mean nothing
+    annotator: str
+    judgement_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class JudgedItem:
     response_id: str
     rank: int | None = None  # 1 is best; equal ranks tie
@@ -198,6 +210,8 @@ class NewScore:
     score: float
     backend: str
     run_id: str | None = None
+    criterion: str = "overall"
+    uncertainty: float | None = None  # standard deviation over an ensemble
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,3 +127,87 @@ SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM mine WHERE created_at 
 SELECT annotator_a, annotator_b, criterion, pairs, agreement, ties_a, ties_b, kappa
 FROM annotator_agreement
 ORDER BY criterion, annotator_a, annotator_b
+
+-- name: least_agreed_prompts
+-- A pair's agreement is (votes for the commonest verdict − the others) / (verdicts + 1): none where nobody has judged
+-- and none where two people disagree, who come first.
+WITH waiting AS ({open}), verdicts AS (
+    SELECT prompt_id, least(winner_id, loser_id) AS x, greatest(winner_id, loser_id) AS y, winner_id < loser_id AS first
+    FROM preference_pairs
+    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    UNION ALL
+    SELECT prompt_id, response_a, response_b, NULL
+    FROM preference_ties
+    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+), pairs AS (
+    SELECT prompt_id, x, y, count(*) AS verdicts,
+           greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
+    FROM verdicts
+    GROUP BY ALL
+), agreed AS (
+    SELECT prompt_id, sum(greatest(0, 2 * most - verdicts) / (verdicts + 1)) AS agreement, sum(verdicts) AS verdicts
+    FROM pairs
+    GROUP BY prompt_id
+), sizes AS (
+    SELECT prompt_id, count(*) * (count(*) - 1) / 2 AS possible
+    FROM responses
+    WHERE prompt_id IN (SELECT prompt_id FROM waiting)
+    GROUP BY prompt_id
+)
+SELECT w.prompt_id
+FROM waiting w
+JOIN prompts p USING (prompt_id)
+JOIN sizes s USING (prompt_id)
+LEFT JOIN agreed a USING (prompt_id)
+ORDER BY coalesce(a.agreement, 0) / s.possible, coalesce(a.verdicts, 0) DESC, p.created_at, p.rowid
+
+-- name: least_agreed_pairs
+WITH waiting AS ({open}), verdicts AS (
+    SELECT least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
+           winner_id < loser_id AS first
+    FROM preference_pairs
+    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    UNION ALL
+    SELECT response_a, response_b, NULL
+    FROM preference_ties
+    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+), agreed AS (
+    SELECT response_a, response_b, count(*) AS verdicts,
+           greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
+    FROM verdicts
+    GROUP BY ALL
+)
+SELECT w.prompt_id, w.response_a, w.response_b
+FROM waiting w
+JOIN prompts p USING (prompt_id)
+LEFT JOIN agreed a USING (response_a, response_b)
+ORDER BY coalesce(greatest(0, 2 * a.most - a.verdicts) / (a.verdicts + 1), 0), coalesce(a.verdicts, 0) DESC,
+         p.created_at, p.rowid, w.response_a, w.response_b
+
+-- name: comparisons
+SELECT prompt_id, winner_id, loser_id, false AS tie, annotator, judgement_id
+FROM preference_pairs
+WHERE criterion = $criterion
+UNION ALL
+SELECT prompt_id, response_a, response_b, true, annotator, judgement_id
+FROM preference_ties
+WHERE criterion = $criterion
+ORDER BY judgement_id, 2, 3
+
+-- name: written
+SELECT count(*) FROM judgements WHERE criterion = $criterion
+
+-- name: standing_count
+SELECT count(*) FROM current_judgements WHERE criterion = $criterion
+
+-- name: least_judged
+WITH judged AS (
+    SELECT prompt_id, count(*) AS times FROM current_judgements WHERE criterion = $criterion GROUP BY prompt_id
+)
+SELECT r.prompt_id, list(r.response_id ORDER BY r.created_at, r.response_id)
+FROM responses r
+LEFT JOIN judged j USING (prompt_id)
+GROUP BY r.prompt_id
+HAVING count(DISTINCT r.text) >= 2
+ORDER BY any_value(coalesce(j.times, 0)), hash(r.prompt_id)
+LIMIT $limit

@@ -39,3 +39,9 @@ WHERE run_id = $run_id AND contains(path, '/' || $run_id || '/')
 UPDATE policies
 SET model = $folder || substr(model, strpos(model, '/' || $run_id || '/') + length($run_id) + 1)
 WHERE run_id = $run_id AND contains(model, '/' || $run_id || '/')
+
+-- name: remembered
+SELECT value FROM store_settings WHERE key = $key
+
+-- name: remember
+INSERT OR REPLACE INTO store_settings VALUES ($key, $value)

@@ -16,6 +16,7 @@ from engine.protocol.suggest import did_you_mean
 from storage import judgements, prompts, responses
 from storage.records import JudgedItem, JudgementRow, NewJudgement
 from storage.store import Store
+from workbench.services.label_queue import Informed, LabelQueue
 from workbench.services.rules import PREFIX, RULES, Rule
 
 Mode = Literal["rank", "pair"]
@@ -74,10 +75,11 @@ class Pace:
 
 
 class Judging:
-    """Judgements on one store."""
+    """Judgements on one store.  `informed` tells the queue what would be learned from a judgement."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, informed: Informed | None = None) -> None:
         self.store = store
+        self.queue = LabelQueue(store, informed)
 
     def next_item(
         self,
@@ -85,6 +87,7 @@ class Judging:
         *,
         mode: Mode = "rank",
         criterion: str = "overall",
+        order: str | None = None,
         seed: int | None = None,
         exclude: Collection[str] = (),
     ) -> RankItem | None:
@@ -92,18 +95,20 @@ class Judging:
 
         Rank mode gives a prompt with up to nine of its responses, those first that the annotator has not
         seen; pair mode two responses of a prompt that the annotator has not compared.  `exclude` holds
-        prompt ids. Prompts come oldest first and responses in random order; a `seed` fixes a random order
-        of both.
+        prompt ids.  `order` is one of `label_queue.ORDERS`, else the remembered one; where the live model
+        cannot tell, the oldest comes.  The letters are always given at random; a `seed` fixes them, and
+        the order of prompts where that is random or not given.
         """
-        left_out = tuple(exclude)
+        if order is None:
+            order = self.queue.order if seed is None else "random"
         if mode == "pair":
-            pairs = judgements.pairs_to_judge(self.store, annotator, criterion, exclude=left_out, seed=seed)
+            pairs = self.queue.pairs(annotator, order, criterion=criterion, seed=seed, exclude=exclude)
             if not pairs:
                 return None
             pair = pairs[0]
             only = (pair.response_a, pair.response_b)
             return self._item(pair.prompt_id, annotator, "pair", criterion, seed, only=only)
-        waiting = judgements.prompts_to_rank(self.store, annotator, criterion, exclude=left_out, seed=seed)
+        waiting = self.queue.prompts(annotator, order, criterion=criterion, seed=seed, exclude=exclude)
         return self._item(waiting[0], annotator, "rank", criterion, seed) if waiting else None
 
     def item(

@@ -1,0 +1,114 @@
+"""The label queue: each order by what it promises, and that it is remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import UsageError
+from storage import judgements, prompts, responses
+from storage.records import JudgedItem, NewJudgement
+from workbench.services.judging import Judging
+from workbench.services.workspace import Workspace
+
+
+@pytest.fixture
+def three(workspace: Workspace) -> list[tuple[str, list[str]]]:
+    """Three prompts with three responses each, oldest first."""
+    store = workspace.store
+    made = []
+    for number in range(3):
+        prompt = prompts.add(store, [{"role": "user", "content": f"question {number}"}])
+        texts = [responses.add(store, prompt, "a", f"answer {number} {k}") for k in range(3)]
+        made.append((prompt, texts))
+    return made
+
+
+def judge(workspace: Workspace, annotator: str, prompt: str, order: list[str], *, tied: bool = False) -> None:
+    items = tuple(JudgedItem(response, rank=1 if tied else place + 1) for place, response in enumerate(order))
+    judgements.record(workspace.store, NewJudgement(prompt, annotator, "ranking", items))
+
+
+class Knows:
+    """An informed one that has made up its mind."""
+
+    def __init__(self, prompts: list[str], pairs: list[tuple[str, str]]) -> None:
+        self._prompts, self._pairs = prompts, pairs
+
+    def prompts_by(self, order: str) -> list[str]:
+        return self._prompts if order == "disagreement" else []
+
+    def pairs_by(self, order: str) -> list[tuple[str, str]]:
+        return self._pairs if order == "disagreement" else []
+
+
+def test_oldest_and_random(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
+    queue = workspace.judging.queue
+    names = [prompt for prompt, _ in three]
+    assert queue.prompts("ada", "oldest", limit=9) == names
+    orders = {tuple(queue.prompts("ada", "random", limit=9)) for _ in range(40)}
+    assert len(orders) > 2
+    assert all(sorted(order) == sorted(names) for order in orders)
+    assert queue.prompts("ada", "random", seed=3, limit=9) == queue.prompts("ada", "random", seed=3, limit=9)
+
+
+def test_least_agreed_puts_disagreement_before_silence_before_agreement(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    (agreed, a), (silent, _), (disputed, c) = three
+    for annotator in ("bert", "cleo"):
+        judge(workspace, annotator, agreed, a)
+    judge(workspace, "bert", disputed, c)
+    judge(workspace, "cleo", disputed, c[::-1])
+    queue = workspace.judging.queue
+    assert queue.prompts("ada", "least_agreed", limit=9) == [disputed, silent, agreed]
+    pairs = queue.pairs("ada", "least_agreed", limit=9)
+    assert [pair.prompt_id for pair in pairs] == [disputed] * 3 + [silent] * 3 + [agreed] * 3
+
+
+def test_two_who_both_see_a_tie_agree(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
+    (tied, a), (once, b), _ = three
+    judge(workspace, "bert", tied, a, tied=True)
+    judge(workspace, "cleo", tied, a, tied=True)
+    judge(workspace, "bert", once, b)
+    assert workspace.judging.queue.prompts("ada", "least_agreed", limit=9)[1:] == [once, tied]
+
+
+def test_a_rules_verdicts_are_no_agreement_of_people(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    workspace.judging.apply_rule("concise")
+    assert workspace.judging.queue.prompts("ada", "least_agreed", limit=9) == [prompt for prompt, _ in three]
+
+
+def test_the_informed_order_comes_first_and_the_rest_behind(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    (one, _), (two, _), (three_, c) = three
+    wanted = (min(c[0], c[2]), max(c[0], c[2]))
+    judging = Judging(workspace.store, Knows([three_, "gone", two], [wanted]))
+    assert judging.queue.prompts("ada", "disagreement", limit=9) == [three_, two, one]
+    assert judging.queue.prompts("ada", "d_optimality", limit=9) == [one, two, three_]
+    first, *others = judging.queue.pairs("ada", "disagreement", limit=99)
+    assert (first.response_a, first.response_b) == wanted
+    assert len(others) == 8
+    judge(workspace, "ada", three_, c)
+    item = judging.next_item("ada", order="disagreement")
+    assert item is not None
+    assert item.prompt_id == two
+    pair = judging.next_item("ada", mode="pair", order="disagreement")
+    assert pair is not None
+    assert pair.prompt_id == one
+
+
+def test_letters_are_random_in_every_order(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
+    for order in ("oldest", "least_agreed", "disagreement"):
+        items = [workspace.judging.next_item("ada", order=order) for _ in range(30)]
+        assert len({tuple(c.response_id for c in item.responses) for item in items if item}) > 2
+
+
+def test_the_order_is_remembered_and_a_wrong_one_is_told(workspace: Workspace) -> None:
+    assert workspace.judging.queue.order == "oldest"
+    workspace.judging.queue.set_order("d_optimality")
+    assert Judging(workspace.store).queue.order == "d_optimality"
+    with pytest.raises(UsageError, match="Did you mean “random”"):
+        workspace.judging.queue.set_order("rando")

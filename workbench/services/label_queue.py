@@ -1,0 +1,127 @@
+"""In which order prompts and pairs wait for an annotator."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from engine.errors import UsageError
+from engine.protocol.suggest import did_you_mean
+from storage import judgements, remembered
+from storage.records import CandidatePair
+from storage.store import Store
+
+ORDERS: Mapping[str, str] = {
+    "oldest": "oldest first",
+    "random": "random",
+    "least_agreed": "least agreed",
+    "disagreement": "ensemble disagreement",
+    "d_optimality": "D-optimality",
+}
+"""Orders of the queue as a person reads them; in the last two, what the live model would learn most from."""
+INFORMED = ("disagreement", "d_optimality")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Informed(Protocol):
+    """Who knows what would be learned from a judgement: the live model."""
+
+    def prompts_by(self, order: str) -> Sequence[str]:
+        """Ids of prompts, those first whose judgement would tell most; empty while nobody knows."""
+        ...
+
+    def pairs_by(self, order: str) -> Sequence[tuple[str, str]]:
+        """Pairs of response ids, the lesser id first, in the same way."""
+        ...
+
+
+class LabelQueue:
+    """What waits in one store.  `informed` is asked for the orders of `INFORMED`."""
+
+    def __init__(self, store: Store, informed: Informed | None = None) -> None:
+        self.store = store
+        self.informed = informed
+
+    @property
+    def order(self) -> str:
+        """The order in which prompts and pairs come, as the store remembers it."""
+        kept = remembered.get(self.store, "judging_order", "oldest")
+        return kept if kept in ORDERS else "oldest"
+
+    def set_order(self, order: str) -> None:
+        """Remember an order.  Raises `UsageError` for one that there is not."""
+        if order not in ORDERS:
+            raise UsageError(f"There is no order “{order}”. {did_you_mean(order, ORDERS)}")
+        remembered.put(self.store, "judging_order", order)
+
+    def prompts(
+        self,
+        annotator: str,
+        order: str,
+        *,
+        criterion: str = "overall",
+        limit: int = 1,
+        seed: int | None = None,
+        exclude: Collection[str] = (),
+    ) -> list[str]:
+        """The first `limit` prompts that wait for the annotator, in that order."""
+        shuffled = _seed(order, seed)
+        if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
+            open_ids = judgements.prompts_to_rank(
+                self.store, annotator, criterion, exclude=tuple(exclude), limit=None
+            )
+            return _first(best, {prompt: prompt for prompt in open_ids}, limit)
+        return judgements.prompts_to_rank(
+            self.store,
+            annotator,
+            criterion,
+            exclude=tuple(exclude),
+            seed=shuffled,
+            least_agreed=order == "least_agreed",
+            limit=limit,
+        )
+
+    def pairs(
+        self,
+        annotator: str,
+        order: str,
+        *,
+        criterion: str = "overall",
+        limit: int = 1,
+        seed: int | None = None,
+        exclude: Collection[str] = (),
+    ) -> list[CandidatePair]:
+        """The first `limit` pairs that wait for the annotator, in that order."""
+        shuffled = _seed(order, seed)
+        if order in INFORMED and self.informed is not None and (best := self.informed.pairs_by(order)):
+            pairs = judgements.pairs_to_judge(
+                self.store, annotator, criterion, exclude=tuple(exclude), limit=None
+            )
+            return _first(best, {(pair.response_a, pair.response_b): pair for pair in pairs}, limit)
+        return judgements.pairs_to_judge(
+            self.store,
+            annotator,
+            criterion,
+            exclude=tuple(exclude),
+            seed=shuffled,
+            least_agreed=order == "least_agreed",
+            limit=limit,
+        )
+
+
+def _seed(order: str, seed: int | None) -> int | None:
+    """What shuffles the prompts: nothing unless the order is random, and then something new each time."""
+    if order != "random":
+        return None
+    return random.getrandbits(31) if seed is None else seed
+
+
+def _first(best: Sequence[Key], waiting: Mapping[Key, Value], limit: int) -> list[Value]:
+    """The first of those that wait, the best before the others, which keep their order."""
+    known = [waiting[key] for key in best if key in waiting]
+    if len(known) < limit:
+        ranked = set(best)
+        known += [value for key, value in waiting.items() if key not in ranked]
+    return known[:limit]
