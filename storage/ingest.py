@@ -101,10 +101,22 @@ def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: d
             store, path, run_id=run.run_id, policy_id=policy, sampling=sampling, seed=run.config.get("seed")
         )
     elif kind == "scores":
-        model = artifacts.reward_model(store, str(run.config["reward_model"]))
-        scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model.reward_model_id)
+        model = _scored_by(store, run)
+        scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model)
+    elif kind == "splits":
+        runs.insert_splits_from_parquet(store, path, run_id=run.run_id)
     elif kind == "rollouts":
         runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id)
+
+
+def _scored_by(store: Store, run: RunRow) -> str:
+    """The reward model whose scores a run has written: its own, else the one that its configuration names."""
+    own = artifacts.listed(store, run_id=run.run_id, kind="reward_model")
+    if own:
+        return own[0].artifact_id
+    if "reward_model" not in run.config:
+        raise StoreError(f"Run {run.run_id} has written scores before a reward model; they were not read.")
+    return artifacts.reward_model(store, str(run.config["reward_model"])).reward_model_id
 
 
 def _artifact(store: Store, run: RunRow, event: Mapping[str, Any]) -> None:

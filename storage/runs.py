@@ -113,6 +113,11 @@ def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str) -> in
     return store.write(block("runs", "ingest_rollouts"), {"path": str(path), "run_id": run_id})
 
 
+def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str) -> int:
+    """Ingest which prompts a run trained on and which it kept to be measured on."""
+    return store.write(block("runs", "ingest_splits"), {"path": str(path), "run_id": run_id})
+
+
 def rollout_steps(store: Store, run_id: str) -> list[int]:
     return [step for (step,) in store.rows(block("runs", "rollout_steps"), {"run_id": run_id})]
 

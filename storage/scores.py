@@ -9,18 +9,21 @@ from storage.records import NewScore, UnscoredResponse
 from storage.sql import block
 from storage.store import Store
 
-COLUMNS = ("response_id", "reward_model_id", "score", "backend", "run_id")
+COLUMNS = ("response_id", "reward_model_id", "score", "backend", "run_id", "criterion", "uncertainty")
 FEW = 50  # scores: below that parameters are faster than importing pyarrow
 
 
 def upsert(store: Store, scores: Iterable[NewScore]) -> int:
-    """Store scores in one transaction; scoring again with the same model and backend replaces."""
-    values = [(s.response_id, s.reward_model_id, s.score, s.backend, s.run_id) for s in scores]
+    """Store scores in one transaction; scoring again with the same model, backend and
+    criterion replaces.
+    """
+    values = [
+        (s.response_id, s.reward_model_id, s.score, s.backend, s.run_id, s.criterion, s.uncertainty)
+        for s in scores
+    ]
     if len(values) >= FEW:
         # Of a response scored twice in one call the last score counts, as it does one by one.
-        latest = {
-            (response, model, backend): row for row in values for response, model, _, backend, _ in [row]
-        }
+        latest = {(row[0], row[1], row[3], row[5]): row for row in values}
         store.write_many(block("scores", "load"), COLUMNS, list(latest.values()))
     elif values:
         with store.transaction() as cursor:

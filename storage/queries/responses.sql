@@ -24,12 +24,13 @@ ORDER BY p.created_at, p.name, r.created_at, r.sample_index, r.response_id
 WITH chosen AS MATERIALIZED (
     SELECT response_id FROM responses WHERE prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[]))
 ), models AS (
-    SELECT artifact_id, name
+    SELECT artifact_id, name, details
     FROM artifacts
     WHERE kind = 'reward_model'
     QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, artifact_id) = 1
 )
-SELECT s.response_id, m.name, arg_max(s.score, (-exactness(s.backend), s.scored_at))
+SELECT s.response_id, m.name,
+       arg_min(s.score, (criterion_place(s.criterion, m.details), s.criterion, exactness(s.backend), -epoch(s.scored_at)))
 FROM scores s
 SEMI JOIN chosen USING (response_id)
 JOIN models m ON m.artifact_id = s.reward_model_id

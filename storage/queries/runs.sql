@@ -34,8 +34,17 @@ ON CONFLICT DO NOTHING
 SELECT seq, level, text, logged_at FROM run_messages WHERE run_id = $run_id ORDER BY seq DESC LIMIT $limit
 
 -- name: ingest_rollouts
-INSERT OR REPLACE INTO rollouts (run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped)
-SELECT $run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped FROM read_parquet($path)
+INSERT OR REPLACE INTO rollouts (run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped, components)
+SELECT $run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, stopped, components
+FROM (
+    SELECT NULL::JSON AS components WHERE false      -- files of runs with one scorer need not have the column
+    UNION ALL BY NAME
+    SELECT * FROM read_parquet($path)
+)
+
+-- name: ingest_splits
+INSERT OR REPLACE INTO run_prompts (run_id, prompt_id, split)
+SELECT $run_id, prompt_id, split FROM read_parquet($path)
 
 -- name: rollout_steps
 SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step

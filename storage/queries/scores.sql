@@ -1,14 +1,19 @@
 -- name: add
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id) VALUES (?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: load
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id)
-SELECT response_id, reward_model_id, score, backend, run_id FROM arrived
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
+SELECT response_id, reward_model_id, score, backend, run_id, criterion, uncertainty FROM arrived
 
 -- name: ingest
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id)
-SELECT response_id, $reward_model_id, score, backend, $run_id
-FROM read_parquet($path)
+-- A file may lack the columns criterion and uncertainty: BY NAME fills them with NULL.
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
+SELECT response_id, $reward_model_id, score, backend, $run_id, coalesce(criterion, 'overall'),
+       CASE WHEN isfinite(uncertainty) THEN uncertainty END
+FROM (SELECT NULL::VARCHAR AS criterion, NULL::DOUBLE AS uncertainty WHERE false
+      UNION ALL BY NAME
+      SELECT * FROM read_parquet($path))
 WHERE score IS NOT NULL AND isfinite(score)
 
 -- name: unscored
