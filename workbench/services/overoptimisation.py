@@ -1,0 +1,183 @@
+"""Over-optimisation: how proxy reward and the gold reward behind it move with distance from the reference.
+
+Gao, Schulman and Hilton, "Scaling Laws for Reward Model Overoptimization" (arXiv 2210.10760), eq. 1 and 2,
+with d = √KL in nats: best of n has R(d) = R₀ + d (α − β d), policy learning R(d) = R₀ + d (α − β ln d).
+They set R₀ = 0 by measuring from the reference policy; here it is fitted, because the first score is as
+noisy as every other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from storage.rollouts import OptimisationPoint
+    from storage.store import Store
+
+Method = Literal["best of n", "policy learning"]
+Pairs = Sequence[tuple[float, float]]
+FEWEST = 3
+"""Three coefficients need three different distances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """R(d) = origin + d (α − β d) for best of n, origin + d (α − β ln d) for policy learning."""
+
+    method: Method
+    alpha: float
+    beta: float
+    origin: float
+    points: int
+    error: float
+    """Root of the mean squared residual, in the score's unit."""
+
+    def at(self, d: float) -> float:
+        """The fitted score at d = √KL ≥ 0."""
+        if d <= 0:
+            return self.origin
+        return self.origin + d * (self.alpha - self.beta * (d if self.method == "best of n" else math.log(d)))
+
+    @property
+    def peak(self) -> float | None:
+        """The d > 0 of the highest score: α / 2β, or exp(α/β − 1); None where the curve has no maximum."""
+        if self.beta <= 0:
+            return None
+        if self.method == "best of n":
+            return self.alpha / (2 * self.beta) if self.alpha > 0 else None
+        exponent = self.alpha / self.beta - 1
+        return math.exp(exponent) if exponent < 50 else None
+
+
+def fit(method: Method, pairs: Pairs) -> Fit | None:
+    """Least squares over (d, score), linear in origin, α and β; None with fewer than three different d."""
+    import numpy as np
+
+    kept = [(d, score) for d, score in pairs if math.isfinite(d) and math.isfinite(score) and d >= 0]
+    if len({round(d, 9) for d, _ in kept}) < FEWEST:
+        return None
+    d_N = np.array([d for d, _ in kept])
+    scores_N = np.array([score for _, score in kept])
+    bend_N = d_N**2 if method == "best of n" else d_N * np.log(np.where(d_N > 0, d_N, 1.0))
+    design_N_3 = np.stack([np.ones_like(d_N), d_N, -bend_N], axis=1)
+    widths = np.abs(design_N_3).max(axis=0)
+    solution, _, rank, _ = np.linalg.lstsq(design_N_3 / widths, scores_N, rcond=None)
+    if rank < design_N_3.shape[1]:
+        return None
+    origin, alpha, beta = (float(value) for value in solution / widths)
+    error = float(np.sqrt(np.mean((design_N_3 @ (solution / widths) - scores_N) ** 2)))
+    return Fit(method, alpha, beta, origin, len(kept), error)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The distance at which the gold score is highest."""
+
+    d: float
+    score: float
+    fitted: bool
+    """From the fitted curve, else the best point measured."""
+    passed: bool
+    """The measured points reach beyond it: more optimisation makes the policy worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One run's way from the reference policy: points and fitted curves of proxy and gold."""
+
+    run_id: str
+    name: str
+    method: Method
+    proxy: tuple[tuple[float, float], ...]
+    """(√KL, score), by √KL."""
+    gold: tuple[tuple[float, float], ...]
+    proxy_fit: Fit | None
+    gold_fit: Fit | None
+    peak: Peak | None
+    points: tuple[OptimisationPoint, ...]
+    """As measured, by step."""
+
+    @property
+    def farthest(self) -> float:
+        """The largest √KL measured."""
+        return max((d for d, _ in (*self.proxy, *self.gold)), default=0.0)
+
+
+def way(run_id: str, name: str, points: Sequence[OptimisationPoint]) -> Way | None:
+    """Points and curves of one run; None when nothing was measured."""
+    if not points:
+        return None
+    method: Method = "best of n" if points[0].method == "best of n" else "policy learning"
+    proxy = tuple(sorted((p.sqrt_kl, p.proxy) for p in points if p.proxy is not None))
+    gold = tuple(sorted((p.sqrt_kl, p.gold) for p in points if p.gold is not None))
+    gold_fit = fit(method, gold)
+    return Way(
+        run_id,
+        name,
+        method,
+        proxy,
+        gold,
+        fit(method, proxy),
+        gold_fit,
+        find_peak(gold, gold_fit),
+        tuple(points),
+    )
+
+
+def find_peak(gold: Pairs, curve: Fit | None) -> Peak | None:
+    """The fitted maximum where it lies within what was measured, else the best point measured."""
+    if not gold:
+        return None
+    farthest = max(d for d, _ in gold)
+    if curve is not None and curve.peak is not None and curve.peak <= farthest:
+        return Peak(curve.peak, curve.at(curve.peak), fitted=True, passed=True)
+    d, score = max(gold, key=lambda pair: pair[1])
+    return Peak(d, score, fitted=False, passed=d < farthest)
+
+
+class Overoptimisation:
+    """Reads the ways of runs from the store.  Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def ways(self, run_ids: Sequence[str], *, with_best_of_n: bool = True) -> list[Way]:
+        """The ways of these runs, then of best-of-n runs against the same reward models.
+
+        Runs that measured no distance are passed over.  Raises NotFoundError for an unknown run.
+        """
+        from storage import rollouts, runs
+
+        wanted = list(dict.fromkeys(run_ids))
+        rows = {run_id: runs.run_row(self._store, run_id) for run_id in wanted}
+        if with_best_of_n:
+            for row in list(rows.values()):
+                for run_id in self._best_of_n(row.config):
+                    if run_id not in rows:
+                        rows[run_id] = runs.run_row(self._store, run_id)
+        found = [way(i, row.name, rollouts.overoptimisation(self._store, i)) for i, row in rows.items()]
+        return [one for one in found if one is not None]
+
+    def _best_of_n(self, config: Any) -> list[str]:
+        """The newest best-of-n run from the same policy against the same reward model."""
+        from storage import rollouts
+
+        reward_model, policy = config.get("reward_model"), config.get("policy")
+        if not reward_model:
+            return []
+        return rollouts.best_of_n_runs(self._store, str(reward_model), str(policy) if policy else None)[:1]
+
+    def way(self, run_id: str) -> Way:
+        """The way of one run.  Raises UsageError when it measured none."""
+        found = self.ways([run_id], with_best_of_n=False)
+        if not found:
+            raise UsageError(
+                f"Run {run_id} has measured no KL beside a score; over-optimisation is of runs that learn a "
+                "policy, and of best-of-n."
+            )
+        return found[0]
