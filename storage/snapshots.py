@@ -28,13 +28,20 @@ def write_prompts(
 
 
 def write_rankings(
-    store: Store, path: Path, *, criterion: str = "overall", annotator: str = "", source: str = ""
+    store: Store,
+    path: Path,
+    *,
+    criteria: Sequence[str] | None = ("overall",),
+    annotator: str = "",
+    source: str = "",
 ) -> Snapshot:
-    """Columns judgement_id, annotator, prompt_id, messages, response_id, text, rank.
+    """Columns judgement_id, annotator, annotator_kind, criterion, kind, prompt_id, messages, response_id,
+    text, rank, rating.
 
-    Rank 1 is best, equal ranks tie.
+    Rank 1 is best, equal ranks tie; a rating ranks too.  `criteria` None takes judgements of every criterion.
     """
-    return _write(store, path, "rankings", {"criterion": criterion, "annotator": annotator, "source": source})
+    wanted = None if criteria is None else list(criteria)
+    return _write(store, path, "rankings", {"criteria": wanted, "annotator": annotator, "source": source})
 
 
 def write_responses(

@@ -50,7 +50,7 @@ class Metrics(Event, frozen=True, kw_only=True, tag="metrics", omit_defaults=Tru
 class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True):
     """A finished Parquet file of rows that belong in the store."""
 
-    kind: Literal["responses", "scores", "rollouts", "traces"]
+    kind: Literal["responses", "scores", "rollouts", "traces", "splits"]
     path: str  # relative to the run directory
     rows: int
     step: int | None = None
@@ -59,7 +59,7 @@ class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True)
 class Artifact(Event, frozen=True, kw_only=True, tag="artifact", omit_defaults=True):
     """A finished file or folder that other work can use."""
 
-    kind: Literal["policy", "reward_model", "onnx", "checkpoint"]
+    kind: Literal["policy", "reward_model", "onnx", "checkpoint", "features"]
     name: str  # the name it is registered under; for a checkpoint the step
     path: str  # relative to the run directory
     step: int | None = None
@@ -81,6 +81,8 @@ class Finished(Event, frozen=True, kw_only=True, tag="finished", omit_defaults=T
 
 class Stopped(Event, frozen=True, kw_only=True, tag="stopped", omit_defaults=True):
     """The job was asked to stop and kept what it had."""
+
+    paused: bool = False  # at the end of a step, with a checkpoint there: resuming repeats nothing
 
 
 class Failed(Event, frozen=True, kw_only=True, tag="failed", omit_defaults=True):

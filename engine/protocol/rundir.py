@@ -37,7 +37,7 @@ class Inputs(msgspec.Struct, frozen=True):
     models: dict[str, ModelRef] = {}  # "policy", "reward_model"
     tables: dict[
         str, Path
-    ] = {}  # "prompts", "rankings", "responses" → Parquet, relative to the run directory
+    ] = {}  # "prompts", "rankings", "responses" → Parquet, relative to the run directory; "features"
     data_hash: str = ""  # SHA-256 of the rows of all tables
 
 
@@ -86,7 +86,7 @@ class RunDir:
             raise WorkbenchError(f"{self.inputs_path} cannot be read: {error}.") from None
 
     def table(self, name: str) -> Path:
-        """The Parquet snapshot of an input table ("prompts", "rankings" or "responses")."""
+        """The Parquet file of an input table ("prompts", "rankings", "responses" or "features")."""
         tables = self.inputs.tables
         if name not in tables:
             raise WorkbenchError(f"The run in {self.path} has no input table “{name}”.")
@@ -120,6 +120,10 @@ class RunDir:
     @property
     def stop_path(self) -> Path:
         return self.path / "stop"
+
+    @property
+    def pause_path(self) -> Path:
+        return self.path / "pause"
 
     @property
     def lock_path(self) -> Path:

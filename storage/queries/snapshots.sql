@@ -6,11 +6,12 @@ ORDER BY created_at, rowid
 LIMIT $limit
 
 -- name: rankings
-SELECT k.judgement_id, k.annotator, k.prompt_id, p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank
+SELECT k.judgement_id, k.annotator, k.annotator_kind, k.criterion, k.kind, k.prompt_id,
+       p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank, k.rating
 FROM rankings k
 JOIN prompts p USING (prompt_id)
 JOIN responses r USING (response_id)
-WHERE k.criterion = $criterion AND ($annotator = '' OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
+WHERE ($criteria IS NULL OR list_contains($criteria, k.criterion)) AND ($annotator = '' OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
 ORDER BY p.created_at, k.prompt_id, k.created_at, k.judgement_id, k.rank, k.response_id
 
 -- name: responses

@@ -101,7 +101,8 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
         "prompts": (1, ["prompt_id", "messages"]),
         "rankings": (
             2,
-            ["judgement_id", "annotator", "prompt_id", "messages", "response_id", "text", "rank"],
+            ["judgement_id", "annotator", "annotator_kind", "criterion", "kind", "prompt_id", "messages"]
+            + ["response_id", "text", "rank", "rating"],
         ),
         "responses": (1, ["response_id", "prompt_id", "messages", "text"]),
     }
@@ -110,6 +111,8 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
         assert (snapshot.rows, columns) == expected[name]
         assert snapshot.sha256 == hashlib.sha256(snapshot.path.read_bytes()).hexdigest()
     assert snapshots.write_rankings(store, tmp_path / "x.parquet", annotator="nobody").rows == 0
+    assert snapshots.write_rankings(store, tmp_path / "x.parquet", criteria=["helpful"]).rows == 0
+    assert snapshots.write_rankings(store, tmp_path / "x.parquet", criteria=None).rows == 2
     again = snapshots.write_rankings(store, tmp_path / "again.parquet")
     assert again.sha256 == taken["rankings"].sha256
 

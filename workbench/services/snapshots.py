@@ -66,7 +66,8 @@ def prepare(store: Store, run: RunDir, config: JobConfig) -> Inputs:
         table.path.chmod(0o600)
     inputs = Inputs(
         models=models,
-        tables={name: table.path.relative_to(run.path) for name, table in tables.items()},
+        tables={name: table.path.relative_to(run.path) for name, table in tables.items()}
+        | _features(store, config),
         data_hash=_hash(tables),
     )
     run.write_inputs(inputs)
@@ -88,7 +89,7 @@ def _write_tables(store: Store, folder: Path, config: JobConfig, request: Reques
     if isinstance(config, GenerateConfig | PPOConfig):
         return {"prompts": _prompts(store, folder, config, request)}
     if isinstance(config, RewardConfig):
-        return {"rankings": _rankings(store, folder, config)}
+        return _judged(store, folder, config)
     if isinstance(config, ExportConfig):
         path = folder / "responses.parquet"
         table = snapshots.write_responses(store, path, limit=config.samples, shuffle=True)
@@ -110,11 +111,29 @@ def _prompts(store: Store, folder: Path, config: GenerateConfig | PPOConfig, req
     return _refuse_empty(table, "prompts", "import some first")
 
 
+def _judged(store: Store, folder: Path, config: RewardConfig) -> dict[str, Snapshot]:
+    """What a reward model learns from; for a frozen trunk also every response, to make features of."""
+    tables = {"rankings": _rankings(store, folder, config)}
+    if config.tuning in ("frozen", "auto"):
+        tables["responses"] = snapshots.write_responses(store, folder / "responses.parquet")
+    return tables
+
+
+def _features(store: Store, config: JobConfig) -> dict[str, Path]:
+    """The newest features that a run has made of the same model, if they are still there."""
+    if not isinstance(config, RewardConfig) or config.tuning not in ("frozen", "auto"):
+        return {}
+    found = artifacts.listed(store, kind="features", name=config.policy)
+    files = (Path(artifact.path) / "features.parquet" for artifact in found)
+    newest = next((file for file in files if file.is_file()), None)
+    return {} if newest is None else {"features": newest.absolute()}
+
+
 def _rankings(store: Store, folder: Path, config: RewardConfig) -> Snapshot:
     table = snapshots.write_rankings(
         store,
         folder / "rankings.parquet",
-        criterion=config.criterion,
+        criteria=config.criteria(),
         annotator=config.annotator,
         source=config.prompts,
     )

@@ -23,15 +23,38 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     policy: Annotated[str, Meta(description="Model to start from.")] = "smollm2"
     prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
     annotator: Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")] = ""
-    criterion: Annotated[str, Meta(description="Judgements of this criterion are learned.")] = "overall"
+    criterion: Annotated[
+        str, Meta(description="Criteria to learn, a score each; several with commas, or all.")
+    ] = "overall"
+    objective: Annotated[
+        Literal["bradley_terry", "plackett_luce", "davidson", "rao_kupper", "rating"],
+        Meta(description="Loss; davidson and rao_kupper learn from ties, rating from ratings."),
+    ] = "bradley_terry"
+    tie: Annotated[
+        float,
+        Meta(ge=0.0, description="Davidson's ν or Rao and Kupper's log θ; 0 learns it."),
+    ] = 0.0
+    annotators: Annotated[
+        Literal["apart", "majority"],
+        Meta(description="Every judgement counts, or pairs on which a majority agrees."),
+    ] = "apart"
+    weights: Annotated[
+        Literal["equal", "agreement"],
+        Meta(description="Judgements count alike, or by how far their annotator agrees with the others."),
+    ] = "equal"
     tuning: Annotated[
-        Literal["lora", "full"], Meta(description="Train low-rank adapters, or every weight.")
+        Literal["lora", "full", "frozen", "auto"],
+        Meta(description="Low-rank adapters, every weight, a head alone, or what cross-validates best."),
     ] = "full"
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
+    ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1
     learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of Adam.")] = 2e-5
     warmup_steps: Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")] = 5
     batch_prompts: Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")] = 4
+    batch_tokens: Annotated[
+        int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
+    ] = 2048
     max_tokens: Annotated[
         int, Meta(ge=8, description="Longest prompt + response; prompts are cut on the left.")
     ] = 512
@@ -39,5 +62,20 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     margin: Annotated[float, Meta(ge=0.0, description="Margin a rank of distance.")] = 0.0
     label_smoothing: Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")] = 0.0
     centring: Annotated[float, Meta(ge=0.0, description="Weight of (r_w + r_l)².")] = 0.01
+    lm_coefficient: Annotated[
+        float, Meta(ge=0.0, description="Weight of the language-model loss on the best response.")
+    ] = 0.0
     max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
+    evaluations: Annotated[
+        int, Meta(ge=1, description="Evaluations an epoch; of the first epoch they are the learning curve.")
+    ] = 1
+    folds: Annotated[int, Meta(ge=2, description="Parts of cross-validation over training prompts.")] = 5
+    budget_minutes: Annotated[
+        float, Meta(gt=0, description="Time that auto may take to compare lora and full with frozen.")
+    ] = 30.0
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
+
+    def criteria(self) -> tuple[str, ...] | None:
+        """The criteria named, in order and once each; None for all that there are."""
+        names = tuple(dict.fromkeys(name for part in self.criterion.split(",") if (name := part.strip())))
+        return None if names in ((), ("all",)) else names
