@@ -38,6 +38,20 @@ class RewardHead:
     kind: Literal["linear", "frozen"] = "linear"
     ensemble_weight: np.ndarray | None = None  # [E, C, F]; their mean is `weight`
     ensemble_bias: np.ndarray | None = None  # [E, C]
+    centre: np.ndarray | None = (
+        None  # [F] float32; with `scale` the features are squashed before they are weighed
+    )
+    scale: np.ndarray | None = None  # [F] float32, > 0
+
+    def squashed(self, features_N_F: np.ndarray) -> np.ndarray:
+        """tanh((x − centre) / scale), or the features as they are where the head has no centre and scale.
+
+        A few dimensions of a transformer's states are hundreds of times larger than the rest now and then;
+        squashed, none of them outweighs the others.
+        """
+        if self.centre is None or self.scale is None:
+            return np.asarray(features_N_F, dtype=np.float32)
+        return np.tanh((np.asarray(features_N_F, dtype=np.float32) - self.centre) / self.scale)
 
     def response_features(self, features_T_F: np.ndarray, start: int) -> np.ndarray:
         """What the head reads at each response token, [T − start, F]: parts of the text up to that token.
@@ -52,7 +66,7 @@ class RewardHead:
 
     def scores(self, features_N_F: np.ndarray) -> np.ndarray:
         """Scores [N, C] float32 of responses whose features, all parts, are given."""
-        return np.asarray(features_N_F @ self.weight.T + self.bias, dtype=np.float32)
+        return np.asarray(self.squashed(features_N_F) @ self.weight.T + self.bias, dtype=np.float32)
 
     def spread(self, features_N_F: np.ndarray) -> np.ndarray | None:
         """Standard deviation of the ensemble's scores, [N, C]; None without an ensemble.
@@ -67,7 +81,8 @@ class RewardHead:
         """Scores of every member of the ensemble, [E, N, C]; None without an ensemble."""
         if self.ensemble_weight is None or self.ensemble_bias is None:
             return None
-        scores = np.einsum("nf,ecf->enc", features_N_F, self.ensemble_weight) + self.ensemble_bias[:, None]
+        squashed_N_F = self.squashed(features_N_F)
+        scores = np.einsum("nf,ecf->enc", squashed_N_F, self.ensemble_weight) + self.ensemble_bias[:, None]
         return np.asarray(scores, dtype=np.float32)
 
     def save(self, folder: Path) -> None:
@@ -75,6 +90,8 @@ class RewardHead:
         tensors = {"weight": self.weight, "bias": self.bias}
         if self.ensemble_weight is not None and self.ensemble_bias is not None:
             tensors |= {"ensemble_weight": self.ensemble_weight, "ensemble_bias": self.ensemble_bias}
+        if self.centre is not None and self.scale is not None:
+            tensors |= {"centre": self.centre, "scale": self.scale}
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / WEIGHTS)
         description = {
             "kind": self.kind,
@@ -105,6 +122,8 @@ class RewardHead:
                 kind=description["kind"],
                 ensemble_weight=tensors.get("ensemble_weight"),
                 ensemble_bias=tensors.get("ensemble_bias"),
+                centre=tensors.get("centre"),
+                scale=tensors.get("scale"),
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelFilesError(
