@@ -105,7 +105,7 @@ def best_of_n_runs(store: Store, reward_model: str, policy: str | None) -> list[
 
 def _rollouts(store: Store, name: str, run_id: str, step: int, **more: Any) -> list[Rollout]:
     found = store.rows(block("rollouts", name), {"run_id": run_id, "step": step, **more})
-    return [Rollout(*row[:11], components=_components(row[11])) for row in found]
+    return [Rollout(*[*row[:11], _components(row[11])]) for row in found]
 
 
 def _components(text: str | None) -> Mapping[str, float]:

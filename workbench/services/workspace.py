@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
     from workbench.services.library import Library
+    from workbench.services.live import Live
+    from workbench.services.overoptimisation import Overoptimisation
+    from workbench.services.policy_learning import PolicyLearning
     from workbench.services.scoring import Scoring
     from workbench.services.sql import Sql
 
@@ -43,6 +46,8 @@ class Workspace:
 
     def close(self) -> None:
         """Close the store; running jobs go on and are found again at the next start."""
+        if "live" in self.__dict__:
+            self.live.close()
         if "scoring" in self.__dict__:
             self.scoring.close()
         self.store.close()
@@ -68,7 +73,13 @@ class Workspace:
     def judging(self) -> Judging:
         from workbench.services.judging import Judging
 
-        return Judging(self.store)
+        return Judging(self.store, self.live)
+
+    @cached_property
+    def live(self) -> Live:
+        from workbench.services.live import Live
+
+        return Live(self.store)
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -93,3 +104,15 @@ class Workspace:
         from workbench.services.sql import Sql
 
         return Sql(self.store)
+
+    @cached_property
+    def policy_learning(self) -> PolicyLearning:
+        from workbench.services.policy_learning import PolicyLearning
+
+        return PolicyLearning(self.store)
+
+    @cached_property
+    def overoptimisation(self) -> Overoptimisation:
+        from workbench.services.overoptimisation import Overoptimisation
+
+        return Overoptimisation(self.store)

@@ -1,0 +1,63 @@
+"""The formula says the numbers that the run has, and dashes where it has none."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.protocol.catalog import JOBS
+from workbench.services.formulas import FORMULAS, formula, number
+
+METRICS = {
+    "ppo/policy_loss": [(1, 0.5), (2, -0.02)], "ppo/value_loss": [(2, 0.4)],
+    "ppo/clip_fraction": [(2, 0.019)],
+    "ppo/kl": [(2, 4.5)], "ppo/beta": [(2, 0.048)], "ppo/score": [(2, 1.7)], "ppo/reward": [(2, 1.4)],
+    "train/loss": [(2, 0.6)],
+}  # fmt: skip
+
+
+def lines(kind: str, config: dict[str, object], metrics: dict[str, list[tuple[int, float]]]) -> str:
+    found = formula(kind, config, metrics)
+    assert found is not None
+    return "\n".join(f"{t.symbols} | {t.numbers} | {t.words}" for t in found.terms)
+
+
+def test_ppo_adds_up() -> None:
+    text = lines("ppo", {"clip": 0.2, "value_coefficient": 0.1, "normalise_score": True}, METRICS)
+    assert "−0.02 + 0.1 · 0.4 = 0.02" in text
+    assert "1.9 % of tokens clipped" in text
+    assert "β 0.048, KL 4.5 nats a response, score 1.7 → reward 1.4" in text
+    found = formula("ppo", {}, METRICS)
+    assert found is not None
+    assert found.step == 2
+
+
+@pytest.mark.parametrize("kind", sorted(FORMULAS))
+def test_every_formula_stands_before_the_first_number(kind: str) -> None:
+    empty = formula(kind, {}, {})
+    assert empty is not None
+    assert empty.step is None
+    assert "–" in lines(kind, {}, {})
+    assert all(len(term.symbols) <= 74 for term in empty.terms)
+
+
+def test_variants_write_their_own_loss() -> None:
+    assert "(Δ − 1/2β)²" in lines("dpo", {"loss": "ipo", "beta": 0.1}, METRICS)
+    assert "s·log σ(−βΔ)" in lines("dpo", {"loss": "sigmoid", "label_smoothing": 0.1}, METRICS)
+    assert "perplexity 1.822" in lines("sft", {}, METRICS)
+    assert "std s" not in lines("grpo", {"scale_advantages": False}, {})
+
+
+def test_jobs_that_optimise_nothing_have_none() -> None:
+    assert formula("export", {}, {}) is None
+    learning = {kind for kind, job in JOBS.items() if job.trains}
+    assert learning <= set(FORMULAS)
+
+
+def test_numbers_as_a_person_writes_them() -> None:
+    assert [number(v) for v in (-0.01894, 1, None, float("nan"), 123456.0)] == [
+        "−0.01894",
+        "1",
+        "–",
+        "–",
+        "1.235e+05",
+    ]

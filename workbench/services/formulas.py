@@ -1,0 +1,247 @@
+"""The loss of a run as a formula, with the current number in each of its terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Figures = Mapping[str, Any]
+MINUS = "−"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One line of the formula: in symbols, in numbers, in words."""
+
+    symbols: str
+    numbers: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """What a run minimises or does."""
+
+    title: str
+    terms: tuple[Term, ...]
+    step: int | None = None
+    """The step whose numbers these are; None before the first."""
+
+
+def formula(kind: str, config: Figures, metrics: Mapping[str, Any]) -> Formula | None:
+    """The formula of a run of `kind`; None for jobs that optimise nothing.
+
+    `metrics` is name → [(step, value), …], steps ascending; the last value of each counts.
+    """
+    write = FORMULAS.get(kind)
+    if write is None:
+        return None
+    latest = {name: points[-1][1] for name, points in metrics.items() if points}
+    steps = [points[-1][0] for points in metrics.values() if points]
+    title, terms = write(config, latest)
+    return Formula(title, tuple(terms), max(steps, default=None))
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Four figures, a real minus sign; a dash for what is not known."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def percent(value: Any) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
+
+
+def _sum(first: Any, weight: Any, second: Any) -> str:
+    """`a + w·b = c`; dashes where a term is not known."""
+    known = [v for v in (first, weight, second) if isinstance(v, int | float)]
+    total = first + weight * second if len(known) == 3 else None
+    return f"{number(first)} + {number(weight)} · {number(second)} = {number(total)}"
+
+
+def _clip_numbers(config: Figures, latest: Figures) -> str:
+    return (
+        f"{number(latest.get('ppo/policy_loss'))}    mean ρ {number(latest.get('ppo/ratio_mean'))}, "
+        f"ε {number(config.get('clip'))}, {percent(latest.get('ppo/clip_fraction'))} of tokens clipped"
+    )
+
+
+def _kl_reward(config: Figures, latest: Figures) -> Term:
+    normalised = ", s in standard deviations" if config.get("normalise_score") else ""
+    return Term(
+        f"r_t = {MINUS}β·(log π {MINUS} log π_ref) + [t = T]·s",
+        f"β {number(_beta(config, latest))}, KL {number(latest.get('ppo/kl'))} nats a response, "
+        f"score {number(latest.get('ppo/score'))} → reward {number(latest.get('ppo/reward'))}",
+        f"what is maximised: the score once, at the end; the reference policy holds it back{normalised}",
+    )
+
+
+def _beta(config: Figures, latest: Figures) -> Any:
+    return latest.get("ppo/beta", config.get("beta"))
+
+
+def _watched(latest: Figures) -> Term:
+    return Term(
+        "H(π)",
+        f"{number(latest.get('ppo/entropy'))} nats a token",
+        "entropy: watched, not part of the loss",
+    )
+
+
+def _surrogate(config: Figures, latest: Figures, words: str) -> Term:
+    symbols = f"L_π = {MINUS}mean min(ρ·A, clip(ρ, 1 ± ε)·A),  ρ = π / π_old"
+    return Term(symbols, _clip_numbers(config, latest), words)
+
+
+def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    policy, value = latest.get("ppo/policy_loss"), latest.get("ppo/value_loss")
+    whitened = "whitened advantages" if config.get("whiten_advantages") else "advantages"
+    return "PPO", [
+        Term("L = L_π + c·L_V", _sum(policy, config.get("value_coefficient"), value), "what Adam descends"),
+        _surrogate(
+            config, latest, "policy: more of what went better than expected, no further than the clip"
+        ),
+        Term(
+            f"L_V = ½ mean max((V {MINUS} R)², (clip(V, V_old ± ε_V) {MINUS} R)²)",
+            f"{number(value)}    ε_V {number(config.get('clip_value'))}, "
+            f"explained variance {number(latest.get('ppo/explained_variance'))}",
+            "critic: predict the return R = A + V_old",
+        ),
+        Term(
+            f"A_t = Σ_k (γλ)^k·(r_t+k + γ·V_t+k+1 {MINUS} V_t+k)",
+            f"γ {number(config.get('gamma'))}, λ {number(config.get('lam'))}",
+            f"{whitened} (GAE)",
+        ),
+        _kl_reward(config, latest),
+        _watched(latest),
+    ]
+
+
+def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    policy, kl, beta = latest.get("ppo/policy_loss"), latest.get("ppo/kl_loss"), _beta(config, latest)
+    scaled = bool(config.get("scale_advantages", True))
+    return "GRPO", [
+        Term("L = L_π + β·KL", _sum(policy, beta, kl), "what Adam descends"),
+        _surrogate(config, latest, f"policy, averaged by {config.get('loss_average', 'response')}"),
+        Term(
+            f"A_i = (s_i {MINUS} mean s){' / std s' if scaled else ''}",
+            f"over {number(config.get('samples'))} samples a prompt; score {number(latest.get('ppo/score'))}",
+            "the other samples of a prompt stand in for the critic",
+        ),
+        Term(
+            "KL = mean "
+            + ("½ (log π − log π_ref)²" if config.get("kl_loss", "k2") == "k2" else "ρ′ − 1 − log ρ′"),
+            f"{number(kl)} a token; {number(latest.get('ppo/kl'))} nats a response",
+            "holds the policy near the reference",
+        ),
+        _watched(latest),
+    ]
+
+
+def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    return "RLOO", [
+        _surrogate(config, latest, "what Adam descends: REINFORCE with the ratio clipped"),
+        Term(
+            f"A_i = R_i {MINUS} mean of the other R_j,  R = Σ r_t",
+            f"over {number(config.get('samples'))} samples a prompt; "
+            f"reward {number(latest.get('ppo/reward'))}",
+            "the other samples of a prompt are the baseline",
+        ),
+        _kl_reward(config, latest),
+        _watched(latest),
+    ]
+
+
+def _dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    beta, smoothing = number(config.get("beta")), config.get("label_smoothing") or 0.0
+    margin = f"Δ = log π(w)/π_ref(w) {MINUS} log π(l)/π_ref(l)"
+    if config.get("loss") == "ipo":
+        symbols = f"L = mean (Δ {MINUS} 1/2β)²"
+    elif smoothing:
+        symbols = f"L = {MINUS}mean (1{MINUS}s)·log σ(βΔ) + s·log σ({MINUS}βΔ)"
+    else:
+        symbols = f"L = {MINUS}mean log σ(βΔ)"
+    told = f", s {number(smoothing)}" if smoothing else ""
+    return "DPO" if config.get("loss") != "ipo" else "IPO", [
+        Term(symbols, f"{number(latest.get('train/loss'))}    β {beta}{told}", "what Adam descends"),
+        Term(
+            margin,
+            f"{number(_any(latest, 'dpo/margin', 'dpo/reward_margin'))}    "
+            f"accuracy {percent(_any(latest, 'dpo/accuracy', 'train/accuracy'))}",
+            "how much more the policy prefers the winner than the reference does",
+        ),
+    ]
+
+
+def _sft(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    loss = latest.get("train/loss")
+    perplexity = math.exp(loss) if isinstance(loss, int | float) and loss < 50 else None
+    return "SFT", [
+        Term(
+            f"L = {MINUS}mean log π(y_t | x, y_<t)",
+            f"{number(loss)} nats a token    perplexity {number(perplexity)}",
+            "imitate the response, token by token",
+        ),
+        Term(
+            "held out",
+            f"{number(_any(latest, 'heldout/loss', 'heldout/log_loss'))} nats a token",
+            "unseen prompts",
+        ),
+    ]
+
+
+def _best_of_n(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    n = config.get("samples")
+    return "Best of n", [
+        Term(
+            "y* = argmax s(y_i),  y_1 … y_n ~ π",
+            f"n {number(n)}    proxy {number(latest.get('bon/proxy'))}, "
+            f"gold {number(latest.get('bon/gold'))}",
+            "no weights change: the best sample by the reward is kept",
+        ),
+        Term(
+            f"KL ≤ ln n {MINUS} (n {MINUS} 1)/n",
+            f"{number(latest.get('bon/kl'))} nats",
+            "the bound on the distance from the policy sampled from",
+        ),
+    ]
+
+
+def _reward(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    objective = str(config.get("objective", "bradley_terry")).replace("_", " ")
+    symbols = {
+        "plackett luce": f"L = {MINUS}mean Σ_k (r_k {MINUS} log Σ_j≥k exp r_j)",
+        "rating": "L = mean (r − rating)²",
+    }.get(objective, f"L = {MINUS}mean log σ(r_w {MINUS} r_l {MINUS} m·distance) + c·(r_w + r_l)²")
+    return f"Reward model, {objective}", [
+        Term(
+            symbols,
+            f"{number(latest.get('train/loss'))}    margin {number(config.get('margin'))}, "
+            f"smoothing {number(config.get('label_smoothing'))}, c {number(config.get('centring'))}",
+            "what Adam descends: the preferred response scores higher",
+        ),
+        Term(
+            "held out",
+            f"log-loss {number(latest.get('heldout/log_loss'))}, "
+            f"accuracy {percent(latest.get('heldout/accuracy'))}",
+            "prompts that it did not learn from; guessing has log-loss 0.693",
+        ),
+    ]
+
+
+def _any(latest: Figures, *names: str) -> Any:
+    return next((latest[name] for name in names if name in latest), None)
+
+
+FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
+    "ppo": _ppo,
+    "grpo": _grpo,
+    "rloo": _rloo,
+    "dpo": _dpo,
+    "sft": _sft,
+    "best_of_n": _best_of_n,
+    "reward": _reward,
+}
