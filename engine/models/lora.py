@@ -129,6 +129,22 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def base_linear(layer: nn.Module) -> nn.Linear:
+    """A linear layer itself, or the one below its adapter.  Raises TypeError for anything else."""
+    base = layer.get_base_layer() if isinstance(layer, LoraLinear) else layer
+    if type(base) is not nn.Linear:
+        raise TypeError(f"{type(base).__name__} is not a plain linear layer")
+    return base
+
+
+def adapter_of(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """A [r, D] and (α / r)·B [F, r] of a layer's adapter; None where there is none or it is switched off."""
+    if not isinstance(layer, LoraLinear) or layer._disable_adapters:
+        return None
+    down, up = (cast(nn.Linear, part[ADAPTER]).weight.detach() for part in (layer.lora_A, layer.lora_B))
+    return down, up * layer.scaling[ADAPTER]
+
+
 def _weight(layer: LoraLinear) -> torch.Tensor:
     return cast(nn.Linear, layer.get_base_layer()).weight
 
@@ -145,7 +161,8 @@ def _layers(model: nn.Module) -> list[LoraLinear]:
 
 def _linear_names(model: PreTrainedModel) -> list[str]:
     """Full names of the linear layers inside the transformer, heads left out."""
-    prefix = model.base_model_prefix + "."
+    whole = model.base_model is model  # a transformer without any head
+    prefix = "" if whole else model.base_model_prefix + "."
     names = [
         name
         for name, module in model.named_modules()

@@ -74,3 +74,11 @@ class RowCache(Cache):
         """Keep these rows of every layer.  [new N]"""
         for layer in self._buffers:
             layer.select(rows)
+
+    def tensors(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of every layer that has some, [N, heads, T, D]."""
+        found = []
+        for layer in self._buffers:
+            if layer.keys is not None and layer.values is not None:
+                found.append((layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]))
+        return found

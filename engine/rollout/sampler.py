@@ -19,8 +19,9 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError, UsageError
-from engine.rollout.cache import RowCache
 from engine.rollout.choose import choose_tokens
+from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
+from engine.rollout.plain import PlainDecoder, read_prompts
 from engine.text import Tokeniser
 
 LEAVE_SHARE = 8
@@ -107,12 +108,13 @@ def sample_steps(
     _check_prompts(model, prompts, max_new_tokens)
     if seeds is None:
         seeds = torch.randint(2**62, (len(prompts),), generator=generator).tolist()
+    lean = _lean(model, prompts, max_new_tokens)
     rows = [_Row(index, number) for index in range(len(prompts)) for number in range(samples)]
     for start in range(0, len(rows), batch_sequences):
         batch = rows[start : start + batch_sequences]
         uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, max_new_tokens) for row in batch])
         with _evaluating(model):
-            yield from _sample_batch(model, tokeniser, prompts, batch, uniform, settings)
+            yield from _sample_batch(model, lean, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
         yield Batch(done, sum(len(row.token_ids) for row in done))
 
@@ -132,6 +134,11 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
     text = tokeniser.decode(ids[:-1] if ids and ids[-1] in tokeniser.stop_ids else ids)
     cuts = [text.find(stop) for stop in stop_strings if stop and stop in text]
     return text[: min(cuts)] if cuts else text
+
+
+def _lean(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int) -> Lean | None:
+    positions = max(map(len, prompts), default=0) + max_new_tokens
+    return Lean(model) if why_not_lean(model, positions) is None else None
 
 
 @contextmanager
@@ -165,6 +172,7 @@ def _check_prompts(model: PreTrainedModel, prompts: Sequence[list[int]], max_new
 @torch.no_grad()
 def _sample_batch(
     model: PreTrainedModel,
+    lean: Lean | None,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     rows: list[_Row],
@@ -174,11 +182,11 @@ def _sample_batch(
     """Fill in the rows, token by token."""
     device = next(model.parameters()).device
     uniform_NT = uniform_NT.to(device)
-    logits_NV, cache, mask_NT, position_N = _prefill(model, prompts, rows, tokeniser.pad_id, device)
+    decoder = _open(model, lean, prompts, rows, tokeniser.pad_id, device)
     alive = list(rows)  # alive[i] is row i of the tensors
     for step in range(settings.max_new_tokens):
         token_N, logprob_N = choose_tokens(
-            logits_NV, uniform_NT[:, step], settings.temperature, settings.top_p
+            decoder.logits, uniform_NT[:, step], settings.temperature, settings.top_p
         )
         _record(tokeniser, alive, token_N.tolist(), logprob_N.tolist(), settings)
         yield Decoded(len(alive), sum(len(row.token_ids) for row in rows))
@@ -186,57 +194,25 @@ def _sample_batch(
         if not kept:
             break
         if len(kept) <= len(alive) - max(1, len(alive) // LEAVE_SHARE):
-            places = torch.tensor(kept, device=device)
-            cache.select(places)
-            token_N, mask_NT, position_N = token_N[places], mask_NT[places], position_N[places]
-            uniform_NT = uniform_NT[places]
+            decoder.keep(kept)
+            token_N, uniform_NT = token_N[kept], uniform_NT[kept]
             alive = [alive[place] for place in kept]
-        mask_NT = torch.cat([mask_NT, mask_NT.new_ones(len(alive), 1)], 1)
-        logits_NV = _last_logits(model, token_N.unsqueeze(1), mask_NT, position_N.unsqueeze(1), cache)
-        position_N = position_N + 1
+        decoder.step(token_N)
 
 
-def _prefill(
-    model: PreTrainedModel, prompts: Sequence[list[int]], rows: list[_Row], pad_id: int, device: torch.device
-) -> tuple[torch.Tensor, RowCache, torch.Tensor, torch.Tensor]:
-    """Read each distinct prompt once, then give every row its copy.
-
-    Returns the logits after the prompt [N, V], the cache, the mask [N, T] and each row's next position [N].
-    """
+def _open(
+    model: PreTrainedModel,
+    lean: Lean | None,
+    prompts: Sequence[list[int]],
+    rows: list[_Row],
+    pad_id: int,
+    device: torch.device,
+) -> PlainDecoder | LeanDecoder:
+    """Read each distinct prompt once; the decoder stands after the prompt of every row."""
     distinct: dict[tuple[int, ...], int] = {}
     place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
-    width = max(map(len, distinct))
-    ids = torch.full((len(distinct), width), pad_id)
-    mask = torch.zeros(len(distinct), width, dtype=torch.long)
-    for prompt, place in distinct.items():
-        ids[place, width - len(prompt) :] = torch.tensor(prompt)
-        mask[place, width - len(prompt) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
-    position = (mask.cumsum(-1) - 1).clamp_min(0)
-    cache = RowCache(model.config)
-    logits = _last_logits(model, ids, mask, position, cache)
-    places = torch.tensor(place_N, device=device)
-    cache.select(places)
-    return logits[places], cache, mask[places], mask.sum(-1)[places]
-
-
-def _last_logits(
-    model: PreTrainedModel,
-    ids_NT: torch.Tensor,
-    mask_NT: torch.Tensor,
-    position_NT: torch.Tensor,
-    cache: RowCache,
-) -> torch.Tensor:
-    """Logits at the last position only.  [N, V]"""
-    output = model(
-        input_ids=ids_NT,
-        attention_mask=mask_NT,
-        position_ids=position_NT,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return output.logits[:, -1]
+    read = read_prompts(model, list(distinct), pad_id, device)
+    return PlainDecoder(model, read, place_N) if lean is None else LeanDecoder(lean, read, place_N)
 
 
 def _record(

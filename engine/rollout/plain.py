@@ -1,0 +1,80 @@
+"""Reading prompts, and decoding, by the forward pass of transformers: for every architecture and device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from engine.rollout.cache import RowCache
+
+
+@dataclass
+class Read:
+    """Prompts that were read, each once, padded on the left to T tokens."""
+
+    logits: Tensor  # [prompts, V] after the last token
+    cache: RowCache
+    mask: Tensor  # [prompts, T] 1 where there is a token
+
+
+def read_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
+) -> Read:
+    """One forward pass over distinct prompts."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad_id)
+    mask = torch.zeros(len(prompts), width, dtype=torch.long)
+    for place, prompt in enumerate(prompts):
+        ids[place, width - len(prompt) :] = torch.tensor(prompt)
+        mask[place, width - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    position = (mask.cumsum(-1) - 1).clamp_min(0)
+    cache = RowCache(model.config)
+    return Read(_last_logits(model, ids, mask, position, cache), cache, mask)
+
+
+class PlainDecoder:
+    """A batch in the making: `logits` of the rows that go on, and one step after another."""
+
+    copies_to_leave = True
+
+    def __init__(self, model: PreTrainedModel, read: Read, place_N: list[int]) -> None:
+        places = torch.tensor(place_N, device=read.mask.device)
+        self._model, self._cache = model, read.cache
+        self._cache.select(places)
+        self.logits = read.logits[places]
+        self._mask_NT = read.mask[places]
+        self._position_N = self._mask_NT.sum(-1)
+
+    def step(self, token_N: Tensor) -> None:
+        """One more token of every row, [N]."""
+        self._mask_NT = torch.cat([self._mask_NT, self._mask_NT.new_ones(len(token_N), 1)], 1)
+        ids, position = token_N.unsqueeze(1), self._position_N.unsqueeze(1)
+        self.logits = _last_logits(self._model, ids, self._mask_NT, position, self._cache)
+        self._position_N = self._position_N + 1
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows, which copies their keys and values."""
+        places = torch.tensor(rows, device=self._mask_NT.device)
+        self._cache.select(places)
+        self._mask_NT, self._position_N = self._mask_NT[places], self._position_N[places]
+
+
+def _last_logits(
+    model: PreTrainedModel, ids_NT: Tensor, mask_NT: Tensor, position_NT: Tensor, cache: RowCache
+) -> Tensor:
+    """Logits at the last position only.  [N, V]"""
+    output = model(
+        input_ids=ids_NT,
+        attention_mask=mask_NT,
+        position_ids=position_NT,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: Tensor = output.logits[:, -1]
+    return logits

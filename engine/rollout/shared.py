@@ -1,0 +1,154 @@
+"""Keys and values of prompts and of their samples, a prompt's kept once for several samples.
+
+The cache consists of lines.  A line holds one prompt, and after it the tokens of up to K samples of that
+prompt, interleaved: the first token of each sample, the second of each, and so on.  Attention looks at a line
+as a whole, with a mask by which every sample sees the prompt and its own tokens only.  That wastes some
+products, and is still faster than one sequence at a time: a processor is slow at many small products.
+
+Shapes: P lines, K places a line, N rows (samples that go on), G key-value heads, r query heads to each of
+them, d a head's size, T positions of the longest prompt, C positions for which there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+QUERIES = 16
+"""A line has about this many query heads to a key-value head: with more the waste outgrows the gain."""
+
+EMPTY = -1
+
+
+class SharedCache:
+    """The cache of a batch.  All rows are equally long beyond their prompts."""
+
+    def __init__(
+        self,
+        prompts: Sequence[tuple[Tensor, Tensor]],  # keys and values of each layer, [prompts, G, T, d]
+        seen_T: Tensor,  # [prompts, T] bool: what is not padding
+        place_N: Sequence[int],  # which prompt each row belongs to; rows of a prompt are neighbours
+        group: int,  # r
+    ) -> None:
+        self.group = group
+        self._members = lines_of(place_N, max(1, QUERIES // group))  # of each line, the row in each place
+        prompt_P = torch.tensor([place_N[line[0]] for line in self._members], device=seen_T.device)
+        self._seen_P_T = seen_T[prompt_P]
+        self._keys = [keys[prompt_P] for keys, _ in prompts]
+        self._values = [values[prompt_P] for _, values in prompts]
+        self._end = self._start = seen_T.shape[1]
+        self._arrange()
+
+    @property
+    def places(self) -> int:
+        """K"""
+        return len(self._members[0])
+
+    def open(self) -> None:
+        """Make room for one more token of every row, where `attend` will put it."""
+        self._start, self._end = self._end, self._end + self.places
+        have = self._keys[0].shape[2]
+        if have < self._end:
+            more = max(have // 2, 32 * self.places)
+            for tensors in (self._keys, self._values):
+                for layer, tensor in enumerate(tensors):
+                    tensors[layer] = pad(tensor, (0, 0, 0, more))
+            self._mask = self._masked()
+
+    def spread(self, x_N: Tensor) -> Tensor:
+        """Rows put in their places, [N, …] → [P·K, …]; an empty place has some row's."""
+        return x_N if self._row_of_place is None else x_N.index_select(0, self._row_of_place)
+
+    def attend(self, layer: int, qkv_PK: Tensor, scale: float) -> Tensor:
+        """Keep the new keys and values of a layer and look at all of them.  [P·K, (r+2)·G, d] → [N, r·G·d]"""
+        lines, group, size = len(self._members), self.group, qkv_PK.shape[-1]
+        heads = qkv_PK.shape[1] // (group + 2)
+        grid = qkv_PK.view(lines, self.places, -1, size).transpose(1, 2)
+        keys, values = self._keys[layer], self._values[layer]
+        keys[:, :, self._start : self._end] = grid[:, -2 * heads : -heads]
+        values[:, :, self._start : self._end] = grid[:, -heads:]
+        query = qkv_PK.view(lines, self.places, -1, size)[:, :, : heads * group]
+        query = query.view(lines, self.places, heads, group, size).transpose(1, 2)
+        seen = scaled_dot_product_attention(
+            query.reshape(lines, heads, self.places * group, size),
+            keys[:, :, : self._end],
+            values[:, :, : self._end],
+            attn_mask=None if self._mask is None else self._mask[..., : self._end],
+            scale=scale,
+        )
+        seen = seen.view(lines, heads, self.places, group, size).transpose(1, 2)
+        seen = seen.reshape(lines * self.places, heads * group * size)
+        return seen if self._place_of_row is None else seen.index_select(0, self._place_of_row)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, numbered anew.  Lines and places are given up once a quarter is empty."""
+        number = {row: new for new, row in enumerate(rows)}
+        self._members = [[number.get(row, EMPTY) for row in line] for line in self._members]
+        alive = [sum(row != EMPTY for row in line) for line in self._members]
+        if sum(map(bool, alive)) * max(alive) * 4 <= 3 * len(alive) * self.places:
+            self._compact(max(alive))
+        self._arrange()
+
+    def _compact(self, places: int) -> None:
+        """Drop lines without a row, and of the others all but `places` places."""
+        kept = [index for index, line in enumerate(self._members) if any(row != EMPTY for row in line)]
+        chosen = [
+            sorted(range(self.places), key=lambda place: self._members[line][place] == EMPTY)[:places]
+            for line in kept
+        ]
+        line_P, place_P_K = (torch.tensor(x, device=self._seen_P_T.device) for x in (kept, chosen))
+        prompt, old = self._seen_P_T.shape[1], self.places
+        for tensors in (self._keys, self._values):
+            for layer, tensor in enumerate(tensors):
+                heads, size = tensor.shape[1], tensor.shape[3]
+                steps = tensor[:, :, prompt : self._end].unflatten(2, (-1, old))  # [P, G, steps, K, d]
+                steps = steps.permute(0, 3, 1, 2, 4)[line_P[:, None], place_P_K]  # [P', K', G, steps, d]
+                steps = steps.permute(0, 2, 3, 1, 4).reshape(len(kept), heads, -1, size)
+                room = steps.new_zeros(len(kept), heads, 32 * places, size)
+                tensors[layer] = torch.cat([tensor[line_P, :, :prompt], steps, room], 2)
+        self._end = prompt + (self._end - prompt) // old * places
+        self._members = [
+            [self._members[line][place] for place in row] for line, row in zip(kept, chosen, strict=True)
+        ]
+        self._seen_P_T = self._seen_P_T[line_P]
+
+    def _arrange(self) -> None:
+        """Indices between rows and places, None where they are the same; and the mask."""
+        flat = [row for line in self._members for row in line]
+        self._row_of_place: Tensor | None = None
+        self._place_of_row: Tensor | None = None
+        if flat != list(range(len(flat))):
+            device = self._seen_P_T.device
+            self._row_of_place = torch.tensor([max(row, 0) for row in flat], device=device)
+            place = {row: index for index, row in enumerate(flat) if row != EMPTY}
+            self._place_of_row = torch.tensor([place[row] for row in range(len(place))], device=device)
+        self._mask = self._masked()
+
+    def _masked(self) -> Tensor | None:
+        """What to add to attention's scores, [P, 1, K·r, C]; None when everything is seen."""
+        if self.places == 1 and bool(self._seen_P_T.all()):
+            return None
+        keys, places = self._keys[0], self.places
+        prompt, lines = self._seen_P_T.shape[1], len(self._members)
+        number_C = torch.arange(keys.shape[2] - prompt, device=keys.device)
+        own_K_C = number_C % places == torch.arange(places, device=keys.device)[:, None]
+        seen = torch.cat([self._seen_P_T[:, None].expand(-1, places, -1), own_K_C.expand(lines, -1, -1)], 2)
+        mask = keys.new_zeros(seen.shape).masked_fill(~seen, float("-inf"))
+        return mask.repeat_interleave(self.group, 1).unsqueeze(1)
+
+
+def lines_of(place_N: Sequence[int], most: int) -> list[list[int]]:
+    """Rows of each prompt cut into lines of at most `most` places, evenly; short lines end in EMPTY."""
+    rows: dict[int, list[int]] = {}
+    for row, place in enumerate(place_N):
+        rows.setdefault(place, []).append(row)
+    lines: list[list[int]] = []
+    for members in rows.values():
+        count = -(-len(members) // most)
+        size = -(-len(members) // count)
+        lines += [members[start : start + size] for start in range(0, len(members), size)]
+    longest = max(map(len, lines))
+    return [line + [EMPTY] * (longest - len(line)) for line in lines]
