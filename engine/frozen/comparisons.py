@@ -1,0 +1,104 @@
+"""Judgements as pairs of responses, and how much each pair counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+Votes = Literal["majority", "share", "all"]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """M pairs of responses.  Every pair of one prompt appears once; what people said adds up in it."""
+
+    left: np.ndarray  # [M] int64, row of the features
+    right: np.ndarray  # [M] int64
+    prompt: np.ndarray  # [M] int64, a number for each prompt
+    win: np.ndarray  # [M] float64, votes for the left response
+    loss: np.ndarray  # [M] float64, votes for the right one
+    tie: np.ndarray  # [M] float64, votes for neither
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def total(self) -> np.ndarray:
+        """Votes on each pair, [M]."""
+        return np.asarray(self.win + self.loss + self.tie)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return len(np.unique(self.prompt))
+
+    def chosen(self, keep_M: np.ndarray) -> Comparisons:
+        """The pairs of a mask or of indices."""
+        return Comparisons(*(getattr(self, name)[keep_M] for name in self.__dataclass_fields__))
+
+    def weighted(self, weight_M: np.ndarray) -> Comparisons:
+        """The same pairs with their votes multiplied."""
+        votes = (self.win * weight_M, self.loss * weight_M, self.tie * weight_M)
+        return Comparisons(self.left, self.right, self.prompt, *votes)
+
+    def counted(self, votes: Votes) -> Comparisons:
+        """What several people said of a pair, as one of three ways to count it; the pairs stay the same.
+
+        majority: what more than half of them said, with weight 1; pairs without a majority weigh nothing.
+        share: weight 1 divided among what they said.  all: every vote weighs 1.
+        """
+        if votes == "all":
+            return self
+        if votes == "share":
+            return self.weighted(1.0 / np.maximum(self.total, 1e-12))
+        said = (np.asarray(mass > self.total / 2, dtype=float) for mass in (self.win, self.loss, self.tie))
+        return Comparisons(self.left, self.right, self.prompt, *said)
+
+    def without_ties(self) -> Comparisons:
+        """Only the votes for one of the two; other pairs weigh nothing."""
+        return Comparisons(self.left, self.right, self.prompt, self.win, self.loss, np.zeros_like(self.tie))
+
+    def prompts_evened(self, power: float) -> Comparisons:
+        """Votes divided by (votes on the prompt)^power: 0 lets each pair count 1, 1 each prompt.
+
+        The sum of all votes stays what it was, so that strengths of the ridge mean the same.
+        """
+        if power == 0.0 or not len(self):
+            return self
+        _, which = np.unique(self.prompt, return_inverse=True)
+        per_prompt = np.bincount(which, weights=self.total)
+        weight_M = np.maximum(per_prompt, 1e-12)[which] ** -power
+        return self.weighted(weight_M * (self.total.sum() / max((self.total * weight_M).sum(), 1e-12)))
+
+
+def comparisons_of(ranks: Iterable[tuple[str, str, str, int | None]], rows: Mapping[str, int]) -> Comparisons:
+    """All pairs that judgements imply.
+
+    ranks: (prompt id, judgement id, response id, rank from 1 for the best, or None for not ranked); equal
+    ranks of one judgement are a tie.  rows: the row of the features of each response; responses without one
+    are left out.
+    """
+    judgements: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for prompt_id, judgement_id, response_id, rank in ranks:
+        if rank is not None and response_id in rows:
+            judgements[prompt_id, judgement_id].append((rows[response_id], rank))
+    numbers: dict[str, int] = {}
+    votes: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for (prompt_id, _), items in sorted(judgements.items()):
+        prompt = numbers.setdefault(prompt_id, len(numbers))
+        for (one, rank), (other, other_rank) in combinations(sorted(items), 2):
+            place = 2 if rank == other_rank else int(rank > other_rank)
+            votes[prompt, one, other][place] += 1.0
+    return stacked([(prompt, one, other, *said) for (prompt, one, other), said in votes.items()])
+
+
+def stacked(rows: Sequence[tuple[float, ...]]) -> Comparisons:
+    """Comparisons from rows of (prompt, left, right, win, loss, tie)."""
+    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    prompt, left, right = (table[:, column].astype(np.int64) for column in range(3))
+    return Comparisons(left, right, prompt, table[:, 3], table[:, 4], table[:, 5])

@@ -1,0 +1,225 @@
+"""A reward head on frozen features: ridge Bradley–Terry, its strength cross-validated over prompts.
+
+1. scale the features, reduce them to the coordinates of the differences that were judged
+2. fit every strength on every fold at once; keep the strength with the least held-out log-loss
+3. held-out margins give the temperature, so that σ(s_i − s_j) is a chance that can be believed
+4. fit all pairs, and resamples of the prompts as an ensemble that says how sure the head is
+
+numpy alone: it runs in the workbench process while a person ranks.
+Shapes: `N` responses, `F` features, `M` pairs, `r` coordinates, `S` strengths, `E` members, `C` criteria.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import NonFiniteError, UsageError
+from engine.frozen.comparisons import Comparisons, Votes
+from engine.frozen.measure import Measure, best_temperature, measure, strict_majority
+from engine.frozen.solve import Problems
+from engine.frozen.space import Scaling, Space, space_of
+from engine.scoring.head import Part, RewardHead
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a head is fitted."""
+
+    strengths: tuple[float, ...] = (0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.7, 1.2, 2.5, 6.0)
+    folds: int = 5
+    votes: Votes = "majority"  # how several people's verdicts on a pair count
+    ties: bool = True  # learn from ties, by Davidson's model
+    evening: float = 0.0  # 0: each pair counts 1, 1: each prompt counts 1
+    members: int = 16  # heads of the ensemble; 0 makes none
+    calibrate: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What prompts that were not learned from say about each strength; on strict majority pairs."""
+
+    strengths: tuple[float, ...]
+    measures: tuple[Measure, ...]  # of each strength, before calibration
+    strength: float  # the best
+    temperature: float  # what the scores of the final head were multiplied by
+    calibrated: Measure  # of the best strength, with the temperature
+    margins: np.ndarray  # [M] held-out margins of the best strength, calibrated; one for each comparison
+    folds: int
+    prompts: int
+
+    def table(self) -> str:
+        """The strengths and their held-out numbers in a few lines of text."""
+        lines = ["strength  log-loss  accuracy"]
+        for strength, found in zip(self.strengths, self.measures, strict=True):
+            mark = "  ← chosen" if strength == self.strength else ""
+            lines.append(f"{strength:8g}  {found.log_loss:8.4f}  {found.accuracy:8.3f}{mark}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head and how well it did on prompts that it had not seen."""
+
+    head: RewardHead
+    reports: Mapping[str, CrossValidation]  # by criterion
+    nu: Mapping[str, float]  # Davidson's ν by criterion, 0 when no tie was learned
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    learned: Comparisons
+    strict: Comparisons
+    space: Space
+
+
+def fit_head(
+    features_N_F: np.ndarray,
+    comparisons: Comparisons | Mapping[str, Comparisons],
+    *,
+    layers: Sequence[int],
+    parts: Sequence[Part],
+    settings: FitSettings | None = None,
+) -> RewardHead:
+    """The head alone; see `fit`."""
+    return fit(features_N_F, comparisons, layers=layers, parts=parts, settings=settings).head
+
+
+def fit(
+    features_N_F: np.ndarray,
+    comparisons: Comparisons | Mapping[str, Comparisons],
+    *,
+    layers: Sequence[int],
+    parts: Sequence[Part],
+    settings: FitSettings | None = None,
+) -> Fitted:
+    """Fit a head to comparisons (of each criterion) and cross-validate it.
+
+    features_N_F: of judged responses and of any others, whose mean score becomes 0.  The scaling is folded
+    into weight and bias, so the head reads the features as they are.  Raises UsageError when there is no
+    strict preference, NonFiniteError when a feature is not finite.
+    """
+    settings = settings or FitSettings()
+    by_criterion = {OVERALL: comparisons} if isinstance(comparisons, Comparisons) else dict(comparisons)
+    scaling = _scaling(features_N_F)
+    heads, reports, nu = [], {}, {}
+    for criterion, judged in by_criterion.items():
+        prepared = _prepare(features_N_F, judged, scaling, settings, criterion)
+        reports[criterion] = _cross_validated(prepared, settings)
+        found_E_F, nu[criterion] = _final(prepared, reports[criterion], settings)
+        heads.append(found_E_F)
+    together = np.stack(heads, axis=1)  # [1 + E, C, F], the head itself first
+    weight, bias = scaling.fold(together)
+    head = RewardHead(
+        weight=weight[0],
+        bias=bias[0],
+        criteria=tuple(by_criterion),
+        layers=tuple(layers),
+        parts=tuple(parts),
+        kind="frozen",
+        ensemble_weight=weight[1:] if settings.members else None,
+        ensemble_bias=bias[1:] if settings.members else None,
+    )
+    return Fitted(head, reports, nu)
+
+
+def cross_validate(
+    features_N_F: np.ndarray, comparisons: Comparisons, settings: FitSettings | None = None
+) -> CrossValidation:
+    """Accuracy and log-loss of each strength on prompts left out of the fit.  Raises as `fit` does."""
+    settings = settings or FitSettings()
+    scaling = _scaling(features_N_F)
+    return _cross_validated(_prepare(features_N_F, comparisons, scaling, settings, OVERALL), settings)
+
+
+def _scaling(features_N_F: np.ndarray) -> Scaling:
+    scaling = Scaling.of(features_N_F)
+    if not (np.isfinite(scaling.mean).all() and np.isfinite(scaling.factor).all()):
+        raise NonFiniteError("There are features that are not finite; compute them again in float32.")
+    return scaling
+
+
+def _prepare(
+    features_N_F: np.ndarray, judged: Comparisons, scaling: Scaling, settings: FitSettings, criterion: str
+) -> _Prepared:
+    counted = judged.counted(settings.votes)
+    learned = (counted if settings.ties else counted.without_ties()).prompts_evened(settings.evening)
+    if not (learned.win + learned.loss).sum() > 0:
+        raise UsageError(
+            f"There is no preference on “{criterion}” to learn from: no response was judged better than "
+            "another; judge some more prompts."
+        )
+    return _Prepared(learned, strict_majority(judged), space_of(features_N_F, learned, scaling))
+
+
+def fold_of(prompt_M: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each pair, [M]: prompts are dealt out evenly, in a seeded order."""
+    prompts, which = np.unique(prompt_M, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(prompts))
+    fold = np.empty(len(prompts), dtype=np.int64)
+    fold[order] = np.arange(len(prompts)) % folds
+    return fold[which]
+
+
+def _cross_validated(prepared: _Prepared, settings: FitSettings) -> CrossValidation:
+    learned, strict, space = prepared.learned, prepared.strict, prepared.space
+    folds, strengths = min(settings.folds, learned.prompts), settings.strengths
+    M, S = len(learned), len(strengths)
+    if folds < 2 or not (strict.win + strict.loss).sum() > 0:
+        unknown = Measure(float("nan"), float("nan"), 0)
+        middle = strengths[S // 2]
+        return CrossValidation(
+            strengths, (unknown,) * S, middle, 1.0, unknown, np.zeros(M), 1, learned.prompts
+        )
+    fold_M = fold_of(learned.prompt, folds, settings.seed)
+    kept_M_k = (fold_M[:, None] != np.arange(folds)).astype(np.float64)
+    solution = Problems(
+        space.differences,
+        space.spread,
+        learned,
+        np.repeat(kept_M_k, S, axis=1),
+        np.tile(strengths, folds),
+    ).solve(tolerance=1e-4)
+    margins_M_k_S = (space.differences @ solution.v).reshape(M, folds, S)
+    margins_M_S = margins_M_k_S[np.arange(M), fold_M]
+    measures = tuple(measure(margins_M_S[:, s], strict) for s in range(S))
+    best = int(np.argmin([found.log_loss for found in measures]))
+    temperature = best_temperature(margins_M_S[:, best], strict) if settings.calibrate else 1.0
+    margin_M = temperature * margins_M_S[:, best]
+    return CrossValidation(
+        strengths=strengths,
+        measures=measures,
+        strength=strengths[best],
+        temperature=temperature,
+        calibrated=measure(margin_M, strict),
+        margins=margin_M,
+        folds=folds,
+        prompts=learned.prompts,
+    )
+
+
+def _final(prepared: _Prepared, report: CrossValidation, settings: FitSettings) -> tuple[np.ndarray, float]:
+    """Weights on scaled features [1 + E, F], the head first and then its members, and Davidson's ν.
+
+    A member is the fit of as many prompts drawn with replacement (Efron 1979).  Members are moved together
+    so that their mean is the head.
+    """
+    learned, space = prepared.learned, prepared.space
+    _, which = np.unique(learned.prompt, return_inverse=True)
+    prompts, E = learned.prompts, settings.members
+    draws = np.random.default_rng([settings.seed, prompts]).multinomial(
+        prompts, np.full(prompts, 1 / prompts), E
+    )
+    weights_M_B = np.concatenate([np.ones((1, len(learned))), draws[:, which]]).T
+    solution = Problems(
+        space.differences, space.spread, learned, weights_M_B, np.full(1 + E, report.strength)
+    ).solve(tolerance=1e-6)
+    v_B_r = report.temperature * solution.v.T
+    if E:
+        v_B_r[1:] += v_B_r[0] - v_B_r[1:].mean(axis=0)
+    return space.weights(v_B_r), float(solution.nu[0])

@@ -1,0 +1,129 @@
+"""The few directions of a large feature space that comparisons can tell apart.
+
+A pair says something about wᵀ(x_i − x_j) only.  With thousands of features and hundreds of responses, a
+ridge-penalised w lies in the span of the differences of responses to one prompt, so it is found exactly in
+that span's coordinates.  They are rotated so that the coordinates of the differences are uncorrelated,
+Σ_m n_m d_m d_mᵀ = diag(spread), which makes a diagonal preconditioner of the fit nearly exact.
+
+Shapes: `N` responses, `F` features, `M` pairs, `r` coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.frozen.comparisons import Comparisons
+
+CHUNK = 512  # features at a time in float64
+NOTHING = 1e-10  # directions with less than this share of the largest spread are rounding errors
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Features with mean 0 and a variance of 1 / F each, so that a difference has a length of about √2."""
+
+    mean: np.ndarray  # [F]
+    factor: np.ndarray  # [F] what a centred feature is multiplied by; 0 for a constant feature
+
+    @classmethod
+    def of(cls, features_N_F: np.ndarray) -> Scaling:
+        """Mean and spread over all responses given, judged or not."""
+        F = features_N_F.shape[1]
+        mean_F = features_N_F.mean(axis=0, dtype=np.float64)
+        spread_F = features_N_F.std(axis=0, dtype=np.float64)
+        constant_F = spread_F <= 1e-6 * np.maximum(np.abs(mean_F), 1e-6)
+        factor_F = np.where(constant_F, 0.0, 1.0 / (np.where(constant_F, 1.0, spread_F) * np.sqrt(F)))
+        return cls(mean_F, factor_F)
+
+    def fold(self, weight_C_F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias on the features as they are, from a weight on the scaled ones; any leading axes.
+
+        wᵀ((x − μ)·f) = (w·f)ᵀx − (w·f)ᵀμ
+        """
+        folded = weight_C_F * self.factor
+        return folded.astype(np.float32), np.asarray(-(folded @ self.mean), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Coordinates in which a head is fitted."""
+
+    differences: np.ndarray  # [M, r] coordinates of left minus right of each pair
+    spread: np.ndarray  # [r] Σ_m n_m d²
+    _combination: np.ndarray  # [n, r] scaled responses in these sums are the directions
+    _rows: np.ndarray
+    _scaling: Scaling
+    _features: np.ndarray
+
+    def weights(self, v_B_r: np.ndarray) -> np.ndarray:
+        """Weights on the scaled features, [B, F], of heads given by their coordinates."""
+        mix_B_N = v_B_r @ self._combination.T
+        scaling, sums = self._scaling, []
+        for columns in _columns(self._features.shape[1]):
+            part = np.asarray(self._features[self._rows, columns], dtype=np.float64)
+            part = (part - scaling.mean[columns]) * scaling.factor[columns]
+            sums.append(mix_B_N @ part)
+        return np.concatenate(sums, axis=1)
+
+
+def space_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Scaling) -> Space:
+    """Reduce the features of judged responses to the coordinates of their differences."""
+    rows_n, places = np.unique(np.concatenate([comparisons.left, comparisons.right]), return_inverse=True)
+    left, right = places[: len(comparisons)], places[len(comparisons) :]
+    gram_n_n = _gram(features_N_F, rows_n, scaling)
+    contrasts_n_q = _contrasts(left, right, comparisons, len(rows_n))
+    projected_n_q = gram_n_n @ contrasts_n_q
+    spread_q, turn_q_q = np.linalg.eigh(contrasts_n_q.T @ projected_n_q)
+    keep = spread_q > NOTHING * spread_q.max(initial=1e-300)
+    spread_r, turn_q_r = spread_q[keep][::-1], turn_q_q[:, keep][:, ::-1] / np.sqrt(spread_q[keep][::-1])
+    coordinates_n_r = projected_n_q @ turn_q_r
+    return Space(
+        differences=coordinates_n_r[left] - coordinates_n_r[right],
+        spread=spread_r,
+        _combination=contrasts_n_q @ turn_q_r,
+        _rows=rows_n,
+        _scaling=scaling,
+        _features=features_N_F,
+    )
+
+
+def _columns(F: int) -> Iterator[slice]:
+    for start in range(0, F, CHUNK):
+        yield slice(start, min(start + CHUNK, F))
+
+
+def _gram(features_N_F: np.ndarray, rows_n: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Inner products of scaled responses, [n, n] float64."""
+    gram_n_n = np.zeros((len(rows_n), len(rows_n)))
+    for columns in _columns(features_N_F.shape[1]):
+        part = np.asarray(features_N_F[rows_n, columns], dtype=np.float64)
+        part = (part - scaling.mean[columns]) * scaling.factor[columns]
+        gram_n_n += part @ part.T
+    return gram_n_n
+
+
+def _contrasts(left: np.ndarray, right: np.ndarray, comparisons: Comparisons, n: int) -> np.ndarray:
+    """R [n, q] with R Rᵀ = Σ_m n_m (e_i − e_j)(e_i − e_j)ᵀ, the Laplacian of the comparisons.
+
+    It falls apart into one small block a prompt; each loses a direction for every group of responses that no
+    comparison ties to another.
+    """
+    columns = []
+    order = np.argsort(comparisons.prompt, kind="stable")
+    ends = np.flatnonzero(np.diff(comparisons.prompt[order])) + 1
+    for pairs in np.split(order, ends):
+        members, at = np.unique(np.concatenate([left[pairs], right[pairs]]), return_inverse=True)
+        i, j, weight = at[: len(pairs)], at[len(pairs) :], comparisons.total[pairs]
+        laplacian = np.zeros((len(members), len(members)))
+        for sign, a, b in ((1, i, i), (1, j, j), (-1, i, j), (-1, j, i)):
+            np.add.at(laplacian, (a, b), sign * weight)
+        size, vectors = np.linalg.eigh(laplacian)
+        for value, vector in zip(size, vectors.T, strict=True):
+            if value > 1e-9 * max(size[-1], 1e-9):
+                column = np.zeros(n)
+                column[members] = np.sqrt(value) * vector
+                columns.append(column)
+    return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
