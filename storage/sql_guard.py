@@ -17,6 +17,7 @@ from storage.errors import StoreError
 TABLE_FUNCTIONS = re.compile(
     r"unnest|range|generate_series|json_each|json_tree|repeat|repeat_row|summary|pragma_database_size"
     r"|pragma_storage_info|pragma_table_info|pragma_show|pragma_version"
+    r"|model_run|model_scores|measured_prompts|(judged|measured|annotator)_pairs|prompt_(taus|figures)"
     r"|duckdb_(columns|constraints|databases|functions|indexes|keywords|memory|schemas|settings|tables|types|views)"
 )
 PRAGMAS = (

@@ -34,7 +34,7 @@ CREATE OR REPLACE MACRO exactness(backend) AS
 -- The place of a criterion among those of its reward model (the JSON of artifacts.details), 1 the first.
 -- Without a list 'overall' comes first and the others follow.
 CREATE MACRO criterion_place(criterion, details) AS
-    coalesce(list_position((details -> '$.criteria')::VARCHAR[], criterion), CASE criterion WHEN 'overall' THEN 1000 ELSE 1001 END);
+    coalesce(list_position(try_cast(details -> '$.criteria' AS VARCHAR[]), criterion), if(criterion = 'overall', 1000, 1001));
 
 -- One row a response, reward model and criterion.  Where several backends have scored it, the most exact counts, so
 -- that scores of two policies never differ because one was scored in int8.  place is 1 for the model's first criterion.

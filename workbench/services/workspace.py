@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.services.live import Live
     from workbench.services.overoptimisation import Overoptimisation
     from workbench.services.policy_learning import PolicyLearning
+    from workbench.services.reports import Reports
     from workbench.services.scoring import Scoring
     from workbench.services.sql import Sql
 
@@ -98,6 +99,12 @@ class Workspace:
         from workbench.services.comparing import Comparing
 
         return Comparing(self.store)
+
+    @cached_property
+    def reports(self) -> Reports:
+        from workbench.services.reports import Reports
+
+        return Reports(self.store)
 
     @cached_property
     def sql(self) -> Sql:

@@ -1,0 +1,150 @@
+-- name: basis
+WITH judged AS (
+    SELECT count(*) FILTER (measured AND NOT tied) AS pairs, count(*) FILTER (measured AND tied) AS tied,
+           count(*) FILTER (measured) AS measured, count(*) FILTER (trained AND NOT tied) AS trained
+    FROM judged_pairs($reward_model, $criterion)
+), verdicts_of_measured AS (
+    SELECT count(*) AS pairs
+    FROM (SELECT DISTINCT v.x, v.y
+          FROM verdicts v, model_run($reward_model) m
+          WHERE v.criterion = $criterion AND (m.annotator = '' OR v.annotator = m.annotator)
+            AND v.prompt_id IN (SELECT prompt_id FROM measured_prompts($reward_model)))
+), scored AS (
+    SELECT count(*) AS responses, any_value(criterion) AS criterion,
+           string_agg(DISTINCT backend, ', ' ORDER BY backend) AS backends
+    FROM model_scores($reward_model, $criterion)
+)
+SELECT m.run_id, m.annotator, m.splits_known, (SELECT count(*) FROM measured_prompts($reward_model)) AS prompts,
+       j.pairs, j.tied, v.pairs - j.measured AS unscored, j.trained, s.criterion, s.backends, s.responses
+FROM model_run($reward_model) m, judged j, verdicts_of_measured v, scored s
+
+-- name: criteria
+SELECT v.criterion, count(*) AS verdicts
+FROM verdicts v
+WHERE v.prompt_id IN (SELECT prompt_id FROM measured_prompts($reward_model))
+GROUP BY v.criterion
+ORDER BY v.criterion <> coalesce((SELECT r.config ->> '$.criterion' FROM runs r, model_run($reward_model) m
+                                  WHERE r.run_id = m.run_id), 'overall'), verdicts DESC, v.criterion
+
+-- name: figures
+WITH sums AS MATERIALIZED (
+    SELECT prompt_id, figure, total, n FROM prompt_figures($reward_model, $criterion)
+), places AS (
+    SELECT prompt_id, row_number() OVER (ORDER BY prompt_id) - 1 AS place, count(*) OVER () AS prompts
+    FROM (SELECT DISTINCT prompt_id FROM sums)
+), draws AS (      -- prompts drawn with replacement, by a hash that every machine computes alike
+    SELECT replicate, md5_number_lower($seed || '/' || replicate || '/' || place) % prompts AS place
+    FROM places, range($replicates) r(replicate)
+), resampled AS (
+    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
+    FROM (SELECT replicate, place, count(*) AS times FROM draws GROUP BY ALL) d
+    JOIN places p ON p.place = d.place
+    JOIN sums s ON s.prompt_id = p.prompt_id
+    GROUP BY ALL
+), measured AS (
+    SELECT figure, sum(total) / sum(n) AS value, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure
+), balanced AS (   -- pairs where the longer response wins and pairs where it loses weigh alike
+    SELECT replicate, 'length_balanced' AS figure, avg(value) AS value
+    FROM resampled WHERE figure IN ('longer_wins', 'longer_loses') GROUP BY replicate HAVING count(*) = 2
+    UNION ALL SELECT * FROM resampled
+), intervals AS (
+    SELECT figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high FROM balanced GROUP BY figure
+)
+SELECT m.figure, m.value, i.low, i.high, m.n, m.prompts
+FROM (SELECT * FROM measured
+      UNION ALL
+      SELECT 'length_balanced', avg(value), sum(n)::BIGINT, max(prompts)
+      FROM measured WHERE figure IN ('longer_wins', 'longer_loses') HAVING count(*) = 2) m
+JOIN intervals i ON i.figure = m.figure
+ORDER BY m.figure
+
+-- name: by_criterion
+SELECT $criterion AS criterion, (SELECT any_value(criterion) FROM model_scores($reward_model, $criterion)) AS scored_as,
+       avg(correct) AS accuracy, avg(log_loss) AS log_loss, avg(longer) AS longer, count(*) AS pairs,
+       count(DISTINCT prompt_id) AS prompts
+FROM measured_pairs($reward_model, $criterion)
+
+-- name: calibration
+SELECT round(0.5 + bin / 20, 2) AS low, round(0.55 + bin / 20, 2) AS high, avg(confidence) AS predicted, avg(correct) AS observed,
+       count(*) AS pairs
+FROM (
+    SELECT correct, greatest(probability, 1 - probability) AS confidence, least(floor((confidence - 0.5) * 20), 9)::INTEGER AS bin
+    FROM measured_pairs($reward_model, $criterion)
+)
+GROUP BY bin
+ORDER BY bin
+
+-- name: annotators
+SELECT annotator, annotator_kind, avg(correct) AS accuracy,
+       avg(greatest(-difference, 0) + ln(1 + exp(-abs(difference)))) AS log_loss, count(correct) AS pairs,
+       count(DISTINCT prompt_id) AS prompts, avg(others) AS with_others, count(others) AS with_others_pairs
+FROM annotator_pairs($reward_model, $criterion)
+WHERE verdict <> 0 AND correct IS NOT NULL
+GROUP BY annotator, annotator_kind
+ORDER BY pairs DESC, annotator
+
+-- name: taus
+SELECT count(tau) AS prompts, count(*) FILTER (tau IS NULL) AS undefined, avg(tau) AS mean,
+       quantile_cont(tau, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
+       list_transform(range(10), lambda b: len(list_filter(list(least(floor((tau + 1) * 5), 9)), lambda t: t = b))) AS counts
+FROM prompt_taus($reward_model, $criterion)
+
+-- name: length
+WITH scored AS (
+    SELECT s.score - avg(s.score) OVER prompt AS score, length(r.text) - avg(length(r.text)) OVER prompt AS characters
+    FROM model_scores($reward_model, $criterion) s
+    JOIN responses r ON r.response_id = s.response_id
+    SEMI JOIN measured_prompts($reward_model) m ON m.prompt_id = s.prompt_id
+    WINDOW prompt AS (PARTITION BY s.prompt_id)
+)
+SELECT corr(score, characters) AS correlation, count(*) AS responses FROM scored
+
+-- name: length_rows
+SELECT prompt_id, difference, ln((1 + length_better) / (1 + length_worse)) AS longer_by
+FROM measured_pairs($reward_model, $criterion)
+ORDER BY prompt_id, better_id, worse_id
+
+-- name: wrong
+SELECT p.prompt_id, q.text AS prompt, p.better_id, p.worse_id, p.score_better, p.score_worse, p.probability,
+       p.votes_better, p.votes_worse, p.votes_tie, p.policy_better, p.policy_worse, p.length_better, p.length_worse
+FROM measured_pairs($reward_model, $criterion) p
+JOIN prompts q ON q.prompt_id = p.prompt_id
+WHERE p.correct = 0
+ORDER BY p.probability, p.prompt_id, p.better_id, p.worse_id
+LIMIT $limit
+
+-- name: learning_curve
+SELECT m.step AS pairs,
+       any_value(m.value) FILTER (m.name = 'curve/accuracy') AS accuracy,
+       any_value(m.value) FILTER (m.name = 'curve/log_loss') AS log_loss
+FROM metrics m
+WHERE m.run_id = (SELECT run_id FROM model_run($reward_model)) AND m.name IN ('curve/accuracy', 'curve/log_loss')
+GROUP BY m.step
+ORDER BY m.step
+
+-- name: policies
+WITH scored AS (
+    SELECT policy, score, min(score) OVER () AS low, max(score) OVER () AS high FROM model_scores($reward_model, $criterion)
+), binned AS (
+    SELECT policy, score, if(high > low, least(floor((score - low) / (high - low) * 20), 19), 0) AS bin FROM scored
+)
+SELECT policy, count(*) AS responses, avg(score) AS mean, stddev_samp(score) AS deviation,
+       quantile_cont(score, [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]) AS quantiles,
+       list_transform(range(20), lambda b: len(list_filter(list(bin), lambda x: x = b))) AS counts
+FROM binned
+GROUP BY policy
+ORDER BY mean DESC, policy
+
+-- name: pair
+SELECT r.response_id, p.name AS policy, r.text, s.score, s.uncertainty
+FROM responses r
+JOIN policies p USING (policy_id)
+LEFT JOIN model_scores($reward_model, $criterion) s ON s.response_id = r.response_id
+WHERE r.response_id IN ($first, $second)
+ORDER BY r.response_id = $second
+
+-- name: pair_verdicts
+SELECT annotator, annotator_kind, if(x = $first, verdict, -verdict) AS verdict
+FROM verdicts
+WHERE criterion = $criterion AND x = least($first, $second) AND y = greatest($first, $second)
+ORDER BY annotator

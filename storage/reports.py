@@ -1,0 +1,120 @@
+"""How good a reward model is, one function a query.  All pairs, shares and resamples are made in SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from storage.report_records import (
+    AnnotatorFit,
+    CalibrationBin,
+    CriterionFit,
+    CurvePoint,
+    Figure,
+    LengthCorrelation,
+    LengthRow,
+    PairResponse,
+    PairVerdict,
+    PolicyScores,
+    ReportBasis,
+    TauSpread,
+    WrongPair,
+)
+from storage.sql import block
+from storage.store import Store
+
+PARAMETER = re.compile(r"\$(\w+)")
+
+
+def basis(store: Store, reward_model: str, criterion: str) -> ReportBasis:
+    """What the reward model of that name is measured on."""
+    (found,) = store.records(ReportBasis, block("reports", "basis"), _about(reward_model, criterion))
+    return found
+
+
+def criteria(store: Store, reward_model: str) -> list[tuple[str, int]]:
+    """(criterion, verdicts) of the measured prompts; what the run learned first, then the most judged."""
+    rows = store.rows(block("reports", "criteria"), {"reward_model": reward_model})
+    return [(name, verdicts) for name, verdicts in rows]
+
+
+def figures(
+    store: Store, reward_model: str, criterion: str, *, seed: int, replicates: int
+) -> dict[str, Figure]:
+    """Every mean of the report with its bootstrap interval, by name."""
+    values = {**_about(reward_model, criterion), "seed": seed, "replicates": replicates}
+    return {found.figure: found for found in store.records(Figure, block("reports", "figures"), values)}
+
+
+def by_criterion(store: Store, reward_model: str, criterion: str) -> CriterionFit:
+    (found,) = store.records(CriterionFit, block("reports", "by_criterion"), _about(reward_model, criterion))
+    return found
+
+
+def calibration(store: Store, reward_model: str, criterion: str) -> list[CalibrationBin]:
+    """Bins of predicted probability that hold pairs, from one half up."""
+    return store.records(CalibrationBin, block("reports", "calibration"), _about(reward_model, criterion))
+
+
+def annotators(store: Store, reward_model: str, criterion: str) -> list[AnnotatorFit]:
+    return store.records(AnnotatorFit, block("reports", "annotators"), _about(reward_model, criterion))
+
+
+def taus(store: Store, reward_model: str, criterion: str) -> TauSpread:
+    (row,) = store.rows(block("reports", "taus"), _about(reward_model, criterion))
+    prompts, undefined, mean, quantiles, counts = row
+    return TauSpread(prompts, undefined, mean, tuple(quantiles or ()), tuple(counts or ()))
+
+
+def length(store: Store, reward_model: str, criterion: str) -> LengthCorrelation:
+    (found,) = store.records(LengthCorrelation, block("reports", "length"), _about(reward_model, criterion))
+    return found
+
+
+def length_rows(store: Store, reward_model: str, criterion: str) -> list[LengthRow]:
+    return store.records(LengthRow, block("reports", "length_rows"), _about(reward_model, criterion))
+
+
+def wrong(store: Store, reward_model: str, criterion: str, *, limit: int = 100) -> list[WrongPair]:
+    """Measured pairs whose better response has the lower score, the most confident mistake first."""
+    values = {**_about(reward_model, criterion), "limit": limit}
+    return store.records(WrongPair, block("reports", "wrong"), values)
+
+
+def learning_curve(store: Store, reward_model: str) -> list[CurvePoint]:
+    return store.records(CurvePoint, block("reports", "learning_curve"), {"reward_model": reward_model})
+
+
+def policies(store: Store, reward_model: str, criterion: str) -> list[PolicyScores]:
+    """Distribution of all scores by policy, the highest mean first."""
+    rows = store.rows(block("reports", "policies"), _about(reward_model, criterion))
+    return [
+        PolicyScores(policy, responses, mean, deviation, tuple(quantiles), tuple(counts))
+        for policy, responses, mean, deviation, quantiles, counts in rows
+    ]
+
+
+def pair(
+    store: Store, reward_model: str, criterion: str, first: str, second: str
+) -> tuple[list[PairResponse], list[PairVerdict]]:
+    """Two responses with their scores, and what each annotator says of them."""
+    ids = {"first": first, "second": second}
+    responses = store.records(
+        PairResponse, block("reports", "pair"), {**_about(reward_model, criterion), **ids}
+    )
+    verdicts = store.records(PairVerdict, block("reports", "pair_verdicts"), {"criterion": criterion, **ids})
+    return responses, verdicts
+
+
+def query_text(name: str, values: Mapping[str, str | int]) -> str:
+    """The query behind one part of the report with its values written in, to be run by hand."""
+
+    def literal(match: re.Match[str]) -> str:
+        value = values[match[1]]
+        return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+    return PARAMETER.sub(literal, block("reports", name))
+
+
+def _about(reward_model: str, criterion: str) -> dict[str, str | int]:
+    return {"reward_model": reward_model, "criterion": criterion}
