@@ -1,8 +1,8 @@
 """Decoding with Llama and its near relations (Qwen 2 and 3, Mistral), token by token, on a processor.
 
 The same computation as transformers', from the same weights, without what costs time when a token is short
-work: masks and positions made anew in every call, keys and values repeated for each query head, several passes
-over what one can do, and weights in a layout that is slow to read.  Prompts are read by transformers itself.
+work: masks made anew in every call, keys and values repeated for each query head, several passes where one
+would do, and weights in a layout that is slow to read.  Prompts are read by transformers itself.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def has_onednn(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or not hasattr(_onednn, "_linear_pointwise"):
         return False
     if dtype == torch.bfloat16:
-        return bool(_onednn._is_mkldnn_bf16_device_support())
+        return bool(_onednn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
 
 
