@@ -37,3 +37,13 @@ class VerificationError(WorkbenchError):
 
 class NonFiniteError(WorkbenchError):
     """A loss, score or weight that must be finite is not."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's, CUDA's and the CPU allocator's ways to say so; torch is not imported to find out."""
+    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "ArrayMemoryError"):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text.lower() or "can't allocate memory" in text or "not enough memory" in text
+    )

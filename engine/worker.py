@@ -22,7 +22,7 @@ from types import FrameType
 
 import msgspec
 
-from engine.errors import UsageError, WorkbenchError
+from engine.errors import UsageError, WorkbenchError, is_out_of_memory
 from engine.protocol import launch
 from engine.protocol.catalog import JobKind, find_job
 from engine.protocol.configs import JobConfig
@@ -203,18 +203,9 @@ def sentence(error: BaseException) -> str:
         return f"The disk is full{where}; free some space and resume the run."
     if isinstance(error, OSError) and error.errno == errno.EDQUOT:
         return "The disk quota is used up; free some space and resume the run."
-    if is_out_of_memory(error, text):
+    if is_out_of_memory(error):
         return "Out of memory; use smaller batches, shorter texts or LoRA, or a device with more memory."
     return f"{type(error).__name__}: {first}" if first else f"{type(error).__name__} (see stderr.log)"
-
-
-def is_out_of_memory(error: BaseException, text: str) -> bool:
-    """Python's, CUDA's and the CPU allocator's ways to say so; torch is not imported to find out."""
-    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "ArrayMemoryError"):
-        return True
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text.lower() or "can't allocate memory" in text or "not enough memory" in text
-    )
 
 
 if __name__ == "__main__":

@@ -17,14 +17,18 @@ def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 
 
 def k2(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """½ (log π − log π_ref)²: biased value, but its gradient is that of the KL (S).  For a loss term."""
+    """½ (log π − log π_ref)²: biased value, but its gradient is that of the KL (S).  For a loss term.
+
+    ∇k2 = (log π − log π_ref)·∇log π, whose mean over samples of π is ∇KL(π ‖ π_ref).
+    """
     return 0.5 * (logprobs - ref_logprobs).square()
 
 
 def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """(ρ − 1) − log ρ with ρ = π_ref/π: unbiased, never negative, low variance (S).  To read, not a loss.
+    """(ρ − 1) − log ρ with ρ = π_ref/π: unbiased, never negative, low variance (S).  To read.
 
-    Written with expm1, which keeps its digits where ρ is near 1.
+    As a loss term (GRPO's paper has it so) its gradient (1 − ρ)·∇log π is in the mean that of KL(π_ref ‖ π),
+    the other direction.  Written with expm1, which keeps its digits where ρ is near 1.
     """
     log_ratio = ref_logprobs - logprobs
     return torch.expm1(log_ratio) - log_ratio

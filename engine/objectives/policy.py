@@ -30,7 +30,8 @@ def clipped_surrogate(
     """−Σ min(ρA, clip(ρ, 1 ± ε)A) / total_tokens with ρ = exp(log π − log π_old) (arXiv 1707.06347, eq. 7).
 
     total_tokens is the number of response tokens of the whole minibatch, not of this micro-batch, so that
-    gradients of micro-batches add up to those of the minibatch whatever its cut.
+    gradients of micro-batches add up to those of the minibatch whatever its cut; or [N, 1], a divisor a
+    response, where an algorithm averages otherwise.
     """
     kept = mask_N_T.bool()
     log_ratio = torch.where(kept, logprobs_N_T - old_logprobs_N_T, 0)
@@ -38,7 +39,7 @@ def clipped_surrogate(
     advantages = torch.where(kept, advantages_N_T, 0)
     free = ratio * advantages
     bounded = ratio.clamp(1 - clip, 1 + clip) * advantages
-    loss = -torch.where(kept, torch.minimum(free, bounded), 0).sum() / total_tokens
+    loss = -(torch.where(kept, torch.minimum(free, bounded), 0) / total_tokens).sum()
     with torch.no_grad():
         # k3 with samples from the old policy: E_old[ρ − 1 − log ρ] = KL(π_old ‖ π).
         kl = torch.where(kept, torch.expm1(log_ratio) - log_ratio, 0).sum()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.objectives.advantages import masked_variance
+from engine.objectives.advantages import masked_mean, masked_variance
 
 
 class ValueLoss(NamedTuple):
@@ -42,3 +42,17 @@ def explained_variance(values_N_T: Tensor, returns_N_T: Tensor, mask_N_T: Tensor
     variance = masked_variance(returns_N_T, mask_N_T)
     residual = masked_variance(returns_N_T - values_N_T, mask_N_T)
     return float(1 - residual / variance) if variance > 0 else float("nan")
+
+
+def calibration(values_N_T: Tensor, final_N: Tensor, mask_N_T: Tensor) -> tuple[float, float]:
+    """Scale in [0, 1] and shift that bring a critic's first values nearest the scores they predict.
+
+    A reward model's head was trained at the end of the turn only; elsewhere its values may be far off, and
+    the value clip would let them come back slowly.  Least squares of score on value over all tokens.
+    """
+    target_N_T = final_N[:, None].expand_as(values_N_T)
+    value_mean, target_mean = masked_mean(values_N_T, mask_N_T), masked_mean(target_N_T, mask_N_T)
+    covariance = masked_mean((values_N_T - value_mean) * (target_N_T - target_mean), mask_N_T)
+    variance = masked_variance(values_N_T, mask_N_T)
+    scale = float((covariance / variance).clamp(0, 1)) if variance > 0 else 0.0
+    return scale, float(target_mean - scale * value_mean)

@@ -16,12 +16,17 @@ import msgspec.inspect as types
 
 from engine.errors import UsageError
 from engine.protocol.configs import (
+    BestOfNConfig,
+    DPOConfig,
     ExportConfig,
     GenerateConfig,
+    GRPOConfig,
     JobConfig,
     PPOConfig,
     RewardConfig,
+    RLOOConfig,
     ScoreConfig,
+    SFTConfig,
 )
 from engine.protocol.suggest import did_you_mean
 
@@ -40,15 +45,34 @@ class JobKind:
     function: str = "run"  # (config, RunDir) -> Iterator[Event]
     heavy: bool = True  # one heavy job a device at a time
     trains: bool = False  # steps after the checkpoint are repeated when it resumes
+    makes: Literal["policy", "reward_model"] | None = None  # what is registered under the field `name`
     needs: tuple[str, ...] = TRAIN_EXTRA  # packages of the `train` extra
+
+
+def _training(
+    kind: str, title: str, config: type[JobConfig], makes: Literal["policy", "reward_model"] = "policy"
+) -> JobKind:
+    """A training loop: the file of its name in `engine/algorithms/`."""
+    return JobKind(kind, title, config, f"engine.algorithms.{kind}", trains=True, makes=makes)
 
 
 JOBS: dict[str, JobKind] = {
     job.kind: job
     for job in (
         JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
-        JobKind("reward", "Train a reward model", RewardConfig, "engine.algorithms.reward", trains=True),
-        JobKind("ppo", "Optimise a policy with PPO", PPOConfig, "engine.algorithms.ppo", trains=True),
+        _training("reward", "Train a reward model", RewardConfig, makes="reward_model"),
+        _training("sft", "Imitate good responses (SFT)", SFTConfig),
+        _training("dpo", "Learn from preference pairs (DPO)", DPOConfig),
+        _training("ppo", "Optimise a policy with PPO", PPOConfig),
+        _training("grpo", "Optimise a policy with GRPO", GRPOConfig),
+        _training("rloo", "Optimise a policy with RLOO", RLOOConfig),
+        JobKind(
+            "best_of_n",
+            "Keep the best of N responses",
+            BestOfNConfig,
+            "engine.algorithms.best_of_n",
+            makes="policy",
+        ),
         JobKind("export", "Export to ONNX", ExportConfig, "engine.jobs.export_onnx", needs=EXPORT_EXTRA),
         JobKind("score", "Score stored responses", ScoreConfig, "engine.jobs.score"),
     )

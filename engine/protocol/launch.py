@@ -133,6 +133,11 @@ def request_stop(run: RunDir) -> None:
         _signal(process, signal.SIGTERM)
 
 
+def request_pause(run: RunDir) -> None:
+    """Ask a training worker to stop at the end of its step, with a checkpoint there."""
+    run.pause_path.touch(mode=PRIVATE_FILE)
+
+
 def kill(run: RunDir) -> None:
     """End the worker and everything it started, at once."""
     process = read_process(run)

@@ -7,7 +7,15 @@ workbench resolves them to folders in the run directory's `inputs.json` when the
 
 from engine.protocol.configs.common import DEVICE, DTYPE_HELP, NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.generate import GenerateConfig
-from engine.protocol.configs.policy import PPOConfig
+from engine.protocol.configs.imitation import DPOConfig, SFTConfig, StoredResponsesConfig
+from engine.protocol.configs.policy import (
+    BestOfNConfig,
+    GRPOConfig,
+    PolicyLearningConfig,
+    PPOConfig,
+    RewardedConfig,
+    RLOOConfig,
+)
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.scale import ExportConfig, ScoreConfig
 
@@ -16,10 +24,18 @@ __all__ = [
     "DTYPE_HELP",
     "NAME",
     "NAME_FORM",
+    "BestOfNConfig",
+    "DPOConfig",
     "ExportConfig",
+    "GRPOConfig",
     "GenerateConfig",
     "JobConfig",
     "PPOConfig",
+    "PolicyLearningConfig",
+    "RLOOConfig",
     "RewardConfig",
+    "RewardedConfig",
+    "SFTConfig",
     "ScoreConfig",
+    "StoredResponsesConfig",
 ]

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from engine.algorithms import ppo
+from engine.algorithms import policy_learning
 from engine.algorithms.ppo import run
-from engine.algorithms.ppo_models import Models
+from engine.algorithms.rewards import Rewards, Scored
 from engine.errors import NonFiniteError, UsageError, WorkbenchError
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
@@ -23,8 +23,8 @@ from tests.engine.algorithms.runs import make_run, only, prompts
 from tests.fakes import tiny_reward_folder
 
 CONFIG = PPOConfig(
-    name="better", reward_model="r", policy="p", device="cpu", dtype="float32", steps=4, prompts_per_step=3,
-    samples=4, max_new_tokens=10, learning_rate=5e-3, critic_learning_rate=5e-3, epochs=2, kl="adaptive",
+    name="better", reward_model="reward_model", policy="p", device="cpu", dtype="float32", steps=4,
+    prompts_per_step=3, samples=4, max_new_tokens=10, learning_rate=5e-3, critic_learning_rate=5e-3, epochs=2, kl="adaptive",
     beta=0.02, checkpoint_every=1, trace_every=2,
 )  # fmt: skip
 
@@ -36,19 +36,25 @@ def prepared(path: Path, models: dict[str, Path], **changes: Any) -> tuple[PPOCo
 
 @pytest.fixture(autouse=True)
 def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ppo, "REFERENCE_SAMPLES", 12)
+    monkeypatch.setattr(policy_learning, "REFERENCE_SAMPLES", 12)
 
 
-def ascii_share(self: Models, conversations: list[Any], sequences: int) -> torch.Tensor:
+def scored(scores: torch.Tensor) -> Scored:
+    return Scored({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+
+
+def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
     """A reward that is plain to see: the share of characters that are ASCII."""
-    return torch.tensor([sum(c.isascii() for c in text) / (len(text) or 1) for _, text in conversations])
+    return scored(
+        torch.tensor([sum(c.isascii() for c in text) / (len(text) or 1) for _, text in conversations])
+    )
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], tuning: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Models, "scores", ascii_share)
+    monkeypatch.setattr(Rewards, "score", ascii_share)
     rate = 3e-2 if tuning == "lora" else 1e-2
     config, directory = prepared(
         tmp_path / "run", ppo_models, tuning=tuning, steps=10, samples=16, epochs=3, learning_rate=rate,
@@ -166,11 +172,11 @@ def test_leaving_the_kl_bound_stops_with_the_batch(tmp_path: Path, ppo_models: d
 def test_a_broken_loss_stops_with_the_batch(
     tmp_path: Path, ppo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Models, conversations: list[Any], sequences: int) -> torch.Tensor:
-        return torch.full((len(conversations),), math.nan)
+    def broken(self: Rewards, conversations: list[Any], budget: int) -> Scored:
+        return scored(torch.full((len(conversations),), math.nan))
 
     config, directory = prepared(tmp_path / "run", ppo_models, normalise_score=False)
-    monkeypatch.setattr(Models, "scores", broken)
+    monkeypatch.setattr(Rewards, "score", broken)
     with pytest.raises(NonFiniteError, match="not finite at step 1"):
         list(run(config, directory))
     assert (directory.path / "failed-batch" / "tensors.safetensors").exists()

@@ -8,21 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.algorithms.checkpoint import seeded
-from engine.algorithms.ppo_models import Models, load_models
-from engine.algorithms.ppo_rollout import (
-    Measured,
-    Rollout,
-    ScoreScale,
-    Targets,
-    aim,
-    calibration,
-    collect,
-    measure,
-    read_prompts,
-)
-from engine.algorithms.ppo_update import Sums, accumulate, minibatches, update
+from engine.algorithms.policy_models import Models, load_models
+from engine.algorithms.policy_rollout import Measured, Rollout, Targets, collect, measure, read_prompts
+from engine.algorithms.policy_update import Sums, Update, UpdateStats, minibatches
+from engine.algorithms.ppo import PPO
+from engine.algorithms.rewards import Scored, ScoreScale, final_scores
 from engine.models.reward import last_scores, load_reward_model, token_scores
+from engine.objectives.value import calibration
 from engine.protocol.configs import PPOConfig
 from tests.engine.algorithms.conftest import STOPS
 from tests.engine.algorithms.runs import make_run, prompts
@@ -48,12 +40,21 @@ class Step:
     def __init__(self, tmp_path: Path, folders: dict[str, Path], **changes: Any) -> None:
         self.config = msgspec.structs.replace(CONFIG, **changes)
         directory = make_run(tmp_path / "run", self.config, folders, {"prompts": prompts(5)})
-        self.models: Models = load_models(self.config, folders["policy"], folders["reward_model"])
-        table = read_prompts(directory.table("prompts"), self.models.tokeniser, self.config, 512)
+        self.models: Models = load_models(self.config, folders, critic=self.config.critic)
+        table = read_prompts(directory.table("prompts"), self.models.policy.tokeniser, self.config, 512)
         chosen = table.of_step(0, self.config.prompts_per_step, 0)
-        self.rollout: Rollout = finished(collect(self.models, chosen, self.config, seeded(0), "sampling"))
-        self.measured: Measured = finished(measure(self.models, self.rollout, self.config))
-        self.targets: Targets = aim(self.rollout, self.measured, ScoreScale(), 0.1, self.config)
+        self.rollout: Rollout = finished(collect(self.models, chosen, self.config, 0, stage="sampling"))
+        self.measured: Measured = finished(measure(self.models, self.rollout))
+        self.targets: Targets = self.aimed(ScoreScale(), 0.1)
+
+    def aimed(self, scale: ScoreScale, beta: float) -> Targets:
+        combined = self.models.rewards.combined(self.measured.scored, scale, 1.0)
+        final = final_scores(combined, self.rollout.stopped, self.config.missing_stop_penalty)
+        return PPO(self.config).aim(self.rollout, self.measured, final, beta)
+
+    def update(self, config: PPOConfig) -> Update:
+        parts = (self.models, self.rollout, self.measured, self.targets)
+        return Update(PPO(config), *parts, 0.1, config, 0)
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def test_the_score_is_that_of_the_cut_text_at_its_end(step: Step, ppo_models: di
     model = load_reward_model(ppo_models["reward_model"], "float32")
     for n, text in enumerate(step.rollout.texts):
         messages = step.rollout.prompt_of(n).messages
-        tokens = step.models.reward_tokeniser.encode_for_score(messages, text)
-        assert tokens.response[-1] == step.models.reward_tokeniser.eos_id
+        tokens = step.models.rewards.main.tokeniser.encode_for_score(messages, text)
+        assert tokens.response[-1] == step.models.rewards.main.tokeniser.eos_id
         with torch.no_grad():
             every = token_scores(model, torch.tensor([tokens.ids]))
         expected = last_scores(every, torch.tensor([len(tokens.ids)]))
@@ -87,16 +88,16 @@ def test_the_score_is_that_of_the_cut_text_at_its_end(step: Step, ppo_models: di
 
 def test_stop_tokens_that_are_not_eos_end_a_response(step: Step) -> None:
     ended = [response for response in step.rollout.sampled if response.stopped]
-    assert any(response.token_ids[-1] != step.models.tokeniser.eos_id for response in ended)
+    assert any(response.token_ids[-1] != step.models.policy.tokeniser.eos_id for response in ended)
     for n, response in enumerate(step.rollout.sampled):
         assert response.stopped == (response.token_ids[-1] in STOPS)
         assert not set(response.token_ids[:-1]) & set(STOPS)
         kept = response.token_ids[:-1] if response.stopped else response.token_ids
-        assert step.rollout.texts[n] == step.models.tokeniser.decode(kept)
+        assert step.rollout.texts[n] == step.models.policy.tokeniser.decode(kept)
 
 
 def test_the_score_is_added_once_at_the_last_token(step: Step) -> None:
-    targets = aim(step.rollout, step.measured, ScoreScale(0.5, 2.0), 0.0, step.config)
+    targets = step.aimed(ScoreScale({"r": [0.5]}, {"r": [2.0]}), 0.0)
     lengths = step.rollout.mask.sum(dim=1)
     for n, response in enumerate(step.rollout.sampled):
         normalised = (float(step.measured.scores[n]) - 0.5) / 2.0
@@ -117,7 +118,7 @@ def test_nothing_is_counted_beyond_the_end(step: Step) -> None:
 
 
 def test_the_ratio_of_the_first_minibatch_is_one(step: Step) -> None:
-    stats = finished(update(step.models, step.rollout, step.measured, step.targets, step.config, 0))
+    stats = finished(step.update(step.config).run())
     assert stats.minibatches[0].deviation < 1e-5
     assert stats.mean("ratio") == pytest.approx(1, abs=1e-5)
     assert stats.mean("clipped") == 0
@@ -132,12 +133,10 @@ def test_gradients_do_not_depend_on_micro_batches(
     found = []
     for size in (1, 3, 5, 12):
         config = msgspec.structs.replace(step.config, microbatch=size)
-        ratio = torch.ones(step.rollout.mask.shape)
-        sums = Sums(tokens=int(step.rollout.mask.sum()))
-        for rows, order in step.rollout.micro_batches(range(12), size):
-            accumulate(
-                step.models, rows, order, step.rollout, step.measured, step.targets, config, sums, ratio
-            )
+        step.models.portions["training"].size = size
+        stats = UpdateStats(torch.ones(step.rollout.mask.shape))
+        sums: Sums = finished(step.update(config)._minibatch(list(range(12)), stats, 0, 12))
+        assert (sums.tokens, sums.responses) == (int(step.rollout.mask.sum()), 12)
         gradients = []
         for optimiser in step.models.optimisers.values():
             gradients += [m.grad.clone() for m in optimiser.masters.values() if m.grad is not None]
@@ -150,19 +149,19 @@ def test_gradients_do_not_depend_on_micro_batches(
 
 
 def test_minibatches_cover_everything_in_a_fresh_order(step: Step) -> None:
-    config = msgspec.structs.replace(step.config, minibatches=5)
+    config = msgspec.structs.replace(step.config, minibatches=4)
     epochs = [minibatches(step.rollout, config, 0, epoch) for epoch in (0, 1)]
     for batches in epochs:
         assert sorted(n for batch in batches for n in batch) == list(range(12))
-        assert [len(batch) for batch in batches] == [2, 3, 2, 3, 2]
+        assert [len(batch) for batch in batches] == [3, 3, 3, 3]
     assert epochs[0] != epochs[1]
     assert minibatches(step.rollout, config, 0, 1) == epochs[1]
 
 
 def test_the_reference_and_the_reward_model_do_not_learn(step: Step) -> None:
     config = msgspec.structs.replace(step.config, learning_rate=0.05, critic_learning_rate=0.05, epochs=2)
-    finished(update(step.models, step.rollout, step.measured, step.targets, config, 0))
-    again = finished(measure(step.models, step.rollout, step.config))
+    finished(step.update(config).run())
+    again = finished(measure(step.models, step.rollout))
     assert torch.equal(again.ref_logprobs, step.measured.ref_logprobs)
     assert torch.equal(again.scores, step.measured.scores)
     assert not torch.equal(again.logprobs, step.measured.logprobs)
@@ -171,9 +170,9 @@ def test_the_reference_and_the_reward_model_do_not_learn(step: Step) -> None:
 
 def test_an_update_ends_early_beyond_its_kl(step: Step) -> None:
     config = msgspec.structs.replace(step.config, learning_rate=1.0, epochs=6, target_kl_update=1e-4)
-    stats = finished(update(step.models, step.rollout, step.measured, step.targets, config, 0))
+    stats = finished(step.update(config).run())
     assert stats.stopped_early
-    assert len(stats.grad_norms) == len(stats.minibatches) - 1 < 6
+    assert len(stats.grad_norms["policy"]) == len(stats.minibatches) - 1 < 6
 
 
 def test_calibration_is_least_squares() -> None:
@@ -194,10 +193,11 @@ def test_calibration_is_least_squares() -> None:
 
 def test_scores_are_normalised_and_a_constant_stays_finite() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    stopped = torch.tensor([True, True, True, False])
-    final = ScoreScale.of(scores).final_scores(scores, stopped, -4.0)
-    whole = ScoreScale.of(scores).final_scores(scores, torch.ones(4, dtype=torch.bool), 0.0)
-    assert float(whole.mean()) == pytest.approx(0, abs=1e-6)
-    assert float(whole.std(unbiased=False)) == pytest.approx(1)
+    scored = Scored({"r": scores[None]}, {"r": scores}, scores, None)
+    normalised = ScoreScale.of(scored).normalised("r", scores[None])[0]
+    assert float(normalised.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(normalised.std(unbiased=False)) == pytest.approx(1)
+    final = final_scores(normalised, torch.tensor([True, True, True, False]), -4.0)
     assert float(final[3]) == -4.0
-    assert ScoreScale.of(torch.ones(3)).std == 1.0
+    constant = Scored({"r": torch.ones(1, 3)}, {"r": torch.ones(3)}, torch.ones(3), None)
+    assert ScoreScale.of(constant).stds == {"r": [1.0]}

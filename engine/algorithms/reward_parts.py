@@ -1,0 +1,141 @@
+"""The components of a reward: registered reward models and plain Python functions.
+
+`M` members of an ensemble (1 without one), `N` responses.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.models.lora import without_lora
+from engine.models.scale import Scale, load_scale
+from engine.protocol.rewards import Component
+from engine.text import Chat, Tokeniser
+
+Conversation = tuple[Chat, str]
+"""A prompt and the cut text of a response to it."""
+
+
+class Part(Protocol):
+    """One component of the reward."""
+
+    @property
+    def component(self) -> Component: ...
+
+    def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
+        """Raw scores, [M, N] float32 on the CPU; `budget` bounds the padded tokens of one forward."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """A reward model, or one criterion of it; each member of its ensemble for itself if wanted."""
+
+    component: Component
+    scale: Scale
+    criterion: int
+    by_member: bool
+
+    @torch.no_grad()
+    def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
+        """The text is encoded by the reward model's own tokeniser and read at its end of sequence, as in
+        training, export and interactive scoring.
+        """
+        tokeniser = self.scale.tokeniser
+        pairs = []
+        for messages, text in conversations:
+            tokens = tokeniser.encode_for_score(messages, text, tokeniser.score_tokens, template=None)
+            pairs.append((tokens.prompt, tokens.response))
+        found: Tensor | None = None
+        with without_lora(self.scale.trunk.module):  # a critic may have its adapters on this trunk
+            for places, scores_n_C, members in self.scale.measured(pairs, budget):
+                seen = members[:, :, self.criterion] if self.by_member and members is not None else None
+                seen = scores_n_C[None, :, self.criterion] if seen is None else seen
+                if found is None:
+                    found = torch.zeros(len(seen), len(pairs))
+                found[:, places] = seen
+        return torch.zeros(1, 0) if found is None else found
+
+
+@dataclass(frozen=True)
+class FunctionPart:
+    """A plain Python function of the prompt's text and the response's."""
+
+    component: Component
+    function: Callable[[str, str], float]
+    tokeniser: Tokeniser
+
+    def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
+        """Raises UsageError, naming the function, when it fails or gives no finite number."""
+        where = f"The reward function {self.component.source}"
+        found = []
+        for messages, text in conversations:
+            try:
+                score = float(self.function(self.tokeniser.render(messages, "plain"), text))
+            except Exception as error:
+                raise UsageError(f"{where} failed ({type(error).__name__}: {_line(error)}).") from error
+            if not math.isfinite(score):
+                raise UsageError(f"{where} gave {score}; it must give a finite number for every response.")
+            found.append(score)
+        return torch.tensor([found])
+
+
+def model_part(component: Component, scale: Scale, *, by_member: bool = False) -> ModelPart:
+    """Raises UsageError when the reward model has no such criterion."""
+    wanted = component.criterion
+    if wanted and wanted not in scale.criteria:
+        raise UsageError(
+            f"The reward model {component.model} has no criterion “{wanted}”; it has "
+            f"{', '.join(scale.criteria)}."
+        )
+    return ModelPart(component, scale, scale.criteria.index(wanted) if wanted else 0, by_member)
+
+
+def import_function(path: str) -> Callable[[str, str], float]:
+    """The function `package.module:function` of an installed package or one on PYTHONPATH.
+
+    Raises UsageError naming the path.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the module's own code may raise anything
+        raise UsageError(
+            f"The reward function {path} cannot be imported ({type(error).__name__}: {_line(error)}); "
+            "install its package, or put its folder on PYTHONPATH."
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(f"The reward function {path} does not exist: {module_name} has no function {name}.")
+    found: Callable[[str, str], float] = function
+    return found
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else "no reason given"
+
+
+class Scales:
+    """Reward models by folder, each loaded once."""
+
+    def __init__(self, dtype: str, device: torch.device) -> None:
+        self._dtype, self._device = dtype, device
+        self._loaded: dict[Path, Scale] = {}
+
+    def load(self, folder: Path) -> Scale:
+        folder = Path(folder).resolve()
+        if folder not in self._loaded:
+            scale = load_scale(folder, self._dtype, self._device)
+            scale.model.requires_grad_(False)
+            self._loaded[folder] = scale
+        return self._loaded[folder]

@@ -1,0 +1,48 @@
+"""One score from several: weighted sums, ensembles, and a constraint with its multiplier.
+
+`M` members of an ensemble, `N` responses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+SMALLEST, LARGEST = 1e-3, 1e3
+"""Where the multiplier is held: from far below, an ascent in log λ would take long to come back."""
+
+
+def pessimistic(members_M_N: Tensor, *, penalty: float | None) -> Tensor:
+    """mean − λ·variance over the members, or (None) their minimum.  [N]
+
+    Coste et al., "Reward model ensembles help mitigate overoptimization" (arXiv 2310.02743, eq. 3 and 4).
+    The variance is that of the members themselves (divided by M).
+    """
+    if penalty is None:
+        return members_M_N.min(dim=0).values
+    return members_M_N.mean(dim=0) - penalty * members_M_N.var(dim=0, unbiased=False)
+
+
+def constrained(score_N: Tensor, cost_N: Tensor, multiplier: float) -> Tensor:
+    """(R − λ·C) / (1 + λ), the Lagrangian at a scale that does not grow with λ (Safe RLHF,
+    arXiv 2310.12773, §3.3 and appendix).  cost_N is the cost above its bound.  [N]
+    """
+    return (score_N - multiplier * cost_N) / (1 + multiplier)
+
+
+@dataclass(frozen=True)
+class DualAscent:
+    """Learns the multiplier of “mean cost ≤ bound”: up while the policy violates it, down while it keeps it.
+
+    ln λ ← ln λ + α·λ·J_C, the gradient of the Lagrangian in ln λ (Safe RLHF, arXiv 2310.12773, appendix),
+    which keeps λ above 0.
+    """
+
+    rate: float
+
+    def updated(self, multiplier: float, excess: float) -> float:
+        """λ after a batch whose mean cost is `excess` above the bound."""
+        step = max(-1.0, min(1.0, self.rate * multiplier * excess))  # λ changes at most by a factor e a step
+        return max(SMALLEST, min(LARGEST, multiplier * math.exp(step)))

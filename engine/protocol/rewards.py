@@ -1,0 +1,98 @@
+"""What policy learning maximises, as a configuration writes it.
+
+A component is `NAME*WEIGHT`, where NAME is a registered reward model, `NAME/CRITERION` for one criterion of
+it, or `package.module:function` for a plain Python function `(prompt, response) -> float`.  The weight is 1
+when it is not written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.errors import UsageError
+
+ENSEMBLE = r"^(minimum|mean-variance(:\d+(\.\d+)?)?)?\Z"
+ENSEMBLE_FORM = {"form": "nothing, minimum, or mean-variance:λ such as mean-variance:0.5"}
+_MODEL = re.compile(r"\w[\w .+-]{0,79}(/\w[\w .+-]*)?")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One term of the reward."""
+
+    source: str  # as written, without the weight; the name it is logged under
+    weight: float = 1.0
+
+    @property
+    def is_function(self) -> bool:
+        return ":" in self.source
+
+    @property
+    def model(self) -> str:
+        """Name of the reward model."""
+        return self.source.partition("/")[0]
+
+    @property
+    def criterion(self) -> str:
+        """Name of the criterion, empty for the model's first."""
+        return self.source.partition("/")[2]
+
+    @property
+    def role(self) -> str:
+        """The name under which a run's inputs list the component's model."""
+        return f"reward:{self.model}"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """How the members of an ensemble become one score (Coste et al., arXiv 2310.02743)."""
+
+    kind: Literal["minimum", "mean-variance"]
+    penalty: float = 0.0  # λ of mean − λ·variance
+
+    @classmethod
+    def parse(cls, text: str) -> Ensemble | None:
+        """`minimum`, `mean-variance:0.5`; None for an empty text."""
+        if not text:
+            return None
+        kind, _, penalty = text.partition(":")
+        return cls("minimum") if kind == "minimum" else cls("mean-variance", float(penalty or 1.0))
+
+
+def parse_component(text: str) -> Component:
+    """A component as a person writes it.  Raises UsageError."""
+    source, star, written = text.strip().rpartition("*")
+    if not star:
+        source, written = text.strip(), "1"
+    source = source.strip()
+    try:
+        weight = float(written)
+    except ValueError:
+        raise UsageError(f"The weight in the reward “{text}” is not a number; write NAME*0.5.") from None
+    if not (_FUNCTION if ":" in source else _MODEL).fullmatch(source):
+        raise UsageError(
+            f"“{text}” is no reward; write the name of a reward model, NAME/CRITERION or "
+            "package.module:function, with *WEIGHT behind it if wanted."
+        )
+    if weight != weight or abs(weight) == float("inf"):
+        raise UsageError(f"The weight in the reward “{text}” must be finite.")
+    return Component(source, weight)
+
+
+def components_of(reward_model: str, rewards: Sequence[str]) -> list[Component]:
+    """Everything that is maximised: the reward model with weight 1, then the other components.
+
+    Raises UsageError when there is nothing, or one thing twice.
+    """
+    found = [Component(reward_model)] if reward_model else []
+    found += [parse_component(text) for text in rewards]
+    if not found:
+        raise UsageError("There is nothing to maximise; give reward_model, or components as rewards.")
+    for component in found:
+        if [other.source for other in found].count(component.source) > 1:
+            raise UsageError(f"The reward “{component.source}” is named twice; give it one weight.")
+    return found
