@@ -11,7 +11,7 @@ Shapes: `N` responses, `F` features, `M` pairs, `r` coordinates, `S` strengths, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ class FitSettings:
     folds: int = 5
     votes: Votes = "majority"  # how several people's verdicts on a pair count
     ties: bool = True  # learn from ties, by Davidson's model
+    squash: bool = True  # tanh of standardised features: huge states of a few dimensions do not rule
     evening: float = 0.0  # 0: each pair counts 1, 1: each prompt counts 1
     members: int = 16  # heads of the ensemble; 0 makes none
     calibrate: bool = True
@@ -100,32 +101,52 @@ def fit(
 ) -> Fitted:
     """Fit a head to comparisons (of each criterion) and cross-validate it.
 
-    features_N_F: of judged responses and of any others, whose mean score becomes 0.  The scaling is folded
-    into weight and bias, so the head reads the features as they are.  Raises UsageError when there is no
-    strict preference, NonFiniteError when a feature is not finite.
+    features_N_F: of judged responses and of any others, whose mean score becomes 0.  Raises UsageError when
+    there is no strict preference, NonFiniteError when a feature is not finite.
     """
     settings = settings or FitSettings()
     by_criterion = {OVERALL: comparisons} if isinstance(comparisons, Comparisons) else dict(comparisons)
-    scaling = _scaling(features_N_F)
-    heads, reports, nu = [], {}, {}
+    scaling = _scaling(features_N_F, settings)
+    weights, reports, nu = [], {}, {}
     for criterion, judged in by_criterion.items():
         prepared = _prepare(features_N_F, judged, scaling, settings, criterion)
         reports[criterion] = _cross_validated(prepared, settings)
-        found_E_F, nu[criterion] = _final(prepared, reports[criterion], settings)
-        heads.append(found_E_F)
-    together = np.stack(heads, axis=1)  # [1 + E, C, F], the head itself first
-    weight, bias = scaling.fold(together)
-    head = RewardHead(
+        found_B_F, nu[criterion] = _final(prepared, reports[criterion], settings)
+        weights.append(found_B_F)
+    head = _head(np.stack(weights, axis=1), scaling, scaling.mean(features_N_F), by_criterion, layers, parts)
+    return Fitted(head, reports, nu)
+
+
+def _head(
+    weight_B_C_F: np.ndarray,
+    scaling: Scaling,
+    mean_F: np.ndarray,
+    criteria: Iterable[str],
+    layers: Sequence[int],
+    parts: Sequence[Part],
+) -> RewardHead:
+    """The head with its members, from weights on scaled features, the head's own first.
+
+    Without tanh the scaling is folded into weight and bias: wᵀ((x − μ)·f/σ) = (w·f/σ)ᵀx − (w·f/σ)ᵀμ.
+    """
+    folded = weight_B_C_F * scaling.factor
+    bias = -(weight_B_C_F @ mean_F)
+    if not scaling.squash:
+        folded = folded / scaling.scale
+        bias = -(folded @ scaling.centre)
+    weight, bias = folded.astype(np.float32), bias.astype(np.float32)
+    return RewardHead(
         weight=weight[0],
         bias=bias[0],
-        criteria=tuple(by_criterion),
+        criteria=tuple(criteria),
         layers=tuple(layers),
         parts=tuple(parts),
         kind="frozen",
-        ensemble_weight=weight[1:] if settings.members else None,
-        ensemble_bias=bias[1:] if settings.members else None,
+        ensemble_weight=weight[1:] if len(weight) > 1 else None,
+        ensemble_bias=bias[1:] if len(weight) > 1 else None,
+        centre=scaling.centre if scaling.squash else None,
+        scale=scaling.scale if scaling.squash else None,
     )
-    return Fitted(head, reports, nu)
 
 
 def cross_validate(
@@ -133,13 +154,13 @@ def cross_validate(
 ) -> CrossValidation:
     """Accuracy and log-loss of each strength on prompts left out of the fit.  Raises as `fit` does."""
     settings = settings or FitSettings()
-    scaling = _scaling(features_N_F)
+    scaling = _scaling(features_N_F, settings)
     return _cross_validated(_prepare(features_N_F, comparisons, scaling, settings, OVERALL), settings)
 
 
-def _scaling(features_N_F: np.ndarray) -> Scaling:
-    scaling = Scaling.of(features_N_F)
-    if not (np.isfinite(scaling.mean).all() and np.isfinite(scaling.factor).all()):
+def _scaling(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
+    scaling = Scaling.of(features_N_F, settings.squash)
+    if not (np.isfinite(scaling.centre).all() and np.isfinite(scaling.scale).all()):
         raise NonFiniteError("There are features that are not finite; compute them again in float32.")
     return scaling
 

@@ -23,28 +23,36 @@ NOTHING = 1e-10  # directions with less than this share of the largest spread ar
 
 @dataclass(frozen=True)
 class Scaling:
-    """Features with mean 0 and a variance of 1 / F each, so that a difference has a length of about √2."""
+    """What is done to features before they are weighed: tanh((x − centre) / scale), or without the tanh.
 
-    mean: np.ndarray  # [F]
-    factor: np.ndarray  # [F] what a centred feature is multiplied by; 0 for a constant feature
+    A constant feature becomes 0.  All are divided by √F, so that a difference has a length of about √2.
+    """
+
+    centre: np.ndarray  # [F] mean
+    scale: np.ndarray  # [F] standard deviation; 1 for a constant feature
+    factor: np.ndarray  # [F] 1 / √F, or 0 for a constant feature
+    squash: bool
 
     @classmethod
-    def of(cls, features_N_F: np.ndarray) -> Scaling:
+    def of(cls, features_N_F: np.ndarray, squash: bool) -> Scaling:
         """Mean and spread over all responses given, judged or not."""
-        F = features_N_F.shape[1]
-        mean_F = features_N_F.mean(axis=0, dtype=np.float64)
-        spread_F = features_N_F.std(axis=0, dtype=np.float64)
-        constant_F = spread_F <= 1e-6 * np.maximum(np.abs(mean_F), 1e-6)
-        factor_F = np.where(constant_F, 0.0, 1.0 / (np.where(constant_F, 1.0, spread_F) * np.sqrt(F)))
-        return cls(mean_F, factor_F)
+        centre = features_N_F.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = features_N_F.std(axis=0, dtype=np.float64)
+        constant = ~(spread > 1e-6 * np.maximum(np.abs(centre), 1e-6))
+        factor = np.where(constant, 0.0, features_N_F.shape[1] ** -0.5)
+        return cls(centre, np.where(constant, 1.0, spread).astype(np.float32), factor, squash)
 
-    def fold(self, weight_C_F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias on the features as they are, from a weight on the scaled ones; any leading axes.
+    def apply(self, features_n_f: np.ndarray, columns: slice) -> np.ndarray:
+        """Some columns of the features of some responses, scaled, in float64."""
+        x = (features_n_f - self.centre[columns]) / self.scale[columns]
+        return np.asarray((np.tanh(x) if self.squash else x) * self.factor[columns], dtype=np.float64)
 
-        wᵀ((x − μ)·f) = (w·f)ᵀx − (w·f)ᵀμ
-        """
-        folded = weight_C_F * self.factor
-        return folded.astype(np.float32), np.asarray(-(folded @ self.mean), dtype=np.float32)
+    def mean(self, features_N_F: np.ndarray) -> np.ndarray:
+        """Mean of the scaled features, [F]; 0 without tanh."""
+        if not self.squash:
+            return np.zeros(features_N_F.shape[1])
+        columns = _columns(features_N_F.shape[1])
+        return np.concatenate([self.apply(features_N_F[:, part], part).mean(axis=0) for part in columns])
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,9 @@ class Space:
     def weights(self, v_B_r: np.ndarray) -> np.ndarray:
         """Weights on the scaled features, [B, F], of heads given by their coordinates."""
         mix_B_N = v_B_r @ self._combination.T
-        scaling, sums = self._scaling, []
+        sums = []
         for columns in _columns(self._features.shape[1]):
-            part = np.asarray(self._features[self._rows, columns], dtype=np.float64)
-            part = (part - scaling.mean[columns]) * scaling.factor[columns]
-            sums.append(mix_B_N @ part)
+            sums.append(mix_B_N @ self._scaling.apply(self._features[self._rows, columns], columns))
         return np.concatenate(sums, axis=1)
 
 
@@ -99,8 +105,7 @@ def _gram(features_N_F: np.ndarray, rows_n: np.ndarray, scaling: Scaling) -> np.
     """Inner products of scaled responses, [n, n] float64."""
     gram_n_n = np.zeros((len(rows_n), len(rows_n)))
     for columns in _columns(features_N_F.shape[1]):
-        part = np.asarray(features_N_F[rows_n, columns], dtype=np.float64)
-        part = (part - scaling.mean[columns]) * scaling.factor[columns]
+        part = scaling.apply(features_N_F[rows_n, columns], columns)
         gram_n_n += part @ part.T
     return gram_n_n
 

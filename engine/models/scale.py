@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
@@ -49,26 +50,32 @@ class Scale:
     bias: Tensor  # [C] float32
     member_weight: Tensor | None = None  # [E, C, F]
     member_bias: Tensor | None = None  # [E, C]
+    centre: Tensor | None = None  # [F]; with `squash_scale` features pass through tanh((x − centre) / scale)
+    squash_scale: Tensor | None = None  # [F]
 
     @torch.no_grad()
     def features(self, rows: Sequence[Row]) -> Tensor:
-        """What the head reads of the responses of all rows, in order: [N, F] float32."""
+        """Hidden states that the head is for, of the responses of all rows in order: [N, F] float32."""
         return row_features(self.trunk, rows, self.layers, self.parts)
 
     @torch.no_grad()
+    def read(self, features_N_F: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The head on features: scores [N, C] and, with an ensemble, the members' [E, N, C]."""
+        if self.centre is not None and self.squash_scale is not None:
+            features_N_F = torch.tanh((features_N_F - self.centre) / self.squash_scale)
+        scores_N_C = torch.nn.functional.linear(features_N_F, self.weight, self.bias)
+        if self.member_weight is None or self.member_bias is None:
+            return scores_N_C, None
+        members = torch.einsum("nf,ecf->enc", features_N_F, self.member_weight) + self.member_bias[:, None]
+        return scores_N_C, members
+
     def scores(self, rows: Sequence[Row]) -> Tensor:
         """Scores of the responses of all rows, in order: [N, C] float32, on the trunk's device."""
-        return torch.nn.functional.linear(self.features(rows), self.weight, self.bias)
+        return self.read(self.features(rows))[0]
 
-    @torch.no_grad()
     def members(self, rows: Sequence[Row]) -> Tensor | None:
         """Scores by every member of the ensemble, [E, N, C]; None without an ensemble."""
-        return self._members(self.features(rows))
-
-    def _members(self, features_N_F: Tensor) -> Tensor | None:
-        if self.member_weight is None or self.member_bias is None:
-            return None
-        return torch.einsum("nf,ecf->enc", features_N_F, self.member_weight) + self.member_bias[:, None]
+        return self.read(self.features(rows))[1]
 
     def measured(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], budget: int = FEATURE_TOKENS
@@ -79,13 +86,10 @@ class Scale:
         NonFiniteError for a score that is not finite.
         """
         for rows, places in batches_of_pairs(pairs, budget):
-            features_N_F = self.features(rows)
-            with torch.no_grad():
-                scores_N_C = torch.nn.functional.linear(features_N_F, self.weight, self.bias).cpu()
-                members = self._members(features_N_F)
+            scores_N_C, members = self.read(self.features(rows))
             if not torch.isfinite(scores_N_C).all():
                 raise NonFiniteError("The reward model gave a score that is not finite; train it again.")
-            yield places, scores_N_C, None if members is None else members.cpu()
+            yield places, scores_N_C.cpu(), None if members is None else members.cpu()
 
     def scores_of(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], budget: int = FEATURE_TOKENS
@@ -99,15 +103,17 @@ class Scale:
     def value_start(self) -> tuple[Tensor, float]:
         """Where a critic on this trunk starts: weight [D] on the last hidden state, and bias.
 
-        For a linear model that is its head for the first criterion.  Of a frozen one it is what the head
-        reads at the last token from the last layer (zero if it does not read there), which has no level of
-        its own: shift it to the mean return.
+        For a linear model that is its head for the first criterion.  Of a frozen one it is the slope, at
+        ordinary states, of what the head reads from the last layer at the last token; zero if it does not
+        read there.  It has no level of its own: shift it to the mean return.
         """
         last, D = depth(self.trunk.module), width(self.trunk.module)
         if "last" not in self.parts or last not in self.layers:
             return torch.zeros(D), 0.0
         at = (self.parts.index("last") * len(self.layers) + self.layers.index(last)) * D
         weight_D = self.weight[0, at : at + D].detach().cpu().clone()
+        if self.squash_scale is not None:  # tanh has slope 1 at 0
+            weight_D /= self.squash_scale[at : at + D].cpu()
         return weight_D, float(self.bias[0]) if self.kind == "linear" else 0.0
 
     def head(self) -> RewardHead:
@@ -122,6 +128,8 @@ class Scale:
             kind=self.kind,
             ensemble_weight=None if weight is None else weight.cpu().numpy(),
             ensemble_bias=None if bias is None else bias.cpu().numpy(),
+            centre=None if self.centre is None else self.centre.cpu().numpy(),
+            scale=None if self.squash_scale is None else self.squash_scale.cpu().numpy(),
         )
 
 
@@ -183,14 +191,20 @@ def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: to
         parts=head.parts,
         weight=torch.from_numpy(head.weight).float().to(device),
         bias=torch.from_numpy(head.bias).float().to(device),
+        centre=_tensor(head.centre, device),
+        squash_scale=_tensor(head.scale, device),
         **_ensemble(head, device),
     )
 
 
-def _ensemble(head: RewardHead | None, device: torch.device) -> dict[str, Tensor]:
-    if head is None or head.ensemble_weight is None or head.ensemble_bias is None:
+def _ensemble(head: RewardHead | None, device: torch.device) -> dict[str, Tensor | None]:
+    if head is None:
         return {}
     return {
-        "member_weight": torch.from_numpy(head.ensemble_weight).float().to(device),
-        "member_bias": torch.from_numpy(head.ensemble_bias).float().to(device),
+        "member_weight": _tensor(head.ensemble_weight, device),
+        "member_bias": _tensor(head.ensemble_bias, device),
     }
+
+
+def _tensor(array: np.ndarray | None, device: torch.device) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array).float().to(device)

@@ -37,7 +37,7 @@ def naive_features(folder: Path) -> torch.Tensor:
     return torch.stack(found)
 
 
-def frozen_folder(source: Path, destination: Path, ensemble: int = 0) -> RewardHead:
+def frozen_folder(source: Path, destination: Path, ensemble: int = 0, squash: bool = False) -> RewardHead:
     model = AutoModel.from_pretrained(source, dtype=torch.float32)
     model.save_pretrained(destination)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -54,6 +54,8 @@ def frozen_folder(source: Path, destination: Path, ensemble: int = 0) -> RewardH
         kind="frozen",
         ensemble_weight=members if ensemble else None,
         ensemble_bias=offsets if ensemble else None,
+        centre=draw.normal(size=6 * D).astype(np.float32) if squash else None,
+        scale=draw.uniform(0.5, 2, size=6 * D).astype(np.float32) if squash else None,
     )
     head.save(destination)
     return head
@@ -130,8 +132,9 @@ def test_an_ensemble_beside_a_linear_model_is_read(tiny_reward: Path, tmp_path: 
     torch.testing.assert_close(members.mean(0), scale.scores(ROWS), atol=1e-4, rtol=1e-4)
 
 
-def test_a_frozen_scale_is_its_head_on_the_features(tiny_model: Path, tmp_path: Path) -> None:
-    head = frozen_folder(tiny_model, tmp_path / "frozen", ensemble=3)
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_frozen_scale_is_its_head_on_the_features(tiny_model: Path, tmp_path: Path, squash: bool) -> None:
+    head = frozen_folder(tiny_model, tmp_path / "frozen", ensemble=3, squash=squash)
     scale = load_scale(tmp_path / "frozen", "float32")
     features = naive_features(tiny_model).numpy()
     assert (scale.kind, scale.criteria) == ("frozen", ("overall", "harmless"))
@@ -139,8 +142,10 @@ def test_a_frozen_scale_is_its_head_on_the_features(tiny_model: Path, tmp_path: 
     members = scale.members(ROWS)
     assert members is not None
     np.testing.assert_allclose(members.numpy(), head.members(features), atol=1e-4)
-    np.testing.assert_array_equal(scale.value_start()[0].numpy(), head.weight[0, 2 * D : 3 * D])
+    slope = head.weight[0] if head.scale is None else head.weight[0] / head.scale
+    np.testing.assert_allclose(scale.value_start()[0].numpy(), slope[2 * D : 3 * D], rtol=1e-6)
     np.testing.assert_array_equal(scale.head().weight, head.weight)
+    np.testing.assert_allclose(scale.head().scores(features), head.scores(features))
 
 
 def test_a_head_for_another_trunk_is_refused(tiny_model: Path, tmp_path: Path) -> None:
