@@ -14,10 +14,13 @@ from transformers import PreTrainedModel
 
 from engine.models.lora import add_lora
 from engine.models.packing import (
+    Batch,
     ResponseStates,
     Row,
     Where,
+    can_lie_flat,
     embedding_dtype,
+    hidden_states,
     pack,
     response_states,
     why_not_packable,
@@ -33,23 +36,41 @@ class Trunk:
     pad_id: int
     device: torch.device
     why_not_packed: str | None  # half a sentence; None when prompts share their forward pass
+    flat: bool = False  # rows lie end to end, without padding
 
     @classmethod
     def of(cls, model: PreTrainedModel, pad_id: int, device: torch.device) -> Trunk:
         module = backbone(model)
-        return cls(module, pad_id, device, why_not_packable(module))
+        why_not = why_not_packable(module)
+        flat = device.type == "cpu" and why_not is None and can_lie_flat(module)
+        return cls(module, pad_id, device, why_not, flat)
 
-    def states(self, rows: Sequence[Row], where: Where) -> ResponseStates:
-        """Hidden states of the responses of all rows, in order."""
-        batch = pack(
+    def pack(self, rows: Sequence[Row]) -> Batch:
+        """The rows as a batch in the layout that suits model and device."""
+        return pack(
             rows,
             pad_id=self.pad_id,
             dtype=embedding_dtype(self.module),
             device=self.device,
             packed=self.why_not_packed is None,
+            flat=self.flat,
         )
-        with _quick_attention(self.module, self.device, batch.input_ids.shape[1]):
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Last hidden state of every token of the batch, [R, S, D]."""
+        with _quick_attention(self.module, self.device, batch):
+            return hidden_states(self.module, batch)
+
+    def states(self, rows: Sequence[Row], where: Where) -> ResponseStates:
+        """Hidden states of the responses of all rows, in order."""
+        batch = self.pack(rows)
+        with _quick_attention(self.module, self.device, batch):
             return response_states(self.module, batch, where=where)
+
+    def last(self, rows: Sequence[Row]) -> Tensor:
+        """Hidden state of the last token of each response of all rows, in order: [N, D]."""
+        batch = self.pack(rows)
+        return self.hidden(batch)[batch.row, batch.index_last]
 
 
 EAGER_TOKENS = 320
@@ -58,10 +79,11 @@ takes ten times its forward there (SmolLM2-135M, LoRA, bfloat16, rows of 188 tok
 
 
 @contextmanager
-def _quick_attention(module: nn.Module, device: torch.device, tokens: int) -> Iterator[None]:
-    """Inside the block the faster of two exact implementations of attention is used."""
+def _quick_attention(module: nn.Module, device: torch.device, batch: Batch) -> Iterator[None]:
+    """Inside the block the faster of two exact implementations of attention is used on padded rows."""
     config: Any = module.config
-    if device.type != "cpu" or tokens > EAGER_TOKENS or config._attn_implementation != "sdpa":
+    long = batch.groups is not None or batch.input_ids.shape[1] > EAGER_TOKENS
+    if device.type != "cpu" or long or config._attn_implementation != "sdpa":
         yield
         return
     config._attn_implementation = "eager"

@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, inject_adapter_in_model
 from transformers import LlamaConfig, LlamaModel, MistralConfig, MistralModel
 
-from engine.models.packing import Row, last_states, pack, response_states, why_not_packable
+from engine.models.packing import Row, can_lie_flat, last_states, pack, response_states, why_not_packable
 
 VOCABULARY = 61
 
@@ -32,14 +33,32 @@ def naive(model: LlamaModel, prompt: list[int], response: list[int]) -> torch.Te
     return model(input_ids=torch.tensor([[*prompt, *response]]))[0][0]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("packed", [True, False])
+def with_lora(attention: str) -> LlamaModel:
+    """The same model with adapters that are not zero."""
+    model = tiny(attention)
+    model.base_model_prefix = ""
+    layers = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=layers, init_lora_weights=False), model)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data *= 0.1  # as large as the weights they adapt
+    return model.eval()
+
+
+ADAPTED = {name: with_lora(name) for name in ("sdpa", "eager")}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(
+    ("attention", "layout"),
+    [("sdpa", "masked"), ("eager", "masked"), ("sdpa", "plain"), ("eager", "plain"), ("sdpa", "flat")],
+)
 @given(rows=rows_of)
-@settings(max_examples=25, deadline=None)
-def test_equals_the_naive_forward(attention: str, packed: bool, rows: list[Row]) -> None:
-    model = MODELS[attention]
+@settings(max_examples=15, deadline=None)
+def test_equals_the_naive_forward(attention: str, layout: str, lora: bool, rows: list[Row]) -> None:
+    model = (ADAPTED if lora else MODELS)[attention]
     with torch.no_grad():
-        batch = pack(rows, pad_id=0, packed=packed)
+        batch = pack(rows, pad_id=0, packed=layout != "plain", flat=layout == "flat")
         at, before = (response_states(model, batch, where=where) for where in ("at", "before"))
         n = 0
         for row in rows:
@@ -55,24 +74,42 @@ def test_equals_the_naive_forward(attention: str, packed: bool, rows: list[Row])
     assert n == len(at.mask)
 
 
-def test_other_responses_and_padding_have_no_gradient() -> None:
+@given(rows=rows_of)
+@settings(max_examples=15, deadline=None)
+def test_gradients_do_not_depend_on_the_layout(rows: list[Row]) -> None:
+    found = []
+    for packed, flat in ((True, False), (False, False), (True, True)):
+        model = tiny()
+        states = response_states(model, pack(rows, pad_id=0, packed=packed, flat=flat), where="at")
+        states.hidden[states.mask].square().mean().backward()  # type: ignore[no-untyped-call]
+        found.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in found[0].items():
+        for other in found[1:]:
+            torch.testing.assert_close(other[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_other_responses_and_padding_have_no_gradient(flat: bool) -> None:
     model = tiny()
     rows = [Row([3, 4, 5], [[6, 7], [8, 9, 10]]), Row([11], [[12]])]
-    states = response_states(model, pack(rows, pad_id=0), where="at")
+    states = response_states(model, pack(rows, pad_id=0, flat=flat), where="at")
     states.hidden[0, 0].sum().backward()  # type: ignore[no-untyped-call]
     seen = model.embed_tokens.weight.grad.abs().sum(dim=1) > 0
     assert sorted(torch.nonzero(seen).flatten().tolist()) == [3, 4, 5, 6]
 
 
-def test_bfloat16_rows_have_no_nan() -> None:
+@pytest.mark.parametrize("flat", [False, True])
+def test_bfloat16_rows_have_no_nan(flat: bool) -> None:
     model = tiny().to(torch.bfloat16)
-    batch = pack([Row([1, 2], [[3], [4, 5]]), Row([1] * 8, [[2]])], pad_id=0, dtype=torch.bfloat16)
+    rows = [Row([1, 2], [[3], [4, 5]]), Row([1] * 8, [[2]])]
+    batch = pack(rows, pad_id=0, dtype=torch.bfloat16, flat=flat)
     assert bool(torch.isfinite(response_states(model, batch, where="before").hidden).all())
 
 
 def test_a_response_of_no_tokens_is_all_masked() -> None:
-    batch = pack([Row([1, 2], [[], [3]])], pad_id=0)
-    assert batch.mask.tolist() == [[False], [True]]
+    for flat in (False, True):
+        batch = pack([Row([1, 2], [[], [3]])], pad_id=0, flat=flat)
+        assert batch.mask.tolist() == [[False], [True]]
 
 
 def test_a_prompt_of_no_tokens_is_refused() -> None:
@@ -85,6 +122,7 @@ def test_a_prompt_of_no_tokens_is_refused() -> None:
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_llama_is_packable(attention: str) -> None:
     assert why_not_packable(tiny(attention)) is None
+    assert can_lie_flat(tiny(attention))
 
 
 def test_a_sliding_window_is_not() -> None:
@@ -101,3 +139,19 @@ def test_a_model_that_ignores_positions_is_found_by_its_numbers() -> None:
             return super().forward(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache)
 
     assert "differ by" in str(why_not_packable(Deaf(tiny().config)))
+
+
+def test_a_model_that_does_not_hand_arguments_on_does_not_lie_flat() -> None:
+    class Strict(LlamaModel):
+        def forward(self, input_ids, attention_mask=None, position_ids=None, use_cache=None):  # type: ignore[no-untyped-def, override]
+            return super().forward(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                use_cache=use_cache,
+            )
+
+    model = Strict(tiny().config).eval()
+    assert why_not_packable(model) is None
+    assert not can_lie_flat(model)
+    assert model.config._attn_implementation == "sdpa"
