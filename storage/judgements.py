@@ -15,11 +15,11 @@ from storage.records import (
     AgreementRow,
     Candidate,
     CandidatePair,
-    Comparison,
     JudgedItem,
     JudgementRow,
     NewJudgement,
     PaceCounts,
+    Votes,
 )
 from storage.sql import block
 from storage.store import Store
@@ -200,9 +200,9 @@ def agreement(store: Store) -> list[AgreementRow]:
     return store.records(AgreementRow, block("judgements", "agreement"))
 
 
-def comparisons(store: Store, criterion: str = "overall") -> list[Comparison]:
-    """Every pair that a standing judgement implies, ties too, in an order that only the judgements give."""
-    return store.records(Comparison, block("judgements", "comparisons"), {"criterion": criterion})
+def votes(store: Store, criterion: str = "overall") -> list[Votes]:
+    """Every pair that standing judgements imply, with what all annotators said of it; by prompt and pair."""
+    return store.records(Votes, block("judgements", "votes"), {"criterion": criterion})
 
 
 def written(store: Store, criterion: str = "overall") -> int:

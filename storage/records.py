@@ -50,15 +50,15 @@ class CandidatePair:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two responses to one prompt as a standing judgement orders them."""
+class Votes:
+    """Two responses to one prompt, and how many standing judgements prefer which."""
 
     prompt_id: str
-    better_id: str
-    worse_id: str
-    tie: bool  # judged equal: better and worse mean nothing
-    annotator: str
-    judgement_id: str
+    response_a: str  # the lesser id
+    response_b: str
+    wins: int  # of response_a
+    losses: int
+    ties: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,15 +184,22 @@ LEFT JOIN agreed a USING (response_a, response_b)
 ORDER BY coalesce(greatest(0, 2 * a.most - a.verdicts) / (a.verdicts + 1), 0), coalesce(a.verdicts, 0) DESC,
          p.created_at, p.rowid, w.response_a, w.response_b
 
--- name: comparisons
-SELECT prompt_id, winner_id, loser_id, false AS tie, annotator, judgement_id
-FROM preference_pairs
-WHERE criterion = $criterion
-UNION ALL
-SELECT prompt_id, response_a, response_b, true, annotator, judgement_id
-FROM preference_ties
-WHERE criterion = $criterion
-ORDER BY judgement_id, 2, 3
+-- name: votes
+WITH verdicts AS (
+    SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
+           winner_id < loser_id AS first
+    FROM preference_pairs
+    WHERE criterion = $criterion
+    UNION ALL
+    SELECT prompt_id, response_a, response_b, NULL
+    FROM preference_ties
+    WHERE criterion = $criterion
+)
+SELECT prompt_id, response_a, response_b, count(*) FILTER (first), count(*) FILTER (NOT first),
+       count(*) FILTER (first IS NULL)
+FROM verdicts
+GROUP BY ALL
+ORDER BY ALL
 
 -- name: written
 SELECT count(*) FROM judgements WHERE criterion = $criterion

@@ -16,14 +16,17 @@ from textual.events import DescendantFocus
 from textual.widgets import Static
 
 from workbench.messages import Status
-from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.base import told
 from workbench.screens.rank_cards import Cards, PromptPane, ResponseCard
 from workbench.screens.rank_dialogs import NoteScreen, SkipScreen, ZoomScreen
 from workbench.screens.rank_draft import LETTERS, Draft
+from workbench.screens.rank_lines import order_line, pace_line
+from workbench.screens.rank_live import LIVE_BINDINGS, LiveScreen
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
     from workbench.services.judging import Pace, RankItem
+    from workbench.services.live import Agreement
     from workbench.services.workspace import Workspace
 
 NOTHING = """Nothing to rank yet.
@@ -42,7 +45,7 @@ TALL = 36
 """Rows from which the prompt gets more room."""
 
 
-class RankScreen(WorkbenchScreen):
+class RankScreen(LiveScreen):
     """One prompt and its responses in random order; the next comes by itself.
 
     A judgement counts as made only after the store has committed it: until then the ranks stay on the screen.
@@ -67,6 +70,7 @@ class RankScreen(WorkbenchScreen):
         Binding("s", "skip", "skip", tooltip="Skip this prompt, with a reason"),
         Binding("u", "undo", "undo", tooltip="Take the last judgement back and show it again"),
         Binding("p", "mode", "ranks/pairs", tooltip="Change between rankings and pairs"),
+        *LIVE_BINDINGS,
         Binding("n", "note", "note", tooltip="Write a note on this judgement"),
         Binding("exclamation_mark", "flag", "flag", tooltip="Flag this judgement"),
         Binding("left", "move(-1, False)", "Response before", show=False),
@@ -96,10 +100,12 @@ class RankScreen(WorkbenchScreen):
         yield PromptPane(id="prompt", classes="pane")
         yield Cards(id="cards")
         yield Static(id="order")
+        yield Static(id="live")
         yield Static(id="nothing", classes="empty")
 
     def on_mount(self) -> None:
         self.watch(self.workbench, "status", self._store_changed, init=False)
+        self.follow_live()
         self._ready = True
         self.next_item()
 
@@ -111,6 +117,7 @@ class RankScreen(WorkbenchScreen):
             self.next_item()
 
     def _store_changed(self, status: Status) -> None:
+        self.notice()
         if self.nothing and self.is_current:
             self.next_item()
 
@@ -138,6 +145,10 @@ class RankScreen(WorkbenchScreen):
     @property
     def annotator(self) -> str:
         return self.workspace.settings.annotator
+
+    def order_changed(self) -> None:
+        if not self.draft.placed and not self._busy:  # a ranking that has begun is ended first
+            self.next_item()
 
     def judge_prompt(self, prompt_id: str) -> None:
         """Show this prompt next, whatever stands here."""
@@ -178,7 +189,11 @@ class RankScreen(WorkbenchScreen):
 
     def _show_lines(self, *, incomplete: bool = False) -> None:
         """Both lines anew; `incomplete` says what is missing after ⏎ came too early."""
-        self.query_one("#pace", Static).update(self._pace_line())
+        pace = pace_line(
+            self.pace, self.mode, self.flagged, self.note, self.acknowledged, self.app.size.width - 4
+        )
+        self.query_one("#pace", Static).update(pace)
+        self.show_live()
         line = self._order_line()
         if incomplete:
             left = " ".join(self.draft.left)
@@ -186,44 +201,12 @@ class RankScreen(WorkbenchScreen):
         self.query_one("#order", Static).update(line)
         self.refresh_bindings()
 
-    def _pace_line(self) -> Content:
-        """`12 done · 118 left · 96 an hour`, what was just recorded, flag and note."""
-        pace = self.pace
-        parts: list[Content | str | tuple[str, str]] = []
-        if pace is not None:
-            parts += [("Pairs" if self.mode == "pair" else "Rankings", "bold $primary"), "  "]
-            parts += [(f"{pace.done:,}", "bold"), " done · ", (f"{pace.remaining:,}", "bold"), " left"]
-            if pace.per_hour:
-                parts.append(f" · {pace.per_hour:,.0f} an hour")
-        if self.flagged:
-            parts.append(("   ! flagged", "bold $warning"))
-        if self.note:
-            parts.append((f"   note: {safe_line(self.note, 100)}", "$warning"))
-        if self.acknowledged:
-            parts.append((f"   {self.acknowledged}", "$secondary"))
-        return Content.assemble(*parts).truncate(max(20, self.app.size.width - 4), ellipsis=True)
-
     def _order_line(self) -> Content:
-        """The ranking so far and what to press."""
-        draft = self.draft
         if self.item is None:
             return Content("")
         if self._busy:
             return Content.styled("recording …", "$foreground-muted")
-        if self.mode == "pair":
-            return Content.assemble(
-                "Which is better?  ", ("a  b", "bold $secondary"), "  or ", ("t", "bold $secondary"), " tie",
-                (f"    last: {self.revealed}" if self.revealed else "", "$foreground-muted"),
-            )  # fmt: skip
-        if not draft.placed and self.revealed:
-            return Content.assemble(("last: ", "$foreground-muted"), (self.revealed, "$secondary"))
-        if not draft.placed:
-            hint = "Press letters from best to worst, = between equals, or arrows and 1–9."
-            return Content.styled(hint, "$foreground-muted")
-        order = Content.styled(draft.order() + (" = …" if draft.tie_next else ""), "bold")
-        if draft.complete:
-            return Content.assemble(order, ("    ⏎", "bold $secondary"), (" records it", "$foreground-muted"))
-        return Content.assemble(order, (f"    left: {' '.join(draft.left)}", "$foreground-muted"))
+        return order_line(self.draft, self.mode, self.revealed)
 
     # -- placing ------------------------------
 
@@ -232,6 +215,7 @@ class RankScreen(WorkbenchScreen):
             return
         self.draft = draft
         self.acknowledged = self.revealed = ""
+        self.forget_agreement()
         self.query_one(Cards).show_ranks(draft)
         self._show_lines()
 
@@ -303,20 +287,22 @@ class RankScreen(WorkbenchScreen):
         seconds = time.monotonic() - self._shown_at
         flagged, note = self.flagged, self.note or None
 
-        def store(w: Workspace) -> dict[str, str]:
-            """Policies by response, read first: nothing that may fail comes after the commit."""
+        def store(w: Workspace) -> tuple[dict[str, str], Agreement | None]:
+            """Policies and the model's ranking, read first: nothing that may fail comes after the commit."""
             policies = {row.response_id: row.policy for row in w.library.responses(item.prompt_id)}
+            agreement = w.live.agreement(draft.ranks())
             w.judging.record(
                 item, w.settings.annotator, draft.ranks(), seconds=seconds, flagged=flagged, note=note
             )
-            return {response: safe_line(policies.get(response, "?"), 24) for response in draft.responses}
+            return {key: safe_line(policies.get(key, "?"), 24) for key in draft.responses}, agreement
 
         try:
-            policies = await self.ask(store)
+            policies, agreement = await self.ask(store)
         except Exception:
             self._busy = False
             self._show_lines()
             raise
+        self.show_agreement(agreement, {response: draft.letter(response) for response in draft.responses})
         several = len(set(policies.values())) > 1
         self._leave_item(f"✓ {draft.order()} recorded", draft.order(policies) if several else "")
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,58 +14,33 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.score_parts import (
+    EDITORS,
+    Answer,
+    Example,
+    Request,
+    example,
+    known_models,
+    score_now,
+    verdict,
+)
 from workbench.widgets.choice import Choice
 from workbench.widgets.heatline import HeatLegend, HeatLine, Scale
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeTextArea
 
-if TYPE_CHECKING:
-    from workbench.services.workspace import Workspace
-
 DEBOUNCE_SECONDS = 0.08
+LOOK_SECONDS = 0.5
+"""How often the live model is looked at; it never waits."""
 SIDES = ("a", "b")
+LIVE = " · live"
+"""Behind the name of a reward model that scores with the head of the live model."""
 NO_MODEL = "No reward model yet.\n\nPress t to train one on the judgements of the store."
 NO_EXPORT = (
     "{name} has no ONNX export yet.\n\nPress e to export it; scores appear here as soon as that run is done."
 )
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be scored; a newer one makes it worthless."""
-
-    reward_model: str
-    precision: str
-    prompt: str
-    responses: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Scores of a request and how they came about."""
-
-    request: Request
-    scored: Sequence[Any]
-    """One `Scored` a response."""
-    provider: str
-    milliseconds: float
-
-
-def preference(first: float, second: float) -> float:
-    """σ(first − second): the chance that the first response is preferred (Bradley and Terry, 1952)."""
-    difference = first - second
-    if difference >= 0:
-        return 1 / (1 + math.exp(-difference))
-    return math.exp(difference) / (1 + math.exp(difference))
-
-
-def score_now(workspace: Workspace, request: Request) -> Answer:
-    """Open the scorer (slow the first time) and score; called in a thread."""
-    scorer = workspace.scoring.scorer(request.reward_model, request.precision)
-    begun = time.perf_counter()
-    scored = scorer.score([{"role": "user", "content": request.prompt}], list(request.responses))
-    return Answer(request, scored, scorer.provider, (time.perf_counter() - begun) * 1000)
 
 
 class ScoreScreen(WorkbenchScreen):
@@ -90,6 +62,9 @@ class ScoreScreen(WorkbenchScreen):
     def __init__(self) -> None:
         super().__init__()
         self._models: list[Any] = []
+        self._choices: dict[str, tuple[Any, bool]] = {}
+        self._example = Example()
+        self._refits = 0
         self._precision = "int8"
         self._wanted: Request | None = None
         self._shown: Request | None = None
@@ -115,10 +90,33 @@ class ScoreScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         self.add_class("-nothing")
+        self.watch(self.workbench, "status", self._store_changed, init=False)
+        self.set_interval(LOOK_SECONDS, self._follow_live)
+        self.notice()
         self.find_models()
 
     def on_screen_resume(self) -> None:
         self.find_models()
+
+    # -- the live model -------------------------------------------------------------------------------------
+
+    def _store_changed(self, status: Status) -> None:
+        self.notice()
+
+    @work(exclusive=True, group="live")
+    @told
+    async def notice(self) -> None:
+        """The store changed: the live model may be due for a fit."""
+        await self.ask(lambda workspace: workspace.live.notice())
+
+    def _follow_live(self) -> None:
+        """Score again when the live model has a new head; offer it when it has its first."""
+        if self.has_class("-nothing") or not self._models:
+            return
+        refits = self.workspace.live.state.refits
+        if refits != self._refits:
+            self._refits = refits
+            self.find_models()
 
     # -- which reward model ---------------------------------------------------------------------------------
 
@@ -126,7 +124,7 @@ class ScoreScreen(WorkbenchScreen):
     @told
     async def find_models(self) -> None:
         """Read the reward models anew: an export may have finished since."""
-        self._models = list(await self.ask(lambda workspace: workspace.library.reward_models()))
+        self._models, live = await self.ask(known_models)
         usable = [model for model in self._models if model.onnx_folder]
         self.set_class(not usable, "-nothing")
         self.refresh_bindings()
@@ -137,7 +135,9 @@ class ScoreScreen(WorkbenchScreen):
                 Content(NO_EXPORT.format(name=name) if name else NO_MODEL)
             )
             return
-        self.query_one(Choice).offer([model.name for model in usable])
+        self._choices = {model.name: (model, False) for model in usable}
+        self._choices |= {f"{model.name}{LIVE}": (model, True) for model in live}
+        self.query_one(Choice).offer(list(self._choices))
         if not self.query_one("#prompt", TextArea).text and not self._examples:
             await self._load_example()
         if self.focused is None:
@@ -147,8 +147,12 @@ class ScoreScreen(WorkbenchScreen):
     @property
     def model(self) -> Any | None:
         """The chosen reward model, None when there is none to score with."""
-        value = self.query_one(Choice).value
-        return next((model for model in self._models if model.onnx_folder and model.name == value), None)
+        return self._choices.get(self.query_one(Choice).value, (None, False))[0]
+
+    @property
+    def live(self) -> bool:
+        """Whether the chosen model scores with the head of the live model."""
+        return self._choices.get(self.query_one(Choice).value, (None, False))[1]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "launch":
@@ -174,8 +178,12 @@ class ScoreScreen(WorkbenchScreen):
             return
         if model.precisions and self._precision not in model.precisions:
             self._precision = model.precisions[0]
-        texts = [self.query_one(f"#{name}", TextArea).text for name in ("prompt", "text-a", "text-b")]
-        request = Request(model.name, self._precision, texts[0], (texts[1], texts[2]))
+        texts = {name: self.query_one(f"#{name}", TextArea).text for name in EDITORS}
+        if not texts["prompt"]:
+            self._forget_turns()
+        messages, responses = self._example.read(texts)
+        refit = self.workspace.live.state.refits if self.live else 0
+        request = Request(model.name, self._precision, messages, responses, refit)
         if request == self._wanted and request == self._shown:
             return
         self._wanted = request
@@ -206,15 +214,17 @@ class ScoreScreen(WorkbenchScreen):
         for side, scored in zip(SIDES, answer.scored, strict=True):
             self.query_one(f"#heat-{side}", HeatLine).show(scored.tokens, scored.token_scores, scale)
             cut = " · cut on the left" if scored.cut else ""
+            unsure = "" if scored.uncertainty is None else f" ± {scored.uncertainty:.3f}"
             self.query_one(f"#text-{side}").border_subtitle = Content.assemble(
-                (f"{scored.score:+.3f}", "bold $text-primary"), f" · {len(scored.tokens)} tokens{cut}"
+                (f"{scored.score:+.3f}", "bold $text-primary"), f"{unsure} · {len(scored.tokens)} tokens{cut}"
             )
         self.query_one("#legend", HeatLegend).show(scale)
         self.query_one("#verdict", Static).update(verdict(*(scored.score for scored in answer.scored)))
         provider = safe_line(answer.provider.removesuffix("ExecutionProvider"), 20)
+        live = f"{self.workspace.live.state.judgements:,} judgements · " if answer.request.refit else ""
         self.query_one("#backend", Static).update(
             Content.assemble(
-                (answer.request.precision, "bold"), f" · {provider} · {answer.milliseconds:.0f} ms"
+                live, (answer.request.precision, "bold"), f" · {provider} · {answer.milliseconds:.0f} ms"
             )
         )
 
@@ -249,33 +259,25 @@ class ScoreScreen(WorkbenchScreen):
         number = self._examples
         self._examples += 1
         found = await self.ask(lambda workspace: example(workspace, number))
-        if found is not None:
-            for name, text in zip(("prompt", "text-a", "text-b"), found, strict=True):
-                self.query_one(f"#{name}", TextArea).text = text
+        if found is None:
+            return
+        for name, text in found.texts.items():
+            self.query_one(f"#{name}", TextArea).text = text
+        shown = {name: self.query_one(f"#{name}", TextArea).text for name in EDITORS}
+        self._example = replace(found, shown=shown)
+        self._show_turns()
 
+    def _forget_turns(self) -> None:
+        """An emptied prompt is a new one: the turns before it go too."""
+        if self._example.turns:
+            self._example = replace(self._example, turns=())
+            self._show_turns()
 
-def example(workspace: Workspace, number: int) -> tuple[str, str, str] | None:
-    """Prompt `number` (round the end) with two responses; None when the store has no such prompt."""
-    count = workspace.library.count()
-    for offset in range(min(count, 50)):
-        row = workspace.library.prompts(limit=1, offset=(number + offset) % count)[0]
-        if row.responses >= 2:
-            first, second = workspace.library.responses(row.prompt_id)[:2]
-            return row.text, first.text, second.text
-    return None
-
-
-def verdict(first: float, second: float) -> Content:
-    """One line: which response is preferred, with what probability, by what difference."""
-    chance = preference(first, second)
-    if abs(first - second) < 5e-4:
-        return Content.assemble(("A and B score alike", "bold"), ("  P 0.50", "$foreground-muted"))
-    better, probability = ("A", chance) if chance > 0.5 else ("B", 1 - chance)
-    return Content.assemble(
-        (f"{better} is preferred", "bold $text-primary"),
-        f"  P {probability:.2f}",
-        (f"  by {abs(first - second):.3f}", "$foreground-muted"),
-    )
+    def _show_turns(self) -> None:
+        """Say above the prompt that turns of a conversation stand before it."""
+        before = len(self._example.turns)
+        title = f"Prompt · after {before} earlier turn{'' if before == 1 else 's'}" if before else "Prompt"
+        self.query_one("#prompt").border_title = Content(title)
 
 
 def _editor(name: str, title: str) -> SafeTextArea:

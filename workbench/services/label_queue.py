@@ -56,6 +56,14 @@ class LabelQueue:
             raise UsageError(f"There is no order “{order}”. {did_you_mean(order, ORDERS)}")
         remembered.put(self.store, "judging_order", order)
 
+    @property
+    def shows_agreement(self) -> bool:
+        """Whether a judgement is followed by the ranking of the live model, as the store remembers it."""
+        return remembered.get(self.store, "show_agreement", "yes") == "yes"
+
+    def set_shows_agreement(self, wanted: bool) -> None:
+        remembered.put(self.store, "show_agreement", "yes" if wanted else "no")
+
     def prompts(
         self,
         annotator: str,

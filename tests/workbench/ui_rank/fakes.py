@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from workbench.services.live import NOTHING, Agreement, LiveState
+
 PROMPTS = (
     "How do I keep basil alive on a window sill in winter?",
     "Explain to a ten-year-old why the sky is blue.",
@@ -118,11 +120,51 @@ class FakeLibrary:
         return SimpleNamespace(prompts=3, responses=6, judgements=0, skipped=0)
 
 
+class FakeQueue:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.order = "oldest"
+        self.shows_agreement = True
+
+    def set_order(self, order: str) -> None:
+        self.order = order
+
+    def set_shows_agreement(self, wanted: bool) -> None:
+        self.shows_agreement = wanted
+
+
+class FakeLive:
+    """A live model that stays as it is; every response longer than the others is better to it."""
+
+    def __init__(self, state: LiveState = NOTHING) -> None:
+        self.state = state
+        self.noticed = 0
+        self.asked: list[Any] = []
+
+    def notice(self) -> LiveState:
+        self.noticed += 1
+        return self.state
+
+    def agreement(self, ranks: Mapping[str, int]) -> Agreement | None:
+        if not self.state.refits:
+            return None
+        return Agreement(4, 6, tuple(sorted(ranks)))
+
+    def compute_features(self, jobs: Any) -> str:
+        self.asked.append(jobs)
+        return "reward-1a2b3c"
+
+    def fits(self, model: Any) -> bool:
+        return False
+
+
 class FakeJudging:
     """Judges the library's prompts in order; `fail` is raised by the next record."""
 
     def __init__(self, library: FakeLibrary) -> None:
         self.library = library
+        self.queue = FakeQueue()
         self.records: list[tuple[Any, dict[str, int], dict[str, Any]]] = []
         self.skips: list[tuple[str, str]] = []
         self.fail: Exception | None = None
@@ -253,6 +295,7 @@ def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] 
         library=library,
         judging=FakeJudging(library),
         comparing=FakeComparing(library),
+        live=FakeLive(),
         jobs=FakeJobs(),
         close=lambda: None,
     )

@@ -153,7 +153,13 @@ class FakeScorer:
             tokens = [f"{word} " for word in text.split(" ")]
             running = [math.sin(i) * 0.5 + i * 0.05 for i in range(len(tokens))]
             scored.append(
-                SimpleNamespace(score=running[-1], tokens=tokens, token_scores=running, cut=len(tokens) > 400)
+                SimpleNamespace(
+                    score=running[-1],
+                    tokens=tokens,
+                    token_scores=running,
+                    cut=len(tokens) > 400,
+                    uncertainty=None,
+                )
             )
         return scored
 

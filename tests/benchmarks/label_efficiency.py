@@ -1,0 +1,319 @@
+"""How many labels each order of the queue needs for the same held-out log-loss, on PandaLM's judgements.
+
+The judgements are replayed from the file: majority of three people, ties dropped.  A label is one pair of
+responses.  Every order starts from the same 20 random labels and then asks for 5 at a time, each of another
+prompt, the head being fitted anew in between, as the workbench does while a person judges.  Every fifth
+prompt is held out, beginning at another one with each seed.  `ratio` is the number of labels that random
+needs over the number that the best order needs, for the log-loss that random has with half the pool.
+
+The features (last token and response mean at three layers of the frozen trunk) are computed once; with
+`--features FILE.npz` they are read from the file, or written there when it does not exist.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.frozen.information import chance, determinant_gain, disagreement
+from tests.benchmarks.common import PEERS, parser, report, say, versions
+
+DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
+DEPTHS = (0.4, 0.6, 0.8)
+"""Layers that are read, as shares of the depth."""
+PARTS = ("last", "mean")
+FIRST, STEP, MEMBERS = 20, 5, 8
+STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
+CHOOSE_EVERY = 40
+"""Labels after which the strength is chosen anew, by 5-fold cross-validation over the labelled prompts."""
+LEVELS = (0.25, 0.5, 0.75)
+"""Shares of the pool at which random's log-loss is the goal of the others."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All M pairs with a majority, in the order of the file."""
+
+    prompt: np.ndarray  # a number for each prompt
+    win: np.ndarray  # 1 where the majority prefers the first response of the row, else 0
+    unanimous: np.ndarray
+    products: np.ndarray  # [M, M] inner products of the pairs' differences of features
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A head and its ensemble: wᵀd of a pair is the sum of its products with labelled pairs times these."""
+
+    dual: np.ndarray
+    members: np.ndarray
+    strength: float
+
+
+def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int, int]], list[tuple[str, str]]]:
+    """(prompt, first, second, label 1 for the first, votes for the majority) and the distinct responses."""
+    pairs = []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        label, votes = collections.Counter([row[f"annotator_{n}"] for n in (1, 2, 3)]).most_common(1)[0]
+        if label != "tie" and votes >= 2 and row["response_a"] != row["response_b"]:
+            pairs.append((row["prompt"], row["response_a"], row["response_b"], int(label == "a"), votes))
+    responses = dict.fromkeys((prompt, text) for prompt, *both, _, _ in pairs for text in both)
+    return pairs, list(responses)
+
+
+def features_of(responses: list[tuple[str, str]], model: str, file: Path | None) -> np.ndarray:
+    """Features [N, F] of the responses, read from `file` or computed and written there."""
+    if file is not None and file.exists():
+        held = np.load(file, allow_pickle=False)
+        rows = {key: row for row, key in enumerate(zip(held["prompts"], held["texts"], strict=True))}
+        found = held["feats"]
+        if found.ndim == 4:  # [N, layers, parts, D], all layers
+            layers = [round(depth * (found.shape[1] - 1)) for depth in DEPTHS]
+            found = np.concatenate([found[:, layer, part] for part in range(2) for layer in layers], axis=1)
+        return np.asarray(found[[rows[key] for key in responses]], dtype=np.float32)
+    found = computed_features(responses, model)
+    if file is not None:
+        prompts, texts = zip(*responses, strict=True)
+        np.savez(file, prompts=np.array(prompts), texts=np.array(texts), feats=found)
+    return found
+
+
+def prepare(
+    pairs: list[tuple[str, str, str, int, int]], features_N_F: np.ndarray, rows: dict[tuple[str, str], int]
+) -> Pool:
+    """Squash the features as the frozen head does and take the products of all pairs' differences."""
+    order = {prompt: index for index, prompt in enumerate(sorted({pair[0] for pair in pairs}))}
+    centred = features_N_F - features_N_F.mean(axis=0)
+    squashed = np.tanh(centred / np.maximum(features_N_F.std(axis=0), 1e-6))
+    first, second = (np.array([rows[pair[0], pair[side]] for pair in pairs]) for side in (1, 2))
+    difference = (squashed[first] - squashed[second]).astype(np.float64)
+    return Pool(
+        prompt=np.array([order[pair[0]] for pair in pairs]),
+        win=np.array([float(pair[3]) for pair in pairs]),
+        unanimous=np.array([pair[4] == 3 for pair in pairs]),
+        products=difference @ difference.T / difference.shape[1],
+    )
+
+
+def fit_dual(products: np.ndarray, win: np.ndarray, weight: np.ndarray, strength: float) -> np.ndarray:
+    """Minimise Σ weight · −ln σ(±wᵀd) + ½·strength·‖w‖², w = Σ dual · d, by Newton's method."""
+    dual = np.zeros(len(win))
+    for _ in range(30):
+        margin = products @ dual
+        p = chance(margin)
+        curve = np.maximum(weight * p * (1 - p), 1e-6)
+        target = margin + weight * (win - p) / curve
+        new = np.linalg.solve(products + np.diag(strength / curve), target)
+        moved, dual = np.abs(products @ (new - dual)).max(), new
+        if moved < 1e-3:
+            break
+    return dual
+
+
+def fitted(pool: Pool, labelled: np.ndarray, before: Fit | None, rng: np.random.Generator) -> Fit:
+    """The head of the labelled pairs, and an ensemble from resampled prompts."""
+    products, win = pool.products[np.ix_(labelled, labelled)], pool.win[labelled]
+    prompts, which = np.unique(pool.prompt[labelled], return_inverse=True)
+    if before is None or (len(labelled) - FIRST) % CHOOSE_EVERY == 0:
+        strength = chosen_strength(products, win, which, rng)
+    else:
+        strength = before.strength
+    draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), MEMBERS)
+    members = []
+    for draw in draws[:, which]:
+        kept, member = np.flatnonzero(draw), np.zeros(len(win))
+        member[kept] = fit_dual(products[np.ix_(kept, kept)], win[kept], draw[kept].astype(float), strength)
+        members.append(member)
+    return Fit(fit_dual(products, win, np.ones(len(win)), strength), np.stack(members), strength)
+
+
+def chosen_strength(
+    products: np.ndarray, win: np.ndarray, prompt: np.ndarray, rng: np.random.Generator
+) -> float:
+    """The strength with the least log-loss on labelled prompts that were left out."""
+    fold = (rng.permutation(prompt.max() + 1) % 5)[prompt]
+    found = []
+    for strength in STRENGTHS:
+        margin = np.zeros(len(win))
+        for part in range(5):
+            kept, out = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+            dual = fit_dual(products[np.ix_(kept, kept)], win[kept], np.ones(len(kept)), strength)
+            margin[out] = products[np.ix_(out, kept)] @ dual
+        found.append(losses(margin, win).mean())
+    return STRENGTHS[int(np.argmin(found))]
+
+
+def losses(margin: np.ndarray, win: np.ndarray) -> np.ndarray:
+    """−ln of the chance given to the majority, in nats."""
+    return np.logaddexp(0.0, np.where(win > 0, -margin, margin))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What an order may look at."""
+
+    pool: Pool
+    fit: Fit
+    labelled: np.ndarray
+    waiting: np.ndarray
+    rng: np.random.Generator
+
+
+def by_random(now: Moment) -> np.ndarray:
+    """Any."""
+    return now.rng.random(len(now.waiting))
+
+
+def by_age(now: Moment) -> np.ndarray:
+    """As in the file."""
+    return -now.waiting.astype(float)
+
+
+def by_agreement(now: Moment) -> np.ndarray:
+    """Prompts on whose pairs people have agreed least so far, as the queue counts it."""
+    prompt = now.pool.prompt
+    agreement = np.where(now.pool.unanimous[now.labelled], 0.75, 0.25)  # (2·most − votes) / (votes + 1)
+    total = np.bincount(prompt[now.labelled], weights=agreement, minlength=prompt.max() + 1)
+    return -(total / np.bincount(prompt))[prompt[now.waiting]] - 1e-9 * now.waiting
+
+
+def by_disagreement(now: Moment) -> np.ndarray:
+    """Pairs on which the heads of the ensemble disagree."""
+    products = now.pool.products[np.ix_(now.labelled, now.waiting)]
+    return disagreement(now.fit.members @ products)
+
+
+def by_determinant(now: Moment) -> np.ndarray:
+    """Pairs in directions that no labelled pair has told of."""
+    products, known, asked = now.pool.products, now.labelled, now.waiting
+    p_n = chance(products[np.ix_(known, known)] @ now.fit.dual)
+    cross = products[np.ix_(known, asked)]
+    inner = products[np.ix_(known, known)] + np.diag(now.fit.strength / (p_n * (1 - p_n)))
+    explained = (cross * np.linalg.solve(inner, cross)).sum(axis=0)
+    variance = (products[asked, asked] - explained) / now.fit.strength
+    return determinant_gain(chance(cross.T @ now.fit.dual), variance)
+
+
+ORDERS: dict[str, Callable[[Moment], np.ndarray]] = {
+    "random": by_random,
+    "oldest": by_age,
+    "least_agreed": by_agreement,
+    "disagreement": by_disagreement,
+    "d_optimality": by_determinant,
+}
+"""The worth of the waiting pairs; more comes first."""
+
+
+def replay(
+    pool: Pool, order: Callable[[Moment], np.ndarray], offset: int, seed: int
+) -> list[tuple[int, float, float]]:
+    """(labels, held-out log-loss, accuracy) after every step."""
+    rng = np.random.default_rng([seed, offset])
+    held_out = pool.prompt % 5 == offset
+    test, waiting = np.flatnonzero(held_out), np.flatnonzero(~held_out)
+    stop = int(max(LEVELS) * len(waiting)) + STEP
+    labelled = np.sort(rng.choice(waiting, FIRST, replace=False))
+    waiting = np.setdiff1d(waiting, labelled)
+    curve: list[tuple[int, float, float]] = []
+    fit: Fit | None = None
+    while len(labelled) <= stop:
+        fit = fitted(pool, labelled, fit, rng)
+        margin, win = pool.products[np.ix_(test, labelled)] @ fit.dual, pool.win[test]
+        accuracy = np.where(margin == 0, 0.5, (margin > 0) == (win > 0)).mean()
+        curve.append((len(labelled), float(losses(margin, win).mean()), float(accuracy)))
+        worth = order(Moment(pool, fit, labelled, waiting, rng))
+        best = waiting[np.argsort(-worth, kind="stable")]
+        _, first = np.unique(pool.prompt[best], return_index=True)
+        chosen = best[np.sort(first)[:STEP]]  # each of another prompt
+        labelled, waiting = np.append(labelled, chosen), np.setdiff1d(waiting, chosen)
+    return curve
+
+
+def smoothed(curves: list[list[tuple[int, float, float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, mean log-loss and mean accuracy over the seeds; a running mean of three steps."""
+    shortest = min(map(len, curves))
+    table = np.array([curve[:shortest] for curve in curves]).mean(axis=0)
+    padded = np.pad(table, ((1, 1), (0, 0)), mode="edge")
+    mean = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    return table[:, 0], mean[:, 1], mean[:, 2]
+
+
+def labels_needed(labels: np.ndarray, log_loss: np.ndarray, goal: float) -> float | None:
+    """Labels after which the curve stays at or under the goal; None when it never does."""
+    above = np.flatnonzero(log_loss > goal)
+    if not len(above):
+        return float(labels[0])
+    if above[-1] == len(labels) - 1:
+        return None
+    at = above[-1]
+    share = (log_loss[at] - goal) / (log_loss[at] - log_loss[at + 1])
+    return float(labels[at] + share * (labels[at + 1] - labels[at]))
+
+
+def computed_features(responses: list[tuple[str, str]], model: str) -> np.ndarray:
+    """Features of the frozen trunk, in torch."""
+    raise SystemExit("wait")
+
+
+def main() -> None:
+    """Replay every order with every seed and print where they meet random's log-loss."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
+    arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--features", type=Path, metavar="FILE.npz", help="kept features of the responses")
+    arguments.add_argument("--seeds", type=int, default=2, help="of each of the five held-out fifths")
+    options = arguments.parse_args()
+    if not options.data.exists():
+        raise SystemExit(f"{options.data} does not exist; name the file with --data.")
+    started = time.perf_counter()
+    pairs, responses = read_pairs(options.data)
+    features = features_of(responses, options.model, options.features)
+    pool = prepare(pairs, features, {key: row for row, key in enumerate(responses)})
+    curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for name, order in ORDERS.items():
+        runs = [replay(pool, order, offset, seed) for seed in range(options.seeds) for offset in range(5)]
+        curves[name] = smoothed(runs)
+        say(f"{name}: {time.perf_counter() - started:.0f} s")
+    figures = compared(curves)
+    report(
+        "label efficiency", **figures, pairs=len(pairs), runs=5 * options.seeds, versions=versions("numpy")
+    )
+
+
+def compared(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, object]:
+    """Labels that each order needs for random's log-loss at each level, and the curves thinned."""
+    labels, random_loss, _ = curves["random"]
+    needed: dict[str, dict[str, float | None]] = {}
+    for level in LEVELS:
+        at = int(np.argmin(np.abs(labels - level / max(LEVELS) * labels[-1])))
+        goal = float(random_loss[at])
+        needed[f"{labels[at]:.0f} random labels, log-loss {goal:.4f}"] = {
+            name: labels_needed(curve[0], curve[1], goal) for name, curve in curves.items()
+        }
+    half = list(needed.values())[1]
+    reached = {name: count for name, count in half.items() if count is not None and name != "random"}
+    best = min(reached, key=lambda name: reached[name], default=None)
+    start = half["random"]
+    return {
+        "labels_needed": {
+            level: {k: v and round(v) for k, v in found.items()} for level, found in needed.items()
+        },
+        "best": best,
+        "ratio": round(start / reached[best], 3) if best and start else None,
+        "curves": {
+            name: [
+                [int(n), round(float(loss), 4), round(float(a), 4)] for n, loss, a in zip(*curve, strict=True)
+            ][::8]
+            for name, curve in curves.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

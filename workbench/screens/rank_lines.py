@@ -1,0 +1,138 @@
+"""The lines around an item on the rank screen, as pure functions of what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from workbench.screens.rank_draft import Draft
+from workbench.widgets.safe import safe_line
+
+if TYPE_CHECKING:
+    from workbench.services.judging import Pace
+    from workbench.services.live import Agreement, LiveState
+
+Part = Content | str | tuple[str, str]
+BARS = "▁▂▃▄▅▆▇█"
+SPARKS = 8
+"""Fits that the sparkline goes back."""
+
+
+def pace_line(
+    pace: Pace | None, mode: str, flagged: bool, note: str, acknowledged: str, room: int
+) -> Content:
+    """`12 done · 118 left · 96 an hour`, what was just recorded, flag and note."""
+    parts: list[Part] = []
+    if pace is not None:
+        parts += [("Pairs" if mode == "pair" else "Rankings", "bold $primary"), "  "]
+        parts += [(f"{pace.done:,}", "bold"), " done · ", (f"{pace.remaining:,}", "bold"), " left"]
+        if pace.per_hour:
+            parts.append(f" · {pace.per_hour:,.0f} an hour")
+    if flagged:
+        parts.append(("   ! flagged", "bold $warning"))
+    if note:
+        parts.append((f"   note: {safe_line(note, 100)}", "$warning"))
+    if acknowledged:
+        parts.append((f"   {acknowledged}", "$secondary"))
+    return Content.assemble(*parts).truncate(max(20, room), ellipsis=True)
+
+
+def order_line(draft: Draft, mode: str, revealed: str) -> Content:
+    """The ranking so far and what to press."""
+    if mode == "pair":
+        return Content.assemble(
+            "Which is better?  ", ("a  b", "bold $secondary"), "  or ", ("t", "bold $secondary"), " tie",
+            (f"    last: {revealed}" if revealed else "", "$foreground-muted"),
+        )  # fmt: skip
+    if not draft.placed and revealed:
+        return Content.assemble(("last: ", "$foreground-muted"), (revealed, "$secondary"))
+    if not draft.placed:
+        hint = "Press letters from best to worst, = between equals, or arrows and 1–9."
+        return Content.styled(hint, "$foreground-muted")
+    order = Content.styled(draft.order() + (" = …" if draft.tie_next else ""), "bold")
+    if draft.complete:
+        return Content.assemble(order, ("    ⏎", "bold $secondary"), (" records it", "$foreground-muted"))
+    return Content.assemble(order, (f"    left: {' '.join(draft.left)}", "$foreground-muted"))
+
+
+def live_line(state: LiveState, agreement: Content | None, queue: str, room: int) -> Content:
+    """What the live model has learned, or what it waits for; at the right the order of the queue.
+
+    `agreement` stands instead for a moment after a judgement.
+    """
+    right = Content.assemble(("o ", "$secondary"), (queue, "$foreground-muted"))
+    space = max(20, room - right.cell_length - 2)
+    left = (agreement or live_content(state, space)).truncate(space, ellipsis=True)
+    gap = max(2, room - left.cell_length - right.cell_length)
+    return Content.assemble(left, " " * gap, right)
+
+
+def live_content(state: LiveState, room: int) -> Content:
+    """`live 34 judgements · held-out 0.71 ± 0.04 · log-loss 0.56 ▁▃▅ · refit 0.4 s`, as much as fits."""
+    title = Content.styled("live ", "bold $primary")
+    if not state.refits:
+        return title + _waiting_for(state)
+    pieces: list[Content] = [Content.assemble((f"{state.judgements:,}", "bold"), " judgements")]
+    if state.accuracy is not None:
+        accuracy = Content.assemble("held-out ", (f"{state.accuracy:.2f}", "bold"))
+        pieces.append(accuracy)
+    if state.log_loss is not None:
+        worse = " (no better than a coin)" if state.log_loss >= COIN else ""
+        pieces.append(
+            Content.assemble(
+                "log-loss ", (f"{state.log_loss:.2f}", "bold"), f" {sparkline(state.history)}{worse}"
+            )
+        )
+    extra = [Content("refitting …") if state.working else Content(f"refit {state.seconds or 0:.1f} s")]
+    if state.without_features:
+        extra.insert(
+            0, Content.assemble(("L", "bold $secondary"), f" {state.without_features:,} new responses")
+        )
+    if state.problem:
+        extra.insert(0, Content.styled(safe_line(state.problem, 200), "$warning"))
+    line = title
+    for number, piece in enumerate(pieces + extra):
+        longer = line + (" · " if number else "") + piece
+        if number >= len(pieces) and longer.cell_length > room and not state.problem:
+            continue
+        line = longer
+    return line
+
+
+COIN = 0.6931
+"""ln 2, the log-loss of a coin, rounded down: a fit at it has learned nothing."""
+
+
+def _waiting_for(state: LiveState) -> Content:
+    if state.problem:
+        return Content.styled(safe_line(state.problem, 300), "$warning")
+    if state.computing:
+        return Content.assemble("features are being computed: ", (safe_line(state.computing, 40), "bold"))
+    if not state.base:
+        return Content.assemble(
+            "a reward model that learns as you rank: ", ("L", "bold $secondary"), " computes features"
+        )
+    if state.working:
+        return Content("first fit …")
+    return Content.assemble("from the 20th judgement, ", (f"{state.missing}", "bold"), " to go")
+
+
+def agreement_line(found: Agreement, letters: Mapping[str, str]) -> Content:
+    """How the model would have ranked what was just judged."""
+    order = " > ".join(letters.get(response, "?") for response in found.order)
+    return Content.assemble(
+        ("model: ", "$foreground-muted"), (order, "bold"),
+        (f"  agrees on {found.agree} of {found.pairs} pair{'' if found.pairs == 1 else 's'}", "$secondary"),
+    )  # fmt: skip
+
+
+def sparkline(values: Sequence[float], width: int = SPARKS) -> str:
+    """The last values as bars, between the least and the greatest of them; all equal are all low."""
+    shown = values[-width:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    span = high - low
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in shown)
