@@ -37,11 +37,11 @@ CONSTANT_ACCURACY, CONSTANT_LOG_LOSS = 0.5, math.log(2)
 class RewardReport:
     """A reward model measured on one criterion.
 
-    `figures` (means with intervals) by name: accuracy, log_loss of the model; longer, policy and their log_loss
-    of the baselines "the longer response" and "the policy that won more often in training"; over_longer,
-    over_policy the model's accuracy less theirs; longer_wins, longer_loses, length_matched its accuracy on such
-    pairs and length_balanced the mean of the first two; tau; agreement of two people; person, one against most
-    of the others.
+    `figures` (means with intervals) by name: accuracy, log_loss of the model; longer, policy and their
+    log_loss of the baselines "the longer response" and "the policy that won more often in training";
+    over_longer, over_policy the model's accuracy less theirs; longer_wins, longer_loses, length_matched its
+    accuracy on such pairs and length_balanced the mean of the first two; tau; agreement of two people;
+    person, one against most of the others.
     """
 
     reward_model: str

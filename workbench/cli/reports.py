@@ -1,0 +1,55 @@
+"""Commands that report on what was made: a reward model on prompts it has not seen."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from workbench.cli.data import JsonOption
+from workbench.cli.output import plain, print_json
+from workbench.cli.session import session
+
+report_app = typer.Typer(help="Report on a reward model or a run.", no_args_is_help=True)
+WIDEST = 100
+SHOWN_WRONG = 10
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(report_app, name="report")
+
+
+@report_app.command("reward")
+def report_reward(
+    name: Annotated[str, typer.Argument(help="Reward model.")],
+    criterion: Annotated[
+        str | None, typer.Option(help="Criterion of the judgements; without it the one that was learned.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How good a reward model is on held-out prompts, beside baselines that know nothing."""
+    report = session.workspace().reports.reward(name, criterion)
+    if as_json:
+        print_json(
+            {**_plain(report), "calibration_error": report.calibration_error, "missing": report.missing}
+        )
+        return
+    from workbench.services.report_lines import one_line, prose, shown
+    from workbench.services.report_text import heading, notes, sections, wrong_line
+
+    width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
+    print(f"{one_line(name)} · {one_line(report.criterion)} · {heading(report)}")
+    for note in notes(report):
+        print("\n".join(shown(line) for line in prose(note, width)))
+    if report.missing:
+        print("\n".join(shown(line) for line in prose(report.missing, width)))
+        return
+    for section in sections(report, width):
+        print(f"\n── {section.title} ".ljust(width + 1, "─"))
+        print("\n".join(shown(line) for line in section.lines))
+    if report.wrong:
+        print("\n── Most confidently wrong ".ljust(width + 1, "─"))
+        print("  sure  people      scores       prompt")
+        for index in range(min(SHOWN_WRONG, len(report.wrong))):
+            print(shown(wrong_line(report, index, width)))

@@ -1,0 +1,380 @@
+"""A reward model's report in words, numbers and bars, in sections, at any width from 44 cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from storage.report_records import Figure
+from workbench.services.report_lines import (
+    ROOMY,
+    Line,
+    Section,
+    bar,
+    box,
+    columns,
+    distance,
+    fit,
+    interval,
+    number,
+    prose,
+)
+from workbench.services.report_words import EXPLAINED
+from workbench.services.reports import CONSTANT_ACCURACY, CONSTANT_LOG_LOSS, RewardReport
+
+NARROWEST = 44
+LEANS = 0.2
+"""More accurate by this much where the longer response is better: the model leans on length."""
+SURE = 0.05
+"""Mean predicted probability further than this from the share that was right is told."""
+
+
+def heading(report: RewardReport) -> str:
+    """What was measured on what, in a sentence."""
+    basis = report.basis
+    where = "held-out prompts" if basis.splits_known else "prompts"
+    parts = [f"{basis.pairs:,} pairs on {basis.prompts:,} {where}"]
+    parts += [f"{basis.tied:,} ties left out"] if basis.tied else []
+    parts += [f"{basis.unscored:,} without scores"] if basis.unscored else []
+    return ", ".join(parts)
+
+
+def notes(report: RewardReport) -> list[str]:
+    """What the reader has to know before trusting a figure."""
+    basis, told = report.basis, []
+    if not basis.splits_known:
+        told.append(
+            "The run has not told which prompts it held out: figures are over all judged prompts, those it "
+            "learned from too, and flatter it."
+        )
+    if basis.unscored:
+        told.append(f"{basis.unscored:,} judged pairs are left out: a response lacks a score.")
+    if basis.scored_as is not None and basis.scored_as != report.criterion:
+        told.append(f"Measured on “{report.criterion}” with its score for “{basis.scored_as}”.")
+    if basis.annotator:
+        told.append(f"Only judgements by {basis.annotator} count, as in training.")
+    if basis.backends and "," in basis.backends:
+        told.append(f"Scores come from several number formats: {basis.backends}.")
+    return told
+
+
+def sections(report: RewardReport, width: int) -> tuple[Section, ...]:
+    """Every section, drawn for `width` cells."""
+    width = max(NARROWEST, width)
+    drawn = []
+    for key, title, query, draw in SECTIONS:
+        lines = draw(report, width) if key in ALWAYS or not report.missing else prose(report.missing, width)
+        drawn.append(Section(key, title, query, tuple(lines), EXPLAINED[key]))
+    return tuple(drawn)
+
+
+def overview(report: RewardReport, width: int) -> list[Line]:
+    """The model, the baselines on the same pairs, and people."""
+    figures, name = report.figures, report.reward_model
+    lines: list[Line] = [_head("accuracy, ties ½", width, "0", "½", "1")]
+    constant = Figure("constant", CONSTANT_ACCURACY, CONSTANT_ACCURACY, CONSTANT_ACCURACY, 0, 0)
+    rows = (
+        (name, figures.get("accuracy"), "model"),
+        ("longer response", figures.get("longer"), "baseline"),
+        ("policy that wins", figures.get("policy"), "baseline"),
+        ("constant", constant, "baseline"),
+        ("person v. the others", figures.get("person"), "people"),
+        ("two people", figures.get("agreement"), "people"),
+    )
+    lines += [_bar_line(label, found, role, width, mark=0.5) for label, found, role in rows if found]
+    lines += [(), *_log_losses(report, width), ()]
+    for figure, label in (
+        ("over_longer", "above longer response"),
+        ("over_policy", "above policy that wins"),
+    ):
+        if found := figures.get(figure):
+            lines.append(_signed_line(label, found))
+    if tau := figures.get("tau"):
+        lines.append(_signed_line("Kendall τ a prompt", tau))
+    warning = length_word(report)
+    lines += [(), *prose(warning[0], width, warning[1])] if warning else []
+    return lines
+
+
+def _log_losses(report: RewardReport, width: int) -> list[Line]:
+    figures = report.figures
+    constant = Figure("constant", CONSTANT_LOG_LOSS, CONSTANT_LOG_LOSS, CONSTANT_LOG_LOSS, 0, 0)
+    rows = (
+        (report.reward_model, figures.get("log_loss"), "model"),
+        ("longer response", figures.get("longer_log_loss"), "baseline"),
+        ("policy that wins", figures.get("policy_log_loss"), "baseline"),
+        ("constant", constant, "baseline"),
+    )
+    top = max(1.0, *(found.high for _, found, _ in rows if found))
+    lines = [_head("log-loss, less is better", width, "0", "", number(top, 1))]
+    return lines + [
+        _bar_line(label, found, role, width, mark=CONSTANT_LOG_LOSS, top=top)
+        for label, found, role in rows
+        if found
+    ]
+
+
+def calibration(report: RewardReport, width: int) -> list[Line]:
+    """Predicted probability against the share that was right."""
+    cells = width - 30
+    scale = "0" + "½".center(cells - 2) + "1"
+    lines: list[Line] = [((fit("predicted", 13) + "   right  pairs  " + scale, "muted"),)]
+    for found in report.calibration:
+        drawn = distance(found.observed, found.predicted, cells)
+        label = f"{found.low:.0%} – {found.high:.0%}".replace("%", " %")
+        lines.append(
+            (
+                (fit(label, 13), ""),
+                (f"{found.observed:8.2f}", "model"),
+                (f"{found.pairs:7,}  ", "muted"),
+                (drawn, "model"),
+            )
+        )
+    error = report.calibration_error
+    if error is None:
+        return lines
+    pairs = sum(found.pairs for found in report.calibration)
+    surplus = sum(found.pairs * (found.predicted - found.observed) for found in report.calibration) / pairs
+    word = (
+        "too sure"
+        if surplus > SURE
+        else "not sure enough"
+        if surplus < -SURE
+        else "neither too sure nor too unsure"
+    )
+    lines += [(), (("mean distance  ", "muted"), (number(error), "strong"), (f"   on average {word}", ""))]
+    return lines + prose("● the share that was right, │ what the model predicted.", width)
+
+
+def length(report: RewardReport, width: int) -> list[Line]:
+    """Whether longer is taken for better, and what is left when it is not."""
+    figures = report.figures
+    lines: list[Line] = [_head("accuracy where …", width, "0", "½", "1")]
+    for figure, label, role in (
+        ("longer_wins", "longer is better", "model"),
+        ("longer_loses", "longer is worse", "model"),
+        ("length_balanced", "mean of these two", "model"),
+        ("length_matched", "within 10 %", "model"),
+        ("longer", "longer one alone", "baseline"),
+    ):
+        if found := figures.get(figure):
+            count = "" if figure in ("longer", "length_balanced") else f" ({found.n:,})"
+            lines.append(_bar_line(label + count, found, role, width, mark=0.5))
+    correlation = report.length.correlation
+    lines += [
+        (),
+        (
+            ("score and length in a prompt, correlation  ", "muted"),
+            (number(correlation, 2, signed=True), "strong"),
+        ),
+    ]
+    lines += [(), *_regression(report, width)]
+    word = length_word(report)
+    return lines + ([(), *prose(word[0], width, word[1])] if word else [])
+
+
+def _regression(report: RewardReport, width: int) -> list[Line]:
+    found = report.length_fit
+    if found is None:
+        return prose(
+            "No logistic regression: too few pairs, or score and length tell them apart without a mistake.",
+            width,
+        )
+    lines: list[Line] = [(("log-odds a standard deviation, by regression", "muted"),)]
+    for label, value, low, high in (
+        ("score, length held fixed", found.score, found.score_low, found.score_high),
+        ("length, score held fixed", found.length, found.length_low, found.length_high),
+    ):
+        lines.append(
+            (
+                (fit(label, 26), ""),
+                (f"{number(value, 2, signed=True):>6}", "strong"),
+                (f"  {interval(low, high, signed=True)}", "muted"),
+            )
+        )
+    lines.append(
+        ((fit("length alone", 26), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
+    )
+    lines.append(
+        (
+            ("log-loss fitted: length ", "muted"),
+            (number(found.log_loss_length_alone), "baseline"),
+            (", with score ", "muted"),
+            (number(found.log_loss), "model"),
+        )
+    )
+    return lines
+
+
+def length_word(report: RewardReport) -> tuple[str, str] | None:
+    """A sentence on length and its role; None without pairs of both kinds."""
+    wins, loses = report.figures.get("longer_wins"), report.figures.get("longer_loses")
+    if wins is None or loses is None:
+        return None
+    if wins.value > 0.5 > loses.value:
+        return (
+            "It follows length: where the shorter response is better, it is wrong more often than right.",
+            "warning",
+        )
+    if wins.value - loses.value > LEANS:
+        return (
+            "It leans on length: it is much less often right where the shorter response is better.",
+            "warning",
+        )
+    return (
+        "Length alone does not explain it: it is about as often right where the shorter is better.",
+        "muted",
+    )
+
+
+def people(report: RewardReport, width: int) -> list[Line]:
+    """Against each annotator, each criterion, and prompt by prompt."""
+    room = width - 30
+    lines: list[Line] = [((fit("annotator", room) + " accuracy log-loss  pairs", "muted"),)]
+    for found in report.annotators:
+        lines.append(
+            (
+                (fit(found.annotator, room), ""),
+                (f"{found.accuracy:9.3f}", "model"),
+                (f"{found.log_loss:9.3f}", ""),
+                (f"{found.pairs:7,}", "muted"),
+            )
+        )
+        if found.with_others is not None:
+            others = f"  agrees with the others {found.with_others:.3f}"
+            lines.append(((fit(others, width), "people"),))
+    lines += [(), ((fit("criterion", room) + " accuracy log-loss  pairs", "muted"),)]
+    for each in report.criteria:
+        mark = "strong" if each.criterion == report.criterion else ""
+        values = f"{number(each.accuracy):>9}{number(each.log_loss):>9}"
+        lines.append(((fit(each.criterion, room), mark), (values, ""), (f"{each.pairs:7,}", "muted")))
+    return [*lines, (), *_taus(report, width)]
+
+
+def _taus(report: RewardReport, width: int) -> list[Line]:
+    spread = report.taus
+    if spread.mean is None:
+        return prose("Kendall τ: no prompt has both an order by people and an order by score.", width)
+    wide = max(1, min(4, (width - 8) // 10))
+    low, middle, high = spread.quantiles[1:4]
+    return [
+        (
+            ("Kendall τ of a prompt, mean ", "muted"),
+            (number(spread.mean, 2), "strong"),
+            (f", median {middle:.2f}", ""),
+            (f", half in {low:.2f} … {high:.2f}", "muted"),
+        ),
+        (
+            ("-1 ", "muted"),
+            (columns(spread.counts, wide), "model"),
+            (f" 1   {spread.prompts:,} prompts", "muted"),
+        ),
+    ]
+
+
+def learning(report: RewardReport, width: int) -> list[Line]:
+    """Held-out figures by the number of pairs learned from."""
+    if not report.curve:
+        return prose("The run has recorded no learning curve.", width)
+    lines: list[Line] = [(("  pairs  accuracy  log-loss", "muted"),)]
+    for point in report.curve:
+        drawn = "" if point.accuracy is None else bar(point.accuracy, cells=width - 29, mark=0.5)
+        lines.append(
+            (
+                (f"{point.pairs:7,}", ""),
+                (f"{number(point.accuracy):>10}", "model"),
+                (f"{number(point.log_loss):>10}  ", ""),
+                (drawn, "model"),
+            )
+        )
+    if len(report.curve) > 1 and None not in (gain := [p.accuracy for p in report.curve[-2:]]):
+        step = (gain[1] or 0.0) - (gain[0] or 0.0)
+        lines += [(), *prose(f"The last step changed accuracy by {step:+.3f}.", width)]
+    return lines
+
+
+def policies(report: RewardReport, width: int) -> list[Line]:
+    """Scores of every response by policy, on one scale."""
+    if not report.policies:
+        return prose("No response has been scored.", width)
+    scale = (min(p.quantiles[0] for p in report.policies), max(p.quantiles[-1] for p in report.policies))
+    room = 16 if width < ROOMY else 22
+    cells = width - room - 14
+    ends = f"{number(scale[0], 1)}{number(scale[1], 1):>{cells - len(number(scale[0], 1))}}"
+    lines: list[Line] = [((fit("policy", room) + "   mean   n    " + ends, "muted"),)]
+    for found in report.policies:
+        lines.append(
+            (
+                (fit(found.policy, room), ""),
+                (f"{found.mean:+7.2f}", "strong"),
+                (f"{found.responses:5,}  ", "muted"),
+                (box(found.quantiles[1:-1], scale, cells), "model"),
+            )
+        )
+        lines.append(((" " * (room + 14), ""), (_stretched(found.counts, cells), "muted")))
+    return lines + prose("Whiskers 5 to 95 %, box the middle half, ┃ the median; below, how many.", width)
+
+
+def _stretched(counts: tuple[int, ...], cells: int) -> str:
+    drawn = columns(counts)
+    return "".join(drawn[min(len(drawn) - 1, at * len(drawn) // cells)] for at in range(cells))
+
+
+def _head(label: str, width: int, left: str, middle: str, right: str) -> Line:
+    room = _bar_cells(width)
+    scale = left + middle.center(room - len(left) - len(right)) + right
+    return ((fit(label, width - room), "muted"), (scale, "muted"))
+
+
+def _bar_line(label: str, found: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
+    cells = _bar_cells(width)
+    between = interval(found.low, found.high) if found.low < found.high else ""
+    beside = f"  {between:<13}  " if width >= ROOMY else " "
+    drawn = bar(found.value, found.low, found.high, scale=(0.0, top), cells=cells, mark=mark)
+    return (
+        (fit(label, width - cells - 5 - len(beside)), ""),
+        (number(found.value), "strong"),
+        (beside, "muted"),
+        (drawn, role),
+    )
+
+
+def _bar_cells(width: int) -> int:
+    return width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
+
+
+def _signed_line(label: str, found: Figure) -> Line:
+    return (
+        (fit(label, 24), ""),
+        (number(found.value, signed=True), "strong"),
+        (f"  {interval(found.low, found.high, signed=True)}", "muted"),
+    )
+
+
+def percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
+
+
+def wrong_line(report: RewardReport, index: int, width: int) -> Line:
+    """One of the pairs most confidently wrong, on one line."""
+    pair = report.wrong[index]
+    votes = f"{pair.votes_better}:{pair.votes_worse}" + (f"+{pair.votes_tie}=" if pair.votes_tie else "")
+    fixed = (
+        (f"{percent(1 - pair.probability):>6} ", "warning"),
+        (f" {votes:<7}", "people"),
+        (f"{pair.score_worse:+6.2f} > {pair.score_better:+.2f}".ljust(17), ""),
+    )
+    room = max(10, width - 32)
+    return (*fixed, (fit(pair.prompt, room), "muted"))
+
+
+ALWAYS = ("curve", "policies")
+"""Sections that need no judged pair."""
+Draw = Callable[[RewardReport, int], list[Line]]
+SECTIONS: tuple[tuple[str, str, str, Draw], ...] = (
+    ("overview", "Overview", "figures", overview),
+    ("calibration", "Calibration", "calibration", calibration),
+    ("length", "Length", "length_rows", length),
+    ("people", "People", "annotators", people),
+    ("curve", "Learning", "learning_curve", learning),
+    ("policies", "Policies", "policies", policies),
+)
