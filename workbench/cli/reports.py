@@ -32,7 +32,7 @@ def report_reward(
     report = session.workspace().reports.reward(name, criterion)
     if as_json:
         print_json(
-            {**_plain(report), "calibration_error": report.calibration_error, "missing": report.missing}
+            {**plain(report), "calibration_error": report.calibration_error, "missing": report.missing}
         )
         return
     from workbench.services.report_lines import one_line, prose, shown
