@@ -23,7 +23,7 @@ from torch import Tensor
 from engine.algorithms.checkpoint import load_checkpoint, save_checkpoint
 from engine.algorithms.guards import collapsed, pausing
 from engine.algorithms.optimiser import annealed
-from engine.algorithms.policy_models import Models, load_models
+from engine.algorithms.policy_models import Models, load_models, save_trained
 from engine.algorithms.policy_record import (
     keep_batch,
     rollout_metrics,
@@ -44,7 +44,6 @@ from engine.algorithms.policy_update import BrokenUpdateError, Learner, Update, 
 from engine.algorithms.rewards import ScoreScale, final_scores
 from engine.errors import NonFiniteError, WorkbenchError
 from engine.models.catalogue import resolving
-from engine.models.policy import save_policy
 from engine.objectives.kl import AdaptiveKL
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
@@ -279,14 +278,10 @@ def _check_collapse(
 def finish(
     models: Models, state: State, policy_folder: Path, config: PolicyLearningConfig, run: RunDir
 ) -> Iterator[Event]:
-    """Save the policy, adapters merged, as plain transformers loads it.
-
-    In float32: steps smaller than a bfloat16 digit of the base weights would be lost.
-    """
+    """Save the policy and tell how it went."""
     yield Progress(stage="saving", done=0, total=1)
-    models.optimisers["policy"].to_full_precision(models.policy.model)
     destination = run.path / "model"
-    save_policy(models.policy.model, policy_folder, destination, dtype="float32")
+    save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
     yield Progress(stage="saving", done=1, total=1)
     summary: dict[str, float | int | str | bool | None] = {
         "steps": state.step,

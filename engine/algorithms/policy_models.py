@@ -27,7 +27,7 @@ from engine.models.features import FEATURE_TOKENS
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
 from engine.models.parts import output_head
-from engine.models.policy import load_policy
+from engine.models.policy import load_policy, save_policy
 from engine.models.scale import Scale, load_scale
 from engine.objectives.logprobs import chosen_logprobs
 from engine.protocol.configs import PolicyLearningConfig
@@ -114,18 +114,34 @@ class Models:
         return self.policy.trunk.device
 
 
-def load_policy_and_reference(
-    folder: Path, *, dtype: str, device: str, lora_rank: int | None, seed: int, temperature: float = 1.0
+def load_trainable_policy(
+    folder: Path,
+    *,
+    dtype: str,
+    device: str,
+    lora_rank: int | None,
+    seed: int,
+    temperature: float = 1.0,
+    with_reference: bool = True,
 ) -> Policy:
     """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
     tokeniser, place = Tokeniser.from_folder(folder), device_of(device)
     model = load_policy(folder, dtype, place)
     frozen = None
-    if lora_rank is None:
+    if lora_rank is None and with_reference:
         copy = load_policy(folder, dtype, place).requires_grad_(False)
         frozen = (copy, Trunk.of(copy, tokeniser.pad_id, place))
     make_trainable(model, lora_rank=lora_rank, seed=seed)
     return Policy(model, Trunk.of(model, tokeniser.pad_id, place), frozen, tokeniser, temperature)
+
+
+def save_trained(policy: Policy, optimiser: MasterAdam, source: Path, destination: Path) -> None:
+    """Save the policy, adapters merged, as plain transformers loads it.  Ends the training.
+
+    In float32: steps smaller than a bfloat16 digit of the base weights would be lost.
+    """
+    optimiser.to_full_precision(policy.model)
+    save_policy(policy.model, source, destination, dtype="float32")
 
 
 def load_models(
@@ -137,7 +153,7 @@ def load_models(
     tokens: a separate critic, which starts from the reward model, reads the policy's tokens.
     """
     device, rank = device_of(config.device), config.lora_rank if config.tuning == "lora" else None
-    policy = load_policy_and_reference(
+    policy = load_trainable_policy(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
         temperature=config.temperature,
     )  # fmt: skip
