@@ -27,7 +27,16 @@ RESPONSES = pa.schema(
         ("finish_reason", pa.string()),
     ]
 )
-SCORES = pa.schema([("response_id", pa.string()), ("score", pa.float64()), ("backend", pa.string())])
+SCORES = pa.schema(
+    [
+        ("response_id", pa.string()),
+        ("score", pa.float64()),
+        ("backend", pa.string()),
+        ("criterion", pa.string()),
+        ("uncertainty", pa.float64()),  # standard deviation over an ensemble of heads; null without one
+    ]
+)
+SPLITS = pa.schema([("prompt_id", pa.string()), ("split", pa.string())])
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ the longest response, `D` hidden size, `L` layers read, F = len(parts)·L·D.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +18,12 @@ from torch import Tensor, nn
 
 from engine.algorithms.parts import Trunk, grouped
 from engine.errors import NonFiniteError, UsageError
-from engine.models.packing import Batch, Row, embedding_dtype, pack
+from engine.models.packing import Batch, Row
+from engine.scoring.head import WEIGHTS as HEAD_WEIGHTS
 from engine.scoring.head import Part
 
 FEATURE_TOKENS = 2048  # padded tokens in one forward pass
+SAMPLE_BYTES = 1 << 20
 
 
 @torch.no_grad()
@@ -31,14 +35,8 @@ def row_features(
     For each part the layers in order.  The mean is over all response tokens, end of sequence included, and
     is summed in float32.
     """
-    batch = pack(
-        rows,
-        pad_id=trunk.pad_id,
-        dtype=embedding_dtype(trunk.module),
-        device=trunk.device,
-        packed=trunk.why_not_packed is None,
-    )
-    states = response_layers(trunk.module, batch, layers)
+    batch = trunk.pack(rows)
+    states = response_layers(trunk, batch, layers)
     return torch.cat([_read(part, states[layer], batch.mask) for part in parts for layer in layers], dim=1)
 
 
@@ -49,13 +47,13 @@ def _read(part: Part, hidden_N_T_D: Tensor, mask_N_T: Tensor) -> Tensor:
     return (hidden_N_T_D.float() * mask_N_T[:, :, None]).sum(dim=1) / length_N[:, None]
 
 
-def response_layers(module: nn.Module, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
+def response_layers(trunk: Trunk, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
     """Hidden states of the response tokens at the layers asked for, each [N, T, D].
 
     Only response positions of those layers are kept, so that memory does not grow with the depth.
     """
-    check_layers(module, layers)
-    blocks, found = _blocks(module), {}
+    check_layers(trunk.module, layers)
+    blocks, found = _blocks(trunk.module), {}
 
     def keep(layer: int, hidden_R_S_D: Tensor) -> None:
         found[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
@@ -63,12 +61,7 @@ def response_layers(module: nn.Module, batch: Batch, layers: Sequence[int]) -> d
     with ExitStack() as stack:
         for layer in sorted({layer for layer in layers if layer < len(blocks)}):
             stack.enter_context(_watching(blocks[layer], layer, keep))
-        last_R_S_D = module(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            use_cache=False,
-        )[0]
+        last_R_S_D = trunk.hidden(batch)
     if len(blocks) in layers:
         keep(len(blocks), last_R_S_D)
     return found
@@ -111,6 +104,27 @@ def width(module: nn.Module) -> int:
     return int(model.config.get_text_config().hidden_size)
 
 
+def default_layers(depth: int) -> tuple[int, ...]:
+    """Two, three and four fifths of the way up, where small models tell most about a whole text."""
+    return tuple(sorted({max(1, round(share * depth)) for share in (0.4, 0.6, 0.8)}))
+
+
+def fingerprint(folder: Path) -> str:
+    """What tells one trunk's features from another's: samples of its weights, configuration and tokeniser."""
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    for path in [*files, folder / "config.json", folder / "tokenizer.json", folder / "chat_template.jinja"]:
+        if path.name == HEAD_WEIGHTS or not path.is_file():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for start in (0, size // 2, max(size - SAMPLE_BYTES, 0)):
+                file.seek(start)
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:32]
+
+
 def check_layers(module: nn.Module, layers: Sequence[int]) -> None:
     """Raises UsageError for a layer that the model does not have."""
     for layer in layers:
@@ -124,9 +138,10 @@ def batches_of_pairs(
     """Rows and, for each response of the rows in order, the place of its (prompt, response) pair.
 
     Equal prompts share a row.  Rows are cut into batches, longest first, of at most `budget` padded tokens;
-    a prompt whose responses together are longer is split over several rows.
+    a prompt whose responses together are longer is split over several rows.  Where the response left no room
+    for the prompt, its first token stands in for it.
     """
-    rows, places = grouped(pairs)
+    rows, places = grouped([(p, r) if p else (r[:1], r[1:]) for p, r in pairs])
     pieces: list[tuple[Row, list[int]]] = []
     at = 0
     for row in rows:
