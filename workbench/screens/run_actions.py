@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -12,11 +13,20 @@ from textual.timer import Timer
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane, RunPicture, read_run, read_samples
+from workbench.widgets.run_samples import SamplesView
+from workbench.widgets.series import Lens
+
+if TYPE_CHECKING:
+    from workbench.services.policy_learning import Against
 
 REFRESH_SECONDS = 1.0
 RESTS_A_READING = 4
 """A long run is read less often: after a reading the screen rests this many times as long as it took."""
-ENDED = ("done", "failed", "stopped")
+ENDED = ("done", "failed", "stopped", "paused")
+AGAINST: tuple[Against, ...] = ("previous", "first", "nothing")
+PAUSE = "pause"
+JUMP = 10
+"""Steps that { and } move by."""
 
 
 class RunActions(WorkbenchScreen):
@@ -26,14 +36,29 @@ class RunActions(WorkbenchScreen):
         Binding("c", "view('charts')", "Charts", show=False),
         Binding("s", "view('samples')", "Samples", show=False),
         Binding("d", "view('details')", "Details", show=False),
+        Binding("f", "view('formula')", "Formula of the loss", show=False),
         Binding("left_square_bracket", "step(-1)", "Step", key_display="[ ]"),
         Binding("right_square_bracket", "step(1)", "Step", show=False),
+        Binding("left_curly_bracket", f"step(-{JUMP})", "Ten steps", key_display="{ }", show=False),
+        Binding("right_curly_bracket", f"step({JUMP})", "Ten steps on", key_display="}", show=False),
+        Binding("j", "response(1)", "Next response", key_display="j k", show=False),
+        Binding("k", "response(-1)", "Response before", show=False),
+        Binding("b", "against", "Beside the step before, the first, nothing", show=False),
+        Binding("t", "tokens", "Tokens"),
+        Binding("g", "overoptimisation", "Proxy and gold"),
         Binding("left", "chart(-1)", "Chart", key_display="← →", show=False),
         Binding("right", "chart(1)", "Next chart", show=False),
         *(Binding(str(n), f"choose_chart({n - 1})", f"Chart {n}", show=False) for n in range(1, 10)),
+        Binding("plus,equals_sign", "zoom(0.5)", "Look closer", key_display="+", show=False),
+        Binding("minus", "zoom(2.0)", "Look from farther", key_display="-", show=False),
+        Binding("less_than_sign", "pan(-0.25)", "Earlier steps", key_display="<", show=False),
+        Binding("greater_than_sign", "pan(0.25)", "Later steps", key_display=">", show=False),
+        Binding("0", "unzoom", "The whole run", show=False),
+        Binding("e", "smooth", "Smooth the curves, more each time", show=False),
         Binding("x", "stop", "Stop"),
+        Binding("z", "pause", "Pause"),
         Binding("R", "resume", "Resume"),
-        Binding("pagedown,space", "scroll(8)", "Scroll", show=False),
+        Binding("pagedown", "scroll(8)", "Scroll", show=False),
         Binding("pageup", "scroll(-8)", "Scroll up", show=False),
     ]
     _clock: Timer | None = None
@@ -43,6 +68,11 @@ class RunActions(WorkbenchScreen):
     def run_id(self) -> str | None:
         """The run that keys act on."""
         return None
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """Runs to draw over it, in the order of their shapes."""
+        return ()
 
     def on_mount(self) -> None:
         self._clock = self.set_interval(REFRESH_SECONDS, self.refresh_now)
@@ -69,11 +99,15 @@ class RunActions(WorkbenchScreen):
         status = picture.detail.status if picture else None
         match action:
             case "stop":
-                return status in ("running", "queued")
+                return status in ("running", "queued", "paused")
+            case "pause":
+                return status in ("running", "paused") and hasattr(self.workspace.jobs, PAUSE)
             case "resume":
-                return status in ("stopped", "failed")
-            case "step":
+                return status in ("stopped", "failed", "paused")
+            case "step" | "tokens" | "response" | "against":
                 return bool(picture and picture.steps)
+            case "overoptimisation":
+                return bool(picture and {"ppo/kl", "bon/kl"} & set(picture.series))
         return True
 
     def refresh_now(self) -> None:
@@ -87,18 +121,20 @@ class RunActions(WorkbenchScreen):
 
     @told
     async def poll(self) -> None:
-        """Read the run again while it can still change."""
+        """Read the run again while it, or a marked one, can still change."""
         run_id, shown = self.run_id, self.query_one(RunPane).picture
         if run_id is None or time.monotonic() < self._next_reading:
             return
         if shown is not None and shown.detail.run_id == run_id and shown.detail.status in ENDED:
             runs = await self.ask(lambda workspace: workspace.jobs.list())
-            if any(run.run_id == run_id and run.status in ENDED for run in runs):
+            changing = {run.run_id for run in runs if run.status not in ENDED}
+            if not changing & {run_id, *self.marked}:
                 return
         begun = time.monotonic()
-        picture = await self.ask(lambda workspace: read_run(workspace, run_id))
+        marked = self.marked
+        picture = await self.ask(lambda workspace: read_run(workspace, run_id, marked))
         self._next_reading = time.monotonic() + RESTS_A_READING * (time.monotonic() - begun)
-        if run_id == self.run_id:
+        if run_id == self.run_id and marked == self.marked:
             self.show_picture(picture)
 
     def show_picture(self, picture: RunPicture) -> None:
@@ -116,13 +152,14 @@ class RunActions(WorkbenchScreen):
     async def load_samples(self, step: int) -> None:
         run_id = self.run_id
         pane = self.query_one(RunPane)
-        if run_id is None or (pane.samples and (pane.samples.run_id, pane.samples.step) == (run_id, step)):
+        against, shown = pane.against, pane.samples
+        if run_id is None or (shown and (shown.run_id, shown.step, shown.against) == (run_id, step, against)):
             return
-        samples = await self.ask(lambda workspace: read_samples(workspace, run_id, step))
+        samples = await self.ask(lambda workspace: read_samples(workspace, run_id, step, against))
         if run_id == self.run_id:
-            pane.show_samples(samples)
+            await pane.show_samples(samples)
 
-    # -- keys -----------------------------------------------------------------------------------------------
+    # -- moving ---------------------------------------------------------------------------------------------
 
     def action_view(self, view: str) -> None:
         pane = self.query_one(RunPane)
@@ -137,6 +174,19 @@ class RunActions(WorkbenchScreen):
             pane.choose_view("samples")
             self.load_samples(step)
 
+    def action_response(self, by: int) -> None:
+        pane = self.query_one(RunPane)
+        if pane.view == "samples":
+            self.query_one(SamplesView).move(by)
+        else:
+            self.action_view("samples")
+
+    def action_against(self) -> None:
+        """Set the responses beside those of the step before, of the first step, or of none."""
+        pane = self.query_one(RunPane)
+        pane.against = AGAINST[(AGAINST.index(pane.against) + 1) % len(AGAINST)]
+        self.action_step(0)
+
     def action_chart(self, by: int) -> None:
         self.query_one(RunPane).choose_view("charts")
         self.query_one(ChartBoard).step(by)
@@ -147,6 +197,51 @@ class RunActions(WorkbenchScreen):
 
     def action_scroll(self, by: int) -> None:
         self.query_one(RunPane).scroll_view(by)
+
+    # -- the lens of the charts ------------------------------------------------------------------------------
+
+    def _look(self, lens: Lens) -> None:
+        self.query_one(RunPane).choose_view("charts")
+        self.query_one(ChartBoard).lens = lens
+
+    def action_zoom(self, factor: float) -> None:
+        self._look(self.query_one(ChartBoard).lens.zoomed(factor))
+
+    def action_pan(self, by: float) -> None:
+        self._look(self.query_one(ChartBoard).lens.panned(by))
+
+    def action_unzoom(self) -> None:
+        self._look(replace(self.query_one(ChartBoard).lens, low=0.0, high=1.0))
+
+    def action_smooth(self) -> None:
+        self._look(self.query_one(ChartBoard).lens.smoother())
+
+    # -- further screens -------------------------------------------------------------------------------------
+
+    def action_tokens(self) -> None:
+        """Every token of the response under the cursor, as the loss saw it."""
+        from workbench.screens.run_tokens import TokensScreen
+
+        pane = self.query_one(RunPane)
+        sample = self.query_one(SamplesView).current if pane.view == "samples" else None
+        if self.run_id is None or pane.picture is None:
+            return
+        if sample is None:
+            self.app.push_screen(
+                TokensScreen(self.run_id, pane.picture.traced[-1] if pane.picture.traced else 0)
+            )
+        else:
+            row = sample.row
+            self.app.push_screen(TokensScreen(self.run_id, row.step, row.prompt_id, row.sample_index))
+
+    def action_overoptimisation(self) -> None:
+        """Proxy and gold score of this run and the marked ones against √KL."""
+        from workbench.screens.run_overoptimisation import OveroptimisationScreen
+
+        if self.run_id is not None:
+            self.app.push_screen(OveroptimisationScreen((self.run_id, *self.marked)))
+
+    # -- the job ---------------------------------------------------------------------------------------------
 
     @work
     @told
@@ -172,3 +267,17 @@ class RunActions(WorkbenchScreen):
             await self.ask(lambda workspace: workspace.jobs.resume(run_id))
             self.workbench.tell(f"{run_id} goes on from its last checkpoint.", severity="information")
             self.refresh_now()
+
+    @work
+    @told
+    async def action_pause(self) -> None:
+        """Let a run rest at the end of its step, or let a resting one go on."""
+        run_id, picture = self.run_id, self.query_one(RunPane).picture
+        if run_id is None or picture is None:
+            return
+        if picture.detail.status == "paused":
+            self.action_resume()
+            return
+        await self.ask(lambda workspace: getattr(workspace.jobs, PAUSE)(run_id))
+        self.workbench.tell(f"{run_id} rests after its current step; z goes on.", severity="information")
+        self.refresh_now()

@@ -14,6 +14,8 @@ from textual.widgets.option_list import Option
 
 from workbench.screens.base import told
 from workbench.screens.run_actions import RunActions
+from workbench.widgets.charts import MOST_RUNS
+from workbench.widgets.plot import COLOURS, SHAPES
 from workbench.widgets.run_lines import clock, run_line
 from workbench.widgets.run_pane import RunPane, read_run
 
@@ -41,6 +43,8 @@ class RunsScreen(RunActions):
         Binding("o", "open", "Full screen", key_display="⏎"),
         *RunActions.RUN_BINDINGS,
         Binding("n", "app.launch", "New job"),
+        Binding("space", "mark", "Draw over the others"),
+        Binding("u", "unmark", "Unmark all", show=False),
     ]
 
     def __init__(self) -> None:
@@ -49,6 +53,7 @@ class RunsScreen(RunActions):
         self._lines: dict[str, Content] = {}
         self._wanted: str | None = None
         self._coming: str | None = None  # a run to go to, until the list holds it
+        self._marked: tuple[str, ...] = ()
 
     def compose_body(self) -> ComposeResult:
         with Container(id="runs"):
@@ -72,6 +77,10 @@ class RunsScreen(RunActions):
         """The run under the cursor."""
         return self._wanted
 
+    @property
+    def marked(self) -> tuple[str, ...]:
+        return self._marked
+
     def go_to(self, run_id: str) -> None:
         """Put the cursor on a run, at once or as soon as it is listed."""
         self._coming = run_id
@@ -92,7 +101,7 @@ class RunsScreen(RunActions):
         listing = self.query_one(OptionList)
         width = max(40, listing.scrollable_content_region.width - 1)
         now = clock()
-        lines = {run.run_id: run_line(run, now, width) for run in self._runs}
+        lines = {run.run_id: run_line(run, now, width, self._shape(run.run_id)) for run in self._runs}
         if list(lines) != list(self._lines):
             listing.set_options([Option(line, id=run_id) for run_id, line in lines.items()])
             self._lines = lines
@@ -103,6 +112,36 @@ class RunsScreen(RunActions):
                     listing.replace_option_prompt(run_id, line)
             self._lines = lines
         listing.border_title = Content(f"Runs · {len(runs)}") if runs else Content("Runs")
+
+    def _shape(self, run_id: str) -> tuple[str, str] | None:
+        """How the charts draw a marked run."""
+        if run_id not in self._marked:
+            return None
+        slot = self._marked.index(run_id) + 1
+        return SHAPES[slot], COLOURS[slot]
+
+    def action_mark(self) -> None:
+        """Draw the run under the cursor over whichever run is shown, or no longer."""
+        if self._wanted is None:
+            return
+        if self._wanted in self._marked:
+            self._mark(tuple(run_id for run_id in self._marked if run_id != self._wanted))
+        elif len(self._marked) >= MOST_RUNS - 1:
+            self.workbench.tell(
+                f"{MOST_RUNS - 1} runs are marked, as many as can be told apart; u unmarks all.",
+                severity="warning",
+            )
+        else:
+            self._mark((*self._marked, self._wanted))
+
+    def action_unmark(self) -> None:
+        self._mark(())
+
+    def _mark(self, marked: tuple[str, ...]) -> None:
+        self._marked = marked
+        self.redraw()
+        if self._wanted is not None:
+            self.load_run(self._wanted)
 
     def _place_cursor(self) -> None:
         listing = self.query_one(OptionList)
@@ -125,8 +164,9 @@ class RunsScreen(RunActions):
     @work(exclusive=True, group="load-run")
     @told
     async def load_run(self, run_id: str) -> None:
-        picture = await self.ask(lambda workspace: read_run(workspace, run_id))
-        if run_id == self._wanted:
+        marked = self._marked
+        picture = await self.ask(lambda workspace: read_run(workspace, run_id, marked))
+        if run_id == self._wanted and marked == self._marked:
             self.show_picture(picture)
 
     @on(OptionList.OptionSelected, "#run-list")
@@ -134,4 +174,4 @@ class RunsScreen(RunActions):
         from workbench.screens.run import RunScreen
 
         if self._wanted:
-            self.app.push_screen(RunScreen(self._wanted))
+            self.app.push_screen(RunScreen(self._wanted, self._marked))

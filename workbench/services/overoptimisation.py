@@ -130,14 +130,17 @@ def way(run_id: str, name: str, points: Sequence[OptimisationPoint]) -> Way | No
 
 
 def find_peak(gold: Pairs, curve: Fit | None) -> Peak | None:
-    """The fitted maximum where it lies within what was measured, else the best point measured."""
+    """The fitted maximum where it lies within what was measured, else the best point measured.
+
+    A fitted curve that still rises at the last point has no peak to pass, wherever noise put the best point.
+    """
     if not gold:
         return None
     farthest = max(d for d, _ in gold)
     if curve is not None and curve.peak is not None and curve.peak <= farthest:
         return Peak(curve.peak, curve.at(curve.peak), fitted=True, passed=True)
     d, score = max(gold, key=lambda pair: pair[1])
-    return Peak(d, score, fitted=False, passed=d < farthest)
+    return Peak(d, score, fitted=False, passed=curve is None and d < farthest)
 
 
 class Overoptimisation:

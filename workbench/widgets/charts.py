@@ -1,14 +1,10 @@
-"""Live charts of a run: one metric at a time where room is short, a grid of them where it is not.
-
-Imports numpy through textual-plot, so only screens that chart import this module.
-"""
+"""Live charts of runs: one metric at a time where room is short, a grid of them where it is not."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import ClassVar
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
@@ -16,108 +12,49 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
-from textual_hires_canvas import Canvas
-from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
+from workbench.widgets.plot import COLOURS, SHAPES, Curve, Plot
 from workbench.widgets.safe import safe_line
-from workbench.widgets.series import charted, decimate, nice_ticks, short_number
+from workbench.widgets.series import Lens, between, charted, decimate, ema, short_number
 
-Series = Mapping[str, Sequence[tuple[float, float]]]
-THIN = dict(zip("┃━┏┓┗┛┳┻┫┣", "│─  └ ┬─┤│", strict=True))
+Points = Sequence[tuple[float, float]]
+Series = Mapping[str, Points]
 BUCKETS = 200
 """Twice this many points are drawn at most: more than the columns of braille dots on a wide terminal."""
+MOST_RUNS = len(SHAPES)
 
 
-class StepFormatter(AxisFormatter):
-    """Whole steps below the chart."""
+@dataclass(frozen=True)
+class RunSeries:
+    """The metrics of one run on the board."""
 
-    def get_ticks(self, min_: float, max_: float, max_ticks: int = 6) -> list[float]:
-        return nice_ticks(min_, max_, min(max_ticks, 6), whole=True)
-
-    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        return [f"{tick:.0f}" for tick in ticks]
-
-
-class ValueFormatter(AxisFormatter):
-    """Short numbers beside the chart, as many as its height bears."""
-
-    most = 4
-
-    def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
-        return nice_ticks(min_, max_, self.most)
-
-    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        apart = min((b - a for a, b in pairwise(ticks)), default=1.0)
-        decimals = max(0, -math.floor(math.log10(apart) + 1e-9)) if apart > 0 else 0
-        if decimals > 4 or any(abs(tick) >= 1e5 for tick in ticks):
-            return [f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e") for tick in ticks]
-        return [f"{tick:.{decimals}f}" for tick in ticks]
+    name: str
+    series: Series
+    """Decimated, for the whole run."""
+    full: Series
+    """Every finite point, for a closer look and for smoothing."""
+    slot: int = 0
+    """Its shape and colour."""
 
 
-class Plot(PlotWidget, can_focus=False):
-    """A plot without pan, zoom or wide margins."""
+@dataclass(frozen=True)
+class Drawing:
+    """What one chart shows."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"plot--line"}
-    DEFAULT_CSS = """
-    Plot {
-        height: 1fr;
-        &> .plot--axis { color: $foreground 25%; }
-        &> .plot--tick { color: $foreground-muted; text-style: none; }
-        &> .plot--line { color: $primary; }
-        &:focus > .plot--axis { color: $foreground 25%; }
-    }
-    """
-    margin_top = reactive(0)
-    margin_bottom = reactive(1)
-    margin_left = reactive(8)
-
-    def __init__(self) -> None:
-        super().__init__(allow_pan_and_zoom=False)
-        self._values = ValueFormatter()
-        self.set_x_formatter(StepFormatter())
-        self.set_y_formatter(self._values)
-
-    def show(self, points: Sequence[tuple[float, float]]) -> None:
-        """Draw `points`; limits get a little air, and a flat or single value stays readable."""
-        self._values.most = max(3, min(5, self.size.height // 3))
-        self.clear()
-        self.refresh(layout=True)  # the canvases take a new size only with a layout
-        if not points:
-            return
-        points = decimate(points, max(16, self.size.width - self.margin_left))
-        xs, ys = [x for x, _ in points], [y for _, y in points]
-        low, high = min(ys), max(ys)
-        air = (high - low) * 0.05 or max(abs(high) * 0.1, 0.1)
-        self.set_ylimits(low - air, high + air)
-        self.set_xlimits(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1)
-        style = str(self.get_component_rich_style("plot--line", partial=True))
-        if len(points) == 1:
-            self.scatter(xs, ys, marker="●", marker_style=style)
-        else:
-            self.plot(xs, ys, line_style=style, hires_mode=HiResMode.BRAILLE)
-
-    def _render_plot(self) -> None:
-        """Draw, then leave two thin axes of the heavy frame, so that the curve stands out."""
-        super()._render_plot()
-        canvas = self.query_one("#plot", Canvas)
-        width, height = canvas.size
-        if width < 2 or height < 2 or canvas.size != canvas._canvas_size:
-            return
-        edge = {(x, y) for x in (0, width - 1) for y in range(height)}
-        edge |= {(x, y) for y in (0, height - 1) for x in range(width)}
-        for x, y in edge:
-            character, style = canvas.get_pixel(x, y)
-            if character in THIN:
-                canvas.set_pixel(x, y, " " if y == 0 or x == width - 1 else THIN[character], style)
+    title: str
+    curves: tuple[Curve, ...]
+    limits: tuple[float, float] | None
+    latest: tuple[tuple[int, float | None], ...]
+    """Slot and last value of each run, as measured."""
 
 
 class MetricChart(Vertical):
-    """One metric: its title and latest value above, its curve below."""
+    """One metric: its title and latest values above, its curves below."""
 
     DEFAULT_CSS = """
     MetricChart {
         height: 1fr; width: 1fr; min-height: 6;
-        .chart-title { height: 1; padding: 0 1; }
+        .chart-title { height: 1; padding: 0 1; text-wrap: nowrap; }
     }
     """
 
@@ -125,8 +62,7 @@ class MetricChart(Vertical):
         """`slot` counts from 0."""
         super().__init__(id=f"chart-{slot}")
         self.slot = slot
-        self._title = ""
-        self._points: Sequence[tuple[float, float]] = ()
+        self._drawing = Drawing("", (), None, ())
 
     def compose(self) -> ComposeResult:
         yield Static(classes="chart-title", markup=False)
@@ -135,57 +71,63 @@ class MetricChart(Vertical):
     def on_mount(self) -> None:
         self._draw(curve=False)  # the curve follows with the first size
 
-    def show(self, title: str, points: Sequence[tuple[float, float]]) -> None:
-        """Replace what is drawn; the curve is not drawn again when the points are the same."""
-        changed = points != self._points
-        self._title, self._points = title, points
+    def show(self, drawing: Drawing) -> None:
+        """Replace what is drawn; the curves are not drawn again when they are the same."""
+        before = self._drawing
+        changed = (drawing.curves, drawing.limits) != (before.curves, before.limits)
+        self._drawing = drawing
         if self.is_mounted:
             self._draw(curve=changed)
 
     def _draw(self, *, curve: bool) -> None:
-        latest = self._points[-1][1] if self._points else None
-        head = Content.assemble(
-            (safe_line(self._title, 60), "bold"), "  ", (short_number(latest), "$text-primary")
-        )
-        self.query_one(".chart-title", Static).update(head)
+        drawing = self._drawing
+        parts: list[Content | str | tuple[str, str]] = [(safe_line(drawing.title, 60), "bold")]
+        for slot, value in drawing.latest:
+            shape = f"{SHAPES[slot]} " if len(drawing.latest) > 1 else ""
+            style = COLOURS[slot] if len(drawing.latest) > 1 else "$text-primary"
+            parts += ["  ", (f"{shape}{short_number(value)}", style)]
+        self.query_one(".chart-title", Static).update(Content.assemble(*parts))
         if curve:
-            self.query_one(Plot).show(self._points)
+            self.query_one(Plot).show(drawing.curves, limits=drawing.limits)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw, curve=True)
 
 
 class ChartBoard(Widget):
-    """The charts of one run.  `wide` shows all of them in a grid, otherwise one, chosen by number."""
+    """The charts of runs.  `wide` shows all of them in a grid, otherwise one, chosen by number."""
 
     DEFAULT_CSS = """
     ChartBoard {
         height: 1fr;
         #strip { height: auto; max-height: 2; padding: 0 1; color: $foreground-muted; }
+        #legend { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #grid { height: 1fr; grid-size: 3; grid-gutter: 0 1; }
         #empty { padding: 1 2; color: $foreground-muted; height: auto; }
     }
     """
     wide = reactive(False, init=False)
     chosen = reactive(0, init=False)
+    lens = reactive(Lens(), init=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._charts: list[tuple[str, str]] = []
-        self._series: Series = {}
+        self._runs: Sequence[RunSeries] = ()
 
     def compose(self) -> ComposeResult:
         yield Static(id="strip", markup=False)
         yield Static("No numbers yet.", id="empty", markup=False)
+        yield Static(id="legend", markup=False)
         yield Grid(id="grid")
 
     def on_mount(self) -> None:
         self._redraw()
 
-    def show(self, kind: str, series: Series) -> None:
-        """Draw a run's metrics, name → decimated points."""
-        self._charts = charted(kind, list(series))
-        self._series = series
+    def show(self, kind: str, runs: Sequence[RunSeries]) -> None:
+        """Draw runs over each other; the first, of that `kind`, decides which metrics."""
+        self._runs = runs[:MOST_RUNS]
+        self._charts = charted(kind, list(runs[0].series) if runs else [])
         self._redraw()
 
     def choose(self, index: int) -> None:
@@ -207,6 +149,9 @@ class ChartBoard(Widget):
     def watch_chosen(self) -> None:
         self._redraw()
 
+    def watch_lens(self) -> None:
+        self._redraw()
+
     def _redraw(self) -> None:
         if not self.is_mounted:
             return
@@ -221,6 +166,9 @@ class ChartBoard(Widget):
         strip.display = not self.wide and count > 1
         if strip.display:
             strip.update(self._strip())
+        legend = self.query_one("#legend", Static)
+        legend.display = count > 0 and (len(self._runs) > 1 or self.lens != Lens())
+        legend.update(self._legend())
         self._show_charts(grid, shown)
 
     def _show_charts(self, grid: Grid, shown: range) -> None:
@@ -233,8 +181,50 @@ class ChartBoard(Widget):
                 grid.mount(charts[slot], before=None if before is None else charts[before])
             charts[slot].display = slot in shown
             if slot in shown:
-                name, title = self._charts[slot]
-                charts[slot].show(title, self._series.get(name, ()))
+                charts[slot].show(self._drawing(*self._charts[slot]))
+
+    def _drawing(self, name: str, title: str) -> Drawing:
+        """The curves of one metric as the lens shows them."""
+        several = len(self._runs) > 1
+        limits = self._limits(name)
+        curves: list[Curve] = []
+        latest: list[tuple[int, float | None]] = []
+        for run in self._runs:
+            measured = run.full.get(name, ())
+            latest.append((run.slot, measured[-1][1] if measured else None))
+            if self.lens == Lens() or limits is None:
+                curves.append(Curve(tuple(run.series.get(name, ())), run.slot, shaped=several))
+                continue
+            if self.lens.smoothing and not several:
+                raw = decimate(between(measured, *limits), BUCKETS)
+                curves.append(Curve(tuple(raw), run.slot, faint=True))
+            smoothed = between(ema(measured, self.lens.smoothing), *limits)
+            curves.append(Curve(tuple(decimate(smoothed, BUCKETS)), run.slot, shaped=several))
+        return Drawing(title, tuple(curves), limits, tuple(latest))
+
+    def _limits(self, name: str) -> tuple[float, float] | None:
+        """Ends of the steps that the lens shows; None where there is nothing."""
+        ends = [
+            step
+            for run in self._runs
+            if (points := run.full.get(name))
+            for step in (points[0][0], points[-1][0])
+        ]
+        return self.lens.limits(min(ends), max(ends)) if ends else None
+
+    def _legend(self) -> Content:
+        """Which shape and colour is which run, and what the lens does."""
+        parts: list[Content | str | tuple[str, str]] = []
+        for run in self._runs if len(self._runs) > 1 else ():
+            parts += [(f"{SHAPES[run.slot]} {safe_line(run.name, 24)}", COLOURS[run.slot]), "  "]
+        if not self.lens.whole:
+            name = self._charts[min(self.chosen, len(self._charts) - 1)][0] if self._charts else ""
+            limits = self._limits(name)
+            if limits is not None:
+                parts.append((f"steps {limits[0]:.0f}–{limits[1]:.0f}  ", "$foreground-muted"))
+        if self.lens.smoothing:
+            parts.append((f"smoothed {self.lens.smoothing:g}", "$foreground-muted"))
+        return Content.assemble(*parts)
 
     def _strip(self) -> Content:
         """Numbers and names of the charts, broken between them and never inside."""

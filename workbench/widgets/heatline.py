@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from workbench.widgets.safe import safe_text
+from workbench.widgets.safe import safe_line, safe_text
 
 LOW = Color.parse("#d2743f")
 HIGH = Color.parse("#3f8fd2")
@@ -51,17 +51,35 @@ def painted(text: str, colour: Color) -> tuple[str, str]:
     return text, f"{ink} on {colour.hex6}"
 
 
-def heat_content(tokens: Sequence[str], scores: Sequence[float], scale: Scale, ground: Color) -> Content:
-    """Each token on the colour of its running score; a line break in a token is shown as ⏎ and breaks."""
+def heat_content(
+    tokens: Sequence[str], scores: Sequence[float], scale: Scale, ground: Color, marked: int | None = None
+) -> Content:
+    """Each token on the colour of its score; a line break in a token is shown as ⏎ and breaks.
+
+    The token at place `marked` is drawn in reverse, and as ␣ or ∅ where it would not be seen.
+    """
     parts: list[tuple[str, str]] = []
-    for token, score in zip(tokens, scores, strict=False):
+    for place, (token, score) in enumerate(zip(tokens, scores, strict=False)):
         colour = shade(scale.place(score), ground)
+        if place == marked:
+            text, style = painted(safe_line(token) or ("␣" if token else "∅"), colour)
+            parts.append(
+                (" " + text if token[:1] == " " and token.strip() else text, f"bold reverse {style}")
+            )
+            continue
         for index, piece in enumerate(safe_text(token).split("\n")):
             if index:
                 parts.extend([painted("⏎", colour), ("\n", "")])
             if piece:
                 parts.append(painted(piece.replace("\t", " "), colour))
     return Content.assemble(*parts)
+
+
+def legend_content(label: str, scale: Scale, ground: Color, cells: int = 16) -> Content:
+    """`label`, the lowest number, a bar of all colours, the highest number."""
+    places = [2 * cell / (cells - 1) - 1 for cell in range(cells)]
+    bar = [painted(" ", shade(place, ground)) for place in places]
+    return Content.assemble(f"{label} {scale.low:+.2f} ", *bar, f" {scale.high:+.2f}")
 
 
 class HeatLine(Static):
@@ -106,7 +124,4 @@ class HeatLegend(Widget):
     def render(self) -> RenderResult:
         if self._scale is None:
             return Content("")
-        ground = self.background_colors[1]
-        places = [2 * cell / (self.CELLS - 1) - 1 for cell in range(self.CELLS)]
-        bar = [painted(" ", shade(place, ground)) for place in places]
-        return Content.assemble(f"running score {self._scale.low:+.2f} ", *bar, f" {self._scale.high:+.2f}")
+        return legend_content("running score", self._scale, self.background_colors[1], self.CELLS)

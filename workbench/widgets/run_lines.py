@@ -16,6 +16,7 @@ MARKS = {
     "running": ("●", "$primary"),
     "queued": ("○", "$foreground-muted"),
     "done": ("✓", "$success"),
+    "paused": ("‖", "$warning"),
     "stopped": ("■", "$warning"),
     "failed": ("✗", "$error"),
 }
@@ -69,19 +70,20 @@ def pace_text(run: Any) -> str:
     return " · ".join(parts)
 
 
-def run_line(run: Any, now: datetime, width: int) -> Content:
-    """One line of the list of runs, `width` cells."""
+def run_line(run: Any, now: datetime, width: int, shape: Part | None = None) -> Content:
+    """One line of the list of runs, `width` cells; `shape` is how a marked run is drawn, with its colour."""
     mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
     time = duration(took(run, now))
     state = state_text(run)
-    room = max(6, width - 2 - 9 - 20 - 8)
+    room = max(6, width - 2 - 10 - 20 - 8)
     name = safe_line(run.name or run.run_id, 80)
     if len(name) > room:
         name = name[: room - 1] + "…"
     return Content.assemble(
-        (f"{mark} ", colour),
+        (mark, colour),
+        shape or (" ", ""),
         (name.ljust(room), "bold" if run.status == "running" else ""),
-        (f" {safe_line(run.kind, 8):<8}", "$foreground-muted"),
+        (f" {safe_line(run.kind, 9):<9}", "$foreground-muted"),
         (f" {state[:19]:<19}", colour if run.status in ("running", "failed") else "$foreground-muted"),
         (f"{time:>7}", "$foreground-muted"),
     )
@@ -100,6 +102,8 @@ def head_lines(run: Any, now: datetime) -> Content:
         second: Part = (safe_line(run.reason or "It ended without saying why.", 300), "$text-error")
     elif run.status == "running":
         second = ("  ".join(part for part in (state_text(run), pace_text(run)) if part), "")
+    elif run.status == "paused":
+        second = ("Paused; z or R goes on from where it is.", "$foreground-muted")
     elif run.status == "stopped":
         second = ("Stopped; what it had is kept. R goes on from the last checkpoint.", "$foreground-muted")
     elif run.status == "queued":
@@ -192,26 +196,3 @@ def details_content(detail: Any) -> Content:
 def message_text(message: Any) -> str:
     """The sentence of a message, whether it comes as text or as a record with `.text`."""
     return message if isinstance(message, str) else str(getattr(message, "text", message))
-
-
-def sample_content(rows: Sequence[Any], prompts: Mapping[str, str]) -> Content:
-    """Responses of one rollout step, each under its prompt and its numbers."""
-    parts: list[Content] = []
-    last_prompt = None
-    for row in rows:
-        if row.prompt_id != last_prompt:
-            last_prompt = row.prompt_id
-            prompt = safe_line(prompts.get(row.prompt_id, row.prompt_id), 300)
-            parts.append(Content.assemble(("▌ ", "$primary"), (prompt, "bold")))
-        ended = "stopped" if row.stopped else "cut at the budget"
-        figures = (
-            f"reward {short_number(row.reward)}  KL {short_number(row.kl)}  {row.tokens} tokens, {ended}"
-        )
-        parts.append(
-            Content.assemble(
-                (f"score {short_number(row.score)}", "$text-primary"), (f"  {figures}", "$foreground-muted")
-            )
-        )
-        parts.append(Content(safe_text(row.text[:2000]).strip() or "(empty)"))
-        parts.append(Content(""))
-    return Content("\n").join(parts)

@@ -3,33 +3,125 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 Points = Sequence[tuple[int, float | None]] | Sequence[tuple[float, float]]
 
+LEARNING = (
+    ("ppo/score", "score"),
+    ("ppo/kl", "KL a response, nats"),
+    ("ppo/entropy", "entropy, nats"),
+    ("ppo/gold", "gold score"),
+    ("ppo/clip_fraction", "clip fraction"),
+    ("ppo/value_loss", "value loss"),
+    ("ppo/length", "length, tokens"),
+    ("ppo/stopped", "share stopped"),
+    ("ppo/explained_variance", "explained variance"),
+    ("ppo/beta", "KL coefficient β"),
+    ("ppo/policy_loss", "policy loss"),
+    ("ppo/grad_norm", "gradient norm"),
+)
+IMITATION = (
+    ("train/loss", "training loss"),
+    ("heldout/loss", "held-out loss"),
+    ("heldout/log_loss", "held-out log-loss"),
+    ("heldout/accuracy", "held-out accuracy"),
+    ("dpo/accuracy", "accuracy"),
+    ("dpo/margin", "reward margin"),
+    ("train/accuracy", "training accuracy"),
+    ("train/grad_norm", "gradient norm"),
+    ("train/learning_rate", "learning rate"),
+)
 METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "reward": (
         ("train/loss", "training loss"),
         ("heldout/accuracy", "held-out accuracy"),
         ("heldout/log_loss", "held-out log-loss"),
+        ("curve/accuracy", "learning curve, accuracy"),
         ("train/accuracy", "training accuracy"),
         ("train/grad_norm", "gradient norm"),
         ("train/learning_rate", "learning rate"),
         ("heldout/score_length_correlation", "score–length correlation"),
     ),
-    "ppo": (
-        ("ppo/score", "score"),
-        ("ppo/kl", "KL a response, nats"),
-        ("ppo/entropy", "entropy, nats"),
-        ("ppo/clip_fraction", "clip fraction"),
-        ("ppo/value_loss", "value loss"),
-        ("ppo/length", "length, tokens"),
-        ("ppo/stopped", "share stopped"),
-        ("ppo/explained_variance", "explained variance"),
-        ("ppo/beta", "KL coefficient β"),
-    ),
+    "ppo": LEARNING,
+    "grpo": LEARNING,
+    "rloo": LEARNING,
+    "sft": IMITATION,
+    "dpo": IMITATION,
+    "best_of_n": (("bon/proxy", "proxy score"), ("bon/gold", "gold score"), ("bon/kl", "KL bound, nats")),
 }
 """The metrics worth a chart, by kind of job, in the order of their number keys."""
+
+SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+"""Weights of the past that the smoothing key goes through; 0 draws what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What part of a chart is looked at, as shares of its whole width, and how much it is smoothed."""
+
+    low: float = 0.0
+    high: float = 1.0
+    smoothing: float = 0.0
+
+    NARROWEST: ClassVar[float] = 1 / 64
+
+    @property
+    def whole(self) -> bool:
+        return self.low <= 0 and self.high >= 1
+
+    def zoomed(self, factor: float) -> Lens:
+        """`factor` < 1 looks closer; a view that touched the newest step goes on doing so."""
+        width = min(1.0, max(self.NARROWEST, (self.high - self.low) * factor))
+        if self.high >= 1 and not self.whole:
+            return replace(self, low=1 - width, high=1.0)
+        return self._at((self.low + self.high - width) / 2, width)
+
+    def panned(self, by: float) -> Lens:
+        """Move by `by` widths of the view; it stops at the ends."""
+        width = self.high - self.low
+        return self._at(self.low + by * width, width)
+
+    def smoother(self) -> Lens:
+        """The next of SMOOTHINGS, round the end."""
+        place = SMOOTHINGS.index(self.smoothing) if self.smoothing in SMOOTHINGS else 0
+        return replace(self, smoothing=SMOOTHINGS[(place + 1) % len(SMOOTHINGS)])
+
+    def _at(self, low: float, width: float) -> Lens:
+        low = min(max(0.0, low), 1 - width)
+        return replace(self, low=low, high=low + width)
+
+    def limits(self, first: float, last: float) -> tuple[float, float]:
+        """The steps at the edges of the view."""
+        return first + self.low * (last - first), first + self.high * (last - first)
+
+
+def ema(points: Sequence[tuple[float, float]], weight: float) -> list[tuple[float, float]]:
+    """Exponential moving average with weight `weight` on the past, corrected for its start (Adam's way).
+
+    The first value is the first point's, and a constant stays what it is.
+    """
+    if weight <= 0:
+        return list(points)
+    smoothed, mean, past = [], 0.0, 1.0
+    for step, value in points:
+        mean = weight * mean + (1 - weight) * value
+        past *= weight
+        smoothed.append((step, mean / (1 - past)))
+    return smoothed
+
+
+def finite(points: Points) -> list[tuple[float, float]]:
+    """Without values that are missing or not finite."""
+    return [(float(step), value) for step, value in points if value is not None and math.isfinite(value)]
+
+
+def between(points: Sequence[tuple[float, float]], low: float, high: float) -> list[tuple[float, float]]:
+    """The points with low ≤ step ≤ high; points stand in order of steps."""
+    return list(points[bisect_left(points, (low, -math.inf)) : bisect_right(points, (high, math.inf))])
 
 
 def charted(kind: str, available: Sequence[str]) -> list[tuple[str, str]]:
@@ -45,13 +137,13 @@ def decimate(points: Points, buckets: int) -> list[tuple[float, float]]:
 
     Values that are missing or not finite are left out.
     """
-    finite = [(float(step), value) for step, value in points if value is not None and math.isfinite(value)]
-    count = len(finite)
+    kept_points = finite(points)
+    count = len(kept_points)
     if count <= 2 * buckets:
-        return finite
+        return kept_points
     kept: list[tuple[float, float]] = []
     for bucket in range(buckets):
-        part = finite[bucket * count // buckets : (bucket + 1) * count // buckets]
+        part = kept_points[bucket * count // buckets : (bucket + 1) * count // buckets]
         low = min(range(len(part)), key=lambda i: part[i][1])
         high = max(range(len(part)), key=lambda i: part[i][1])
         kept.extend(part[i] for i in sorted({low, high}))

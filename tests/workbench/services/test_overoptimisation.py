@@ -101,3 +101,13 @@ def test_a_run_is_drawn_with_best_of_n_against_the_same_reward_model() -> None:
         assert [one.run_id for one in service.ways(["ppo-1"], with_best_of_n=False)] == ["ppo-1"]
         with pytest.raises(UsageError, match="measured no KL"):
             service.way("ppo-2")
+
+
+def test_noise_makes_no_peak_where_the_curve_still_rises() -> None:
+    curve = Fit("policy learning", 2, 0.1, 0, 9, 0)
+    found = find_peak([(0, 0), (1, 2.1), (2, 3.9), (3, 3.8)], curve)
+    assert found is not None
+    assert (found.d, found.passed) == (2, False)
+    unfitted = find_peak([(0, 0), (1, 2.1), (2, 1.0)], None)
+    assert unfitted is not None
+    assert (unfitted.d, unfitted.passed, unfitted.fitted) == (1, True, False)

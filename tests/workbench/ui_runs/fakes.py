@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from tests.workbench.ui_rank.fakes import fake_workspace
+from workbench.services.text_diff import word_diff
 
 START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 TEXTS = (
@@ -70,6 +71,9 @@ def ppo_metrics(steps: int = 40) -> dict[str, list[tuple[int, float]]]:
 
 def rollout(step: int, index: int, text: str) -> Any:
     return SimpleNamespace(
+        run_id="ppo-7f3a9c",
+        prompt=TEXTS[0] if index < 2 else None,
+        components={"helpful": 0.4} if index else {},
         step=step,
         prompt_id=f"p{index // 2:016x}",
         sample_index=index % 2,
@@ -137,6 +141,45 @@ class FakeJobs:
 
     def resume(self, run_id: str) -> None:
         self.resumed.append(run_id)
+
+
+QUANTITIES = ("logprob", "ref_logprob", "kl", "reward", "value", "advantage", "return_", "ratio")
+
+
+def token(position: int, word: str) -> Any:
+    numbers = {name: math.sin(position * (3 + k)) * (k + 1) for k, name in enumerate(QUANTITIES)}
+    return SimpleNamespace(position=position, token_id=position, token=word, **numbers)
+
+
+class FakePolicyLearning:
+    """Steps 5, 10 and 15 of the first run, of which 5 and 15 have traces."""
+
+    def __init__(self, jobs: FakeJobs) -> None:
+        self.jobs = jobs
+        self.traced_steps = [5, 15]
+
+    def step(self, run_id: str, step: int, *, against: str = "previous") -> Any:
+        before = {"previous": step - 5, "first": 5, "nothing": 0}[against]
+        earlier = self.jobs.rollouts(run_id, before) if 0 < before < step else [None] * 4
+        samples = [
+            SimpleNamespace(row=row, earlier=old, difference=word_diff(old.text, row.text) if old else None)
+            for row, old in zip(self.jobs.rollouts(run_id, step), earlier, strict=True)
+        ]
+        return SimpleNamespace(run_id=run_id, step=step, against=against, samples=tuple(samples))
+
+    def trace_steps(self, run_id: str) -> list[int]:
+        return self.traced_steps
+
+    def traced(self, run_id: str, step: int) -> list[tuple[str, int]]:
+        return [("p0", 0), ("p0", 1)] if step in self.traced_steps else []
+
+    def trace(self, run_id: str, step: int, prompt_id: str, sample_index: int) -> Any:
+        words = [*self.jobs.texts, "", " end", "\n", " of", f" {sample_index}"]
+        tokens = tuple(token(position, word) for position, word in enumerate(words))
+        return SimpleNamespace(
+            run_id=run_id, step=step, prompt_id=prompt_id, sample_index=sample_index, prompt=self.jobs.texts[0],
+            score=0.5, tokens=tokens,
+        )  # fmt: skip
 
 
 class FakeScorer:
@@ -229,6 +272,8 @@ def workspace(**parts: Any) -> Any:
     made.jobs = parts.get("jobs") or FakeJobs()
     made.scoring = parts.get("scoring") or FakeScoring()
     made.sql = parts.get("sql") or FakeSql()
+    made.policy_learning = FakePolicyLearning(made.jobs)
+    made.overoptimisation = SimpleNamespace(ways=lambda run_ids: parts.get("ways", []))
     models = parts.get("reward_models", [reward_model()])
     made.library.reward_models = lambda: list(models)
     return made
