@@ -3,8 +3,9 @@
 The judgements are replayed from the file: majority of three people, ties dropped.  A label is one pair of
 responses.  Every order starts from the same 20 random labels and then asks for 5 at a time, each of another
 prompt, the head being fitted anew in between, as the workbench does while a person judges.  Every fifth
-prompt is held out, beginning at another one with each seed.  `ratio` is the number of labels that random
-needs over the number that the best order needs, for the log-loss that random has with half the pool.
+prompt is held out, beginning at another one with each run.  `ratio` is the number of labels that random
+needs over the number that the best order needs, for the log-loss that random has with half the pool, curves
+averaged over the runs and made falling; `ratio_90` is its bootstrap interval over the runs.
 
 The features (last token and response mean at three layers of the frozen trunk) are computed once; with
 `--features FILE.npz` they are read from the file, or written there when it does not exist.
@@ -22,16 +23,18 @@ from pathlib import Path
 import numpy as np
 
 from engine.frozen.information import chance, determinant_gain, disagreement
+from engine.scoring.head import Part
 from tests.benchmarks.common import PEERS, parser, report, say, versions
 
 DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
 DEPTHS = (0.4, 0.6, 0.8)
 """Layers that are read, as shares of the depth."""
-PARTS = ("last", "mean")
+PARTS: tuple[Part, ...] = ("last", "mean")
 FIRST, STEP, MEMBERS = 20, 5, 8
 STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
 CHOOSE_EVERY = 40
 """Labels after which the strength is chosen anew, by 5-fold cross-validation over the labelled prompts."""
+RESAMPLES = 400
 LEVELS = (0.25, 0.5, 0.75)
 """Shares of the pool at which random's log-loss is the goal of the others."""
 
@@ -91,7 +94,8 @@ def prepare(
     order = {prompt: index for index, prompt in enumerate(sorted({pair[0] for pair in pairs}))}
     centred = features_N_F - features_N_F.mean(axis=0)
     squashed = np.tanh(centred / np.maximum(features_N_F.std(axis=0), 1e-6))
-    first, second = (np.array([rows[pair[0], pair[side]] for pair in pairs]) for side in (1, 2))
+    first = np.array([rows[prompt, text] for prompt, text, _, _, _ in pairs])
+    second = np.array([rows[prompt, text] for prompt, _, text, _, _ in pairs])
     difference = (squashed[first] - squashed[second]).astype(np.float64)
     return Pool(
         prompt=np.array([order[pair[0]] for pair in pairs]),
@@ -235,30 +239,98 @@ def replay(
     return curve
 
 
-def smoothed(curves: list[list[tuple[int, float, float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, mean log-loss and mean accuracy over the seeds; a running mean of three steps."""
-    shortest = min(map(len, curves))
-    table = np.array([curve[:shortest] for curve in curves]).mean(axis=0)
-    padded = np.pad(table, ((1, 1), (0, 0)), mode="edge")
-    mean = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
-    return table[:, 0], mean[:, 1], mean[:, 2]
+def falling(values: np.ndarray) -> np.ndarray:
+    """The nearest curve that never rises (pool adjacent violators): more labels do not make a fit worse."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] < mean:
+            before, count = blocks.pop()
+            mean, size = (mean * size + before * count) / (size + count), size + count
+        blocks.append((mean, size))
+    return np.concatenate([np.full(size, mean) for mean, size in blocks])
 
 
-def labels_needed(labels: np.ndarray, log_loss: np.ndarray, goal: float) -> float | None:
-    """Labels after which the curve stays at or under the goal; None when it never does."""
-    above = np.flatnonzero(log_loss > goal)
-    if not len(above):
+def labels_needed(labels: np.ndarray, log_loss: np.ndarray, goal: float) -> float:
+    """Labels after which a falling curve is at the goal; infinite when it never is."""
+    below = np.flatnonzero(log_loss <= goal)
+    if not len(below):
+        return float("inf")
+    at = int(below[0])
+    if at == 0:
         return float(labels[0])
-    if above[-1] == len(labels) - 1:
-        return None
-    at = above[-1]
-    share = (log_loss[at] - goal) / (log_loss[at] - log_loss[at + 1])
-    return float(labels[at] + share * (labels[at + 1] - labels[at]))
+    share = (log_loss[at - 1] - goal) / max(log_loss[at - 1] - log_loss[at], 1e-12)
+    return float(labels[at - 1] + share * (labels[at] - labels[at - 1]))
+
+
+Curves = dict[str, np.ndarray]
+"""By order: labels, log-loss and accuracy of every run and step, [runs, steps, 3]."""
+
+
+def needed(curves: Curves, runs: np.ndarray, level: float) -> tuple[float, dict[str, float]]:
+    """Random's mean log-loss over `runs` at a share of the pool, and the labels each order needs for it."""
+    labels = curves["random"][0, :, 0]
+    falls = {name: falling(curve[runs, :, 1].mean(axis=0)) for name, curve in curves.items()}
+    at = int(np.argmin(np.abs(labels - level / max(LEVELS) * labels[-1])))
+    goal = float(falls["random"][at])
+    return goal, {name: labels_needed(labels, fall, goal) for name, fall in falls.items()}
+
+
+def compared(curves: Curves, seed: int = 0) -> dict[str, object]:
+    """Labels needed at each level, the ratio of random to the best order, with a bootstrap over the runs."""
+    everyone = np.arange(len(curves["random"]))
+    table = {}
+    for level in LEVELS:
+        goal, found = needed(curves, everyone, level)
+        table[f"{level:.0%} of the pool"] = {"log_loss": round(goal, 4)} | {
+            name: round(count) if np.isfinite(count) else None for name, count in found.items()
+        }
+    _, found = needed(curves, everyone, 0.5)
+    best = min((name for name in found if name != "random"), key=lambda name: found[name])
+    rng, ratios = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        _, again = needed(curves, rng.choice(everyone, len(everyone)), 0.5)
+        ratios.append(again["random"] / again[best])
+    return {
+        "labels_needed": table,
+        "best": best,
+        "ratio": round(found["random"] / found[best], 2),
+        "ratio_90": [round(float(q), 2) for q in np.quantile(ratios, (0.05, 0.95))],
+        "curves": {
+            name: [
+                [int(n), round(float(loss), 4), round(float(accuracy), 4)]
+                for n, loss, accuracy in curve.mean(axis=0)[::8]
+            ]
+            for name, curve in curves.items()
+        },
+    }
 
 
 def computed_features(responses: list[tuple[str, str]], model: str) -> np.ndarray:
-    """Features of the frozen trunk, in torch."""
-    raise SystemExit("wait")
+    """Features [N, F] of the frozen trunk, in torch."""
+    import torch
+    from transformers import AutoModel
+
+    from engine.algorithms.parts import Trunk
+    from engine.models import features
+    from engine.models.catalogue import resolve_model
+    from engine.models.policy import load_weights
+    from engine.text import Tokeniser
+
+    folder = Path(resolve_model(model))
+    module, _ = load_weights(AutoModel, folder, "bfloat16")
+    tokeniser = Tokeniser.from_folder(folder)
+    trunk = Trunk.of(module.eval(), tokeniser.pad_id, torch.device("cpu"))
+    layers = [round(depth * features.depth(trunk.module)) for depth in DEPTHS]
+    encoded = [
+        tokeniser.encode_for_score([{"role": "user", "content": prompt}], text, 512)
+        for prompt, text in responses
+    ]
+    pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
+    found = np.zeros((len(pairs), len(PARTS) * len(layers) * features.width(trunk.module)), dtype=np.float32)
+    for places, part in features.features_of(trunk, pairs, layers, PARTS):
+        found[places] = part.numpy()
+    return found
 
 
 def main() -> None:
@@ -267,7 +339,7 @@ def main() -> None:
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--data", type=Path, default=DATA)
     arguments.add_argument("--features", type=Path, metavar="FILE.npz", help="kept features of the responses")
-    arguments.add_argument("--seeds", type=int, default=2, help="of each of the five held-out fifths")
+    arguments.add_argument("--seeds", type=int, default=4, help="of each of the five held-out fifths")
     options = arguments.parse_args()
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
@@ -275,44 +347,22 @@ def main() -> None:
     pairs, responses = read_pairs(options.data)
     features = features_of(responses, options.model, options.features)
     pool = prepare(pairs, features, {key: row for row, key in enumerate(responses)})
-    curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    curves: Curves = {}
     for name, order in ORDERS.items():
         runs = [replay(pool, order, offset, seed) for seed in range(options.seeds) for offset in range(5)]
-        curves[name] = smoothed(runs)
+        steps = min(map(len, runs))
+        curves[name] = np.array([run[:steps] for run in runs])
         say(f"{name}: {time.perf_counter() - started:.0f} s")
-    figures = compared(curves)
+    steps = min(curve.shape[1] for curve in curves.values())
+    curves = {name: curve[:, :steps] for name, curve in curves.items()}
     report(
-        "label efficiency", **figures, pairs=len(pairs), runs=5 * options.seeds, versions=versions("numpy")
+        "label efficiency",
+        **compared(curves),
+        pairs=len(pairs),
+        runs=5 * options.seeds,
+        seconds=round(time.perf_counter() - started),
+        versions=versions("numpy"),
     )
-
-
-def compared(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, object]:
-    """Labels that each order needs for random's log-loss at each level, and the curves thinned."""
-    labels, random_loss, _ = curves["random"]
-    needed: dict[str, dict[str, float | None]] = {}
-    for level in LEVELS:
-        at = int(np.argmin(np.abs(labels - level / max(LEVELS) * labels[-1])))
-        goal = float(random_loss[at])
-        needed[f"{labels[at]:.0f} random labels, log-loss {goal:.4f}"] = {
-            name: labels_needed(curve[0], curve[1], goal) for name, curve in curves.items()
-        }
-    half = list(needed.values())[1]
-    reached = {name: count for name, count in half.items() if count is not None and name != "random"}
-    best = min(reached, key=lambda name: reached[name], default=None)
-    start = half["random"]
-    return {
-        "labels_needed": {
-            level: {k: v and round(v) for k, v in found.items()} for level, found in needed.items()
-        },
-        "best": best,
-        "ratio": round(start / reached[best], 3) if best and start else None,
-        "curves": {
-            name: [
-                [int(n), round(float(loss), 4), round(float(a), 4)] for n, loss, a in zip(*curve, strict=True)
-            ][::8]
-            for name, curve in curves.items()
-        },
-    }
 
 
 if __name__ == "__main__":

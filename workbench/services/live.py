@@ -8,6 +8,7 @@ frozen snapshot `Live.state` whenever they like, and call `Live.notice` in a thr
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -108,6 +109,7 @@ class Live:
         self._state = NOTHING
         self._fitted: Fitted | None = None
         self._features: ArtifactRow | None = None
+        self._older: list[ArtifactRow] = []
         self._seen = (-1, "")  # rows of judgements and features of the last fit, even of one that failed
         self._deciding = threading.Lock()
         self._fitting = threading.Lock()
@@ -164,8 +166,8 @@ class Live:
 
     def _look(self) -> bool:
         """Read what the store has now; whether a fit is due."""
-        found = artifacts.listed(self.store, kind="features")
-        self._features = next((row for row in found if Path(row.path).is_dir()), None)
+        there = [row for row in artifacts.listed(self.store, kind="features") if Path(row.path).is_dir()]
+        self._features, self._older = (there[0], there[1:]) if there else (None, [])
         base = "" if self._features is None else self._features.name
         standing = judgements.count_standing(self.store, self.criterion)
         self._update(base=base, standing=standing, computing=self._computing())
@@ -219,19 +221,20 @@ class Live:
             standing = judgements.count_standing(self.store, self.criterion)
             votes = judgements.votes(self.store, self.criterion)
             waiting = judgements.least_judged(self.store, self.criterion, limit=CANDIDATES)
-            self._fitted = fitted = fit(Path(features.path), votes, waiting)
+            folders = [Path(row.path) for row in (features, *self._older)]
+            self._fitted = fitted = fit(folders, votes, waiting)
             self._update(
                 base=features.name,
                 refits=self._state.refits + 1,
                 judgements=standing,
                 pairs=fitted.pairs,
                 without_features=fitted.without_features,
-                accuracy=fitted.accuracy,
-                accuracy_error=fitted.accuracy_error,
-                log_loss=fitted.log_loss,
+                accuracy=_known(fitted.accuracy),
+                accuracy_error=_known(fitted.accuracy_error),
+                log_loss=_known(fitted.log_loss),
                 strength=fitted.strength,
                 seconds=time.perf_counter() - begun,
-                history=(*self._state.history, fitted.log_loss),
+                history=(*self._state.history, *(() if math.isnan(fitted.log_loss) else (fitted.log_loss,))),
                 head=fitted.head,
                 scores=fitted.scores,
                 problem="",
@@ -300,22 +303,19 @@ class Live:
 
     def fits(self, reward_model: RewardModelRow) -> bool:
         """Whether this reward model's trunk gives the features that the live head reads."""
-        from engine.scoring.head import RewardHead
+        from engine.frozen.store import FILE, FeatureInfo
 
         head, features = self._state.head, self._features
         if head is None or features is None or reward_model.run_id is None:
             return False
-        same_trunk = any(
-            made.kind == "features" and _base(made) == _base(features)
-            for made in artifacts.of_run(self.store, reward_model.run_id)
-        )
-        if not same_trunk:
-            return False
         try:
-            its = RewardHead.load(Path(reward_model.folder))
-        except WorkbenchError:  # it is told when the model itself is chosen
+            read = FeatureInfo.of(Path(features.path) / FILE)
+            return any(
+                made.kind == "features" and FeatureInfo.of(Path(made.path) / FILE).fits(read)
+                for made in artifacts.of_run(self.store, reward_model.run_id)
+            )
+        except WorkbenchError:  # files that are gone or broken: the model is then not offered as live
             return False
-        return (its.kind, its.layers, its.parts) == ("frozen", head.layers, head.parts)
 
     def scorer(self, scoring: Scoring, reward_model: str, precision: str) -> Scorer:
         """The scorer of an exported frozen reward model with the live head on its trunk."""
@@ -324,6 +324,5 @@ class Live:
         return scorer if head is None else scorer.with_head(head)
 
 
-def _base(features: ArtifactRow) -> str:
-    """The model that features were read from."""
-    return str(features.details.get("base") or features.name)
+def _known(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure

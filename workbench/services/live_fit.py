@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.errors import ModelFilesError
 from engine.frozen.comparisons import Comparisons, stacked
-from engine.frozen.features import FeatureStore
 from engine.frozen.fit import CrossValidation, FitSettings
 from engine.frozen.fit import fit as fit_frozen
 from engine.frozen.information import chance, determinant_gain, difference_variance, disagreement
-from engine.scoring.head import RewardHead
+from engine.frozen.store import FILE, FeatureInfo, FeatureStore
+from engine.scoring.head import Part, RewardHead
 from storage.records import Votes
 
 MOST_RESPONSES = 1500
@@ -56,13 +57,15 @@ class Fitted:
         return tuple(sorted(means, key=lambda prompt: (-means[prompt], prompt)))
 
 
-def fit(folder: Path, votes: Sequence[Votes], waiting: Sequence[tuple[str, Sequence[str]]]) -> Fitted:
-    """Fit the head to `votes` with the features that lie in `folder`.
+def fit(
+    folders: Sequence[Path], votes: Sequence[Votes], waiting: Sequence[tuple[str, Sequence[str]]]
+) -> Fitted:
+    """Fit the head to `votes` with the features that lie in the first folder and in those that fit it.
 
-    waiting: (prompt id, ids of its responses) of what may be judged next.  Raises ModelFilesError for a file
+    waiting: (prompt id, ids of its responses) of what may be judged next.  Raises WorkbenchError for a file
     that cannot be read, UsageError when no judged pair with features prefers one response.
     """
-    store = FeatureStore.open(folder)
+    store = opened(folders)
     judged = dict.fromkeys(response for vote in votes for response in (vote.response_a, vote.response_b))
     wanted = dict(judged)
     for _, found in waiting:
@@ -74,7 +77,9 @@ def fit(folder: Path, votes: Sequence[Votes], waiting: Sequence[tuple[str, Seque
     features_N_F = store.rows(ids)
     rows = {response: row for row, response in enumerate(ids)}
     comparisons = compared(votes, rows)
-    made = fit_frozen(features_N_F, comparisons, layers=store.layers, parts=store.parts, settings=SETTINGS)
+    made = fit_frozen(
+        features_N_F, comparisons, layers=store.info.layers, parts=parts_of(store.info), settings=SETTINGS
+    )
     (report,) = made.reports.values()
     information, prompt_of = _information(made.head, features_N_F, comparisons, report, waiting, rows)
     return Fitted(
@@ -89,6 +94,23 @@ def fit(folder: Path, votes: Sequence[Votes], waiting: Sequence[tuple[str, Seque
         information=information,
         prompt_of=prompt_of,
     )
+
+
+def opened(folders: Sequence[Path]) -> FeatureStore:
+    """The features of the first folder, and of the others as far as they are of the same model."""
+    first, *older = (folder / FILE for folder in folders)
+    info = FeatureInfo.of(first)
+    return FeatureStore.open(
+        first, *(file for file in older if file.is_file() and FeatureInfo.of(file).fits(info))
+    )
+
+
+def parts_of(info: FeatureInfo) -> tuple[Part, ...]:
+    """The parts that the head reads.  Raises ModelFilesError for one that it does not know."""
+    known: dict[str, Part] = {"last": "last", "mean": "mean"}
+    if not set(info.parts) <= known.keys():
+        raise ModelFilesError(f"The features of {info.base} have unknown parts; compute them again.")
+    return tuple(known[part] for part in info.parts)
 
 
 def compared(votes: Sequence[Votes], rows: Mapping[str, int]) -> Comparisons:
@@ -115,7 +137,7 @@ def accuracy_error(report: CrossValidation, comparisons: Comparisons) -> float:
     learned = comparisons.counted(SETTINGS.votes)
     sign_M = np.sign(learned.win - learned.loss)
     strict_M = sign_M != 0
-    right_M = 0.5 + 0.5 * sign_M[strict_M] * np.sign(report.margin_M[strict_M])
+    right_M = 0.5 + 0.5 * sign_M[strict_M] * np.sign(report.margins[strict_M])
     _, which = np.unique(learned.prompt[strict_M], return_inverse=True)
     if not len(right_M):
         return float("nan")
