@@ -1,4 +1,4 @@
-"""Score the stored responses of the `responses` table with a reward model, in torch.
+"""Score the stored responses of the `responses` table with a reward model of any make, in torch.
 
 A file of scores is written every few seconds; a job that is stopped keeps them, and a resumed one skips them.
 """
@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.jobs.scoring import score_batches
+from torch import Tensor
+
 from engine.jobs.tables import SCORES, existing_outputs, read_rows, write_output
 from engine.models.catalogue import resolving
 from engine.models.parts import resolve_device
-from engine.models.reward import load_reward_model
+from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
@@ -23,37 +24,41 @@ SECONDS_A_FILE = 10.0
 
 
 def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
-    """Yield progress and Outputs of kind scores; `backend` says in which number format they were computed."""
+    """Yield progress and Outputs of kind scores, a row for each criterion of the reward model.
+
+    `backend` says in which number format they were computed, `uncertainty` how far an ensemble of heads
+    disagrees.
+    """
     announced, done, number = existing_outputs(run, "scores", "response_id")
     yield from announced
     rows = read_rows(run.table("responses"), ["response_id", "messages", "text"])
     waiting = [row for row in rows if row["response_id"] not in done]
     folder = yield from resolving(run.model("reward_model").folder)
-    tokeniser = Tokeniser.from_folder(folder)
     yield Progress(stage="loading model", done=0)
-    model = load_reward_model(folder, config.dtype, resolve_device(config.device))
+    scale = load_scale(folder, config.dtype, resolve_device(config.device))
+    tokeniser = scale.tokeniser
     encoded = [
         tokeniser.encode_for_score(row["messages"], row["text"], tokeniser.score_tokens) for row in waiting
     ]
     cut = sum(tokens.was_cut for tokens in encoded)
     if cut:
         yield Message(level="warning", text=_cut_sentence(cut, tokeniser))
-    finished, pending, written_at, started = 0, [], time.monotonic(), time.monotonic()
-    for batch, scores in score_batches(
-        model, [tokens.ids for tokens in encoded], tokeniser.pad_id, config.batch_tokens
-    ):
-        pending += [_row(waiting[index], score, config) for index, score in zip(batch, scores, strict=True)]
-        finished += len(batch)
+    pending: list[dict[str, Any]] = []
+    finished, written_at, started = 0, time.monotonic(), time.monotonic()
+    pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
+    for places, scores_n_C, members in scale.measured(pairs, config.batch_tokens):
+        ids = [waiting[place]["response_id"] for place in places]
+        pending += _rows(ids, scores_n_C, members, scale.criteria, f"torch-{config.dtype}")
+        finished += len(places)
         if time.monotonic() - written_at > SECONDS_A_FILE or finished == len(waiting):
             yield write_output(run, run.output_path("scores", number), "scores", SCORES, pending)
             number, pending, written_at = number + 1, [], time.monotonic()
-        rate = finished / max(time.monotonic() - started, 1e-9)
         yield Progress(
             stage="scoring",
             done=finished,
             total=len(waiting),
             unit="responses",
-            rate=rate,
+            rate=finished / max(time.monotonic() - started, 1e-9),
             rate_unit="responses/s",
         )
     yield Finished(
@@ -61,8 +66,26 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
     )
 
 
-def _row(row: dict[str, Any], score: float, config: ScoreConfig) -> dict[str, Any]:
-    return {"response_id": row["response_id"], "score": score, "backend": f"torch-{config.dtype}"}
+def _rows(
+    response_ids: list[str],
+    scores_n_C: Tensor,
+    members_E_n_C: Tensor | None,
+    criteria: tuple[str, ...],
+    backend: str,
+) -> list[dict[str, Any]]:
+    """Rows of the table of scores, all criteria of a response together."""
+    spread_n_C = None if members_E_n_C is None else members_E_n_C.std(dim=0, unbiased=False)
+    return [
+        {
+            "response_id": response,
+            "score": float(scores_n_C[place, c]),
+            "backend": backend,
+            "criterion": criterion,
+            "uncertainty": None if spread_n_C is None else float(spread_n_C[place, c]),
+        }
+        for place, response in enumerate(response_ids)
+        for c, criterion in enumerate(criteria)
+    ]
 
 
 def _cut_sentence(cut: int, tokeniser: Tokeniser) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.algorithms.frozen import save_frozen
 from engine.errors import NonFiniteError
 from engine.jobs import score
-from engine.jobs.scoring import batches_by_length, score_batches
-from engine.models.parts import output_head
+from engine.jobs.scoring import batches_by_length
 from engine.models.reward import load_reward_model, token_scores
+from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Finished, Message
+from engine.scoring.head import RewardHead
 from engine.text import Tokeniser
 from tests.engine.jobs.runs import chat, make_run, outputs, until_output
 
@@ -37,6 +40,8 @@ def test_scores_are_those_of_one_response_at_a_time(tiny_reward: Path, tmp_path:
             expected = token_scores(model, torch.tensor([ids]))[0, -1].item()
         assert found[row["response_id"]]["score"] == pytest.approx(expected, abs=1e-5)
         assert found[row["response_id"]]["backend"] == "torch-float32"
+        assert found[row["response_id"]]["criterion"] == "overall"
+        assert found[row["response_id"]]["uncertainty"] is None
     assert isinstance(events[-1], Finished)
 
 
@@ -45,7 +50,7 @@ def test_a_stopped_job_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(score, "SECONDS_A_FILE", 0.0)
     run = make_run(tmp_path / "run", CONFIG, {"reward_model": tiny_reward}, {"responses": ROWS})
-    first = outputs(run, until_output(score.run(CONFIG, run), 2))
+    first = outputs(run, until_output(score.run(CONFIG, run), 1))
     assert 0 < len(first) < 9
     rest = outputs(run, list(score.run(CONFIG, run)))
     assert sorted(row["response_id"] for row in rest) == [row["response_id"] for row in ROWS]
@@ -60,11 +65,34 @@ def test_a_cut_response_is_told(tiny_reward: Path, tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_not_finite_stops_the_job(tiny_reward: Path) -> None:
-    model = load_reward_model(tiny_reward, "float32")
-    with torch.no_grad():
-        output_head(model).weight.fill_(float("nan"))
+    scale = load_scale(tiny_reward, "float32")
+    scale.weight.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="not finite"):
-        list(score_batches(model, [[5, 6, 2]], 3, 128))
+        list(scale.measured([([5, 6], [2])]))
+
+
+def test_a_frozen_model_with_criteria_and_an_ensemble_scores_alike(tiny_model: Path, tmp_path: Path) -> None:
+    draw, width = np.random.default_rng(0), 2 * 2 * 32
+    members = draw.normal(size=(3, 2, width)).astype(np.float32)
+    head = RewardHead(
+        weight=members.mean(0),
+        bias=np.zeros(2, np.float32),
+        criteria=("overall", "brief"),
+        layers=(1, 2),
+        parts=("last", "mean"),
+        kind="frozen",
+        ensemble_weight=members,
+        ensemble_bias=np.zeros((3, 2), np.float32),
+        centre=np.zeros(width, np.float32),
+        scale=np.ones(width, np.float32),
+    )
+    save_frozen(tiny_model, tmp_path / "model", head)
+    run = make_run(tmp_path / "run", CONFIG, {"reward_model": tmp_path / "model"}, {"responses": ROWS})
+    rows = outputs(run, list(score.run(CONFIG, run)))
+    assert sorted((row["response_id"], row["criterion"]) for row in rows) == sorted(
+        (f"r{n}", criterion) for n in range(9) for criterion in head.criteria
+    )
+    assert all(row["uncertainty"] > 0 for row in rows)
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
