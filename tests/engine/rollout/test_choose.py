@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +52,39 @@ def test_greedy_takes_the_largest_at_temperature_one() -> None:
     token, logprob = choose_tokens(LOGITS.unsqueeze(0), torch.tensor([0.99]), 0.0)
     assert int(token) == 0
     torch.testing.assert_close(logprob[0], torch.log_softmax(LOGITS, -1)[0])
+
+
+def wide(rows: int, tokens: int, seed: int = 0) -> torch.Tensor:
+    """Logits in bfloat16, with many that are equal.  [rows, tokens]"""
+    return (3 * torch.randn(rows, tokens, generator=torch.Generator().manual_seed(seed))).bfloat16()
+
+
+@pytest.mark.parametrize("tokens", [1, 255, 256, 257, 1000, 4096])
+def test_blocks_are_the_running_sum(tokens: int) -> None:
+    logits = wide(4, tokens)
+    uniform = (torch.arange(400) + 0.5) / 400
+    exact = torch.softmax(logits.double(), -1).cumsum(-1)
+    for row in range(4):
+        found, _ = choose_tokens(logits[row].expand(400, -1), uniform, 1.0)
+        low = torch.where(found > 0, exact[row, (found - 1).clamp_min(0)], 0.0)
+        assert (low <= uniform + 1e-5).all()
+        assert (uniform <= exact[row, found] + 1e-5).all()
+
+
+@given(st.integers(0, 5), st.sampled_from([0.2, 0.9, 0.999]), st.integers(1, 700))
+def test_the_nucleus_is_that_of_a_full_sort(seed: int, top_p: float, tokens: int) -> None:
+    logits = wide(1, tokens, seed)
+    probability = torch.softmax(logits.float(), -1)[0]
+    ordered, order = torch.sort(probability, descending=True, stable=True)
+    allowed = set(order[(ordered.cumsum(-1) - ordered) < top_p].tolist())
+    found, _ = choose_tokens(logits.expand(300, -1), (torch.arange(300) + 0.5) / 300, 1.0, top_p)
+    assert set(found.tolist()) <= allowed
+    assert int(order[0]) in found.tolist()
+
+
+def test_a_row_is_not_touched_by_its_neighbours() -> None:
+    logits, uniform = wide(6, 3000), torch.rand(6, generator=torch.Generator().manual_seed(3))
+    for top_p in (1.0, 0.9):
+        together, _ = choose_tokens(logits, uniform, 1.0, top_p)
+        alone = [int(choose_tokens(logits[i : i + 1], uniform[i : i + 1], 1.0, top_p)[0]) for i in range(6)]
+        assert together.tolist() == alone
