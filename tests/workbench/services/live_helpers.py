@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.frozen.store import FILE, FeatureInfo, write_features
-from storage import artifacts, judgements, prompts, responses
+from storage import artifacts, judgements, policies, prompts
 from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 
@@ -21,14 +21,20 @@ class Study:
     def __init__(self, store: Store, folder: Path, prompts_: int = 40, samples: int = 3) -> None:
         self.store, self.folder = store, folder
         rng = np.random.default_rng(5)
-        self.items: list[tuple[str, list[str]]] = []
         self.features: dict[str, np.ndarray] = {}
         chats = [[{"role": "user", "content": f"question {number}"}] for number in range(prompts_)]
         made = prompts.add_many(store, chats, source="test")
-        with store.transaction():
-            for number, prompt in enumerate(made):
-                ids = [responses.add(store, prompt, "a", f"answer {number} {k}") for k in range(samples)]
-                self.items.append((prompt, ids))
+        self.items = [(prompt, [f"r{n:08x}{k:08x}" for k in range(samples)]) for n, prompt in enumerate(made)]
+        rows = [(response, prompt) for prompt, ids in self.items for response in ids]
+        store.write(
+            "INSERT INTO responses (response_id, prompt_id, policy_id, text) "
+            "SELECT unnest($ids), unnest($prompts), $policy, 'answer ' || unnest($ids)",
+            {
+                "ids": [response for response, _ in rows],
+                "prompts": [prompt for _, prompt in rows],
+                "policy": policies.ensure(store, "a"),
+            },
+        )
         for _, ids in self.items:
             for response in ids:
                 self.features[response] = rng.normal(size=WIDTH).astype(np.float32)
