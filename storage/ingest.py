@@ -78,7 +78,7 @@ def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         case "finished":
             return {"status": "done", "progress": 1.0, "summary": event.get("summary", {}), "ended_at": at}
         case "stopped":
-            return {"status": "stopped", "ended_at": at}
+            return {"status": "paused" if event.get("paused") else "stopped", "ended_at": at}
         case "failed":
             return {"status": "failed", "reason": event["reason"], "ended_at": at}
     return {}
@@ -94,8 +94,7 @@ def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: d
         runs.add_message(store, run.run_id, seq, "warning", lost, at)
         return
     if kind == "responses":
-        name = str(run.config["policy"])
-        policy = policies.ensure(store, name, model=name)
+        policy = _answered_by(store, run)
         sampling = {key: run.config[key] for key in SAMPLING if key in run.config}
         responses.insert_from_parquet(
             store, path, run_id=run.run_id, policy_id=policy, sampling=sampling, seed=run.config.get("seed")
@@ -117,6 +116,19 @@ def _scored_by(store: Store, run: RunRow) -> str:
     if "reward_model" not in run.config:
         raise StoreError(f"Run {run.run_id} has written scores before a reward model; they were not read.")
     return artifacts.reward_model(store, str(run.config["reward_model"])).reward_model_id
+
+
+def _answered_by(store: Store, run: RunRow) -> str:
+    """Id of the policy that answered: the one that sampled, or the choice among its samples.
+
+    The best of n samples is a policy of its own, without a model.
+    """
+    name = str(run.config["policy"])
+    if run.kind != "best_of_n":
+        return policies.ensure(store, name, model=name)
+    base = policies.find(store, name)
+    parent = base.policy_id if base else None
+    return policies.ensure(store, str(run.config["name"]), parent=parent, run_id=run.run_id)
 
 
 def _artifact(store: Store, run: RunRow, event: Mapping[str, Any]) -> None:

@@ -49,6 +49,7 @@ def write_responses(
     path: Path,
     *,
     policy: str = "",
+    source: str = "",
     unscored_by: str = "",
     backend: str = "",
     limit: int = 0,
@@ -56,11 +57,13 @@ def write_responses(
 ) -> Snapshot:
     """Columns response_id, prompt_id, messages, text.
 
+    `policy` keeps those of one policy, `source` those to prompts of one source.
     `unscored_by` (a reward model's id) leaves out what that model has scored, with `backend` if given.
     `shuffle` takes them in an order that has nothing to do with where they come from, the same every time.
     """
     values = {
         "policy": policy,
+        "source": source,
         "unscored_by": unscored_by,
         "backend": backend,
         "limit": limit or EVERYTHING,

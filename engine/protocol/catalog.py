@@ -61,11 +61,11 @@ JOBS: dict[str, JobKind] = {
     for job in (
         JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
         _training("reward", "Train a reward model", RewardConfig, makes="reward_model"),
-        _training("sft", "Imitate good responses (SFT)", SFTConfig),
-        _training("dpo", "Learn from preference pairs (DPO)", DPOConfig),
         _training("ppo", "Optimise a policy with PPO", PPOConfig),
         _training("grpo", "Optimise a policy with GRPO", GRPOConfig),
         _training("rloo", "Optimise a policy with RLOO", RLOOConfig),
+        _training("dpo", "Learn from preference pairs (DPO)", DPOConfig),
+        _training("sft", "Imitate good responses (SFT)", SFTConfig),
         JobKind(
             "best_of_n",
             "Keep the best of N responses",

@@ -19,6 +19,7 @@ SELECT r.response_id, r.prompt_id, p.messages::VARCHAR AS messages, r.text
 FROM responses r
 JOIN prompts p USING (prompt_id)
 WHERE ($policy = '' OR r.policy_id = (SELECT policy_id FROM policies WHERE name = $policy))
+  AND ($source = '' OR p.source = $source)
   AND ($unscored_by = '' OR NOT EXISTS (SELECT 1 FROM scores s
        WHERE s.response_id = r.response_id AND s.reward_model_id = $unscored_by
          AND ($backend = '' OR s.backend = $backend)))

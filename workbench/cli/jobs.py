@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from engine.errors import WorkbenchError
+from engine.protocol.catalog import JOBS
 from engine.protocol.configs import (
     ExportConfig,
     GenerateConfig,
     JobConfig,
-    PPOConfig,
     RewardConfig,
     ScoreConfig,
 )
@@ -22,6 +23,7 @@ from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
+    from engine.protocol.catalog import JobKind
     from workbench.services.jobs import Jobs, RunDetail
 
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
@@ -34,7 +36,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(train_app, name="train")
     app.add_typer(runs_app, name="runs")
     train_app.command("reward")(job_command(RewardConfig, train_reward))
-    train_app.command("ppo")(job_command(PPOConfig, train_ppo))
+    for job in JOBS.values():
+        if job.makes == "policy":
+            train_app.command(job.kind.replace("_", "-"))(job_command(job.config, train_policy(job)))
     export_app.command("onnx")(job_command(ExportConfig, export_onnx, arguments={"reward_model": "NAME"}))
     app.command("score-torch", hidden=True)(job_command(ScoreConfig, score_torch))
 
@@ -64,9 +68,14 @@ def train_reward(
             _print_summary(detail)
 
 
-def train_ppo(config: JobConfig, *, as_json: JsonOption = False) -> None:
-    """Optimise a policy with PPO against a registered reward model."""
-    _report(_run("ppo", config), as_json)
+def train_policy(job: JobKind) -> Callable[..., None]:
+    """The command of a job that makes a policy."""
+
+    def train(config: JobConfig, *, as_json: JsonOption = False) -> None:
+        _report(_run(job.kind, config), as_json)
+
+    train.__doc__ = job.config.__doc__
+    return train
 
 
 def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
@@ -92,8 +101,10 @@ def _finished(run_id: str) -> RunDetail:
     row = follow(jobs, run_id, session.narrator)
     if row.status == "failed":
         raise WorkbenchError(f"Run {run_id} failed: {row.reason}")
-    if row.status == "stopped":
-        raise WorkbenchError(f"Run {run_id} was stopped; “workbench runs resume {run_id}” goes on with it.")
+    if row.status in ("stopped", "paused"):
+        raise WorkbenchError(
+            f"Run {run_id} was {row.status}; “workbench runs resume {run_id}” goes on with it."
+        )
     return jobs.show(run_id)
 
 
@@ -159,9 +170,19 @@ def stop_run(run_id: Annotated[str, typer.Argument(help="Id of the run.")]) -> N
     print(f"Run {cell(run_id)} is {row.status}.")
 
 
+@runs_app.command("pause")
+def pause_run(run_id: Annotated[str, typer.Argument(help="Id of a training run.")]) -> None:
+    """Stop a training run at the end of its step, with a checkpoint there; resuming repeats nothing."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    jobs.pause(run_id)
+    row = follow(jobs, run_id, session.narrator)
+    print(f"Run {cell(run_id)} is {row.status}.")
+
+
 @runs_app.command("resume")
 def resume_run(
-    run_id: Annotated[str, typer.Argument(help="Id of a run that was stopped or failed.")],
+    run_id: Annotated[str, typer.Argument(help="Id of a run that was stopped, paused or failed.")],
     as_json: JsonOption = False,
 ) -> None:
     """Take a stopped or failed run up from its last checkpoint."""

@@ -35,7 +35,8 @@ from workbench.services import run_names, snapshots
 from workbench.services.ingest import catch_up, stderr_tail, utc
 
 GRACE = 60.0  # seconds between asking a worker to stop and ending it
-ENDED = ("done", "stopped", "failed")
+ENDED = ("done", "stopped", "paused", "failed")
+RESUMABLE = ("stopped", "paused", "failed")
 MESSAGES_SHOWN = 50
 
 # One pump at a time on a store, whoever calls it.
@@ -149,12 +150,32 @@ class Jobs:
         else:
             launch.request_stop(run)
 
+    def pause(self, run_id: str) -> None:
+        """Ask a training run to stop at the end of its step, with a checkpoint; `resume` goes on with it.
+
+        A run that has not begun is taken off the queue; one that has ended stays as it is.  Raises UsageError
+        for a job without steps.
+        """
+        row = self._row(run_id)
+        if not JOBS[row.kind].trains:
+            raise UsageError(f"{run_id} has no steps to pause between; stop it, and resume it later.")
+        if row.status == "queued":
+            with self._store.transaction():
+                if self._row(run_id).status == "queued":
+                    runs.update_run(self._store, run_id, status="paused", ended_at=utc(time.time()))
+                    return
+            row = self._row(run_id)
+        if row.status == "running":
+            launch.request_pause(RunDir(Path(row.run_dir or "")))
+
     def resume(self, run_id: str) -> None:
-        """Queue a stopped or failed run again; it goes on from its last checkpoint with the inputs it had."""
+        """Queue a stopped, paused or failed run again; it goes on from its last checkpoint."""
         with self._store.transaction():
             row = self._row(run_id)
-            if row.status not in ("stopped", "failed"):
-                raise UsageError(f"{run_id} is {row.status}; only a stopped or failed run can be resumed.")
+            if row.status not in RESUMABLE:
+                raise UsageError(
+                    f"{run_id} is {row.status}; only a stopped, paused or failed run can be resumed."
+                )
             if not Path(row.run_dir or "", "config.toml").exists():
                 raise WorkbenchError(f"The run directory {row.run_dir} is gone; submit the job again.")
             changes = {"status": "queued", "reason": None, "ended_at": None, "stage": None, "progress": None}
@@ -291,7 +312,7 @@ class Jobs:
             if row.status != "queued":
                 continue
             first = everyone.get(row.waits_for or "")
-            if first is not None and first.status in ("stopped", "failed"):
+            if first is not None and first.status in RESUMABLE:
                 self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
                 changes.append(RunChange(row.run_id, "failed", 0))
             elif (first is None or first.status == "done") and _device(row) not in busy:
@@ -306,6 +327,7 @@ class Jobs:
         try:
             run.process_path.unlink(missing_ok=True)
             run.stop_path.unlink(missing_ok=True)
+            run.pause_path.unlink(missing_ok=True)
             if not runs.claim(self._store, row.run_id):
                 return self._row(row.run_id).status
             runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
@@ -385,7 +407,7 @@ def _cause_of_death(process: launch.Process, words: str) -> str:
 
 
 def _was(status: str) -> str:
-    return "was stopped" if status == "stopped" else "has failed"
+    return "has failed" if status == "failed" else f"was {status}"
 
 
 def _latest_progress(path: Path, last_bytes: int = 16384) -> Progress | None:

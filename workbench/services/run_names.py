@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import UsageError
-from engine.protocol.configs import JobConfig, PPOConfig, RewardConfig
+from engine.protocol.catalog import JOBS, job_kind
+from engine.protocol.configs import JobConfig
 from engine.protocol.launch import is_hub_id
+from engine.protocol.rewards import models_of
 from engine.protocol.rundir import ModelRef
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, policies, prompts, runs
@@ -43,9 +45,10 @@ def check(store: Store, config: JobConfig) -> Checked:
         known, maker = _policy(store, policy, makers)
         config = msgspec.structs.replace(config, policy=known)
         after = maker or after
-    wanted = getattr(config, "reward_model", None)
-    if wanted is not None:
+    for wanted in models_of(config).values():
         after = _reward_model(store, wanted, makers) or after
+    if responses_of := getattr(config, "responses_of", ""):
+        _check_policy(store, responses_of)
     _refuse_taken(store, config, makers)
     _check_source(store, getattr(config, "prompts", ""))
     return Checked(config, after)
@@ -59,16 +62,15 @@ def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
         name, _ = _policy(store, policy, {})
         row = policies.find(store, name)
         found["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
-    reward_model = getattr(config, "reward_model", None)
-    if reward_model is not None:
+    for role, reward_model in models_of(config).items():
         _reward_model(store, reward_model, {})
         model = artifacts.reward_model(store, reward_model)
-        found["reward_model"] = ModelRef(name=reward_model, folder=model.folder)
+        found[role] = ModelRef(name=reward_model, folder=model.folder)
     return found
 
 
 def _makes(kind: str) -> str | None:
-    return {"reward": "reward_model", "ppo": "policy"}.get(kind)
+    return JOBS[kind].makes if kind in JOBS else None
 
 
 def _policy(store: Store, name: str, makers: dict[tuple[str | None, str], str]) -> tuple[str, str | None]:
@@ -99,18 +101,25 @@ def _reward_model(store: Store, name: str, makers: dict[tuple[str | None, str], 
 
 
 def _refuse_taken(store: Store, config: JobConfig, makers: dict[tuple[str | None, str], str]) -> None:
-    if isinstance(config, RewardConfig):
-        thing, taken = "reward_model", {model.name for model in artifacts.reward_models(store)}
-    elif isinstance(config, PPOConfig):
-        thing, taken = "policy", {row.name for row in policies.listed(store)} | {PACKAGED}
-    else:
+    thing, name = job_kind(config).makes, getattr(config, "name", "")
+    if thing is None:
         return
-    taken |= {name for made, name in makers if made == thing}
-    if config.name in taken:
+    if thing == "reward_model":
+        taken = {model.name for model in artifacts.reward_models(store)}
+    else:
+        taken = {row.name for row in policies.listed(store)} | {PACKAGED}
+    taken |= {made for kind, made in makers if kind == thing}
+    if name in taken:
         raise UsageError(
-            f"There is a {thing.replace('_', ' ')} “{config.name}” already; "
-            f"choose another name, such as “{free_name(config.name, taken)}”."
+            f"There is a {thing.replace('_', ' ')} “{name}” already; "
+            f"choose another name, such as “{free_name(name, taken)}”."
         )
+
+
+def _check_policy(store: Store, name: str) -> None:
+    known = [row.name for row in policies.listed(store)]
+    if name not in known:
+        raise UsageError(f"There are no responses of a policy “{name}”. {did_you_mean(name, known)}")
 
 
 def _check_source(store: Store, source: str) -> None:

@@ -12,12 +12,15 @@ import msgspec
 
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol.configs import (
+    BestOfNConfig,
     ExportConfig,
     GenerateConfig,
     JobConfig,
-    PPOConfig,
     RewardConfig,
+    RewardedConfig,
     ScoreConfig,
+    SFTConfig,
+    StoredResponsesConfig,
 )
 from engine.protocol.rundir import PRIVATE_FOLDER, Inputs, RunDir, write_atomic
 from storage import artifacts, prompts, snapshots
@@ -86,10 +89,18 @@ def follow_moved_models(store: Store, run: RunDir, config: JobConfig) -> None:
 
 
 def _write_tables(store: Store, folder: Path, config: JobConfig, request: Request) -> dict[str, Snapshot]:
-    if isinstance(config, GenerateConfig | PPOConfig):
+    if isinstance(config, GenerateConfig | RewardedConfig):
         return {"prompts": _prompts(store, folder, config, request)}
     if isinstance(config, RewardConfig):
         return _judged(store, folder, config)
+    if isinstance(config, SFTConfig) and config.learn_from == "responses":
+        table = snapshots.write_responses(
+            store, folder / "responses.parquet", policy=config.responses_of, source=config.prompts
+        )
+        of = f" of “{config.responses_of}”" if config.responses_of else ""
+        return {"responses": _refuse_empty(table, f"responses{of}", "generate or import some first")}
+    if isinstance(config, StoredResponsesConfig):
+        return {"rankings": _rankings(store, folder, config)}
     if isinstance(config, ExportConfig):
         path = folder / "responses.parquet"
         table = snapshots.write_responses(store, path, limit=config.samples, shuffle=True)
@@ -99,8 +110,10 @@ def _write_tables(store: Store, folder: Path, config: JobConfig, request: Reques
     return {}
 
 
-def _prompts(store: Store, folder: Path, config: GenerateConfig | PPOConfig, request: Request) -> Snapshot:
-    limit = config.limit if isinstance(config, GenerateConfig) else 0
+def _prompts(
+    store: Store, folder: Path, config: GenerateConfig | RewardedConfig, request: Request
+) -> Snapshot:
+    limit = config.limit if isinstance(config, GenerateConfig | BestOfNConfig) else 0
     table = snapshots.write_prompts(
         store,
         folder / "prompts.parquet",
@@ -129,7 +142,7 @@ def _features(store: Store, config: JobConfig) -> dict[str, Path]:
     return {} if newest is None else {"features": newest.absolute()}
 
 
-def _rankings(store: Store, folder: Path, config: RewardConfig) -> Snapshot:
+def _rankings(store: Store, folder: Path, config: RewardConfig | StoredResponsesConfig) -> Snapshot:
     table = snapshots.write_rankings(
         store,
         folder / "rankings.parquet",

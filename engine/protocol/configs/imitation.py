@@ -46,6 +46,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
 
+    def criteria(self) -> tuple[str, ...]:
+        """The criteria whose judgements are learned."""
+        return (self.criterion,)
+
     def __post_init__(self) -> None:
         self.check()
 

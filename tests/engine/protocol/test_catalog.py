@@ -15,7 +15,9 @@ from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig, Rew
 REQUIRED = {
     "generate": {"policy": "smollm2"},
     "reward": {"name": "rm"},
-    "ppo": {"name": "better", "reward_model": "rm"},
+    "sft": {"name": "better"},
+    "dpo": {"name": "better"},
+    **{kind: {"name": "better", "reward_model": "rm"} for kind in ("ppo", "grpo", "rloo", "best_of_n")},
     "export": {"reward_model": "rm"},
     "score": {"reward_model": "rm"},
 }

@@ -164,7 +164,7 @@ def test_a_stopped_job_keeps_what_it_had_and_resumes(jobs: Jobs, tmp_path: Path)
     assert jobs.metrics(run_id)["ppo/score"] == [(step, float(step)) for step in range(1, 31)]
     kinds = [(item.kind, item.name) for item in jobs.show(run_id).artifacts if item.kind != "checkpoint"]
     assert kinds == [("policy", "better")]
-    with pytest.raises(UsageError, match="only a stopped or failed run"):
+    with pytest.raises(UsageError, match="only a stopped, paused or failed run"):
         jobs.resume(run_id)
 
 
