@@ -63,7 +63,7 @@ class Artifact(Event, frozen=True, kw_only=True, tag="artifact", omit_defaults=T
     name: str  # the name it is registered under; for a checkpoint the step
     path: str  # relative to the run directory
     step: int | None = None
-    details: Mapping[str, float | int | str | bool | None] = {}
+    details: Mapping[str, float | int | str | bool | tuple[str, ...] | None] = {}
 
 
 class Message(Event, frozen=True, kw_only=True, tag="message", omit_defaults=True):

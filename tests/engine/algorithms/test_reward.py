@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from engine.algorithms import reward
-from engine.algorithms.reward import make_learner, micro_batches, run, train_step
-from engine.algorithms.reward_data import Element, read_rankings
+from engine.algorithms.reward import run
+from engine.algorithms.reward_data import Element, RankingData, read_rankings
+from engine.algorithms.reward_learner import Learner, micro_batches, train_step
+from engine.algorithms.reward_plan import learner_of, lessons_of
 from engine.errors import NonFiniteError, UsageError
 from engine.protocol.configs import RewardConfig
-from engine.protocol.events import Artifact, Finished, Message, Metrics
+from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress
 from engine.text import Tokeniser
 from tests.engine.algorithms.runs import make_run, only, rankings
 
@@ -34,6 +35,11 @@ def elements(tmp_path: Path, folder: Path, rows: list[dict[str, Any]], **changes
     directory = make_run(tmp_path / "data", CONFIG, {}, {"rankings": rows})
     options = {"max_tokens": 64, "holdout": 0.0, "seed": 0} | changes
     return read_rankings(directory.table("rankings"), Tokeniser.from_folder(folder), **options).train
+
+
+def learner(folder: Path, found: list[Element], settings: RewardConfig = CONFIG) -> Learner:
+    lessons = lessons_of(RankingData(found, [], ("overall",)), settings)
+    return learner_of(folder, Tokeniser.from_folder(folder), settings, lessons)
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
@@ -77,14 +83,14 @@ def test_plain_transformers_gives_the_scores_we_report(tmp_path: Path, tiny_mode
 
 
 def test_the_score_is_read_at_the_end_of_the_turn(tmp_path: Path, tiny_model: Path) -> None:
-    tokeniser = Tokeniser.from_folder(tiny_model)
+    eos = Tokeniser.from_folder(tiny_model).eos_id
     element = elements(tmp_path, tiny_model, rankings(1))[0]
-    assert all(response[-1] == tokeniser.eos_id for row in element.rows for response in row.responses)
-    learner = make_learner(tiny_model, tokeniser, CONFIG)
-    scores = learner.scores([element])[0]
+    assert all(response[-1] == eos for row in element.rows for response in row.responses)
+    mine = learner(tiny_model, [element])
+    scores = mine.scores([element])[0]
     row = element.rows[0]
-    hidden = learner.trunk.module(input_ids=torch.tensor([[*row.prompt, *row.responses[2]]]))[0]
-    torch.testing.assert_close(scores[2], learner.head(hidden[0, -1])[0], atol=1e-5, rtol=0)
+    hidden = mine.trunk.module(input_ids=torch.tensor([[*row.prompt, *row.responses[2]]]))[0]
+    torch.testing.assert_close(scores[0, 2], mine.heads(hidden[:, -1])[0, 0], atol=1e-5, rtol=0)
 
 
 def test_annotators_share_the_forward_and_keep_their_own_pairs(tmp_path: Path, tiny_model: Path) -> None:
@@ -94,8 +100,9 @@ def test_annotators_share_the_forward_and_keep_their_own_pairs(tmp_path: Path, t
             row["rank"] = 5 - row["rank"]
     (element,) = elements(tmp_path, tiny_model, rows)
     assert len(element.lengths) == 4
-    assert len(element.pairs.winner) == 12
-    pairs = set(zip(element.pairs.winner.tolist(), element.pairs.loser.tolist(), strict=True))
+    assert element.pairs == 12
+    winners, losers = (torch.cat([j.pairs[side] for j in element.judgements]).tolist() for side in (0, 1))
+    pairs = set(zip(winners, losers, strict=True))
     assert len(pairs) == 12  # every pair in both directions: nothing was averaged away
 
 
@@ -105,7 +112,7 @@ def test_ties_give_no_pair_and_are_counted(tmp_path: Path, tiny_model: Path) -> 
         row["rank"] = 1 if row["response_id"] in ("r0-0", "r0-1") else 2
     first = elements(tmp_path, tiny_model, rows)[0]
     assert first.ties == 2
-    assert len(first.pairs.winner) == 4
+    assert first.pairs == 4
 
 
 def test_only_ties_is_told(tmp_path: Path, tiny_model: Path) -> None:
@@ -143,21 +150,21 @@ def test_a_long_prompt_is_cut_on_the_left_and_told(tmp_path: Path, tiny_model: P
     assert isinstance(events[-1], Finished)
 
 
-def test_gradients_do_not_depend_on_micro_batches(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradients_do_not_depend_on_micro_batches(tmp_path: Path, tiny_model: Path) -> None:
     data = elements(tmp_path, tiny_model, rankings(4))
-    tokeniser = Tokeniser.from_folder(tiny_model)
-    weights = []
-    for budget in (1, 10**6):
-        monkeypatch.setattr(reward, "MICROBATCH_TOKENS", budget)
-        assert len(list(micro_batches(data, budget))) == (4 if budget == 1 else 1)
-        learner = make_learner(tiny_model, tokeniser, CONFIG)
-        train_step(learner, data, 0.01, CONFIG, None, 1)  # type: ignore[arg-type]
-        weights.append([master.detach().clone() for master in learner.optimiser.masters.values()])
-    # Adam divides by the size of the gradient, so a wrong scale would hide; a wrong sum would not.
-    for one, other in zip(*weights, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
+    settings = config(lm_coefficient=0.5, ensemble=2, objective="davidson")
+    gradients = []
+    for budget in (64, 10**6):
+        assert len(list(micro_batches(data, budget))) == (4 if budget == 64 else 1)
+        mine = learner(tiny_model, data, settings)
+        for group in micro_batches(data, budget):
+            loss, lm, _ = mine.losses(group)
+            ((loss + settings.lm_coefficient * lm) / len(data)).backward()
+        gradients.append({name: p.grad for name, p in mine.model.named_parameters() if p.grad is not None})
+        gradients[-1] |= {name: p.grad for name, p in mine.heads.named_parameters()}
+        gradients[-1]["tie"] = mine.objective.tie.grad
+    for name, one in gradients[0].items():
+        torch.testing.assert_close(one, gradients[1][name], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
@@ -193,12 +200,45 @@ def test_a_broken_loss_stops_and_keeps_the_batch(
 
 
 def test_bfloat16_keeps_float32_masters(tmp_path: Path, tiny_model: Path) -> None:
-    learner = make_learner(tiny_model, Tokeniser.from_folder(tiny_model), config(dtype="bfloat16"))
-    assert learner.model.dtype == torch.bfloat16
-    assert learner.head.weight.dtype == torch.float32
-    assert {master.dtype for master in learner.optimiser.masters.values()} == {torch.float32}
-    before = {name: p.clone() for name, p in learner.optimiser.masters.items()}
-    metrics = train_step(learner, elements(tmp_path, tiny_model, rankings(4)), 1e-5, CONFIG, None, 1)  # type: ignore[arg-type]
+    data = elements(tmp_path, tiny_model, rankings(4))
+    mine = learner(tiny_model, data, config(dtype="bfloat16"))
+    masters = mine.optimisers["model"].masters
+    assert mine.model.dtype == torch.bfloat16
+    assert mine.heads.weight.dtype == torch.float32
+    assert {master.dtype for master in masters.values()} == {torch.float32}
+    before = {name: p.clone() for name, p in masters.items()}
+    metrics = train_step(mine, data, 1e-5, CONFIG, None, 1)  # type: ignore[arg-type]
     assert math.isfinite(metrics["train/loss"])
-    moved = [float((p - before[name]).detach().abs().max()) for name, p in learner.optimiser.masters.items()]
+    moved = [float((p - before[name]).detach().abs().max()) for name, p in masters.items()]
     assert min(moved) > 0  # a step of 1e-5 is lost in bfloat16, not in the masters
+
+
+def test_auto_compares_on_the_same_folds_and_trains_the_best(tmp_path: Path, tiny_model: Path) -> None:
+    settings = config(tuning="auto", epochs=4, folds=2, budget_minutes=5.0, learning_rate=1e-2)
+    rows = rankings(12)
+    responses = [{key: row[key] for key in ("response_id", "prompt_id", "messages", "text")} for row in rows]
+    unique = list({row["response_id"]: row for row in responses}.values())
+    tables = {"rankings": rows, "responses": unique}
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, tables)
+    events = list(run(settings, directory))
+    told = [message.text for message in only(events, Message)]
+    assert sum(": 2 folds, accuracy" in text for text in told) == 3
+    assert sum("← chosen" in text for text in told) == 1
+    table = {name: value for event in only(events, Metrics) for name, value in event.values.items()}
+    losses = {name: table[f"auto/{name}/log_loss"] for name in ("frozen", "lora", "full")}
+    chosen = min(losses, key=lambda name: losses[name])
+    artifact = next(a for a in only(events, Artifact) if a.kind == "reward_model")
+    assert artifact.details["tuning"] == chosen
+    assert isinstance(events[-1], Finished)
+    again = list(run(settings, directory))  # everything is known: nothing is compared again
+    assert not [e for e in only(again, Progress) if e.stage.startswith("cross-validating")]
+
+
+def test_auto_leaves_out_what_takes_too_long(tmp_path: Path, tiny_model: Path) -> None:
+    settings = config(tuning="auto", folds=2, budget_minutes=1e-6)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rankings(8)})
+    events = list(run(settings, directory))
+    told = [message.text for message in only(events, Message)]
+    assert sum("not tried any further" in text for text in told) == 2
+    assert "lora: not tried." in told
+    assert next(a for a in only(events, Artifact) if a.kind == "reward_model").details["tuning"] == "frozen"

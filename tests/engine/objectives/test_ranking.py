@@ -82,7 +82,7 @@ def test_gradients_by_finite_differences() -> None:
 
 def test_a_response_in_no_pair_gets_no_gradient() -> None:
     pairs = pairs_of(torch.tensor([1, 2, 3]))
-    pairs = type(pairs)(*(field[:1] for field in pairs))
+    pairs = type(pairs)(*(field[:1] for field in pairs[:3]))
     scores = torch.tensor([0.5, -0.5, 3.0], requires_grad=True)
     bradley_terry(scores, pairs).backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
