@@ -74,31 +74,43 @@ def live_content(state: LiveState, room: int) -> Content:
     title = Content.styled("live ", "bold $primary")
     if not state.refits:
         return title + _waiting_for(state)
-    pieces: list[Content] = [Content.assemble((f"{state.judgements:,}", "bold"), " judgements")]
-    if state.accuracy is not None:
-        accuracy = Content.assemble("held-out ", (f"{state.accuracy:.2f}", "bold"))
-        pieces.append(accuracy)
-    if state.log_loss is not None:
-        worse = " (no better than a coin)" if state.log_loss >= COIN else ""
-        pieces.append(
-            Content.assemble(
-                "log-loss ", (f"{state.log_loss:.2f}", "bold"), f" {sparkline(state.history)}{worse}"
-            )
-        )
-    extra = [Content("refitting …") if state.working else Content(f"refit {state.seconds or 0:.1f} s")]
-    if state.without_features:
-        extra.insert(
-            0, Content.assemble(("L", "bold $secondary"), f" {state.without_features:,} new responses")
-        )
-    if state.problem:
-        extra.insert(0, Content.styled(safe_line(state.problem, 200), "$warning"))
-    line = title
-    for number, piece in enumerate(pieces + extra):
-        longer = line + (" · " if number else "") + piece
-        if number >= len(pieces) and longer.cell_length > room and not state.problem:
-            continue
-        line = longer
+    wide = _pieces(state, with_error=True)
+    if len(Content(" · ").join(wide)) + len(title) > room:
+        wide = _pieces(state, with_error=False)
+    line = title + Content(" · ").join(wide)
+    for extra in _extras(state):
+        if len(line) + len(extra) + 3 <= room:
+            line += Content(" · ") + extra
     return line
+
+
+def _pieces(state: LiveState, *, with_error: bool) -> list[Content]:
+    """How much the model has seen and how good it is on prompts that it has not seen."""
+    if state.problem:
+        return [Content.styled(safe_line(state.problem, 300), "$warning")]
+    pieces = [Content.assemble((f"{state.judgements:,}", "bold"), " judgements")]
+    if state.accuracy is not None:
+        error = f" ± {state.accuracy_error:.2f}" if with_error and state.accuracy_error else ""
+        pieces.append(Content.assemble("held-out ", (f"{state.accuracy:.2f}", "bold"), error))
+    if state.log_loss is not None:
+        coin = ", no better than a coin" if state.log_loss >= COIN else ""
+        curve = sparkline(state.history)
+        pieces.append(
+            Content.assemble("log-loss ", (f"{state.log_loss:.2f}", "bold"), f"{coin} {curve}".rstrip())
+        )
+    return pieces
+
+
+def _extras(state: LiveState) -> list[Content]:
+    """What stands there when there is room, the most useful first."""
+    extras = []
+    if state.computing:
+        extras.append(Content(f"features: {safe_line(state.computing, 40)}"))
+    elif state.without_features:
+        new = f" features of {state.without_features:,} responses"
+        extras.append(Content.assemble(("L", "bold $secondary"), new))
+    extras.append(Content("refitting …" if state.working else f"refit {state.seconds or 0:.1f} s"))
+    return extras
 
 
 COIN = 0.6931
