@@ -106,6 +106,7 @@ PLACES = (
 HELP = screen_at("workbench.screens.help:HelpScreen")
 TOO_SMALL = screen_at("workbench.screens.too_small:TooSmallScreen")
 LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
+REPORT = screen_at("workbench.screens.report:ReportScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
 
@@ -282,6 +283,29 @@ class WorkbenchApp(App[None]):
         if judge is not None:
             judge(prompt_id)
 
+    def show_query(self, sql: str) -> None:
+        """Go to the SQL screen with this query in its editor."""
+        self.action_go("sql")
+        show = getattr(self.screen, "show_query", None)
+        if show is not None:
+            show(sql)
+
+    @work(group="report", exclusive=True)
+    async def action_report(self, reward_model: str = "") -> None:
+        """The report of a reward model; without a name, the list of them first."""
+        from workbench.widgets.choice import ChooseScreen
+
+        workspace = await self.opened()
+        names = await asyncio.to_thread(lambda: [model.name for model in workspace.library.reward_models()])
+        if not names:
+            self.tell("There is no reward model yet: F8 trains one.", severity="information")
+            return
+        name: str | None = reward_model
+        if not name:
+            name = await self.push_screen_wait(ChooseScreen("Report of", names[::-1]))
+        if name:
+            self.push_screen(REPORT(name))
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
         from workbench.screens.help import TEXTUALS_OWN
@@ -308,6 +332,9 @@ class WorkbenchApp(App[None]):
         for kind, title in job_kinds():
             yield SystemCommand(title, "Start a job", lambda kind=kind: self.action_launch(kind))
         yield SystemCommand("Import a file", "Prompts, ranked responses or pairs", self.action_import)
+        yield SystemCommand(
+            "Report of a reward model", "Beside baselines; where it is wrong", self.action_report
+        )
         yield SystemCommand("Dark colours", "Theme", lambda: self.action_theme(DARK.name))
         yield SystemCommand("Light colours", "Theme", lambda: self.action_theme(LIGHT.name))
         yield SystemCommand("Keys of this screen", "Help", self.action_help)

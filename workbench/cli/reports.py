@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli import run_report
 from workbench.cli.data import JsonOption
 from workbench.cli.output import plain, print_json
 from workbench.cli.session import session
@@ -18,6 +19,7 @@ SHOWN_WRONG = 10
 
 def register(app: typer.Typer) -> None:
     app.add_typer(report_app, name="report")
+    run_report.register(report_app)
 
 
 @report_app.command("reward")
@@ -51,5 +53,5 @@ def report_reward(
     if report.wrong:
         print("\n── Most confidently wrong ".ljust(width + 1, "─"))
         print("  sure  people      scores       prompt")
-        for index in range(min(SHOWN_WRONG, len(report.wrong))):
-            print(shown(wrong_line(report, index, width)))
+        for pair in report.wrong[:SHOWN_WRONG]:
+            print(shown(wrong_line(pair, width)))

@@ -79,6 +79,8 @@ def help_content(screen: Screen[Any]) -> Content:
         key_lines(merged(grouped_bindings(screen, lambda node: node is screen))),
     ]
     parts += [key_lines(grouped_bindings(screen, lambda node: node is not screen and node is not screen.app))]
+    explained = getattr(screen, "explained", None)
+    parts += [explained()] if explained is not None else []
     parts += [
         ("\nEverywhere\n\n", "bold $primary"),
         key_lines(grouped_bindings(screen, lambda node: node is screen.app)),

@@ -57,6 +57,7 @@ class SqlScreen(WorkbenchScreen):
         self._started: float | None = None
         self._clock: Timer | None = None
         self._last_export = ""
+        self._coming = ""  # a query that waits for the editor
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="sql"):
@@ -77,8 +78,21 @@ class SqlScreen(WorkbenchScreen):
                     yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one("#editor", SafeTextArea).select_all()  # F9 runs it, typing replaces it
+        editor = self.query_one("#editor", SafeTextArea)
+        if self._coming:
+            editor.text, self._coming = self._coming, ""
+        editor.select_all()  # F9 runs it, typing replaces it
         self.load_tree()
+
+    def show_query(self, sql: str) -> None:
+        """Put a query into the editor, at once or as soon as there is one; ctrl+z brings back the old."""
+        if not self.is_mounted:
+            self._coming = sql
+            return
+        editor = self.query_one("#editor", SafeTextArea)
+        editor.replace(sql, (0, 0), editor.document.end)
+        editor.move_cursor((0, 0))
+        editor.focus()
 
     def on_screen_resume(self) -> None:
         self.load_tree()

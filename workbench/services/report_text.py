@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from storage.report_records import Figure
+from storage.report_records import Figure, WrongPair
 from workbench.services.report_lines import (
     ROOMY,
     Line,
@@ -57,14 +57,16 @@ def notes(report: RewardReport) -> list[str]:
     return told
 
 
+def section(report: RewardReport, key: str, width: int) -> Section:
+    """The section of that key, drawn for `width` cells."""
+    title, query, draw = SECTIONS[key]
+    lines = draw(report, width) if key in ALWAYS or not report.missing else prose(report.missing, width)
+    return Section(key, title, query, tuple(lines), EXPLAINED[key])
+
+
 def sections(report: RewardReport, width: int) -> tuple[Section, ...]:
-    """Every section, drawn for `width` cells."""
-    width = max(NARROWEST, width)
-    drawn = []
-    for key, title, query, draw in SECTIONS:
-        lines = draw(report, width) if key in ALWAYS or not report.missing else prose(report.missing, width)
-        drawn.append(Section(key, title, query, tuple(lines), EXPLAINED[key]))
-    return tuple(drawn)
+    """Every section, drawn for `width` cells, at least NARROWEST."""
+    return tuple(section(report, key, max(NARROWEST, width)) for key in SECTIONS)
 
 
 def overview(report: RewardReport, width: int) -> list[Line]:
@@ -115,11 +117,11 @@ def _log_losses(report: RewardReport, width: int) -> list[Line]:
 
 def calibration(report: RewardReport, width: int) -> list[Line]:
     """Predicted probability against the share that was right."""
-    cells = width - 30
-    scale = "0" + "½".center(cells - 2) + "1"
+    cells = width - 30 if width >= NARROWEST else 0  # narrower, the numbers stand beside a plot
+    scale = "0" + "½".center(cells - 2) + "1" if cells else ""
     lines: list[Line] = [((fit("predicted", 13) + "   right  pairs  " + scale, "muted"),)]
     for found in report.calibration:
-        drawn = distance(found.observed, found.predicted, cells)
+        drawn = distance(found.observed, found.predicted, cells) if cells else ""
         label = f"{found.low:.0%} – {found.high:.0%}".replace("%", " %")
         lines.append(
             (
@@ -141,8 +143,16 @@ def calibration(report: RewardReport, width: int) -> list[Line]:
         if surplus < -SURE
         else "neither too sure nor too unsure"
     )
-    lines += [(), (("mean distance  ", "muted"), (number(error), "strong"), (f"   on average {word}", ""))]
-    return lines + prose("● the share that was right, │ what the model predicted.", width)
+    lines += [
+        (),
+        (("mean distance  ", "muted"), (number(error), "strong")),
+        *prose(f"On average {word}.", width),
+    ]
+    return (
+        lines
+        if not cells
+        else lines + prose("● the share that was right, │ what the model predicted.", width)
+    )
 
 
 def length(report: RewardReport, width: int) -> list[Line]:
@@ -254,14 +264,14 @@ def _taus(report: RewardReport, width: int) -> list[Line]:
     spread = report.taus
     if spread.mean is None:
         return prose("Kendall τ: no prompt has both an order by people and an order by score.", width)
-    wide = max(1, min(4, (width - 8) // 10))
+    wide = max(1, min(4, (width - 18) // 10))
     low, middle, high = spread.quantiles[1:4]
     return [
         (
             ("Kendall τ of a prompt, mean ", "muted"),
             (number(spread.mean, 2), "strong"),
             (f", median {middle:.2f}", ""),
-            (f", half in {low:.2f} … {high:.2f}", "muted"),
+            (f", half in {low:.2f} … {high:.2f}" if width >= ROOMY else "", "muted"),
         ),
         (
             ("-1 ", "muted"),
@@ -277,7 +287,8 @@ def learning(report: RewardReport, width: int) -> list[Line]:
         return prose("The run has recorded no learning curve.", width)
     lines: list[Line] = [(("  pairs  accuracy  log-loss", "muted"),)]
     for point in report.curve:
-        drawn = "" if point.accuracy is None else bar(point.accuracy, cells=width - 29, mark=0.5)
+        wide = width >= NARROWEST and point.accuracy is not None
+        drawn = bar(point.accuracy or 0.0, cells=width - 29, mark=0.5) if wide else ""
         lines.append(
             (
                 (f"{point.pairs:7,}", ""),
@@ -300,7 +311,7 @@ def policies(report: RewardReport, width: int) -> list[Line]:
     room = 16 if width < ROOMY else 22
     cells = width - room - 14
     ends = f"{number(scale[0], 1)}{number(scale[1], 1):>{cells - len(number(scale[0], 1))}}"
-    lines: list[Line] = [((fit("policy", room) + "   mean   n    " + ends, "muted"),)]
+    lines: list[Line] = [((fit("policy", room) + f"{'mean':>7}{'n':>5}  " + ends, "muted"),)]
     for found in report.policies:
         lines.append(
             (
@@ -354,9 +365,8 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
-def wrong_line(report: RewardReport, index: int, width: int) -> Line:
+def wrong_line(pair: WrongPair, width: int) -> Line:
     """One of the pairs most confidently wrong, on one line."""
-    pair = report.wrong[index]
     votes = f"{pair.votes_better}:{pair.votes_worse}" + (f"+{pair.votes_tie}=" if pair.votes_tie else "")
     fixed = (
         (f"{percent(1 - pair.probability):>6} ", "warning"),
@@ -370,11 +380,12 @@ def wrong_line(report: RewardReport, index: int, width: int) -> Line:
 ALWAYS = ("curve", "policies")
 """Sections that need no judged pair."""
 Draw = Callable[[RewardReport, int], list[Line]]
-SECTIONS: tuple[tuple[str, str, str, Draw], ...] = (
-    ("overview", "Overview", "figures", overview),
-    ("calibration", "Calibration", "calibration", calibration),
-    ("length", "Length", "length_rows", length),
-    ("people", "People", "annotators", people),
-    ("curve", "Learning", "learning_curve", learning),
-    ("policies", "Policies", "policies", policies),
-)
+SECTIONS: dict[str, tuple[str, str, Draw]] = {
+    "overview": ("Overview", "figures", overview),
+    "calibration": ("Calibration", "calibration", calibration),
+    "length": ("Length", "length_rows", length),
+    "people": ("People", "annotators", people),
+    "curve": ("Learning", "learning_curve", learning),
+    "policies": ("Policies", "policies", policies),
+}
+"""Title, block of reports.sql and drawing of each section."""

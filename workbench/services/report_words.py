@@ -63,5 +63,10 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         ("Kendall τ", "How many prompts have which tau-b, from -1 to 1 in steps of 0.2."),
     ),
     "curve": (("accuracy, log-loss", "On the held-out prompts, after learning from that many pairs."),),
+    "wrong": (
+        ("sure", "Probability that the model gives to the response that people find worse."),
+        ("people", "Annotators for the better response : for the worse one (+ ties)."),
+        ("scores", "Of the worse response > of the better one."),
+    ),
     "policies": (("mean", "Of the scores of all responses of a policy, whoever judged them."),),
 }
