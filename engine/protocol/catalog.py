@@ -208,7 +208,8 @@ def build(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
     """A configuration from what a person typed.
 
     Values are strings, or already of the right type.  An empty string leaves a field at its default.
-    Raises UsageError naming the field: unknown (with the near match), missing, or of the wrong type.
+    Raises UsageError naming the field: unknown (with the near match), missing, of the wrong type; or saying
+    which fields contradict each other.
     """
     known = {field.name: field for field in fields(config_type)}
     _refuse_unknown(values, known)
@@ -218,6 +219,16 @@ def build(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
             continue
         parsed[name] = _parse(known[name], value)
     return build_typed(config_type, parsed)
+
+
+def check_field(config_type: type[JobConfig], name: str, value: Any) -> None:
+    """Refuse a value that its field cannot take, whatever the other fields say.  Raises UsageError."""
+    known = {field.name: field for field in fields(config_type)}
+    _refuse_unknown({name: value}, known)
+    if isinstance(value, str) and not value.strip() and known[name].type != "strings":
+        return
+    hints = get_type_hints(config_type, include_extras=True)
+    _check(hints, known[name], _parse(known[name], value))
 
 
 def build_typed(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:

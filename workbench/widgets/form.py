@@ -15,7 +15,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from engine.errors import UsageError
-from engine.protocol.catalog import FieldInfo, build, fields
+from engine.protocol.catalog import FieldInfo, build, check_field, fields
 from engine.protocol.configs import JobConfig
 from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
@@ -114,7 +114,6 @@ class ConfigForm(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self.config_type = config_type
         self._fields = fields(config_type)
-        self._required = {field.name: "x" for field in self._fields if field.required}
         self._values, self._offers = values, offers
 
     def compose(self) -> ComposeResult:
@@ -127,7 +126,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         if row.field.required and not value.strip():
             return f"{row.field.name} is needed: {row.field.description}"
         try:
-            build(self.config_type, {**self._required, row.field.name: value})
+            check_field(self.config_type, row.field.name, value)
         except UsageError as error:
             return str(error)
         return None
