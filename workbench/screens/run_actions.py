@@ -24,7 +24,6 @@ RESTS_A_READING = 4
 """A long run is read less often: after a reading the screen rests this many times as long as it took."""
 ENDED = ("done", "failed", "stopped", "paused")
 AGAINST: tuple[Against, ...] = ("previous", "first", "nothing")
-PAUSE = "pause"
 JUMP = 10
 """Steps that { and } move by."""
 
@@ -55,6 +54,7 @@ class RunActions(WorkbenchScreen):
         Binding("greater_than_sign", "pan(0.25)", "Later steps", key_display=">", show=False),
         Binding("0", "unzoom", "The whole run", show=False),
         Binding("e", "smooth", "Smooth the curves, more each time", show=False),
+        Binding("v", "report", "Report", tooltip="How good the reward model is that this run trained"),
         Binding("x", "stop", "Stop"),
         Binding("z", "pause", "Pause"),
         Binding("R", "resume", "Resume"),
@@ -101,11 +101,13 @@ class RunActions(WorkbenchScreen):
             case "stop":
                 return status in ("running", "queued", "paused")
             case "pause":
-                return status in ("running", "paused") and hasattr(self.workspace.jobs, PAUSE)
+                return status in ("running", "paused")
             case "resume":
                 return status in ("stopped", "failed", "paused")
             case "step" | "tokens" | "response" | "against":
                 return bool(picture and picture.steps)
+            case "report":
+                return bool(picture and picture.detail.kind == "reward" and status == "done")
             case "overoptimisation":
                 return bool(picture and {"ppo/kl", "bon/kl"} & set(picture.series))
         return True
@@ -258,6 +260,12 @@ class RunActions(WorkbenchScreen):
             self.workbench.tell(f"{run_id} was asked to stop.", severity="information")
             self.refresh_now()
 
+    def action_report(self) -> None:
+        """Open the report of the reward model that the run has trained."""
+        picture = self.query_one(RunPane).picture
+        if picture is not None:
+            self.workbench.action_report(picture.detail.name)
+
     @work
     @told
     async def action_resume(self) -> None:
@@ -278,6 +286,6 @@ class RunActions(WorkbenchScreen):
         if picture.detail.status == "paused":
             self.action_resume()
             return
-        await self.ask(lambda workspace: getattr(workspace.jobs, PAUSE)(run_id))
+        await self.ask(lambda workspace: workspace.jobs.pause(run_id))
         self.workbench.tell(f"{run_id} rests after its current step; z goes on.", severity="information")
         self.refresh_now()

@@ -25,8 +25,8 @@ REFRESH_SECONDS = 2.0
 CURVE_POINTS = 120
 MOST_WAYS = len(SHAPES) // 2
 NO_GOLD = (
-    "No held-out scorer watched these runs. Give the next one gold, the name of a reward model trained on other "
-    "judgements, to see where the proxy stops telling the truth."
+    "No held-out scorer watched these runs. Give the next one gold, the name of a reward model trained on "
+    "other judgements, to see where the proxy stops telling the truth."
 )
 LAWS = "d = √KL    policy learning: R₀ + d (α − β ln d)    best of n: R₀ + d (α − β d)"
 NOTHING = "These runs have measured no KL beside a score yet."

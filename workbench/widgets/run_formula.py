@@ -16,7 +16,10 @@ ONE_LINE_CELLS = 130
 
 
 def formula_content(formula: Formula | None, width: int) -> Content:
-    """Symbols and numbers on one line where `width` cells bear it, else below each other; the words where there is room."""
+    """Symbols and numbers on one line where `width` cells bear it, else below each other.
+
+    The words stand at the right where there is room for them.
+    """
     if formula is None:
         return Content.styled(NO_FORMULA, "$foreground-muted")
     at = f" at step {formula.step}" if formula.step is not None else ", before its first numbers"

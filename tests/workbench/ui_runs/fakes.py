@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,11 @@ def rollout(step: int, index: int, text: str) -> Any:
     )
 
 
+# Within the class, `list` is the method.
+Rows = list[Any]
+Series = dict[str, list[tuple[int, float]]]
+
+
 class FakeJobs:
     """Runs from a list; remembers what was submitted, stopped and resumed."""
 
@@ -108,23 +114,24 @@ class FakeJobs:
         self.submitted: list[tuple[str, Any]] = []
         self.stopped: list[str] = []
         self.resumed: list[str] = []
+        self.paused: list[str] = []
 
     def pump(self) -> list[Any]:
         return []
 
-    def list(self) -> list[Any]:
-        return list(self.runs)
+    def list(self) -> Rows:
+        return [*self.runs]
 
     def show(self, run_id: str) -> Any:
         return next(item for item in self.runs if item.run_id == run_id)
 
-    def metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    def metrics(self, run_id: str) -> Series:
         return self.metric_rows.get(run_id, {})
 
-    def rollout_steps(self, run_id: str) -> list[int]:
+    def rollout_steps(self, run_id: str) -> Sequence[int]:
         return [5, 10, 15] if run_id == "ppo-7f3a9c" else []
 
-    def rollouts(self, run_id: str, step: int | None = None) -> list[Any]:
+    def rollouts(self, run_id: str, step: int | None = None) -> Rows:
         return [rollout(step or 5, i, f"{self.texts[i % len(self.texts)]} (step {step})") for i in range(4)]
 
     def submit(self, kind: str, config: Any, *, after: str | None = None) -> str:
@@ -141,6 +148,9 @@ class FakeJobs:
 
     def resume(self, run_id: str) -> None:
         self.resumed.append(run_id)
+
+    def pause(self, run_id: str) -> None:
+        self.paused.append(run_id)
 
 
 QUANTITIES = ("logprob", "ref_logprob", "kl", "reward", "value", "advantage", "return_", "ratio")
@@ -160,7 +170,7 @@ class FakePolicyLearning:
 
     def step(self, run_id: str, step: int, *, against: str = "previous") -> Any:
         before = {"previous": step - 5, "first": 5, "nothing": 0}[against]
-        earlier = self.jobs.rollouts(run_id, before) if 0 < before < step else [None] * 4
+        earlier: Rows = self.jobs.rollouts(run_id, before) if 0 < before < step else [None] * 4
         samples = [
             SimpleNamespace(row=row, earlier=old, difference=word_diff(old.text, row.text) if old else None)
             for row, old in zip(self.jobs.rollouts(run_id, step), earlier, strict=True)
@@ -177,8 +187,8 @@ class FakePolicyLearning:
         words = [*self.jobs.texts, "", " end", "\n", " of", f" {sample_index}"]
         tokens = tuple(token(position, word) for position, word in enumerate(words))
         return SimpleNamespace(
-            run_id=run_id, step=step, prompt_id=prompt_id, sample_index=sample_index, prompt=self.jobs.texts[0],
-            score=0.5, tokens=tokens,
+            run_id=run_id, step=step, prompt_id=prompt_id, sample_index=sample_index,
+            prompt=self.jobs.texts[0], score=0.5, tokens=tokens,
         )  # fmt: skip
 
 
