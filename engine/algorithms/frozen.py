@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from transformers import AutoModel
 
-from engine.algorithms.frozen_data import Judged, read_judged
+from engine.algorithms.frozen_data import Judged, judged_of
 from engine.algorithms.frozen_features import PARTS, response_features
 from engine.algorithms.frozen_report import heldout_metrics, learning_curve
+from engine.algorithms.reward_annotators import words
+from engine.algorithms.reward_plan import read_lessons
 from engine.errors import ModelFilesError
 from engine.frozen.fit import FitSettings, Fitted, fit
 from engine.frozen.store import FeatureStore
@@ -41,8 +43,10 @@ ENSEMBLE = 16
 def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
     """The job, with the base model in `folder`.  Raises UsageError without a preference to learn."""
     tokeniser = Tokeniser.from_folder(folder)
-    judged = read_judged(config, run)
+    lessons = read_lessons(config, run, tokeniser)
+    judged = judged_of(lessons)
     yield from _words(config, judged)
+    yield from words(lessons.annotators, config.weights)
     store = yield from response_features(config, run, folder, tokeniser)
     yield write_output(run, run.output_path("splits", 1), "splits", SPLITS, judged.split_rows())
     yield Progress(stage="fitting", done=0, total=1)
@@ -58,7 +62,7 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     yield Progress(stage="fitting", done=1, total=1)
     yield from _cross_validation(fitted)
     scores_N_C = fitted.head.scores(features_N_F)
-    heldout = heldout_metrics(judged, scores_N_C, tokeniser)
+    heldout = heldout_metrics(judged, scores_N_C)
     if heldout:
         yield Metrics(step=1, values=heldout)
     yield from learning_curve(
@@ -72,7 +76,7 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
 def fit_settings(config: RewardConfig) -> FitSettings:
     """How the configuration wants the head fitted."""
     return FitSettings(
-        votes="majority" if config.annotators == "majority" else "all",
+        votes="all",  # a majority, if one is wanted, was taken on reading
         ties=config.objective in ("davidson", "rao_kupper"),
         folds=config.folds,
         members=config.ensemble if config.ensemble > 1 else ENSEMBLE,
@@ -82,13 +86,15 @@ def fit_settings(config: RewardConfig) -> FitSettings:
 
 def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
     """What the person should know before the work starts."""
-    train, heldout = len(judged.train_prompts), len(judged.heldout_prompts)
-    text = f"Learning from the judgements of {train} prompts; {heldout} prompts are held out."
-    yield Message(level="info", text=text)
+    data, pairs = judged.data, sum(element.pairs for element in judged.data.train)
+    yield Message(
+        level="info",
+        text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} are held out.",
+    )
     if judged.dropped:
         text = f"No preference on {', '.join(judged.dropped)} is among them, so that is not learned."
         yield Message(level="warning", text=text)
-    if not heldout:
+    if not data.heldout:
         yield Message(
             level="warning", text="No prompt is held out; cross-validation alone says how good it is."
         )
@@ -164,7 +170,7 @@ def _save(
             "score_std": std,
             "base": run.model("policy").name,
             "tuning": "frozen",
-            "criteria": ",".join(head.criteria),
+            "criteria": head.criteria,
             **_told(heldout),
         },
     )
@@ -172,8 +178,11 @@ def _save(
 
 def _told(heldout: dict[str, float]) -> dict[str, float]:
     """Held-out numbers as details and summary name them."""
-    plain = {name.replace("heldout/", "heldout_"): value for name, value in heldout.items()}
-    return {name: value for name, value in plain.items() if "/" not in name and math.isfinite(value)}
+    return {
+        name.replace("heldout/", "heldout_"): value
+        for name, value in heldout.items()
+        if math.isfinite(value) and name.count("/") == 1
+    }
 
 
 def _scores(run: RunDir, store: FeatureStore, head: RewardHead) -> Iterator[Event]:
@@ -201,8 +210,8 @@ def _summary(
 ) -> dict[str, float | int | str | None]:
     report = fitted.reports[fitted.head.criteria[0]]
     found: dict[str, float | int | str | None] = {
-        "prompts": len(judged.train_prompts),
-        "pairs": int((next(iter(judged.training().values())).total > 0).sum()),
+        "prompts": len(judged.data.train),
+        "pairs": sum(element.pairs for element in judged.data.train),
         "strength": report.strength,
     }
     if math.isfinite(report.calibrated.accuracy):

@@ -1,45 +1,43 @@
-"""What a head on a frozen trunk is fitted to: comparisons by criterion, split by prompt."""
+"""What a head on a frozen trunk is fitted to: the judgements of `reward_data` as comparisons of responses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from engine.algorithms.split import heldout_prompts
+from engine.algorithms.reward_data import Element, Judgement, RankingData
+from engine.algorithms.reward_plan import Lessons
 from engine.errors import UsageError
-from engine.frozen.comparisons import Comparisons, comparisons_of
-from engine.jobs.tables import read_rows
-from engine.protocol.configs import RewardConfig
-from engine.protocol.rundir import RunDir
-
-COLUMNS = ("judgement_id", "prompt_id", "messages", "response_id", "text", "rank")
+from engine.frozen.comparisons import Comparisons, stacked
 
 
 @dataclass(frozen=True)
 class Judged:
     """Judged responses in a fixed order (rows of the features), and what was said of them."""
 
+    data: RankingData  # of the criteria that can be learned
     response_ids: list[str]
     prompt_ids: list[str]  # of each response
-    texts: list[str]
-    comparisons: dict[str, Comparisons]  # by criterion, of all prompts
-    rankings: list[tuple[str, str, np.ndarray, np.ndarray]]  # criterion, prompt, rows, ranks of a judgement
+    comparisons: dict[str, Comparisons]  # by criterion, of all prompts; votes weigh what their annotator does
     prompts: list[str]  # the prompt of each number in the comparisons
-    train_prompts: set[str]
-    heldout_prompts: set[str]
-    dropped: list[str]  # criteria that were wanted and have no preference on a training prompt
+    dropped: tuple[str, ...]  # criteria without a strict preference on a training prompt
+
+    @property
+    def train_prompts(self) -> set[str]:
+        return {element.prompt_id for element in self.data.train}
+
+    @property
+    def heldout_prompts(self) -> set[str]:
+        return {element.prompt_id for element in self.data.heldout}
 
     def within(self, prompts: set[str]) -> dict[str, Comparisons]:
         """Comparisons on some prompts, by criterion; criteria without any are left out."""
-        found = {}
-        for criterion, comparisons in self.comparisons.items():
-            keep_M = np.array([self.prompts[number] in prompts for number in comparisons.prompt], dtype=bool)
-            if keep_M.any():
-                found[criterion] = comparisons.chosen(keep_M)
-        return found
+        inside = np.array([prompt in prompts for prompt in self.prompts], dtype=bool)
+        found = {name: c.chosen(inside[c.prompt]) for name, c in self.comparisons.items()}
+        return {name: c for name, c in found.items() if len(c)}
 
     def training(self) -> dict[str, Comparisons]:
         """What is learned from."""
@@ -47,95 +45,75 @@ class Judged:
 
     def in_training(self) -> np.ndarray:
         """Which responses belong to training prompts, [N] bool."""
-        return np.array([prompt in self.train_prompts for prompt in self.prompt_ids], dtype=bool)
+        train = self.train_prompts
+        return np.array([prompt in train for prompt in self.prompt_ids], dtype=bool)
 
     def split_rows(self) -> list[dict[str, str]]:
         """Rows of the table of splits."""
-        rows = [{"prompt_id": prompt, "split": "train"} for prompt in sorted(self.train_prompts)]
-        return rows + [{"prompt_id": prompt, "split": "heldout"} for prompt in sorted(self.heldout_prompts)]
+        rows = [{"prompt_id": element.prompt_id, "split": "train"} for element in self.data.train]
+        return rows + [{"prompt_id": e.prompt_id, "split": "heldout"} for e in self.data.heldout]
 
 
-def read_judged(config: RewardConfig, run: RunDir) -> Judged:
-    """Read the `rankings` table and split its prompts.  Raises UsageError without anything to learn from."""
-    path = run.table("rankings")
-    names = pq.read_schema(path).names
-    optional = [name for name in ("criterion", "split") if name in names]
-    records = read_rows(path, [*COLUMNS, *optional])
-    texts = {record["response_id"]: record for record in records}
-    response_ids = sorted(texts)
-    index = {response: row for row, response in enumerate(response_ids)}
-    prompts = sorted({record["prompt_id"] for record in records})
-    found = _criteria(config, records)
-    comparisons = {name: _compared(records, name, index, prompts) for name in found}
-    useful = {prompts[number] for c in comparisons.values() for number in c.prompt[(c.win + c.loss) > 0]}
-    if not useful:
+def judged_of(lessons: Lessons) -> Judged:
+    """Judgements as comparisons.  Raises UsageError when no response of a training prompt beats another."""
+    criteria = lessons.data.criteria
+    taught = {j.criterion for e in lessons.data.train for j in e.judgements if j.pairs.winner.numel()}
+    kept = [c for c in range(len(criteria)) if c in taught]
+    if not kept:
         raise UsageError(
-            f"There is no preference to learn from: {len(prompts)} judged prompts, and no response ranked "
-            "above another; judge some more prompts, or import rankings."
+            "There is no preference to learn from: on the training prompts no response is ranked above "
+            "another; judge some more prompts, or choose another way of tuning."
         )
-    said = {record["prompt_id"]: record.get("split") for record in records}
-    out = heldout_prompts(useful, holdout=config.holdout, seed=config.seed, said=said)
-    if not useful - out:
-        raise UsageError("Every judged prompt is held out; judge more prompts or lower holdout.")
-    train = useful - out
-    kept = {
-        name: c for name, c in comparisons.items() if _teaches(c, [prompt in train for prompt in prompts])
-    }
+    data = _only(lessons.data, kept)
+    elements = [*data.train, *data.heldout, *data.unused]
+    weights = {name: person.weight for name, person in lessons.annotators.items()}
     return Judged(
-        response_ids=response_ids,
-        prompt_ids=[texts[response]["prompt_id"] for response in response_ids],
-        texts=[texts[response]["text"] for response in response_ids],
-        comparisons=kept,
-        rankings=_rankings(records, set(kept), index),
-        prompts=prompts,
-        train_prompts=train,
-        heldout_prompts=out,
-        dropped=[name for name in config.criteria() or found if name not in kept],
+        data=data,
+        response_ids=[response for element in elements for response in element.response_ids],
+        prompt_ids=[element.prompt_id for element in elements for _ in element.response_ids],
+        comparisons={name: _comparisons(elements, c, weights) for c, name in enumerate(data.criteria)},
+        prompts=[element.prompt_id for element in elements],
+        dropped=tuple(name for c, name in enumerate(criteria) if c not in taught),
     )
 
 
-def _teaches(comparisons: Comparisons, in_training: list[bool]) -> bool:
-    """Whether there is a strict preference on a training prompt; prompts by number."""
-    mine_M = np.array(in_training)[comparisons.prompt]
-    return bool((comparisons.win + comparisons.loss)[mine_M].sum() > 0)
+def _only(data: RankingData, kept: Sequence[int]) -> RankingData:
+    """The judgements of some criteria, which are numbered anew."""
+    number = {c: place for place, c in enumerate(kept)}
 
+    def of(element: Element) -> Element:
+        judgements = [
+            replace(judgement, criterion=number[judgement.criterion])
+            for judgement in element.judgements
+            if judgement.criterion in number
+        ]
+        return replace(element, judgements=tuple(judgements))
 
-def _criterion(record: dict[str, Any]) -> str:
-    return str(record.get("criterion") or "overall")
-
-
-def _criteria(config: RewardConfig, records: list[dict[str, Any]]) -> list[str]:
-    """The criteria to learn: those named, or all that were judged, overall first."""
-    judged = sorted({_criterion(record) for record in records}, key=lambda name: (name != "overall", name))
-    wanted = config.criteria()
-    return judged if wanted is None else [name for name in wanted if name in judged]
-
-
-def _compared(
-    records: list[dict[str, Any]], criterion: str, index: dict[str, int], prompts: list[str]
-) -> Comparisons:
-    """Comparisons on one criterion, prompts by their place in `prompts`."""
-    return comparisons_of(
-        (
-            (record["prompt_id"], record["judgement_id"], record["response_id"], record["rank"])
-            for record in records
-            if _criterion(record) == criterion
-        ),
-        index,
-        prompts={prompt: place for place, prompt in enumerate(prompts)},
+    return RankingData(
+        train=[of(element) for element in data.train],
+        heldout=[of(element) for element in data.heldout],
+        criteria=tuple(data.criteria[c] for c in kept),
+        unused=tuple(of(element) for element in data.unused),
     )
 
 
-def _rankings(
-    records: list[dict[str, Any]], criteria: set[str], index: dict[str, int]
-) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
-    judgements: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
-    for record in records:
-        if record["rank"] is not None and _criterion(record) in criteria:
-            key = (_criterion(record), record["prompt_id"], record["judgement_id"])
-            judgements.setdefault(key, []).append((index[record["response_id"]], record["rank"]))
-    found = []
-    for (criterion, prompt, _), items in sorted(judgements.items()):
-        rows, ranks = (np.array(side) for side in zip(*items, strict=True))
-        found.append((criterion, prompt, rows, ranks))
-    return found
+def _comparisons(elements: Sequence[Element], criterion: int, weights: Mapping[str, float]) -> Comparisons:
+    """Pairs of responses, numbered through all elements, with the votes on one criterion."""
+    votes: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    start = 0
+    for prompt, element in enumerate(elements):
+        for judgement in element.judgements:
+            if judgement.criterion == criterion:
+                for one, other, place in _verdicts(judgement):
+                    weight = weights.get(judgement.annotator, 1.0)
+                    votes[prompt, start + one, start + other][place] += weight
+        start += len(element.response_ids)
+    return stacked([(prompt, one, other, *said) for (prompt, one, other), said in sorted(votes.items())])
+
+
+def _verdicts(judgement: Judgement) -> Iterator[tuple[int, int, int]]:
+    """Two responses, the smaller index first, and 0 the first wins, 1 the second wins, 2 a tie."""
+    for winner, loser in zip(judgement.pairs.winner.tolist(), judgement.pairs.loser.tolist(), strict=True):
+        yield min(winner, loser), max(winner, loser), int(winner > loser)
+    for first, second in zip(judgement.ties.first.tolist(), judgement.ties.second.tolist(), strict=True):
+        yield min(first, second), max(first, second), 2

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from engine.algorithms.frozen import fit_settings
-from engine.algorithms.frozen_data import Judged, read_judged
+from engine.algorithms.frozen_data import Judged, judged_of
 from engine.algorithms.frozen_features import PARTS, response_features
 from engine.algorithms.reward_data import Element, RankingData
 from engine.algorithms.reward_learner import train_step
@@ -103,7 +103,7 @@ def _frozen(
     if {outcome.fold for outcome in known if outcome.tuning == "frozen"} == set(range(len(folds))):
         return
     started = time.monotonic()
-    judged = read_judged(config, run)
+    judged = judged_of(lessons)
     store: FeatureStore = yield from response_features(config, run, folder, tokeniser)
     features_N_F = store.rows(judged.response_ids)
     shared = (time.monotonic() - started) / len(folds)

@@ -79,17 +79,16 @@ def space_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Scalin
     """Reduce the features of judged responses to the coordinates of their differences."""
     rows_n, places = np.unique(np.concatenate([comparisons.left, comparisons.right]), return_inverse=True)
     left, right = places[: len(comparisons)], places[len(comparisons) :]
-    gram_n_n = _gram(features_N_F, rows_n, scaling)
-    contrasts_n_q = _contrasts(left, right, comparisons, len(rows_n))
-    projected_n_q = gram_n_n @ contrasts_n_q
-    spread_q, turn_q_q = np.linalg.eigh(contrasts_n_q.T @ projected_n_q)
+    contrasts = _contrasts(left, right, comparisons)
+    projected_n_q = contrasts.after(_gram(features_N_F, rows_n, scaling))
+    spread_q, turn_q_q = np.linalg.eigh(contrasts.after(projected_n_q.T))
     keep = spread_q > NOTHING * spread_q.max(initial=1e-300)
     spread_r, turn_q_r = spread_q[keep][::-1], turn_q_q[:, keep][:, ::-1] / np.sqrt(spread_q[keep][::-1])
     coordinates_n_r = projected_n_q @ turn_q_r
     return Space(
         differences=coordinates_n_r[left] - coordinates_n_r[right],
         spread=spread_r,
-        _combination=contrasts_n_q @ turn_q_r,
+        _combination=contrasts.times(turn_q_r, len(rows_n)),
         _rows=rows_n,
         _scaling=scaling,
         _features=features_N_F,
@@ -110,13 +109,34 @@ def _gram(features_N_F: np.ndarray, rows_n: np.ndarray, scaling: Scaling) -> np.
     return gram_n_n
 
 
-def _contrasts(left: np.ndarray, right: np.ndarray, comparisons: Comparisons, n: int) -> np.ndarray:
+@dataclass(frozen=True)
+class _Contrasts:
     """R [n, q] with R Rᵀ = Σ_m n_m (e_i − e_j)(e_i − e_j)ᵀ, the Laplacian of the comparisons.
 
-    It falls apart into one small block a prompt; each loses a direction for every group of responses that no
-    comparison ties to another.
+    It falls apart into a small block for each prompt: the rows of its responses, some columns, the values.
     """
-    columns = []
+
+    blocks: list[tuple[np.ndarray, slice, np.ndarray]]
+    q: int
+
+    def after(self, matrix_m_n: np.ndarray) -> np.ndarray:
+        """matrix · R, [m, q]."""
+        found_m_q = np.empty((len(matrix_m_n), self.q))
+        for members, columns, block in self.blocks:
+            found_m_q[:, columns] = matrix_m_n[:, members] @ block
+        return found_m_q
+
+    def times(self, matrix_q_r: np.ndarray, n: int) -> np.ndarray:
+        """R · matrix, [n, r]."""
+        found_n_r = np.zeros((n, matrix_q_r.shape[1]))
+        for members, columns, block in self.blocks:
+            found_n_r[members] += block @ matrix_q_r[columns]
+        return found_n_r
+
+
+def _contrasts(left: np.ndarray, right: np.ndarray, comparisons: Comparisons) -> _Contrasts:
+    """The root of each prompt's Laplacian; it loses a direction for every group that no comparison joins."""
+    blocks, q = [], 0
     order = np.argsort(comparisons.prompt, kind="stable")
     ends = np.flatnonzero(np.diff(comparisons.prompt[order])) + 1
     for pairs in np.split(order, ends):
@@ -126,9 +146,8 @@ def _contrasts(left: np.ndarray, right: np.ndarray, comparisons: Comparisons, n:
         for sign, a, b in ((1, i, i), (1, j, j), (-1, i, j), (-1, j, i)):
             np.add.at(laplacian, (a, b), sign * weight)
         size, vectors = np.linalg.eigh(laplacian)
-        for value, vector in zip(size, vectors.T, strict=True):
-            if value > 1e-9 * max(size[-1], 1e-9):
-                column = np.zeros(n)
-                column[members] = np.sqrt(value) * vector
-                columns.append(column)
-    return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
+        keep = size > 1e-9 * max(size[-1], 1e-9)
+        count = int(keep.sum())
+        blocks.append((members, slice(q, q + count), vectors[:, keep] * np.sqrt(size[keep])))
+        q += count
+    return _Contrasts(blocks, q)

@@ -8,8 +8,8 @@ the longest response, `D` hidden size, `L` layers read, F = len(parts)·L·D.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +57,22 @@ def response_layers(trunk: Trunk, batch: Batch, layers: Sequence[int]) -> dict[i
 
     def keep(layer: int, hidden_R_S_D: Tensor) -> None:
         found[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
+        if layer == max(layers):
+            raise _Enough
 
-    with ExitStack() as stack:
+    with suppress(_Enough), ExitStack() as stack:
         for layer in sorted({layer for layer in layers if layer < len(blocks)}):
             stack.enter_context(_watching(blocks[layer], layer, keep))
-        last_R_S_D = trunk.hidden(batch)
-    if len(blocks) in layers:
-        keep(len(blocks), last_R_S_D)
+        keep(len(blocks), trunk.hidden(batch))
     return found
 
 
+class _Enough(Exception):  # noqa: N818 - not an error: the layers above would be computed for nothing
+    """All layers that were asked for have been seen."""
+
+
 @contextmanager
-def _watching(block: nn.Module, layer: int, keep: Any) -> Iterator[None]:
+def _watching(block: nn.Module, layer: int, keep: Callable[[int, Tensor], None]) -> Iterator[None]:
     """Inside the block `keep(layer, hidden)` hears what enters the transformer block."""
 
     def hear(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:

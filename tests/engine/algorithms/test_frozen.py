@@ -52,6 +52,7 @@ def done(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ru
 def test_it_learns_and_says_how_well(done: tuple[RunDir, list[Event]]) -> None:
     _, events = done
     values = {name: value for event in only(events, Metrics) for name, value in event.values.items()}
+    assert {"heldout/annotator/ann/accuracy", "heldout/annotator/ben/accuracy"} <= set(values)
     assert values["heldout/accuracy"] > 0.8  # the more `a` the better, which features tell
     assert values["heldout/log_loss"] < 0.6
     assert values["heldout/pairs"] == 3 * 6 * 2
@@ -92,7 +93,7 @@ def test_the_folder_gives_the_announced_scores(done: tuple[RunDir, list[Event]],
     assert rows["unjudged"]["uncertainty"] > 0
     assert rows["unjudged"]["criterion"] == "overall"
     assert artifact.details["tuning"] == "frozen"
-    assert artifact.details["criteria"] == "overall"
+    assert artifact.details["criteria"] == ("overall",)
     trunk = AutoModel.from_pretrained(folder)
     base = AutoModel.from_pretrained(tiny_model)
     assert type(trunk).__name__ == "LlamaModel"

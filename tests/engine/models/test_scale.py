@@ -84,6 +84,17 @@ def test_features_come_in_batches_under_the_budget(tiny_model: Path) -> None:
         assert len(rows) * max(row.length for row in rows) <= 10 or len(places) == 1
 
 
+def test_layers_above_the_last_that_is_read_are_not_computed(tiny_model: Path) -> None:
+    model = load_policy(tiny_model, "float32")
+    trunk = Trunk.of(model, 3, torch.device("cpu"))
+    expected = row_features(trunk, ROWS, LAYERS)[:, D : 2 * D]
+    with torch.no_grad():
+        for parameter in model.base_model.layers[1].parameters():
+            parameter.fill_(float("nan"))
+    torch.testing.assert_close(row_features(trunk, ROWS, (1,)), expected)
+    assert not model.base_model.layers[1]._forward_pre_hooks
+
+
 def test_a_layer_that_is_not_there_is_refused(tiny_model: Path) -> None:
     trunk = Trunk.of(load_policy(tiny_model, "float32"), 3, torch.device("cpu"))
     with pytest.raises(UsageError, match="hidden states 0 to 2"):
