@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
+]
 RUN_COLUMNS = ("run_id", "kind", "name", "status", "stage", "progress", "device", "created_at", "reason")
 
 
@@ -51,6 +54,7 @@ def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:
 def train_reward(
     config: JobConfig,
     *,
+    dry_run: DryRunOption = False,
     export: Annotated[
         bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
     ] = True,
@@ -58,6 +62,9 @@ def train_reward(
 ) -> None:
     """Train a reward model on the rankings in the store, and export it for fast scoring."""
     assert isinstance(config, RewardConfig)
+    if dry_run:
+        _estimate(config, as_json)
+        return
     runs = {"train": _run("reward", config)}
     if export:
         runs["export"] = _run("export", ExportConfig(reward_model=config.name, device=config.device))
@@ -71,8 +78,11 @@ def train_reward(
 def train_policy(job: JobKind) -> Callable[..., None]:
     """The command of a job that makes a policy."""
 
-    def train(config: JobConfig, *, as_json: JsonOption = False) -> None:
-        _report(_run(job.kind, config), as_json)
+    def train(config: JobConfig, *, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
+        if dry_run:
+            _estimate(config, as_json)
+        else:
+            _report(_run(job.kind, config), as_json)
 
     train.__doc__ = job.config.__doc__
     return train
@@ -86,6 +96,19 @@ def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
 def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Score stored responses with a reward model, in torch."""
     _report(_run("score", config), as_json)
+
+
+def _estimate(config: JobConfig, as_json: bool) -> None:
+    """Check the names and say what the job will need; nothing is started."""
+    from workbench.services.estimates import estimated
+    from workbench.services.run_names import check
+
+    store = session.workspace().store
+    found = estimated(store, check(store, config).config)
+    if as_json:
+        print_json(found)
+    else:
+        print(found.sentence)
 
 
 def _run(kind: str, config: JobConfig) -> RunDetail:

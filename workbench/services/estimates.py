@@ -1,0 +1,81 @@
+"""What a job will need, before it is started: sizes of its model, and the rate of earlier runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from engine.errors import WorkbenchError
+from engine.protocol.catalog import JOBS, build_typed, job_kind
+from engine.protocol.configs import JobConfig
+from engine.protocol.estimate import Estimate, estimate, sizes_of, work_of
+from engine.protocol.rundir import RunDir
+from storage import policies, prompts, runs
+from storage.records import RunRow
+from storage.store import Store
+
+
+def estimated(store: Store, config: JobConfig) -> Estimate:
+    """Memory and time of a job that has not been submitted."""
+    name = str(getattr(config, "policy", ""))
+    count = _prompts(store, str(getattr(config, "prompts", "")))
+    return estimate(config, model_config(store, name), prompts=count, rate=measured_rate(store, config))
+
+
+def model_config(store: Store, policy: str) -> dict[str, Any]:
+    """`config.json` of a policy by name or folder; empty when it is not on this machine yet.
+
+    A hub id or the packaged model is known once some run has read it.
+    """
+    row = policies.find(store, policy)
+    folder = Path(row.model if row is not None and row.model else policy).expanduser()
+    return _read(folder / "config.json") or _read(_cached(policy))
+
+
+def measured_rate(store: Store, config: JobConfig) -> float | None:
+    """Parameter-tokens a second of the newest finished run of this kind and device, if there is one."""
+    kind, device = job_kind(config).kind, config.device
+    for row in runs.run_rows(store):
+        if row.kind == kind and row.status == "done" and row.started_at and row.ended_at:
+            if device != "auto" and not (row.device or "").startswith(device):
+                continue
+            work = _work(store, row)
+            seconds = (row.ended_at - row.started_at).total_seconds()
+            if work and seconds > 1:
+                return work / seconds
+    return None
+
+
+def _work(store: Store, row: RunRow) -> float | None:
+    try:
+        config = build_typed(JOBS[row.kind].config, row.config)
+        sizes = sizes_of(_read(Path(RunDir(Path(row.run_dir or "")).model("policy").folder) / "config.json"))
+    except WorkbenchError:
+        return None
+    return (
+        None if sizes is None else work_of(config, sizes, _prompts(store, str(row.config.get("prompts", ""))))
+    )
+
+
+def _prompts(store: Store, source: str) -> int:
+    counted = prompts.sources(store)
+    return sum(count for name, count in counted if not source or name == source)
+
+
+def _cached(name: str) -> Path:
+    """Where the packaged model lies once it has been converted."""
+    root = os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("workbench")
+    found = sorted((Path(root).expanduser() / "models").glob(f"{Path(name).name}-*/config.json"))
+    return found[-1] if found else Path(name) / "config.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
