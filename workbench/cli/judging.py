@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,23 @@ def judge(
     ] = None,
     criterion: Annotated[str, typer.Option(help="Criterion the judgements are stored under.")] = "overall",
     list_rules: Annotated[bool, typer.Option("--list", help="List the rules.")] = False,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="Order in which prompts come from now on.",
+            metavar="oldest|random|least_agreed|disagreement|d_optimality",
+        ),
+    ] = None,
+    waiting: Annotated[
+        int, typer.Option("--next", min=0, help="Show so many prompts that wait for you, in that order.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge in bulk by rules; people judge in the workbench (F3), files are imported."""
+    """Judge in bulk by rules, or choose what people judge next; they judge in the workbench (F3)."""
+    if order is not None or waiting:
+        _queue(order, waiting, as_json)
+        if not rule:
+            return
     if list_rules:
         from workbench.services.rules import RULES
 
@@ -49,6 +64,28 @@ def judge(
         print_json(counts)
     else:
         print_table(("rule", "new judgements"), list(counts.items()))
+
+
+def _queue(order: str | None, count: int, as_json: bool) -> None:
+    """Remember the order; print what waits."""
+    from workbench.services.label_queue import INFORMED
+
+    workspace = session.workspace()
+    queue = workspace.judging.queue
+    if order is not None:
+        queue.set_order(order)
+    if not count:
+        print(f"Prompts come in the order “{queue.order}”.", file=sys.stderr)
+        return
+    if queue.order in INFORMED:
+        workspace.live.refit()
+    waiting = queue.prompts(workspace.settings.annotator, queue.order, limit=count)
+    texts = {prompt: workspace.library.messages(prompt)[-1]["content"] for prompt in waiting}
+    rows = [{"prompt_id": prompt, "prompt": texts[prompt]} for prompt in waiting]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("prompt_id", "prompt"), [tuple(row.values()) for row in rows])
 
 
 def _apply(rule: str, criterion: str) -> int:

@@ -180,6 +180,16 @@ def test_rules_judge_and_are_listed(workbench: Shell) -> None:
     assert "rule:on_topic" in workbench("judge", "--list").stdout
 
 
+def test_the_order_of_the_queue_is_kept_and_shown(workbench: Shell) -> None:
+    (workbench.folder / "pairs.csv").write_text(PAIRS)
+    workbench("import", "pairs.csv")
+    assert "random" in workbench("judge", "--order", "random").stderr
+    assert {row["prompt_id"][0] for row in workbench.json("judge", "--next", "9")} == {"p"}
+    told = workbench("judge", "--order", "disagreement", "--next", "1")
+    assert told.returncode == 2
+    assert "no features of responses yet" in told.stderr
+
+
 def test_sql_as_json_csv_and_table(filled: Shell) -> None:
     query = (
         "SELECT 1 AS a, 2.5 AS b, 'x,y' AS c, [1, 2] AS d, NULL AS e, DATE '2026-01-02' AS f, "
