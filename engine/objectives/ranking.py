@@ -159,17 +159,6 @@ def rating_error(scores_M: Tensor, target_M: Tensor, weight_M: Tensor | None = N
     return _weighted((scores_M - target_M).square(), weight_M).mean(dim=-1)
 
 
-def standardised(ratings_M: Tensor) -> Tensor:
-    """One person's ratings with mean 0 and standard deviation 1, so that strict and mild people count alike.
-
-    Raises ValueError when all are equal: they say nothing about which response is better.
-    """
-    spread = ratings_M.std(unbiased=False)
-    if not float(spread) > 0:
-        raise ValueError("ratings that are all equal cannot be standardised")
-    return (ratings_M - ratings_M.mean()) / spread
-
-
 def _differences(scores_K: Tensor, one_M: Tensor, other_M: Tensor) -> tuple[Tensor, Tensor]:
     one, other = scores_K[..., one_M], scores_K[..., other_M]
     return one - other, one + other

@@ -1,8 +1,10 @@
-"""A reward model learned from PandaLM's judgements, held out by prompt: accuracy, log-loss, seconds.
+"""A reward model learned from PandaLM's judgements, held out by prompt: accuracy, log-loss, mean of seeds.
 
 The judgements are the majority of three people, ties dropped, as the peer's script reads them; every fifth
 prompt is held out, as there.  Ours learns all pairs of a prompt as one batch element.  With `--peer PYTHON`,
-TRL's RewardTrainer learns the same judgements in the same run; `ratio` is its seconds over ours.
+TRL's RewardTrainer learns the same judgements with the same seeds; `--peer-results FILE…` reads the JSON
+lines of runs of its script instead.  `ratio` is the peer's mean log-loss over ours, `accuracy_ratio` our mean
+accuracy over the peer's.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 from tests.benchmarks.common import PEERS, parser, peer_json, report, say, versions
 
 DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
+Figures = dict[str, object]
 
 
 def rankings(path: Path) -> list[dict[str, object]]:
@@ -49,8 +53,12 @@ def rankings(path: Path) -> list[dict[str, object]]:
     return rows
 
 
-def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) -> dict[str, object]:
-    """Run the reward job in this process on a fresh run directory; its last metrics and its seconds."""
+def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) -> Figures:
+    """Run the reward job in this process on a fresh run directory; its last metrics and its seconds.
+
+    `seconds` is the time of the training steps, `seconds_in_all` that of the job, which also loads the model,
+    evaluates and saves.
+    """
     import polars as pl
 
     from engine.algorithms import reward
@@ -62,7 +70,9 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
 
     fixed = {"name": "benchmark", "policy": model, "checkpoint_every": "0", "device": str(resolve_device())}
     config = build(RewardConfig, fixed | overrides)
-    figures: dict[str, object] = {}
+    assert isinstance(config, RewardConfig)
+    figures: Figures = {}
+    training = 0.0
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
         (run.path / "inputs").mkdir()
@@ -73,16 +83,38 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
                 tables={"rankings": Path("inputs/rankings.parquet")},
             )
         )
-        started = time.perf_counter()
+        started = before = time.perf_counter()
         for event in reward.run(config, run):
+            now = time.perf_counter()
             if isinstance(event, Metrics):
                 figures.update(event.values)
+                training += now - before if "train/loss" in event.values else 0.0
                 if "heldout/accuracy" in event.values:
                     say(f"step {event.step}: {event.values}")
             if isinstance(event, Finished):
                 figures.update(event.summary)
-        figures["seconds"] = round(time.perf_counter() - started, 1)
-    return figures
+            before = time.perf_counter()
+        figures["seconds_in_all"] = round(time.perf_counter() - started, 1)
+    return figures | {"seconds": round(training, 1)}
+
+
+def spread(runs: list[Figures], name: str) -> dict[str, float]:
+    """Mean and standard deviation of a figure over the runs, and its values."""
+    values = [float(str(run[name])) for run in runs]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {
+        "mean": statistics.fmean(values),
+        "sd": deviation,
+        **{f"seed_{i}": v for i, v in enumerate(values)},
+    }
+
+
+def peer_runs(files: list[Path]) -> list[Figures]:
+    """What runs of the peer's script have printed, a JSON line each."""
+    lines = [line for file in files for line in file.read_text().splitlines() if line.startswith("{")]
+    if not lines:
+        raise SystemExit(f"No JSON line is in {', '.join(map(str, files))}.")
+    return [json.loads(line) for line in lines]
 
 
 def main() -> None:
@@ -90,6 +122,8 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, …")
+    arguments.add_argument("--peer-results", type=Path, nargs="+", default=[], metavar="FILE")
     arguments.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="of RewardConfig"
     )
@@ -97,15 +131,30 @@ def main() -> None:
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
     rows = rankings(options.data)
-    ours = train(rows, options.model, dict(item.split("=", 1) for item in options.set))
-    figures: dict[str, object] = {"ours": ours, "pairs": len(rows) // 2}
-    if options.peer:
-        from engine.models.catalogue import resolve_model
+    settings = {"max_tokens": "384"} | dict(item.split("=", 1) for item in options.set)
+    ours, peers = [], peer_runs(options.peer_results) if options.peer_results else []
+    for seed in range(options.seeds):
+        ours.append(train(rows, options.model, settings | {"seed": str(seed)}))
+        say(f"seed {seed}: {ours[-1]}")
+        if options.peer:
+            from engine.models.catalogue import resolve_model
 
-        folder = str(resolve_model(options.model))
-        peer = peer_json(options.peer, "trl_reward.py", "--model", folder, "--train", str(options.data))
-        figures["peer"] = peer
-        figures["ratio"] = round(float(str(peer["seconds"])) / float(str(ours["seconds"])), 2)
+            words = ("--model", str(resolve_model(options.model)), "--train", str(options.data))
+            peers.append(peer_json(options.peer, "trl_reward.py", *words, "--seed", str(seed)))
+    names = ("heldout/accuracy", "heldout/log_loss", "heldout/score_length_correlation", "seconds")
+    figures: Figures = {
+        "ours": {name: spread(ours, name) for name in names},
+        "longer": ours[0]["heldout/accuracy_longer"],
+        "pairs": len(rows) // 2,
+        "settings": settings,
+        "seeds": options.seeds,
+    }
+    if peers:
+        theirs = {name: spread(peers, name) for name in ("heldout_accuracy", "heldout_loss", "seconds")}
+        mean_loss, mean_accuracy = (spread(ours, name)["mean"] for name in (names[1], names[0]))
+        figures["peer"] = theirs
+        figures["ratio"] = round(theirs["heldout_loss"]["mean"] / mean_loss, 3)
+        figures["accuracy_ratio"] = round(mean_accuracy / theirs["heldout_accuracy"]["mean"], 3)
     report("reward quality", **figures, versions=versions("torch", "transformers"))
 
 

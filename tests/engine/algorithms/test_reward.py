@@ -223,7 +223,7 @@ def test_auto_compares_on_the_same_folds_and_trains_the_best(tmp_path: Path, tin
     events = list(run(settings, directory))
     told = [message.text for message in only(events, Message)]
     assert sum(": 2 folds, accuracy" in text for text in told) == 3
-    assert sum("← chosen" in text for text in told) == 1
+    assert sum(text.endswith(" s ← chosen") for text in told) == 1
     table = {name: value for event in only(events, Metrics) for name, value in event.values.items()}
     losses = {name: table[f"auto/{name}/log_loss"] for name in ("frozen", "lora", "full")}
     chosen = min(losses, key=lambda name: losses[name])

@@ -5,13 +5,25 @@ import math
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.ranking import bradley_terry, pairs_of, plackett_luce
+from engine.objectives.ranking import (
+    Pairs,
+    Ties,
+    bradley_terry,
+    choices_of,
+    davidson,
+    pairs_of,
+    plackett_luce,
+    rao_kupper,
+    rating_error,
+    ties_of,
+)
 
 rankings = st.lists(st.integers(1, 4), min_size=2, max_size=6)
 number = st.floats(-5, 5)
+patient = settings(deadline=None, max_examples=50)
 
 
 def scores_for(ranks: list[int], seed: int = 0) -> torch.Tensor:
@@ -30,6 +42,7 @@ def naive(scores: list[float], ranks: list[int], margin: float, smoothing: float
     return total / count
 
 
+@patient
 @given(rankings, st.integers(0, 99), st.floats(0, 2), st.floats(0, 0.49), st.floats(0, 1))
 def test_bradley_terry_equals_two_loops(
     ranks: list[int], seed: int, margin: float, smoothing: float, centring: float
@@ -42,6 +55,7 @@ def test_bradley_terry_equals_two_loops(
     assert float(loss) == pytest.approx(naive(scores.tolist(), ranks, margin, smoothing, centring), rel=1e-6)
 
 
+@patient
 @given(rankings)
 def test_pairs_are_the_strict_preferences(ranks: list[int]) -> None:
     pairs = pairs_of(torch.tensor(ranks))
@@ -63,6 +77,7 @@ def test_far_apart_in_the_right_order_loses_nothing_and_far_wrong_is_finite() ->
     assert float(bradley_terry(torch.tensor([-1e4, 1e4]), pairs)) == pytest.approx(2e4)
 
 
+@patient
 @given(rankings, number)
 def test_a_common_shift_changes_nothing(ranks: list[int], shift: float) -> None:
     assume(len(set(ranks)) > 1)
@@ -102,6 +117,7 @@ def test_plackett_luce_of_two_is_bradley_terry() -> None:
     assert float(plackett_luce(scores, ranks)) == pytest.approx(float(bradley_terry(scores, pairs_of(ranks))))
 
 
+@patient
 @given(st.permutations([1, 2, 3, 4]), st.integers(0, 99))
 def test_plackett_luce_equals_sequential_choice(ranks: list[int], seed: int) -> None:
     scores = scores_for(list(ranks), seed)
@@ -120,3 +136,133 @@ def test_plackett_luce_probabilities_of_all_orders_sum_to_one() -> None:
         for order in itertools.permutations([1, 2, 3, 4])
     )
     assert total == pytest.approx(1)
+
+
+def davidson_chances(one: float, other: float, nu: float) -> tuple[float, float, float]:
+    """Chances that the first wins, that the second does, and of a tie, in the words of the paper."""
+    a, b = math.exp(one), math.exp(other)
+    total = a + b + nu * math.sqrt(a * b)
+    return a / total, b / total, nu * math.sqrt(a * b) / total
+
+
+def rao_kupper_chances(one: float, other: float, theta: float) -> tuple[float, float, float]:
+    a, b = math.exp(one), math.exp(other)
+    tie = (theta**2 - 1) * a * b / ((a + theta * b) * (theta * a + b))
+    return a / (a + theta * b), b / (b + theta * a), tie
+
+
+@patient
+@given(number, number, st.floats(0.05, 5))
+def test_chances_with_ties_sum_to_one_and_are_what_the_losses_say(
+    one: float, other: float, strength: float
+) -> None:
+    nothing = torch.zeros(0, dtype=torch.long)
+    empty = Pairs(nothing, nothing, nothing.float()), Ties(nothing, nothing)
+    first = Pairs(torch.tensor([0]), torch.tensor([1]), torch.ones(1))
+    second = Pairs(torch.tensor([1]), torch.tensor([0]), torch.ones(1))
+    tie = Ties(torch.tensor([0]), torch.tensor([1]))
+    scores = torch.tensor([one, other], dtype=torch.float64)
+    for loss, chances, parameter in (
+        (davidson, davidson_chances(one, other, strength), math.log(strength)),
+        (rao_kupper, rao_kupper_chances(one, other, math.exp(strength)), strength),
+    ):
+        assert sum(chances) == pytest.approx(1)
+        at = torch.tensor(parameter, dtype=torch.float64)
+        found = [
+            loss(scores, first, empty[1], at),
+            loss(scores, second, empty[1], at),
+            loss(scores, empty[0], tie, at),
+        ]
+        assert [math.exp(-float(x)) for x in found] == pytest.approx(chances, abs=1e-9)
+
+
+@patient
+@given(rankings, st.integers(0, 99), st.floats(0, 1))
+def test_without_ties_both_models_tend_to_bradley_terry(ranks: list[int], seed: int, centring: float) -> None:
+    assume(len(set(ranks)) > 1)
+    scores, pairs = scores_for(ranks, seed), pairs_of(torch.tensor(ranks))
+    nothing = torch.zeros(0, dtype=torch.long)
+    limit = float(bradley_terry(scores, pairs, centring=centring))
+    ties = Ties(nothing, nothing)
+    small, none = torch.tensor(-40.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
+    assert float(davidson(scores, pairs, ties, small, centring=centring)) == pytest.approx(limit)
+    assert float(rao_kupper(scores, pairs, ties, none, centring=centring)) == pytest.approx(limit)
+
+
+@patient
+@given(rankings, st.integers(0, 99))
+def test_ties_and_strict_pairs_share_the_mean(ranks: list[int], seed: int) -> None:
+    scores, ranks_K = scores_for(ranks, seed), torch.tensor(ranks)
+    pairs, ties = pairs_of(ranks_K), ties_of(ranks_K)
+    assert len(pairs.winner) + len(ties.first) == len(ranks) * (len(ranks) - 1) // 2
+    total = 0.0
+    for i, j in itertools.combinations(range(len(ranks)), 2):
+        chances = davidson_chances(float(scores[i]), float(scores[j]), 0.7)
+        total -= math.log(chances[0 if ranks[i] < ranks[j] else 1 if ranks[i] > ranks[j] else 2])
+    count = len(ranks) * (len(ranks) - 1) / 2
+    nu = torch.tensor(math.log(0.7), dtype=torch.float64)
+    assert float(davidson(scores, pairs, ties, nu)) == pytest.approx(total / count)
+
+
+def test_a_tie_pulls_scores_together_and_fits_its_parameter() -> None:
+    ranks = torch.tensor([1, 1, 2])
+    for loss in (davidson, rao_kupper):
+        scores = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64, requires_grad=True)
+        at = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(
+            lambda s, p, loss=loss: loss(s, pairs_of(ranks), ties_of(ranks), p, centring=0.1), (scores, at)
+        )
+        loss(scores, pairs_of(ranks[:0]), Ties(torch.tensor([0]), torch.tensor([1])), at).backward()  # type: ignore[no-untyped-call]
+        assert scores.grad is not None
+        assert scores.grad[0] > 0 > scores.grad[1]
+        assert scores.grad[2] == 0
+        assert at.grad is not None
+        assert at.grad < 0  # more ties expected
+
+
+@patient
+@given(rankings, st.integers(0, 99), st.lists(st.floats(0, 3), min_size=15, max_size=15))
+def test_a_weight_repeats_a_pair(ranks: list[int], seed: int, weights: list[float]) -> None:
+    assume(len(set(ranks)) > 1)
+    scores, pairs = scores_for(ranks, seed), pairs_of(torch.tensor(ranks))
+    count = len(pairs.winner)
+    weight = torch.tensor(weights[:count], dtype=torch.float64)
+    each = [
+        float(bradley_terry(scores, Pairs(*(x[m : m + 1] for x in pairs[:3])), margin=0.2))
+        for m in range(count)
+    ]
+    expected = sum(w * x for w, x in zip(weight.tolist(), each, strict=True)) / count
+    found = bradley_terry(scores, Pairs(*pairs[:3], weight), margin=0.2)
+    assert float(found) == pytest.approx(expected)
+    whole = Pairs(*pairs[:3], torch.ones(count))
+    assert float(bradley_terry(scores, whole)) == pytest.approx(float(bradley_terry(scores, pairs)))
+
+
+@patient
+@given(rankings, st.integers(0, 99))
+def test_members_of_an_ensemble_are_scored_apart(ranks: list[int], seed: int) -> None:
+    assume(len(set(ranks)) > 1)
+    ranks_K = torch.tensor(ranks)
+    pairs, ties = pairs_of(ranks_K), ties_of(ranks_K)
+    members = torch.stack([scores_for(ranks, seed), scores_for(ranks, seed + 1)])
+    at = torch.tensor(0.2, dtype=torch.float64)
+    for loss in (
+        lambda s: bradley_terry(s, pairs, centring=0.1),
+        lambda s: davidson(s, pairs, ties, at),
+        lambda s: rao_kupper(s, pairs, ties, at),
+        lambda s: plackett_luce(s, ranks_K),
+        lambda s: rating_error(s, -ranks_K.double()),
+    ):
+        torch.testing.assert_close(loss(members), torch.stack([loss(member) for member in members]))
+
+
+def test_choices_are_what_a_ranking_is_divided_by() -> None:
+    assert [choices_of(torch.tensor(r)) for r in ([1, 2, 3], [1, 2, 2], [1, 1, 2], [1, 1])] == [2, 1, 2, 0]
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    nothing = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="no rating"):
+        rating_error(torch.ones(0), torch.ones(0))
+    with pytest.raises(ValueError, match="neither"):
+        davidson(torch.zeros(2), Pairs(nothing, nothing, nothing), Ties(nothing, nothing), torch.zeros(()))
