@@ -86,7 +86,7 @@ ORDER BY pairs DESC, annotator
 -- name: taus
 SELECT count(tau) AS prompts, count(*) FILTER (tau IS NULL) AS undefined, avg(tau) AS mean,
        quantile_cont(tau, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
-       list_transform(range(10), lambda b: len(list_filter(list(least(floor((tau + 1) * 5), 9)), lambda t: t = b))) AS counts
+       list_transform(range(10), lambda b: len(list_filter(list(least(floor((tau + 1) * 5), 9)) FILTER (tau IS NOT NULL), lambda t: t = b))) AS counts
 FROM prompt_taus($reward_model, $criterion)
 
 -- name: length
