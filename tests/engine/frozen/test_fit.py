@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import NonFiniteError, UsageError
+from engine.frozen import space
 from engine.frozen.comparisons import Comparisons
 from engine.frozen.fit import FitSettings, cross_validate, fit, fit_head, fold_of
 from engine.frozen.measure import measure, strict_majority
@@ -107,6 +108,19 @@ def test_the_mean_score_is_zero_and_the_mean_of_the_ensemble_is_the_head(seed: i
     np.testing.assert_allclose(head.ensemble_weight.mean(axis=0), head.weight, atol=1e-6)
     np.testing.assert_allclose(members.mean(axis=0), head.scores(features), atol=1e-4)
     assert members.std(axis=0).max() > 1e-3
+
+
+def test_many_responses_are_reduced_by_random_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no more features than directions nothing is lost; with fewer, some (these features are the worst
+    case: they spread alike in all directions).
+    """
+    features, c = made(5, prompts=40, F=12)
+    exact = margins(head_of(features, c), features, c)
+    monkeypatch.setattr(space, "MOST_DIRECTIONS", 12)
+    np.testing.assert_allclose(margins(head_of(features, c), features, c), exact, atol=2e-3)
+    monkeypatch.setattr(space, "MOST_DIRECTIONS", 9)
+    near = margins(head_of(features, c), features, c)
+    assert np.corrcoef(near, exact)[0, 1] > 0.7
 
 
 def test_a_constant_feature_has_no_weight() -> None:
