@@ -35,7 +35,7 @@ def choose_tokens(
 
 
 def _probabilities(logits_NV: torch.Tensor, temperature: float) -> torch.Tensor:
-    """softmax(logits / temperature) in float32, in one buffer: fresh memory costs more than the arithmetic."""
+    """softmax(logits / temperature) in float32, in one buffer: fresh memory costs more than arithmetic."""
     scratch_NV = logits_NV.to(torch.float32, copy=True)
     if temperature != 1.0:
         scratch_NV.div_(temperature)

@@ -113,7 +113,8 @@ class Lean:
         signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)
         cache.open()
         for number, layer in enumerate(self.layers):
-            qkv = cache.spread(layer.qkv(layer.norm(x_N_D))).unflatten(-1, (-1, layer.size))
+            qkv = cache.spread(layer.qkv(layer.norm(x_N_D)))
+            qkv = qkv.view(len(qkv), -1, layer.size)
             _rotate(qkv, layer, self.group, cos, signed)
             x_N_D = layer.out.plus(cache.attend(number, qkv, layer.scale), x_N_D)
             y_N_D = layer.mlp_norm(x_N_D)

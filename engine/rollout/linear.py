@@ -17,11 +17,13 @@ from engine.models.lora import adapter_of, base_linear
 ROWS = 32  # the layout is made for products with about this many rows
 
 _onednn: Any = torch.ops.mkldnn
+_linear: Any = _onednn._linear_pointwise.default if hasattr(_onednn, "_linear_pointwise") else None
+_linear_with: Any = _onednn._linear_pointwise.binary if hasattr(_onednn, "_linear_pointwise") else None
 
 
 def has_onednn(dtype: torch.dtype) -> bool:
     """Whether this build of torch, on this processor, has such layers for the number format."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(_onednn, "_linear_pointwise"):
+    if not torch.backends.mkldnn.is_available() or _linear is None:
         return False
     if dtype == torch.bfloat16:
         return bool(_onednn._is_mkldnn_bf16_supported())
@@ -40,26 +42,26 @@ class Packed:
 
     def __call__(self, x_N_D: Tensor) -> Tensor:
         """[N, D] → [N, F]"""
-        y = _onednn._linear_pointwise(x_N_D, self._weight, self._bias, "none", [], "")
+        y = _linear(x_N_D, self._weight, self._bias, "none", [], "")
         return self._adapted(x_N_D, y)
 
     def plus(self, x_N_D: Tensor, residual_N_F: Tensor) -> Tensor:
         """The layer's output added to `residual_N_F`, in one pass over it."""
-        y = _onednn._linear_pointwise(x_N_D, residual_N_F, self._weight, self._bias, "add")
+        y = _linear_with(x_N_D, residual_N_F, self._weight, self._bias, "add")
         return self._adapted(x_N_D, y)
 
     def gated(self, x_N_D: Tensor) -> Tensor:
         """silu of the layer's output; without adapters in the same pass."""
         if self.adapter is not None:
             return nn.functional.silu(self(x_N_D))
-        result: Tensor = _onednn._linear_pointwise(x_N_D, self._weight, self._bias, "swish", [], "")
+        result: Tensor = _linear(x_N_D, self._weight, self._bias, "swish", [], "")
         return result
 
     def times(self, x_N_D: Tensor, factor_N_F: Tensor) -> Tensor:
         """The layer's output multiplied with `factor_N_F`; without adapters in the same pass."""
         if self.adapter is not None:
             return self(x_N_D) * factor_N_F
-        result: Tensor = _onednn._linear_pointwise(x_N_D, factor_N_F, self._weight, self._bias, "mul")
+        result: Tensor = _linear_with(x_N_D, factor_N_F, self._weight, self._bias, "mul")
         return result
 
     def _adapted(self, x_N_D: Tensor, y_N_F: Tensor) -> Tensor:

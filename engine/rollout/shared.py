@@ -5,8 +5,8 @@ prompt, interleaved: the first token of each sample, the second of each, and so 
 as a whole, with a mask by which every sample sees the prompt and its own tokens only.  That wastes some
 products, and is still faster than one sequence at a time: a processor is slow at many small products.
 
-Shapes: P lines, K places a line, N rows (samples that go on), G key-value heads, r query heads to each of
-them, d a head's size, T positions of the longest prompt, C positions for which there is room.
+Shapes: L layers, P lines, K places a line, N rows (samples that go on), G key-value heads, r query heads to
+each of them, d a head's size, T positions of the longest prompt, C positions for which there is room.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 QUERIES = 16
 """A line has about this many query heads to a key-value head: with more the waste outgrows the gain."""
 
+ROOM = 64
+"""Tokens of each sample that there is room for at first; later half as much again as there are."""
+
 EMPTY = -1
 
 
@@ -30,17 +33,22 @@ class SharedCache:
         self,
         prompts: Sequence[tuple[Tensor, Tensor]],  # keys and values of each layer, [prompts, G, T, d]
         seen_T: Tensor,  # [prompts, T] bool: what is not padding
-        place_N: Sequence[int],  # which prompt each row belongs to; rows of a prompt are neighbours
+        place_N: Sequence[int],  # which prompt each row belongs to
         group: int,  # r
     ) -> None:
         self.group = group
         self._members = lines_of(place_N, max(1, QUERIES // group))  # of each line, the row in each place
         prompt_P = torch.tensor([place_N[line[0]] for line in self._members], device=seen_T.device)
         self._seen_P_T = seen_T[prompt_P]
-        self._keys = [keys[prompt_P] for keys, _ in prompts]
-        self._values = [values[prompt_P] for _, values in prompts]
-        self._end = self._start = seen_T.shape[1]
+        both = torch.stack([torch.stack(layer)[:, prompt_P] for layer in prompts])
+        self._kept = pad(both, (0, 0, 0, ROOM * self.places))  # keys and values [L, 2, P, G, C, d]
+        self._end = seen_T.shape[1]
         self._arrange()
+
+    @property
+    def lines(self) -> int:
+        """P"""
+        return len(self._members)
 
     @property
     def places(self) -> int:
@@ -49,38 +57,36 @@ class SharedCache:
 
     def open(self) -> None:
         """Make room for one more token of every row, where `attend` will put it."""
-        self._start, self._end = self._end, self._end + self.places
-        have = self._keys[0].shape[2]
+        start, self._end = self._end, self._end + self.places
+        have = self._kept.shape[4]
         if have < self._end:
-            more = max(have // 2, 32 * self.places)
-            for tensors in (self._keys, self._values):
-                for layer, tensor in enumerate(tensors):
-                    tensors[layer] = pad(tensor, (0, 0, 0, more))
+            self._kept = pad(self._kept, (0, 0, 0, max(have // 2, ROOM * self.places)))
             self._mask = self._masked()
+        self._new = self._kept[:, :, :, :, start : self._end].unbind(0)
+        self._all = self._kept[:, :, :, :, : self._end].unbind(0)
+        self._mask_now = None if self._mask is None else self._mask[..., : self._end]
 
     def spread(self, x_N: Tensor) -> Tensor:
         """Rows put in their places, [N, …] → [P·K, …]; an empty place has some row's."""
         return x_N if self._row_of_place is None else x_N.index_select(0, self._row_of_place)
 
     def attend(self, layer: int, qkv_PK: Tensor, scale: float) -> Tensor:
-        """Keep the new keys and values of a layer and look at all of them.  [P·K, (r+2)·G, d] → [N, r·G·d]"""
-        lines, group, size = len(self._members), self.group, qkv_PK.shape[-1]
+        """Keep the new keys and values of a layer and look at all of them.  [P·K, (r+2)·G, d] → [N, G·r·d]"""
+        lines, places, group, size = self.lines, self.places, self.group, qkv_PK.shape[-1]
         heads = qkv_PK.shape[1] // (group + 2)
-        grid = qkv_PK.view(lines, self.places, -1, size).transpose(1, 2)
-        keys, values = self._keys[layer], self._values[layer]
-        keys[:, :, self._start : self._end] = grid[:, -2 * heads : -heads]
-        values[:, :, self._start : self._end] = grid[:, -heads:]
-        query = qkv_PK.view(lines, self.places, -1, size)[:, :, : heads * group]
-        query = query.view(lines, self.places, heads, group, size).transpose(1, 2)
+        query, new = qkv_PK.split((heads * group, 2 * heads), 1)
+        self._new[layer].copy_(new.view(lines, places, 2, heads, size).permute(2, 0, 3, 1, 4))
+        keys, values = self._all[layer].unbind(0)
+        query = query.view(lines, places, heads, group, size).transpose(1, 2)
         seen = scaled_dot_product_attention(
-            query.reshape(lines, heads, self.places * group, size),
-            keys[:, :, : self._end],
-            values[:, :, : self._end],
-            attn_mask=None if self._mask is None else self._mask[..., : self._end],
+            query.reshape(lines, heads, places * group, size),
+            keys,
+            values,
+            attn_mask=self._mask_now,
             scale=scale,
         )
-        seen = seen.view(lines, heads, self.places, group, size).transpose(1, 2)
-        seen = seen.reshape(lines * self.places, heads * group * size)
+        seen = seen.view(lines, heads, places, group, size).transpose(1, 2)
+        seen = seen.reshape(lines * places, heads * group * size)
         return seen if self._place_of_row is None else seen.index_select(0, self._place_of_row)
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -88,7 +94,7 @@ class SharedCache:
         number = {row: new for new, row in enumerate(rows)}
         self._members = [[number.get(row, EMPTY) for row in line] for line in self._members]
         alive = [sum(row != EMPTY for row in line) for line in self._members]
-        if sum(map(bool, alive)) * max(alive) * 4 <= 3 * len(alive) * self.places:
+        if sum(map(bool, alive)) * max(alive) * 4 <= 3 * self.lines * self.places:
             self._compact(max(alive))
         self._arrange()
 
@@ -99,17 +105,18 @@ class SharedCache:
             sorted(range(self.places), key=lambda place: self._members[line][place] == EMPTY)[:places]
             for line in kept
         ]
-        line_P, place_P_K = (torch.tensor(x, device=self._seen_P_T.device) for x in (kept, chosen))
+        line_P, place_P_K = (torch.tensor(x, device=self._kept.device) for x in (kept, chosen))
         prompt, old = self._seen_P_T.shape[1], self.places
-        for tensors in (self._keys, self._values):
-            for layer, tensor in enumerate(tensors):
-                heads, size = tensor.shape[1], tensor.shape[3]
-                steps = tensor[:, :, prompt : self._end].unflatten(2, (-1, old))  # [P, G, steps, K, d]
-                steps = steps.permute(0, 3, 1, 2, 4)[line_P[:, None], place_P_K]  # [P', K', G, steps, d]
-                steps = steps.permute(0, 2, 3, 1, 4).reshape(len(kept), heads, -1, size)
-                room = steps.new_zeros(len(kept), heads, 32 * places, size)
-                tensors[layer] = torch.cat([tensor[line_P, :, :prompt], steps, room], 2)
-        self._end = prompt + (self._end - prompt) // old * places
+        steps = self._kept[:, :, :, :, prompt : self._end].unflatten(
+            4, (-1, old)
+        )  # [L, 2, P, G, steps, K, d]
+        index = place_P_K[:, None, None, :, None].expand(
+            -1, steps.shape[3], steps.shape[4], -1, steps.shape[6]
+        )
+        steps = steps[:, :, line_P].gather(5, index.expand(*steps.shape[:2], *index.shape)).flatten(4, 5)
+        self._kept = torch.cat([self._kept[:, :, line_P, :, :prompt], steps], 4)
+        self._end = self._kept.shape[4]
+        self._kept = pad(self._kept, (0, 0, 0, ROOM // 2 * places))
         self._members = [
             [self._members[line][place] for place in row] for line, row in zip(kept, chosen, strict=True)
         ]
@@ -121,7 +128,7 @@ class SharedCache:
         self._row_of_place: Tensor | None = None
         self._place_of_row: Tensor | None = None
         if flat != list(range(len(flat))):
-            device = self._seen_P_T.device
+            device = self._kept.device
             self._row_of_place = torch.tensor([max(row, 0) for row in flat], device=device)
             place = {row: index for index, row in enumerate(flat) if row != EMPTY}
             self._place_of_row = torch.tensor([place[row] for row in range(len(place))], device=device)
@@ -131,12 +138,13 @@ class SharedCache:
         """What to add to attention's scores, [P, 1, K·r, C]; None when everything is seen."""
         if self.places == 1 and bool(self._seen_P_T.all()):
             return None
-        keys, places = self._keys[0], self.places
-        prompt, lines = self._seen_P_T.shape[1], len(self._members)
-        number_C = torch.arange(keys.shape[2] - prompt, device=keys.device)
-        own_K_C = number_C % places == torch.arange(places, device=keys.device)[:, None]
-        seen = torch.cat([self._seen_P_T[:, None].expand(-1, places, -1), own_K_C.expand(lines, -1, -1)], 2)
-        mask = keys.new_zeros(seen.shape).masked_fill(~seen, float("-inf"))
+        places, prompt = self.places, self._seen_P_T.shape[1]
+        number_C = torch.arange(self._kept.shape[4] - prompt, device=self._kept.device)
+        own_K_C = number_C % places == torch.arange(places, device=self._kept.device)[:, None]
+        seen = torch.cat(
+            [self._seen_P_T[:, None].expand(-1, places, -1), own_K_C.expand(self.lines, -1, -1)], 2
+        )
+        mask = self._kept.new_zeros(seen.shape).masked_fill(~seen, float("-inf"))
         return mask.repeat_interleave(self.group, 1).unsqueeze(1)
 
 
