@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
     from workbench.services.workspace import Workspace
 
 PACKAGED = "smollm2"
+REWARD_MODEL_FIELDS = ("reward_model", "gold", "constraint", "rewards")
+ESTIMATE_SECONDS = 0.3
+"""Rest after a key before the estimate is worked out again."""
 
 
 def store_offers(workspace: Workspace) -> dict[str, list[str]]:
     """Names of the store by the field that takes them."""
     policies = [row.name for row in workspace.library.policies() if row.model]
+    reward_models = [row.name for row in workspace.library.reward_models()]
     return {
         "policy": list(dict.fromkeys([PACKAGED, *policies])),
-        "reward_model": [row.name for row in workspace.library.reward_models()],
+        **dict.fromkeys(REWARD_MODEL_FIELDS, reward_models),
     }
 
 
@@ -83,6 +88,7 @@ class LaunchScreen(WorkbenchScreen):
                 )
             with Vertical(id="form-pane", classes="pane"):
                 yield Vertical(id="form-place")
+                yield Static(id="estimate", markup=False)
                 yield Static(id="field-help", markup=False)
                 yield Button("Start the job", id="start", compact=True, variant="primary")
 
@@ -112,6 +118,18 @@ class LaunchScreen(WorkbenchScreen):
         async with self.batch():
             await place.remove_children()
             await place.mount(ConfigForm(job.config, values, self._offers, id="form"))
+        self.estimate()
+
+    @on(ConfigForm.Edited)
+    @work(exclusive=True, group="estimate")
+    @told
+    async def estimate(self) -> None:
+        """Say under the form what the job will need, a moment after the last key."""
+        await asyncio.sleep(ESTIMATE_SECONDS)
+        forms = self.query(ConfigForm)
+        config = forms.first().draft() if forms else None
+        sentence = await self.ask(lambda w: w.estimating.sentence(config)) if config is not None else ""
+        self.query_one("#estimate", Static).update(Content(safe_line(sentence)))
 
     @on(OptionList.OptionHighlighted, "#kinds")
     def kind_highlighted(self, event: OptionList.OptionHighlighted) -> None:

@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
+from engine.protocol.catalog import JOBS
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane, RunPicture, read_run, read_samples
@@ -99,9 +100,12 @@ class RunActions(WorkbenchScreen):
         status = picture.detail.status if picture else None
         match action:
             case "stop":
-                return status in ("running", "queued", "paused")
+                return status in ("running", "queued")
             case "pause":
-                return status in ("running", "paused")
+                trains = (
+                    picture is not None and picture.detail.kind in JOBS and JOBS[picture.detail.kind].trains
+                )
+                return status in ("running", "queued", "paused") and trains
             case "resume":
                 return status in ("stopped", "failed", "paused")
             case "step" | "tokens" | "response" | "against":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2.0
 CURVE_POINTS = 120
+MOST_POINTS = 60
+"""About so many are drawn of a long run; the curve is fitted to all of them."""
 MOST_WAYS = len(SHAPES) // 2
 NO_GOLD = (
     "No held-out scorer watched these runs. Give the next one gold, the name of a reward model trained on "
@@ -81,7 +83,8 @@ def curves(trail: Trail, shown: Shown) -> list[Curve]:
         last = points[-1][0]
         ds = [last * index / CURVE_POINTS for index in range(CURVE_POINTS + 1)]
         line = Curve(tuple((d, trail.fit.at(d) - lift) for d in ds), trail.slot)
-    return [line, Curve(points, trail.slot, line=False)]
+    thin = max(1, len(points) // MOST_POINTS)
+    return [line, Curve(points[::thin], trail.slot, line=False)]
 
 
 def verdict(ways: Sequence[Way]) -> Content:

@@ -81,7 +81,6 @@ class TokensScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         self.query_one("#token-table-pane").border_title = "Tokens"
-        self.query_one("#token-heat").border_title = "Over the text"
         self.load()
 
     def on_resize(self) -> None:
@@ -124,6 +123,8 @@ class TokensScreen(WorkbenchScreen):
         self.query_one("#token-columns", Static).update(table.head(width))
         self.query_one("#token-table-pane").border_subtitle = self._totals()
         heat.all_quantities = self.size.width >= 150
+        quantity = QUANTITIES[table.column]
+        heat.border_title = Content(f"{quantity.head}: {quantity.words}")
         here = table.current
         heat.put(trace.tokens, table.column, here.position if here is not None else 0)
 

@@ -13,6 +13,7 @@ from workbench.settings import Settings
 
 if TYPE_CHECKING:
     from workbench.services.comparing import Comparing
+    from workbench.services.estimating import Estimating
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
     from workbench.services.library import Library
@@ -123,3 +124,9 @@ class Workspace:
         from workbench.services.overoptimisation import Overoptimisation
 
         return Overoptimisation(self.store)
+
+    @cached_property
+    def estimating(self) -> Estimating:
+        from workbench.services.estimating import Estimating
+
+        return Estimating(self.store)

@@ -95,6 +95,9 @@ class ConfigForm(VerticalScroll, can_focus=False):
 
     DEFAULT_CSS = "ConfigForm { height: 1fr; scrollbar-size-vertical: 1; }"
 
+    class Edited(Message):
+        """A value is another one now."""
+
     class FieldEntered(Message):
         """The cursor is in another field now."""
 
@@ -143,6 +146,15 @@ class ConfigForm(VerticalScroll, can_focus=False):
             return None
         return build(self.config_type, {row.field.name: row.value for row in rows})
 
+    def draft(self) -> JobConfig | None:
+        """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault."""
+        rows = list(self.query(FieldRow))
+        values = {row.field.name: row.value or ("x" if row.field.required else "") for row in rows}
+        try:
+            return build(self.config_type, values)
+        except UsageError:
+            return None
+
     @on(Input.Changed)
     @on(Choice.Changed)
     def recheck(self, event: Input.Changed | Choice.Changed) -> None:
@@ -151,6 +163,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         row = next((row for row in event.control.ancestors if isinstance(row, FieldRow)), None)
         if row is not None:
             row.show_fault(self.fault(row) if row.value.strip() else None)
+        self.post_message(self.Edited())
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         row = next((row for row in event.widget.ancestors if isinstance(row, FieldRow)), None)

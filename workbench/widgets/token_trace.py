@@ -35,12 +35,12 @@ class Quantity:
 
 
 QUANTITIES = (
-    Quantity("logprob", "log π", None, "log-probability under the policy that sampled, nats"),
-    Quantity("ref_logprob", "log ref", None, "log-probability under the reference policy, nats"),
-    Quantity("kl", "KL", 0.0, "log π − log π_ref, nats"),
+    Quantity("logprob", "ln π", None, "log-probability under the policy that sampled, nats"),
+    Quantity("ref_logprob", "ln ref", None, "log-probability under the reference policy, nats"),
+    Quantity("kl", "KL", 0.0, "ln π − ln π_ref, nats"),
     Quantity("reward", "reward", 0.0, "−β·KL, and the score at the last token"),
     Quantity("value", "value", 0.0, "what the critic expected from here on"),
-    Quantity("advantage", "advant", 0.0, "how much better than expected, as the loss weighs it"),
+    Quantity("advantage", "advant", 0.0, "how much better than expected"),
     Quantity("return_", "return", 0.0, "what the critic is taught to expect"),
     Quantity("ratio", "ratio", 1.0, "π / π_old at the last update of the step"),
 )

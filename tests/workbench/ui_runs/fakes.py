@@ -283,6 +283,9 @@ def workspace(**parts: Any) -> Any:
     made.scoring = parts.get("scoring") or FakeScoring()
     made.sql = parts.get("sql") or FakeSql()
     made.policy_learning = FakePolicyLearning(made.jobs)
+    made.estimating = SimpleNamespace(
+        sentence=lambda config: f"About {getattr(config, 'samples', 1)}.0 GB of memory at its peak."
+    )
     made.overoptimisation = SimpleNamespace(ways=lambda run_ids: parts.get("ways", []))
     models = parts.get("reward_models", [reward_model()])
     made.library.reward_models = lambda: list(models)

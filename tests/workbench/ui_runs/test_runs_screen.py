@@ -12,6 +12,7 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, run, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
+from workbench.screens.runs import RunsScreen
 from workbench.widgets.charts import ChartBoard, MetricChart
 from workbench.widgets.run_lines import duration
 from workbench.widgets.run_pane import RunPane
@@ -61,7 +62,9 @@ async def test_a_run_just_started_is_the_one_shown() -> None:
         await open_runs(pilot)
         await pilot.press("down")
         jobs.runs.insert(0, run("new-0", "export", "running"))
-        app.screen.go_to("new-0")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        screen.go_to("new-0")
         await until(pilot, lambda: app.screen.query_one(RunPane).run_id == "new-0")
         assert app.screen.query_one(OptionList).highlighted == 0
 

@@ -1,0 +1,71 @@
+"""The estimate knows the packaged model, folders, and how fast the last run was."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig
+from storage import policies, runs
+from storage.store import Store
+from tests.storage.builders import add_prompt
+from workbench.services.estimating import PACKAGED_CONFIG, Estimating
+
+PPO = PPOConfig(name="better", policy="smollm2", reward_model="rm")
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store.open(":memory:")
+
+
+def test_the_packaged_model_and_a_folder_of_the_same_sizes_need_the_same(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(dict(PACKAGED_CONFIG)))
+    policies.ensure(store, "mine", model=str(tmp_path))
+    estimating = Estimating(store)
+    packaged = estimating.of(PPO)
+    assert packaged.memory_bytes is not None
+    assert packaged == estimating.of(msgspec.structs.replace(PPO, policy="mine"))
+    assert "GB of memory" in estimating.sentence(PPO)
+
+
+def test_a_model_that_is_not_here_is_not_guessed(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[not json")
+    for name in ("org/model", str(tmp_path)):
+        estimate = Estimating(store).of(msgspec.structs.replace(PPO, policy=name))
+        assert estimate.memory_bytes is None
+        assert "not known" in estimate.sentence
+    assert Estimating(store).sentence(ExportConfig(reward_model="rm")) == ""
+
+
+def test_the_pace_of_the_last_finished_run_counts(store: Store) -> None:
+    estimating = Estimating(store)
+    guess = estimating.of(PPO).seconds
+    start = datetime(2026, 3, 4)
+    for number, (status, seconds) in enumerate([("done", 100), ("failed", 1)]):
+        run_id = f"ppo-{number}"
+        runs.insert_run(store, run_id, "ppo", msgspec.to_builtins(PPO))
+        runs.update_run(
+            store, run_id, status=status, started_at=start, ended_at=start + timedelta(seconds=seconds)
+        )
+    runs.insert_run(store, "ppo-old", "ppo", {"policy": "smollm2", "device": "auto", "gone": 1})
+    runs.update_run(store, "ppo-old", status="done", started_at=start, ended_at=start + timedelta(seconds=9))
+    assert estimating.of(PPO).seconds == pytest.approx(100)
+    assert estimating.of(msgspec.structs.replace(PPO, steps=2 * PPO.steps)).seconds == pytest.approx(200)
+    assert guess is not None
+
+
+def test_prompts_of_the_source_are_counted(store: Store) -> None:
+    add_prompt(store, "A")
+    one = Estimating(store).of(GenerateConfig(policy="smollm2")).seconds
+    add_prompt(store, "B")
+    two = Estimating(store).of(GenerateConfig(policy="smollm2")).seconds
+    assert one is not None
+    assert two == pytest.approx(2 * one)
+    assert not Estimating(store).of(GenerateConfig(policy="smollm2", prompts="elsewhere")).seconds
