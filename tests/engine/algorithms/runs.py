@@ -68,3 +68,12 @@ def prompts(count: int = 6) -> list[dict[str, Any]]:
 
 def only(events: Iterable[Event], kind: type[Kind]) -> list[Kind]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def finished(generator: Any) -> Any:
+    """What a generator returns once its progress has been heard."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value

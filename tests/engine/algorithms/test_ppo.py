@@ -24,8 +24,8 @@ from tests.fakes import tiny_reward_folder
 
 CONFIG = PPOConfig(
     name="better", reward_model="reward_model", policy="p", device="cpu", dtype="float32", steps=4,
-    prompts_per_step=3, samples=4, max_new_tokens=10, learning_rate=5e-3, critic_learning_rate=5e-3, epochs=2, kl="adaptive",
-    beta=0.02, checkpoint_every=1, trace_every=2,
+    prompts_per_step=3, samples=4, max_new_tokens=10, learning_rate=5e-3, critic_learning_rate=5e-3,
+    epochs=2, kl="adaptive", beta=0.02, checkpoint_every=1, trace_every=2,
 )  # fmt: skip
 
 

@@ -17,21 +17,12 @@ from engine.models.reward import last_scores, load_reward_model, token_scores
 from engine.objectives.value import calibration
 from engine.protocol.configs import PPOConfig
 from tests.engine.algorithms.conftest import STOPS
-from tests.engine.algorithms.runs import make_run, prompts
+from tests.engine.algorithms.runs import finished, make_run, prompts
 
 CONFIG = PPOConfig(
     name="x", reward_model="r", device="cpu", dtype="float32", prompts_per_step=3, samples=4,
     max_new_tokens=9, temperature=0.7, epochs=1, steps=2,
 )  # fmt: skip
-
-
-def finished(generator: Any) -> Any:
-    """What a generator returns once its progress has been heard."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
 
 
 class Step:

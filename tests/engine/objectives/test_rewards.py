@@ -1,0 +1,45 @@
+"""Ensembles, constraints and their multiplier."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.objectives.rewards import LARGEST, SMALLEST, DualAscent, constrained, pessimistic
+
+MEMBERS = torch.tensor([[1.0, 2.0, -1.0], [3.0, 2.0, 0.0], [5.0, 2.0, 4.0]])
+
+
+def test_pessimism() -> None:
+    assert pessimistic(MEMBERS, penalty=None).tolist() == [1.0, 2.0, -1.0]
+    assert pessimistic(MEMBERS, penalty=0.0).tolist() == [3.0, 2.0, 1.0]
+    expected = [3.0 - 0.5 * 8 / 3, 2.0, 1.0 - 0.5 * 14 / 3]
+    assert pessimistic(MEMBERS, penalty=0.5).tolist() == pytest.approx(expected)
+    assert pessimistic(MEMBERS[:1], penalty=9.0).tolist() == MEMBERS[0].tolist()  # one member cannot disagree
+
+
+def test_the_constrained_score_goes_from_reward_to_cost() -> None:
+    score, cost = torch.tensor([2.0]), torch.tensor([3.0])
+    assert float(constrained(score, cost, 0.0)) == 2.0
+    assert float(constrained(score, cost, 1.0)) == -0.5
+    assert float(constrained(score, cost, 1e6)) == pytest.approx(-3.0, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(st.floats(0.01, 100), st.floats(-50, 50), st.floats(0.001, 2))
+def test_the_multiplier_rises_while_the_bound_is_broken(
+    multiplier: float, excess: float, rate: float
+) -> None:
+    after = DualAscent(rate).updated(multiplier, excess)
+    assert SMALLEST <= after <= LARGEST
+    assert (after >= multiplier) if excess >= 0 else (after <= multiplier)
+    assert multiplier / 2.72 <= after <= multiplier * 2.72
+
+
+def test_dual_ascent_finds_the_multiplier_of_a_small_problem() -> None:
+    """max −(x − 2)² with x ≤ 1: the multiplier is 2 there."""
+    multiplier, ascent = 1.0, DualAscent(0.2)
+    for _ in range(400):
+        x = 2 - multiplier / 2  # argmax of −(x − 2)² − λx
+        multiplier = ascent.updated(multiplier, x - 1)
+    assert multiplier == pytest.approx(2.0, abs=1e-3)
