@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from engine.algorithms.parts import Trunk
 from engine.errors import ModelFilesError, UsageError
@@ -167,3 +167,22 @@ def test_a_head_for_another_trunk_is_refused(tiny_model: Path, tmp_path: Path) -
     dataclasses.replace(head, kind="linear").save(tmp_path / "frozen")
     with pytest.raises(UsageError, match="not a reward model"):
         load_scale(tmp_path / "frozen", "float32")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen3", "gpt_neox", "gemma2"])
+def test_layers_are_numbered_as_transformers_numbers_them(kind: str) -> None:
+    sizes = {"vocab_size": 80, "hidden_size": D, "num_hidden_layers": 3, "num_attention_heads": 4}
+    more: dict[str, object] = {"intermediate_size": 64, "pad_token_id": 0}
+    if kind in ("qwen3", "gemma2"):
+        more |= {"num_key_value_heads": 2, "head_dim": 8}
+    if kind == "gpt2":
+        more = {"bos_token_id": 1, "eos_token_id": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model(kind, **sizes, **more)).eval()
+    trunk = Trunk.of(model, 0, torch.device("cpu"))
+    found = row_features(trunk, ROWS, (0, 1, 2, 3))
+    for n, (prompt, response) in enumerate(PAIRS):
+        with torch.no_grad():
+            states = model(torch.tensor([[*prompt, *response]]), output_hidden_states=True).hidden_states
+        torch.testing.assert_close(found[n], torch.cat([h[0, -1] for h in states]), atol=1e-4, rtol=1e-4)
