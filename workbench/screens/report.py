@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workbench.services.reports import RewardReport
 
 WRONG = "wrong"
-WIDE, HIGH = 130, 36
+WIDE, HIGH = 150, 40
 """From this size on every section is shown at once."""
 LIST_HEAD = "sure  people      scores       prompt"
 

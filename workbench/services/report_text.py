@@ -173,7 +173,7 @@ def length(report: RewardReport, width: int) -> list[Line]:
     lines += [
         (),
         (
-            ("score and length in a prompt, correlation  ", "muted"),
+            ("correlation with length in a prompt  ", "muted"),
             (number(correlation, 2, signed=True), "strong"),
         ),
     ]
@@ -191,22 +191,22 @@ def _regression(report: RewardReport, width: int) -> list[Line]:
         )
     lines: list[Line] = [(("log-odds a standard deviation, by regression", "muted"),)]
     for label, value, low, high in (
-        ("score, length held fixed", found.score, found.score_low, found.score_high),
-        ("length, score held fixed", found.length, found.length_low, found.length_high),
+        ("score, length fixed", found.score, found.score_low, found.score_high),
+        ("length, score fixed", found.length, found.length_low, found.length_high),
     ):
         lines.append(
             (
-                (fit(label, 26), ""),
+                (fit(label, 21), ""),
                 (f"{number(value, 2, signed=True):>6}", "strong"),
                 (f"  {interval(low, high, signed=True)}", "muted"),
             )
         )
     lines.append(
-        ((fit("length alone", 26), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
+        ((fit("length alone", 21), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
     )
     lines.append(
         (
-            ("log-loss fitted: length ", "muted"),
+            ("log-loss: length ", "muted"),
             (number(found.log_loss_length_alone), "baseline"),
             (", with score ", "muted"),
             (number(found.log_loss), "model"),
@@ -268,7 +268,7 @@ def _taus(report: RewardReport, width: int) -> list[Line]:
     low, middle, high = spread.quantiles[1:4]
     return [
         (
-            ("Kendall τ of a prompt, mean ", "muted"),
+            ("Kendall τ a prompt, mean ", "muted"),
             (number(spread.mean, 2), "strong"),
             (f", median {middle:.2f}", ""),
             (f", half in {low:.2f} … {high:.2f}" if width >= ROOMY else "", "muted"),
@@ -355,7 +355,7 @@ def _bar_cells(width: int) -> int:
 
 def _signed_line(label: str, found: Figure) -> Line:
     return (
-        (fit(label, 24), ""),
+        (fit(label, 23), ""),
         (number(found.value, signed=True), "strong"),
         (f"  {interval(found.low, found.high, signed=True)}", "muted"),
     )

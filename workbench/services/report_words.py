@@ -53,7 +53,8 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "regression",
             "P(wins) = σ(a·score difference + b·log length ratio), each in standard deviations; intervals "
-            "with prompts as clusters. What the score is worth once length is known, and the reverse.",
+            "with prompts as clusters, log-losses on these very pairs. What the score is worth once length "
+            "is known, and the reverse.",
         ),
     ),
     "people": (
