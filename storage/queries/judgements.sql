@@ -162,13 +162,14 @@ LEFT JOIN agreed a USING (prompt_id)
 ORDER BY coalesce(a.agreement, 0) / s.possible, coalesce(a.verdicts, 0) DESC, p.created_at, p.rowid
 
 -- name: least_agreed_pairs
+-- Of pairs without a verdict, those of the prompts with the fewest verdicts come first.
 WITH waiting AS ({open}), verdicts AS (
-    SELECT least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
+    SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
            winner_id < loser_id AS first
     FROM preference_pairs
     WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
     UNION ALL
-    SELECT response_a, response_b, NULL
+    SELECT prompt_id, response_a, response_b, NULL
     FROM preference_ties
     WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
 ), agreed AS (
@@ -176,13 +177,16 @@ WITH waiting AS ({open}), verdicts AS (
            greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
     FROM verdicts
     GROUP BY ALL
+), covered AS (
+    SELECT prompt_id, count(*) AS verdicts FROM verdicts GROUP BY prompt_id
 )
 SELECT w.prompt_id, w.response_a, w.response_b
 FROM waiting w
 JOIN prompts p USING (prompt_id)
 LEFT JOIN agreed a USING (response_a, response_b)
+LEFT JOIN covered c ON c.prompt_id = w.prompt_id
 ORDER BY coalesce(greatest(0, 2 * a.most - a.verdicts) / (a.verdicts + 1), 0), coalesce(a.verdicts, 0) DESC,
-         p.created_at, p.rowid, w.response_a, w.response_b
+         coalesce(c.verdicts, 0), p.created_at, p.rowid, w.response_a, w.response_b
 
 -- name: votes
 WITH verdicts AS (

@@ -1,7 +1,7 @@
 """How many labels each order of the queue needs for the same held-out log-loss, on PandaLM's judgements.
 
 The judgements are replayed from the file: majority of three people, ties dropped.  A label is one pair of
-responses.  Every order starts from the same 20 random labels and then asks for 5 at a time, each of another
+responses.  Every order starts from the same 20 random labels and then asks for 10 at a time, each of another
 prompt, the head being fitted anew in between, as the workbench does while a person judges.  Every fifth
 prompt is held out, beginning at another one with each run.  `ratio` is the number of labels that random
 needs over the number that the best order needs, for the log-loss that random has with half the pool, curves
@@ -30,7 +30,7 @@ DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
 DEPTHS = (0.4, 0.6, 0.8)
 """Layers that are read, as shares of the depth."""
 PARTS: tuple[Part, ...] = ("last", "mean")
-FIRST, STEP, MEMBERS = 20, 5, 8
+FIRST, STEP, MEMBERS = 20, 10, 8
 STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
 CHOOSE_EVERY = 40
 """Labels after which the strength is chosen anew, by 5-fold cross-validation over the labelled prompts."""
@@ -45,7 +45,6 @@ class Pool:
 
     prompt: np.ndarray  # a number for each prompt
     win: np.ndarray  # 1 where the majority prefers the first response of the row, else 0
-    unanimous: np.ndarray
     products: np.ndarray  # [M, M] inner products of the pairs' differences of features
 
 
@@ -58,15 +57,15 @@ class Fit:
     strength: float
 
 
-def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int, int]], list[tuple[str, str]]]:
-    """(prompt, first, second, label 1 for the first, votes for the majority) and the distinct responses."""
+def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int]], list[tuple[str, str]]]:
+    """(prompt, first, second, 1 where the first is preferred) and the distinct responses."""
     pairs = []
     for line in path.read_text().splitlines():
         row = json.loads(line)
         label, votes = collections.Counter([row[f"annotator_{n}"] for n in (1, 2, 3)]).most_common(1)[0]
         if label != "tie" and votes >= 2 and row["response_a"] != row["response_b"]:
-            pairs.append((row["prompt"], row["response_a"], row["response_b"], int(label == "a"), votes))
-    responses = dict.fromkeys((prompt, text) for prompt, *both, _, _ in pairs for text in both)
+            pairs.append((row["prompt"], row["response_a"], row["response_b"], int(label == "a")))
+    responses = dict.fromkeys((prompt, text) for prompt, *both, _ in pairs for text in both)
     return pairs, list(responses)
 
 
@@ -88,19 +87,18 @@ def features_of(responses: list[tuple[str, str]], model: str, file: Path | None)
 
 
 def prepare(
-    pairs: list[tuple[str, str, str, int, int]], features_N_F: np.ndarray, rows: dict[tuple[str, str], int]
+    pairs: list[tuple[str, str, str, int]], features_N_F: np.ndarray, rows: dict[tuple[str, str], int]
 ) -> Pool:
     """Squash the features as the frozen head does and take the products of all pairs' differences."""
     order = {prompt: index for index, prompt in enumerate(sorted({pair[0] for pair in pairs}))}
     centred = features_N_F - features_N_F.mean(axis=0)
     squashed = np.tanh(centred / np.maximum(features_N_F.std(axis=0), 1e-6))
-    first = np.array([rows[prompt, text] for prompt, text, _, _, _ in pairs])
-    second = np.array([rows[prompt, text] for prompt, _, text, _, _ in pairs])
+    first = np.array([rows[prompt, text] for prompt, text, _, _ in pairs])
+    second = np.array([rows[prompt, text] for prompt, _, text, _ in pairs])
     difference = (squashed[first] - squashed[second]).astype(np.float64)
     return Pool(
         prompt=np.array([order[pair[0]] for pair in pairs]),
         win=np.array([float(pair[3]) for pair in pairs]),
-        unanimous=np.array([pair[4] == 3 for pair in pairs]),
         products=difference @ difference.T / difference.shape[1],
     )
 
@@ -179,18 +177,24 @@ def by_age(now: Moment) -> np.ndarray:
     return -now.waiting.astype(float)
 
 
-def by_agreement(now: Moment) -> np.ndarray:
-    """Prompts on whose pairs people have agreed least so far, as the queue counts it."""
+def covering(now: Moment, worth: np.ndarray) -> np.ndarray:
+    """Pairs of the prompts with the fewest labels first, among them by `worth`, as the queue does."""
     prompt = now.pool.prompt
-    agreement = np.where(now.pool.unanimous[now.labelled], 0.75, 0.25)  # (2·most − votes) / (votes + 1)
-    total = np.bincount(prompt[now.labelled], weights=agreement, minlength=prompt.max() + 1)
-    return -(total / np.bincount(prompt))[prompt[now.waiting]] - 1e-9 * now.waiting
+    labels = np.bincount(prompt[now.labelled], minlength=prompt.max() + 1)[prompt[now.waiting]]
+    place = np.empty(len(worth))
+    place[np.argsort(worth, kind="stable")] = np.linspace(0.0, 0.5, len(worth))
+    return place - labels
+
+
+def by_agreement(now: Moment) -> np.ndarray:
+    """Nobody disagrees about a pair without a label: prompts with the fewest labels, as in the file."""
+    return covering(now, by_age(now))
 
 
 def by_disagreement(now: Moment) -> np.ndarray:
     """Pairs on which the heads of the ensemble disagree."""
     products = now.pool.products[np.ix_(now.labelled, now.waiting)]
-    return disagreement(now.fit.members @ products)
+    return covering(now, disagreement(now.fit.members @ products))
 
 
 def by_determinant(now: Moment) -> np.ndarray:
@@ -201,7 +205,7 @@ def by_determinant(now: Moment) -> np.ndarray:
     inner = products[np.ix_(known, known)] + np.diag(now.fit.strength / (p_n * (1 - p_n)))
     explained = (cross * np.linalg.solve(inner, cross)).sum(axis=0)
     variance = (products[asked, asked] - explained) / now.fit.strength
-    return determinant_gain(chance(cross.T @ now.fit.dual), variance)
+    return covering(now, determinant_gain(chance(cross.T @ now.fit.dual), variance))
 
 
 ORDERS: dict[str, Callable[[Moment], np.ndarray]] = {
@@ -299,7 +303,7 @@ def compared(curves: Curves, seed: int = 0) -> dict[str, object]:
         "curves": {
             name: [
                 [int(n), round(float(loss), 4), round(float(accuracy), 4)]
-                for n, loss, accuracy in curve.mean(axis=0)[::8]
+                for n, loss, accuracy in curve.mean(axis=0)[::4]
             ]
             for name, curve in curves.items()
         },

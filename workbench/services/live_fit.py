@@ -5,6 +5,7 @@ numpy all through, so it is imported by the thread that fits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -42,11 +43,18 @@ class Fitted:
     information: Mapping[str, Mapping[Pair, float]] = field(default_factory=dict)
     """By order and pair of response ids, the lesser first; in nats."""
     prompt_of: Mapping[Pair, str] = field(default_factory=dict)
+    judged: Mapping[str, int] = field(default_factory=dict)
+    """Judged pairs by prompt."""
 
     def ordered_pairs(self, order: str) -> tuple[Pair, ...]:
-        """Pairs, those first whose judgement tells most."""
-        worth = self.information.get(order, {})
-        return tuple(sorted(worth, key=lambda pair: (-worth[pair], pair)))
+        """Pairs of the prompts with the fewest judged pairs, of these those whose judgement tells most.
+
+        Pairs of one prompt resemble each other: without the first rule a few odd prompts would be asked out.
+        """
+        worth, judged = self.information.get(order, {}), self.judged
+        return tuple(
+            sorted(worth, key=lambda pair: (judged.get(self.prompt_of[pair], 0), -worth[pair], pair))
+        )
 
     def prompts(self, order: str) -> tuple[str, ...]:
         """Prompts by the mean over their pairs, so that one with many responses is not preferred for that."""
@@ -93,6 +101,7 @@ def fit(
         scores=dict(zip(ids, made.head.scores(features_N_F)[:, 0].tolist(), strict=True)),
         information=information,
         prompt_of=prompt_of,
+        judged=Counter(vote.prompt_id for vote in votes),
     )
 
 

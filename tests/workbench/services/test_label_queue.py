@@ -65,6 +65,16 @@ def test_least_agreed_puts_disagreement_before_silence_before_agreement(
     assert [pair.prompt_id for pair in pairs] == [disputed] * 3 + [silent] * 3 + [agreed] * 3
 
 
+def test_pairs_without_a_verdict_come_by_how_little_their_prompt_has(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    (one, a), (two, b), (three_, _) = three
+    judge(workspace, "bert", one, a)
+    judge(workspace, "bert", two, b[:2])
+    found = [pair.prompt_id for pair in workspace.judging.queue.pairs("ada", "least_agreed", limit=9)]
+    assert found == [*[three_] * 3, *[two] * 3, *[one] * 3]
+
+
 def test_two_who_both_see_a_tie_agree(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
     (tied, a), (once, b), _ = three
     judge(workspace, "bert", tied, a, tied=True)
