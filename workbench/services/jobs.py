@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import signal
 import tempfile
 import threading
 import time
@@ -31,7 +30,7 @@ from storage import artifacts, runs
 from storage.errors import StoreError
 from storage.records import ArtifactRow, RolloutRow, RunMessage, RunRow
 from storage.store import Store
-from workbench.services import run_names, snapshots
+from workbench.services import run_names, snapshots, workers
 from workbench.services.ingest import catch_up, stderr_tail, utc
 
 GRACE = 60.0  # seconds between asking a worker to stop and ending it
@@ -238,7 +237,7 @@ class Jobs:
                 if artifact.kind != "checkpoint" or Path(artifact.path).exists()
             ),
             messages=tuple(runs.messages(self._store, run_id, MESSAGES_SHOWN)),
-            latest=_latest_progress(path) if row.status == "running" else None,
+            latest=workers.latest_progress(path) if row.status == "running" else None,
         )
 
     def metrics(self, run_id: str) -> dict[str, Points]:
@@ -268,7 +267,7 @@ class Jobs:
 
     def _follow(self, row: RunRow) -> Changes:
         run = RunDir(Path(row.run_dir or ""))
-        process = _process(row, run)
+        process = workers.process(row, run)
         lives = process is not None and launch.alive(process.pid, process.started)
         # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
         new = catch_up(self._store, row)
@@ -276,7 +275,7 @@ class Jobs:
         if now.status == "running":
             if not lives:
                 self._bury(now, run, process)
-            elif _overdue(run, self._grace):
+            elif workers.overdue(run, self._grace):
                 launch.kill(run)
             elif now.pid is None and process is not None:
                 runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started)
@@ -297,7 +296,9 @@ class Jobs:
             self._store,
             row.run_id,
             status="stopped" if stopped else "failed",
-            reason="Ended before it could keep everything." if stopped else _cause_of_death(process, words),
+            reason="Ended before it could keep everything."
+            if stopped
+            else workers.cause_of_death(process, words),
             stderr_tail=words,
             ended_at=utc(time.time()),
         )
@@ -307,7 +308,7 @@ class Jobs:
         changes = []
         everyone = {row.run_id: row for row in reversed(runs.run_rows(self._store))}
         rows = [row for row in everyone.values() if row.status not in ENDED]
-        busy = {_device(row) for row in rows if row.status == "running" and JOBS[row.kind].heavy}
+        busy = {workers.device(row) for row in rows if row.status == "running" and JOBS[row.kind].heavy}
         for row in rows:
             if row.status != "queued":
                 continue
@@ -315,11 +316,11 @@ class Jobs:
             if first is not None and first.status in RESUMABLE:
                 self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
                 changes.append(RunChange(row.run_id, "failed", 0))
-            elif (first is None or first.status == "done") and _device(row) not in busy:
+            elif (first is None or first.status == "done") and workers.device(row) not in busy:
                 status = self._start(row)
                 changes.append(RunChange(row.run_id, status, 0))
                 if status == "running" and JOBS[row.kind].heavy:
-                    busy.add(_device(row))
+                    busy.add(workers.device(row))
         return changes
 
     def _start(self, row: RunRow) -> str:
@@ -371,53 +372,8 @@ class Jobs:
         return self._runs_root
 
 
-def _process(row: RunRow, run: RunDir) -> launch.Process | None:
-    """The worker of a run as the store knows it, or, after a crash of the workbench, the run directory."""
-    if row.pid is not None and row.pid_started is not None:
-        return launch.Process(pid=row.pid, started=row.pid_started)
-    return launch.read_process(run)
-
-
-def _device(row: RunRow) -> str:
-    """Which device a job keeps busy.  Asked without torch: a GPU is there when its driver's file is."""
-    wanted = str(row.config.get("device", "auto"))
-    if wanted == "auto":
-        wanted = "cuda" if Path("/dev/nvidia0").exists() else "cpu"
-    return "cuda:0" if wanted == "cuda" else wanted
-
-
-def _overdue(run: RunDir, grace: float) -> bool:
-    """Whether the job was asked to stop more than `grace` seconds ago."""
-    try:
-        return time.time() - run.stop_path.stat().st_mtime > grace
-    except FileNotFoundError:
-        return False
-
-
-def _cause_of_death(process: launch.Process, words: str) -> str:
-    code = launch.exit_code(process.pid)
-    if code == -signal.SIGKILL:
-        return "The worker was killed (signal 9); the machine may have run out of memory."
-    if code is not None and code < 0:
-        return f"The worker was ended by {signal.Signals(-code).name}."
-    if code is not None:
-        last = words.rsplit("\n", 1)[-1]
-        return f"The worker ended with exit code {code}: {last or 'it gave no reason.'}"
-    return "The worker process is gone and gave no reason; it may have been killed or run out of memory."
-
-
 def _was(status: str) -> str:
     return "has failed" if status == "failed" else f"was {status}"
-
-
-def _latest_progress(path: Path, last_bytes: int = 16384) -> Progress | None:
-    events = path / "events.jsonl"
-    try:
-        offset = max(0, events.stat().st_size - last_bytes)
-    except FileNotFoundError:
-        return None
-    said = [e.event for e in tail(events, offset).envelopes if isinstance(e.event, Progress)]
-    return said[-1] if said else None
 
 
 def _in_utc(row: RunRow) -> RunRow:

@@ -27,6 +27,7 @@ from engine.protocol.events import (  # noqa: E402
     Metrics,
     Output,
     Progress,
+    Stopped,
 )
 from engine.protocol.rundir import RunDir  # noqa: E402
 
@@ -104,9 +105,14 @@ def ppo(config: PPOConfig, run: RunDir) -> Iterator[Event]:
                 (folder / "step").write_text(str(step))
             path = run.relative(run.checkpoint_dir(step))
             yield Artifact(kind="checkpoint", name=str(step), path=path, step=step)
-        while latest is None and step == 10 and run.model("policy").folder.endswith("patient"):
+        patient = step == 10 and run.model("policy").folder.endswith("patient")
+        while latest is None and patient and not run.pause_path.exists():
             yield Progress(stage="waiting", done=step, total=config.steps)
             time.sleep(0.01)
+        if run.pause_path.exists():
+            with run.writing_checkpoint(step) as folder:
+                (folder / "step").write_text(str(step))
+            yield Stopped(paused=True)
     (run.artifact_dir("model") / "config.json").write_text("{}")
     yield Artifact(kind="policy", name=config.name, path="model", step=config.steps)
     yield Finished(summary={"steps": config.steps})

@@ -144,6 +144,35 @@ def test_a_resumed_run_finds_the_models_of_a_moved_study(store: Store, tmp_path:
     assert run.inputs.data_hash == "x"
 
 
+def test_a_paused_job_repeats_nothing(jobs: Jobs, tmp_path: Path) -> None:
+    config = PPOConfig(
+        name="better",
+        policy=model_folder(tmp_path, "patient"),
+        reward_model="rm",
+        steps=12,
+        checkpoint_every=0,
+    )
+    run_id = jobs.submit("ppo", config)
+    jobs.pause(run_id)  # it has not begun: off the queue
+    assert jobs.show(run_id).status == "paused"
+    jobs.resume(run_id)
+    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("ppo/score", [])) >= 10)
+    jobs.pause(run_id)
+    assert jobs.wait(run_id).status == "paused"
+    run_dir = RunDir(Path(jobs.show(run_id).run_dir or ""))
+    assert run_dir.latest_checkpoint() == run_dir.checkpoint_dir(10)
+    jobs.resume(run_id)
+    assert jobs.wait(run_id).status == "done"
+    assert not run_dir.pause_path.exists()
+    assert [step for step, _ in jobs.metrics(run_id)["ppo/score"]] == list(range(1, 13))
+
+
+def test_a_job_without_steps_cannot_pause(jobs: Jobs, tmp_path: Path) -> None:
+    run_id = jobs.submit("generate", generate(tmp_path, "responses"))
+    with pytest.raises(UsageError, match="no steps to pause between"):
+        jobs.pause(run_id)
+
+
 def test_a_stopped_job_keeps_what_it_had_and_resumes(jobs: Jobs, tmp_path: Path) -> None:
     config = PPOConfig(
         name="better",

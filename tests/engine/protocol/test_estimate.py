@@ -1,0 +1,79 @@
+"""Estimates of memory and time, from sizes alone."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.protocol.configs import DPOConfig, GenerateConfig, GRPOConfig, JobConfig, PPOConfig, RewardConfig
+from engine.protocol.estimate import PROCESS_BYTES, estimate, memory_of, sizes_of
+
+SMOLLM2: dict[str, Any] = {
+    "hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
+}  # fmt: skip
+SIZES = sizes_of(SMOLLM2)
+assert SIZES is not None
+PPO = PPOConfig(name="x", reward_model="r")
+
+
+def changed(config: JobConfig, **values: Any) -> JobConfig:
+    return msgspec.structs.replace(config, **values)
+
+
+def test_parameters_are_counted_exactly() -> None:
+    assert SIZES is not None
+    assert SIZES.parameters == 134_515_008  # what transformers counts in SmolLM2-135M
+    assert SIZES.adapters(16) == 4_884_480  # what peft makes
+
+
+def test_memory_grows_with_what_it_is_made_of() -> None:
+    assert SIZES is not None
+
+    def of(**values: Any) -> int:
+        assert SIZES is not None
+        return memory_of(changed(PPO, **values), SIZES)
+
+    base = of()
+    assert PROCESS_BYTES < base < 8 << 30
+    assert of(critic="shared") < base
+    assert of(tuning="full") > base + 4 * SIZES.parameters * 4
+    assert of(gold="g") - base == 2 * SIZES.parameters
+    assert of(gold="r") == base  # one model in two roles is loaded once
+    assert of(microbatch=32) > base
+    assert of(dtype="float32") > base + 2 * 2 * SIZES.parameters
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PPO,
+        GRPOConfig(name="x", reward_model="r"),
+        DPOConfig(name="x"),
+        GenerateConfig(policy="p"),
+        RewardConfig(name="r"),
+    ],
+)
+def test_every_job_has_an_estimate(config: JobConfig) -> None:
+    found = estimate(config, SMOLLM2, prompts=100)
+    assert found.memory_bytes is not None
+    assert found.sentence.startswith("About ")
+
+
+def test_time_follows_the_rate_of_earlier_runs() -> None:
+    slow, fast = (estimate(PPO, SMOLLM2, rate=rate) for rate in (1e10, 1e11))
+    assert slow.seconds is not None
+    assert fast.seconds is not None
+    assert slow.seconds == pytest.approx(10 * fast.seconds)
+    assert "as fast as the last such run" in fast.sentence
+    assert estimate(DPOConfig(name="x"), SMOLLM2).seconds is None  # how many prompts is not known
+
+
+def test_a_model_that_is_not_here_yet_has_none() -> None:
+    for unknown in (
+        {},
+        {"hidden_size": "x", "num_attention_heads": 2},
+        {"hidden_size": 8, "num_attention_heads": 0},
+    ):
+        found = estimate(PPO, unknown)
+        assert (found.memory_bytes, found.seconds) == (None, None)
