@@ -64,6 +64,8 @@ class RunActions(WorkbenchScreen):
     ]
     _clock: Timer | None = None
     _next_reading = 0.0
+    _asked_step: int | None = None
+    """The step whose responses were last asked for; they may still be on their way."""
 
     @property
     def run_id(self) -> str | None:
@@ -146,12 +148,19 @@ class RunActions(WorkbenchScreen):
     def show_picture(self, picture: RunPicture) -> None:
         """Draw a run; the samples follow the newest step until the person moves."""
         pane = self.query_one(RunPane)
+        if pane.run_id != picture.detail.run_id:
+            self._asked_step = None
         before = pane.picture.steps[-1:] if pane.picture else ()
-        at_end = pane.samples is None or tuple(before) == (pane.samples.step,)
+        at_end = self._asked_step is None or tuple(before) == (self._asked_step,)
         pane.show(picture)
         self.refresh_bindings()
         if picture.steps and pane.view == "samples" and at_end:
-            self.load_samples(picture.steps[-1])
+            self.ask_for(picture.steps[-1])
+
+    def ask_for(self, step: int) -> None:
+        """Show the responses of a step as soon as they are read."""
+        self._asked_step = step
+        self.load_samples(step)
 
     @work(exclusive=True, group="samples")
     @told
@@ -175,10 +184,10 @@ class RunActions(WorkbenchScreen):
 
     def action_step(self, by: int) -> None:
         pane = self.query_one(RunPane)
-        step = pane.step_beside(by)
+        step = pane.step_beside(by, self._asked_step)
         if step is not None:
             pane.choose_view("samples")
-            self.load_samples(step)
+            self.ask_for(step)
 
     def action_response(self, by: int) -> None:
         pane = self.query_one(RunPane)

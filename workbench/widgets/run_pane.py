@@ -161,14 +161,14 @@ class RunPane(Vertical):
         """Replace the responses of the samples view."""
         await self.query_one(SamplesView).show(step)
 
-    def step_beside(self, by: int) -> int | None:
-        """The step `by` places from the one shown, within those there are; the last one at first."""
+    def step_beside(self, by: int, here: int | None) -> int | None:
+        """The step `by` places from `here`, within those there are; the last one at first."""
         steps = self.picture.steps if self.picture else ()
         if not steps:
             return None
-        if self.samples is None or self.samples.step not in steps:
+        if here is None or here not in steps:
             return steps[-1]
-        return steps[max(0, min(len(steps) - 1, list(steps).index(self.samples.step) + by))]
+        return steps[max(0, min(len(steps) - 1, list(steps).index(here) + by))]
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= ONE_LINE_CELLS and self.size.height >= 30, "-roomy")

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.widgets.series import charted, decimate, nice_ticks, short_number
+from workbench.widgets.series import (
+    SMOOTHINGS,
+    Lens,
+    between,
+    charted,
+    decimate,
+    ema,
+    finite,
+    nice_ticks,
+    short_number,
+)
 
 VALUES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=400)
 
@@ -59,3 +70,49 @@ def test_numbers_as_a_person_reads_them() -> None:
 def test_charts_of_a_kind_come_in_their_order_and_unknown_metrics_still_show() -> None:
     assert [name for name, _ in charted("ppo", ["ppo/kl", "ppo/score", "other"])] == ["ppo/score", "ppo/kl"]
     assert charted("generate", ["b", "a"]) == [("a", "a"), ("b", "b")]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.sampled_from(SMOOTHINGS))
+def test_a_smoothed_curve_stays_between_its_extremes_and_begins_where_it_began(
+    values: list[float], weight: float
+) -> None:
+    points = [(float(step), value) for step, value in enumerate(values)]
+    smoothed = ema(points, weight)
+    assert [step for step, _ in smoothed] == [step for step, _ in points]
+    if values:
+        assert smoothed[0][1] == pytest.approx(values[0])
+        slack = 1e-6 * (1 + max(map(abs, values)))
+        assert all(min(values) - slack <= value <= max(values) + slack for _, value in smoothed)
+    if weight == 0:
+        assert smoothed == points
+
+
+def test_smoothing_is_the_weighted_mean_of_the_past() -> None:
+    smoothed = ema([(1, 1.0), (2, 3.0), (3, 5.0)], 0.5)
+    weights = [0.25 * 0.5, 0.5 * 0.5, 0.5]
+    mean = sum(w * v for w, v in zip(weights, (1.0, 3.0, 5.0), strict=True)) / sum(weights)
+    assert smoothed[-1] == (3, pytest.approx(mean))
+
+
+@given(st.lists(st.sampled_from([(-1.0, 0.5), (1.0, 2.0), (0.0, -0.25), (0.0, 0.25)]), max_size=40))
+def test_a_lens_never_leaves_the_run(moves: list[tuple[float, float]]) -> None:
+    lens = Lens()
+    for zoom, amount in moves:
+        lens = lens.zoomed(amount) if zoom else lens.panned(amount)
+        assert -1e-9 <= lens.low < lens.high <= 1 + 1e-9
+        assert lens.high - lens.low >= Lens.NARROWEST - 1e-9
+    assert Lens(0.25, 0.5).limits(100, 300) == (150, 200)
+
+
+def test_a_closer_look_at_the_newest_step_follows_it() -> None:
+    at_end = Lens().zoomed(0.5).panned(9)
+    assert (at_end.low, at_end.high) == (0.5, 1.0)
+    assert at_end.zoomed(0.5).high == 1.0
+    assert at_end.zoomed(4).whole
+
+
+def test_points_between_two_steps() -> None:
+    points = [(1.0, 5.0), (2.0, 6.0), (3.0, 7.0), (4.0, 8.0)]
+    assert between(points, 2, 3) == [(2.0, 6.0), (3.0, 7.0)]
+    assert between(points, 4.5, 9) == []
+    assert finite([(1, None), (2, float("nan")), (3, 1.0)]) == [(3.0, 1.0)]
