@@ -20,6 +20,7 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress
 from engine.text import Tokeniser
 from tests.engine.algorithms.runs import make_run, only, rankings
+from tests.fakes import tiny_tokeniser_files
 
 CONFIG = RewardConfig(
     name="r", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32", device="cpu",
@@ -242,3 +243,22 @@ def test_auto_leaves_out_what_takes_too_long(tmp_path: Path, tiny_model: Path) -
     assert sum("not tried any further" in text for text in told) == 2
     assert "lora: not tried." in told
     assert next(a for a in only(events, Artifact) if a.kind == "reward_model").details["tuning"] == "frozen"
+
+
+def test_an_architecture_that_cannot_be_packed_is_told(tmp_path: Path, tiny_model: Path) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shape = json.loads((tiny_model / "config.json").read_text())
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    folder = tiny_tokeniser_files(tmp_path / "mistral")
+    torch.manual_seed(0)
+    sizes = {name: shape[name] for name in names}
+    MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=2, sliding_window=8)).save_pretrained(
+        folder
+    )
+    settings = config(epochs=1)
+    directory = make_run(tmp_path / "run", settings, {"policy": folder}, {"rankings": rankings(8)})
+    events = list(run(settings, directory))
+    words = "Responses are encoded one by one: mistral attends through a sliding window"
+    assert any(message.text.startswith(words) for message in only(events, Message))
+    assert isinstance(events[-1], Finished)
