@@ -10,12 +10,14 @@ from textual.pilot import Pilot
 
 from tests.workbench.ui_rank.driving import NARROW, WIDE, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
+from tests.workbench.ui_rank.test_rank_live import LEARNED
 from workbench.app import WorkbenchApp
 
 SCREENS: dict[str, tuple[tuple[str, ...], str]] = {
     "prompts": ((), "concise-rm"),
     "rank": (("f3",), "Press letters"),
     "rank_placed": (("f3", "WAIT", "b", "equals_sign", "d", "a"), "B = D > A"),
+    "rank_live": (("f3",), "held-out 0.71"),
     "compare": (("f6",), "score -0.30"),
     "help": (("f3", "WAIT", "f1"), "Record the ranking"),
 }
@@ -41,5 +43,8 @@ def driver(keys: tuple[str, ...], text: str) -> Callable[[Pilot[None]], Awaitabl
 @pytest.mark.parametrize("screen", SCREENS)
 def test_picture(screen: str, size: tuple[int, int], snap_compare: Any) -> None:
     keys, text = SCREENS[screen]
-    app = WorkbenchApp(fake_workspace())
+    workspace = fake_workspace()
+    if screen == "rank_live":
+        workspace.live.state = LEARNED
+    app = WorkbenchApp(workspace)
     assert snap_compare(app, terminal_size=size, run_before=driver(keys, text))
