@@ -38,7 +38,7 @@ class RunActions(WorkbenchScreen):
         Binding("d", "view('details')", "Details", show=False),
         Binding("f", "view('formula')", "Formula of the loss", show=False),
         Binding("left_square_bracket", "step(-1)", "Step", key_display="[ ]"),
-        Binding("right_square_bracket", "step(1)", "Step", show=False),
+        Binding("right_square_bracket", "step(1)", "Next step", show=False),
         Binding("left_curly_bracket", f"step(-{JUMP})", "Ten steps", key_display="{ }", show=False),
         Binding("right_curly_bracket", f"step({JUMP})", "Ten steps on", key_display="}", show=False),
         Binding("j", "response(1)", "Next response", key_display="j k", show=False),
