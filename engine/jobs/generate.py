@@ -21,7 +21,7 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, response_text, sample_steps
+from engine.rollout import Batch, Sampled, response_text, sample_steps, why_not_lean
 from engine.text import Tokeniser
 
 STAGE = "generating"
@@ -42,6 +42,9 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
     yield Progress(stage="loading model", done=0)
     model = load_policy(folder, config.dtype, resolve_device(config.device))
+    positions = max((len(row["ids"]) for row in fitting), default=0) + config.max_new_tokens
+    if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
+        yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
     total, made = len(fitting) * config.samples, 0
     meter = _Meter()
     prompts_a_file = max(1, config.batch_sequences // config.samples)

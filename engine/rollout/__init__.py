@@ -1,5 +1,6 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
+from engine.rollout.lean import why_not_lean
 from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
 
-__all__ = ["Batch", "Decoded", "Sampled", "response_text", "sample", "sample_steps"]
+__all__ = ["Batch", "Decoded", "Sampled", "response_text", "sample", "sample_steps", "why_not_lean"]

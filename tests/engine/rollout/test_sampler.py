@@ -37,7 +37,7 @@ def run(model: PreTrainedModel, tokeniser: Tokeniser, **options: object) -> list
         "seeds": [10, 20, 30, 40],
         "batch_sequences": 5,
     }
-    batches = sample(model, tokeniser, PROMPTS, **(settings | options))  # type: ignore[arg-type]
+    batches = sample(model, tokeniser, PROMPTS, **(settings | options))
     return [response for batch in batches for response in batch.responses]
 
 

@@ -1,0 +1,182 @@
+"""The lean way of decoding computes what transformers computes, and says when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from engine.models.lora import add_lora, without_lora
+from engine.models.parts import place
+from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
+from engine.rollout.linear import Packed, has_onednn
+from engine.rollout.plain import PlainDecoder, read_prompts
+from engine.rollout.shared import EMPTY, lines_of
+
+pytestmark = pytest.mark.skipif(not has_onednn(torch.float32), reason="this build of torch has no oneDNN")
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+    "pad_token_id": None,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+PROMPTS = [[5, 9, 30], [70, 8, 1, 6, 2, 9], [11]]
+PLACES = [0, 0, 0, 0, 0, 1, 1, 2, 2, 2]
+
+
+def llama() -> PreTrainedModel:
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
+    return LlamaForCausalLM(LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True, rope_parameters=scaled))
+
+
+def qwen2() -> PreTrainedModel:
+    return Qwen2ForCausalLM(Qwen2Config(**SHAPE, tie_word_embeddings=True))
+
+
+def qwen3() -> PreTrainedModel:
+    return Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=16))
+
+
+def mistral() -> PreTrainedModel:
+    return MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=None))
+
+
+def adapted() -> PreTrainedModel:
+    model = add_lora(qwen2(), rank=3)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@torch.no_grad()
+def made(build: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """A random model whose biases and norms are random too."""
+    torch.manual_seed(0)
+    model = build().eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or "norm" in name:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@torch.no_grad()
+def compare(model: PreTrainedModel, keeps: dict[int, list[int]], steps: int = 9) -> None:
+    """Decode both ways with the same tokens; after some steps only some rows go on."""
+
+    def read() -> Any:
+        return read_prompts(model, PROMPTS, 0, torch.device("cpu"))
+
+    lean = LeanDecoder(Lean(model), read(), PLACES)
+    plain = PlainDecoder(model, read(), PLACES)
+    for step in range(steps):
+        token_N = torch.randint(97, (len(plain.logits),), generator=torch.Generator().manual_seed(step))
+        if step in keeps:
+            lean.keep(keeps[step])
+            plain.keep(keeps[step])
+            token_N = token_N[keeps[step]]
+        lean.step(token_N)
+        plain.step(token_N)
+        torch.testing.assert_close(lean.logits, plain.logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("build", [llama, qwen2, qwen3, mistral, adapted])
+def test_logits_are_those_of_transformers(build: Callable[[], PreTrainedModel]) -> None:
+    model = made(build)
+    assert why_not_lean(model, 20) is None
+    compare(model, {})
+
+
+@pytest.mark.parametrize(
+    "keeps",
+    [
+        {2: [0, 1, 2, 3, 5, 6, 7, 9]},  # places stay empty
+        {0: [4, 6, 9], 4: [1, 2], 6: [0]},  # lines and places are given up
+        {3: [8], 5: [0]},
+        {1: [0, 1, 2, 3, 4]},  # of one prompt
+    ],
+)
+def test_rows_leave(keeps: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.rollout.shared.ROOM", 3)  # so that the cache has to grow
+    monkeypatch.setattr("engine.rollout.shared.QUERIES", 8)
+    compare(made(qwen2), keeps)
+
+
+def test_adapters_that_are_off_are_not_read() -> None:
+    model = made(adapted)
+    with without_lora(model):
+        compare(model, {})
+
+
+def test_bfloat16_is_as_near_as_rounding_lets_it() -> None:
+    if not has_onednn(torch.bfloat16):
+        pytest.skip("this processor has no bfloat16 in oneDNN")
+    model = made(adapted)
+    torch.nn.Module.to(model, torch.bfloat16)
+    read = read_prompts(model, PROMPTS, 0, torch.device("cpu"))
+    with torch.no_grad():
+        lean = LeanDecoder(Lean(model), read, PLACES)
+        lean.step(torch.arange(10))
+        plain = PlainDecoder(model, read, PLACES)
+        plain.step(torch.arange(10))
+    assert float((lean.logits - plain.logits).abs().max()) < 0.05 * float(plain.logits.abs().max())
+
+
+def test_one_layer_with_and_without_what_goes_with_it() -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(8, 5), torch.nn.Linear(8, 3, bias=False)]
+    x, other = torch.randn(4, 8), torch.randn(4, 8)
+    expected = torch.cat([layer(x) for layer in layers], -1)
+    with torch.no_grad():
+        packed = Packed(layers)
+        torch.testing.assert_close(packed(x), expected)
+        torch.testing.assert_close(packed.plus(x, other), expected + other)
+        torch.testing.assert_close(packed.times(x, other), expected * other)
+        torch.testing.assert_close(packed.gated(x), torch.nn.functional.silu(expected))
+
+
+def test_lines_hold_samples_of_one_prompt_evenly() -> None:
+    assert lines_of([0] * 8, 5) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert lines_of([0, 1, 1, 1], 2) == [[0, EMPTY], [1, 2], [3, EMPTY]]
+    assert lines_of([0, 1, 0], 4) == [[0, 2], [1, EMPTY]]
+
+
+def test_other_models_say_why_not() -> None:
+    gpt2 = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=9))
+    assert "GPT2LMHeadModel is not one of" in str(why_not_lean(gpt2, 20))
+    windowed = MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=16))
+    assert why_not_lean(windowed, 16) is None
+    assert "window of 16 positions" in str(why_not_lean(windowed, 17))
+    odd = made(qwen2)
+    odd.model.layers[1].mlp.up_proj = torch.nn.Identity()
+    assert "Identity" in str(why_not_lean(odd, 20))
+    assert "on meta" in str(why_not_lean(place(made(qwen2), "meta"), 20))
+    assert "float64" in str(why_not_lean(made(qwen2).double(), 20))
+
+
+def test_heavy_models_are_not_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.rollout.lean.WEIGHTS_AT_MOST", 1000)
+    assert "held twice" in str(why_not_lean(made(qwen2), 20))
