@@ -56,6 +56,14 @@ class Trunk:
             flat=self.flat,
         )
 
+    def tokens(self, rows: Sequence[Row]) -> int:
+        """Tokens that a forward pass over the rows computes, padding included."""
+        if self.flat:
+            return sum(row.length for row in rows)
+        plain = [len(row.prompt) + len(response) for row in rows for response in row.responses]
+        lengths = plain if self.why_not_packed else [row.length for row in rows]
+        return len(lengths) * max(lengths)
+
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden state of every token of the batch, [R, S, D]."""
         with _quick_attention(self.module, self.device, batch):

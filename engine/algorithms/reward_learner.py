@@ -103,7 +103,7 @@ class Learner:
     @torch.no_grad()
     def scored(self, elements: Sequence[Element]) -> Iterator[tuple[Element, Tensor]]:
         """Scores [E, K, C] of each element on the CPU, longest first."""
-        for group in micro_batches(elements, EVALUATION_TOKENS):
+        for group in micro_batches(elements, EVALUATION_TOKENS, self.trunk):
             for element, scores_E_K_C in zip(group, self.scores(group), strict=True):
                 yield element, scores_E_K_C.cpu()
 
@@ -169,11 +169,14 @@ def _lm_head(folder: Path, trunk: Trunk, config: RewardConfig) -> nn.Linear:
     return head
 
 
-def micro_batches(elements: Sequence[Element], budget: int) -> Iterator[list[Element]]:
-    """Cut elements, longest first, into groups of at most `budget` tokens (never less than one element)."""
+def micro_batches(elements: Sequence[Element], budget: int, trunk: Trunk) -> Iterator[list[Element]]:
+    """Cut elements, longest first, into groups of which a forward pass computes at most `budget` tokens.
+
+    A group is never less than one element.
+    """
     group: list[Element] = []
     for element in sorted(elements, key=lambda element: element.tokens, reverse=True):
-        if group and sum(other.tokens for other in group) + element.tokens > budget:
+        if group and trunk.tokens([row for other in [*group, element] for row in other.rows]) > budget:
             yield group
             group = []
         group.append(element)
@@ -186,7 +189,7 @@ def train_step(
 ) -> dict[str, float]:
     """One optimiser step on the mean over prompts of their loss; micro-batches change nothing but memory."""
     total, language, margins = 0.0, 0.0, []
-    for group in micro_batches(elements, config.batch_tokens):
+    for group in micro_batches(elements, config.batch_tokens, learner.trunk):
         ranking, lm, scores = learner.losses(group)
         loss = (ranking + config.lm_coefficient * lm) / len(elements)
         total += float(ranking.detach()) / len(elements)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.algorithms.reward_data import Element, RankingData, read_rankings
 from engine.algorithms.reward_learner import Learner, micro_batches, train_step
 from engine.algorithms.reward_plan import learner_of, lessons_of
 from engine.errors import NonFiniteError, UsageError
+from engine.models.packing import Row
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress
 from engine.text import Tokeniser
@@ -156,9 +158,10 @@ def test_gradients_do_not_depend_on_micro_batches(tmp_path: Path, tiny_model: Pa
     settings = config(lm_coefficient=0.5, ensemble=2, objective="davidson")
     gradients = []
     for budget in (64, 10**6):
-        assert len(list(micro_batches(data, budget))) == (4 if budget == 64 else 1)
         mine = learner(tiny_model, data, settings)
-        for group in micro_batches(data, budget):
+        groups = list(micro_batches(data, budget, mine.trunk))
+        assert len(groups) == (4 if budget == 64 else 1)
+        for group in groups:
             loss, lm, _ = mine.losses(group)
             ((loss + settings.lm_coefficient * lm) / len(data)).backward()
         gradients.append({name: p.grad for name, p in mine.model.named_parameters() if p.grad is not None})
@@ -262,3 +265,13 @@ def test_an_architecture_that_cannot_be_packed_is_told(tmp_path: Path, tiny_mode
     words = "Responses are encoded one by one: mistral attends through a sliding window"
     assert any(message.text.startswith(words) for message in only(events, Message))
     assert isinstance(events[-1], Finished)
+
+
+def test_tokens_are_counted_as_they_are_computed(tmp_path: Path, tiny_model: Path) -> None:
+    data = elements(tmp_path, tiny_model, rankings(3))
+    trunk = learner(tiny_model, data).trunk
+    rows = [row for element in data for row in element.rows]
+    layouts = [trunk, replace(trunk, flat=False), replace(trunk, flat=False, why_not_packed="it cannot")]
+    for layout in layouts:
+        assert layout.tokens(rows) == layout.pack(rows).input_ids.numel()
+    assert len({layout.tokens([*rows, Row([1], [[2]])]) for layout in layouts}) == 3
