@@ -21,11 +21,14 @@ from engine.algorithms.policy_update import Update, UpdateStats
 from engine.algorithms.ppo import PPO
 from engine.algorithms.rewards import Rewards, Scored, ScoreScale
 from engine.errors import UsageError, WorkbenchError
+from engine.models.packing import Row
+from engine.models.scale import load_scale
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Output, Stopped
 from engine.protocol.rewards import Component, Ensemble
 from engine.protocol.rundir import RunDir
 from tests.engine.algorithms.runs import finished, make_run, only, prompts
+from tests.engine.models.test_scale import frozen_folder
 
 COMMON: dict[str, Any] = {
     "name": "better", "policy": "p", "reward_model": "reward_model", "device": "cpu", "dtype": "float32",
@@ -322,9 +325,8 @@ def test_a_shared_critic_teaches_the_trunk_and_holds_no_second_one(
     models, rollout, measured = made(tmp_path, ppo_models, value_coefficient=1.0)
     assert sum(p.numel() for p in models.optimisers["critic"].masters.values()) == 33
     torch.nn.init.normal_(models.critic.head.weight)
-    targets = policy_rollout.Targets(
-        *torch.zeros(2, *rollout.mask.shape), torch.zeros(rollout.mask.shape), rollout.mask.float() * 3
-    )
+    nothing = torch.zeros(rollout.mask.shape)
+    targets = policy_rollout.Targets(nothing, nothing, nothing, returns=rollout.mask.float() * 3)
     job = Job(tmp_path / "update", ppo_models, "shared", value_coefficient=1.0, epochs=1)
     update = Update(PPO(job.config), models, rollout, measured, targets, 0.0, job.config, 0)  # type: ignore[arg-type]
     stats = finished(update.run())  # the advantages are 0, so the value loss alone moves the policy
@@ -371,9 +373,32 @@ def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
 
     def combined(ensemble: str) -> list[float]:
         part = SimpleNamespace(component=Component("rm"))
-        rewards = Rewards([part], Ensemble.parse(ensemble), None, 0.0, None)  # type: ignore[list-item]
+        rewards = Rewards([part], Ensemble.parse(ensemble), None, 0.0, None)
         return rewards.combined(scored, ScoreScale(), 1.0).tolist()
 
     assert combined("") == [2.0, 3.0, 2.5]
     assert combined("minimum") == [1.0, 1.0, 2.0]
     assert combined("mean-variance:1") == [2.0 - 1, 3.0 - 4, 2.5 - 0.25]
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
+    tmp_path: Path, ppo_models: dict[str, Path], tuning: Any
+) -> None:
+    folder = tmp_path / "frozen"
+    frozen_folder(ppo_models["policy"], folder, ensemble=3)
+    models = {**ppo_models, "reward_model": folder}
+    job = Job(
+        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, ensemble="mean-variance:0.5",
+        steps=2, epochs=1,
+    )  # fmt: skip
+    first, second = [event.values for event in only(job.events(), Metrics)]
+    rows = pq.read_table(job.run.output_path("rollouts", 2)).to_pylist()
+    scale = load_scale(folder, "float32")
+    for row in rows:  # scored without the adapters that the critic has on the same trunk
+        messages = next(json.loads(p["messages"]) for p in prompts() if p["prompt_id"] == row["prompt_id"])
+        tokens = scale.tokeniser.encode_for_score(messages, row["text"])
+        members = scale.members([Row(tokens.prompt, [tokens.response])])
+        assert members is not None
+        assert row["score"] == pytest.approx(float(members[:, 0, 0].mean()), abs=1e-4)
+    assert first["ppo/value_loss"] != second["ppo/value_loss"]

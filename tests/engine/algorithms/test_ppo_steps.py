@@ -66,11 +66,12 @@ def test_log_probabilities_are_those_of_the_plain_forward(step: Step, ppo_models
 
 
 def test_the_score_is_that_of_the_cut_text_at_its_end(step: Step, ppo_models: dict[str, Path]) -> None:
-    model = load_reward_model(ppo_models["reward_model"], "float32")
+    model, scale = load_reward_model(ppo_models["reward_model"], "float32"), step.models.rewards.main
+    assert scale is not None
     for n, text in enumerate(step.rollout.texts):
         messages = step.rollout.prompt_of(n).messages
-        tokens = step.models.rewards.main.tokeniser.encode_for_score(messages, text)
-        assert tokens.response[-1] == step.models.rewards.main.tokeniser.eos_id
+        tokens = scale.tokeniser.encode_for_score(messages, text)
+        assert tokens.response[-1] == scale.tokeniser.eos_id
         with torch.no_grad():
             every = token_scores(model, torch.tensor([tokens.ids]))
         expected = last_scores(every, torch.tensor([len(tokens.ids)]))
@@ -104,6 +105,7 @@ def test_nothing_is_counted_beyond_the_end(step: Step) -> None:
         step.measured.logprobs, step.measured.values, step.measured.entropy, step.targets.kl,
         step.targets.rewards, step.targets.advantages, step.targets.returns,
     ):  # fmt: skip
+        assert tensor is not None
         assert bool((tensor[beyond] == 0).all())
     assert float(step.targets.advantages[step.rollout.mask].mean()) == pytest.approx(0, abs=1e-6)
 
@@ -156,6 +158,8 @@ def test_the_reference_and_the_reward_model_do_not_learn(step: Step) -> None:
     assert torch.equal(again.ref_logprobs, step.measured.ref_logprobs)
     assert torch.equal(again.scores, step.measured.scores)
     assert not torch.equal(again.logprobs, step.measured.logprobs)
+    assert again.values is not None
+    assert step.measured.values is not None
     assert not torch.equal(again.values, step.measured.values)
 
 
