@@ -60,11 +60,23 @@ class Trail:
         return self.fit.origin if self.fit else self.pairs[0][1]
 
 
+def chosen_ways(ways: Sequence[Way]) -> list[Way]:
+    """As many as can be told apart, best of n among them; it stands last."""
+    cheap = [way for way in ways if way.method == "best of n"][:1]
+    learned = [way for way in ways if way not in cheap]
+    return [*learned[: MOST_WAYS - len(cheap)], *cheap]
+
+
+def is_shown(way: Way, shown: Shown) -> bool:
+    """Whether the keys leave a way on the screen."""
+    return shown.best_of_n or way.method != "best of n"
+
+
 def trails(ways: Sequence[Way], shown: Shown) -> list[Trail]:
     """What is drawn, in the order of the legend; shapes stay when others are switched off."""
     found = []
-    for number, way in enumerate(ways[:MOST_WAYS]):
-        if way.method == "best of n" and not shown.best_of_n:
+    for number, way in enumerate(ways):
+        if not is_shown(way, shown):
             continue
         name = safe_line(way.name, 24)
         if shown.proxy and way.proxy:
@@ -93,7 +105,7 @@ def verdict(ways: Sequence[Way]) -> Content:
     if not watched:
         return Content.styled(NO_GOLD if ways else NOTHING, "$foreground-muted")
     lines = []
-    for way in watched[:MOST_WAYS]:
+    for way in watched:
         peak = way.peak
         assert peak is not None
         name, score = safe_line(way.name, 24), short_number(peak.score)
@@ -166,8 +178,8 @@ class OveroptimisationScreen(WorkbenchScreen):
     async def load(self) -> None:
         """Read the runs again; a run that goes on adds points."""
         found = await self.ask(lambda workspace: workspace.overoptimisation.ways(self._run_ids))
-        if found != self.ways or not found:
-            self.ways = found
+        if chosen_ways(found) != self.ways or not found:
+            self.ways = chosen_ways(found)
             self.redraw()
 
     def redraw(self) -> None:
@@ -178,7 +190,9 @@ class OveroptimisationScreen(WorkbenchScreen):
         table = self.query_one("#ways-fits", Static)
         table.update(fits_table(found) if found else "")
         table.display = self.tabled if self.tabled is not None else self.size.height >= 34 or len(found) <= 2
-        self.query_one("#ways-verdict", Static).update(verdict(self.ways))
+        self.query_one("#ways-verdict", Static).update(
+            verdict([way for way in self.ways if is_shown(way, self.shown)])
+        )
         drawn = [curve for trail in found for curve in curves(trail, self.shown)]
         self.query_one(Plot).show(drawn, marks=self._peaks(found))
 
@@ -187,7 +201,7 @@ class OveroptimisationScreen(WorkbenchScreen):
         lifts = {trail.slot: trail.origin if self.shown.relative else 0.0 for trail in found}
         return [
             (way.peak.d, way.peak.score - lifts[2 * number + 1])
-            for number, way in enumerate(self.ways[:MOST_WAYS])
+            for number, way in enumerate(self.ways)
             if way.peak is not None and 2 * number + 1 in lifts
         ]
 

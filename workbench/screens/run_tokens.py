@@ -52,7 +52,7 @@ class TokensScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Back"),
         Binding("left_square_bracket", "step(-1)", "Traced step", key_display="[ ]"),
-        Binding("right_square_bracket", "step(1)", "Traced step", show=False),
+        Binding("right_square_bracket", "step(1)", "Next traced step", show=False),
         Binding("j", "response(1)", "Response", key_display="j k"),
         Binding("k", "response(-1)", "Response before", show=False),
         Binding("o,enter", "sort", "Sort by column", key_display="o"),
@@ -122,9 +122,11 @@ class TokensScreen(WorkbenchScreen):
         width = table.scrollable_content_region.width
         self.query_one("#token-columns", Static).update(table.head(width))
         self.query_one("#token-table-pane").border_subtitle = self._totals()
-        heat.all_quantities = self.size.width >= 150
         quantity = QUANTITIES[table.column]
-        heat.border_title = Content(f"{quantity.head}: {quantity.words}")
+        heat.all_quantities = self.size.width >= 150
+        heat.border_title = Content(
+            "Over the text" if heat.all_quantities else f"{quantity.head}: {quantity.words}"
+        )
         here = table.current
         heat.put(trace.tokens, table.column, here.position if here is not None else 0)
 

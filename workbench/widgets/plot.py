@@ -18,9 +18,12 @@ from textual_plot import AxisFormatter, HiResMode, PlotWidget
 from workbench.widgets.series import decimate, nice_ticks
 
 THIN = dict(zip("┃━┏┓┗┛┳┻┫┣", "│─  └ ┬─┤│", strict=True))
-SHAPES = "●▲■◆✚★"
+SHAPES = "●▲■◆✚★▼○"
 """The shape of each curve, so that colour alone tells nothing."""
-COLOURS = ("$primary", "$accent", "$secondary", "$error", "$warning", "$foreground")
+COLOURS = (
+    *("$primary", "$accent", "$secondary", "$error"),
+    *("$warning", "$foreground", "$text-accent", "$foreground-muted"),
+)
 """The colour of each curve, as the style sheets and legends name it."""
 MARKS_A_CURVE = 5
 

@@ -224,7 +224,7 @@ class TraceHeat(VerticalScroll, can_focus=True):
             legend = legend_content("", scale, ground, 10) if known else Content(" not known here")
             chosen = "bold $text-primary underline" if index == self._chosen else "bold"
             label = Content.assemble((quantity.head, chosen), legend)
-            if label.cell_length + len(quantity.words) + 4 <= self.size.width:
+            if self.all_quantities and label.cell_length + len(quantity.words) + 4 <= self.size.width:
                 label += Content.styled(f"  {quantity.words}", "$foreground-muted")
             text = heat_content(words, numbers, scale, ground, marked=self._position)
             line.update(Content("\n").join([label, text]))
