@@ -118,7 +118,7 @@ def _cross_validation(fitted: Fitted) -> Iterator[Event]:
             level="info",
             text=f"{criterion}: cross-validated over {report.prompts} prompts in {report.folds} folds, "
             f"{report.calibrated.pairs} pairs: accuracy {report.calibrated.accuracy:.3f}, log-loss "
-            f"{report.calibrated.log_loss:.3f} with temperature {report.temperature:.2f}.\n{report.table()}",
+            f"{report.calibrated.log_loss:.3f}.\n{report.table()}",
         )
         prefix = "cv/" if criterion == fitted.head.criteria[0] else f"cv/{criterion}/"
         for number, (strength, found) in enumerate(zip(report.strengths, report.measures, strict=True)):

@@ -2,7 +2,7 @@
 
 1. scale the features, reduce them to the coordinates of the differences that were judged
 2. fit every strength on every fold at once; keep the strength with the least held-out log-loss
-3. held-out margins give the temperature, so that σ(s_i − s_j) is a chance that can be believed
+3. held-out margins give a temperature if one is wanted; the strength of least log-loss hardly needs one
 4. fit all pairs, and resamples of the prompts as an ensemble that says how sure the head is
 
 numpy alone: it runs in the workbench process while a person ranks.
@@ -30,14 +30,14 @@ OVERALL = "overall"
 class FitSettings:
     """How a head is fitted."""
 
-    strengths: tuple[float, ...] = (0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.7, 1.2, 2.5, 6.0)
+    strengths: tuple[float, ...] = (0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.7, 1.2, 2.5, 6.0)
     folds: int = 5
     votes: Votes = "majority"  # how several people's verdicts on a pair count
     ties: bool = True  # learn from ties, by Davidson's model
     squash: bool = True  # tanh of standardised features: huge states of a few dimensions do not rule
     evening: float = 0.0  # 0: each pair counts 1, 1: each prompt counts 1
     members: int = 16  # heads of the ensemble; 0 makes none
-    calibrate: bool = True
+    calibrate: bool = False  # multiply scores by the temperature of least held-out log-loss
     seed: int = 0
 
 
@@ -50,7 +50,7 @@ class CrossValidation:
     strength: float  # the best
     temperature: float  # what the scores of the final head were multiplied by
     calibrated: Measure  # of the best strength, with the temperature
-    margins: np.ndarray  # [M] held-out margins of the best strength, calibrated; one for each comparison
+    margins: np.ndarray  # [M] held-out margins of the best strength, with it too; one for each comparison
     folds: int
     prompts: int
 

@@ -147,7 +147,8 @@ def test_held_out_margins_are_those_of_a_fit_without_the_fold() -> None:
 
 def test_the_strength_with_the_least_held_out_loss_is_chosen_and_told() -> None:
     features, c = made(1, prompts=30)
-    report = cross_validate(features, c)
+    report = cross_validate(features, c, FitSettings(calibrate=True))
+    assert report.temperature != 1.0
     losses = [found.log_loss for found in report.measures]
     assert report.strength == report.strengths[int(np.argmin(losses))]
     assert report.calibrated.log_loss <= min(losses) + 1e-9
