@@ -16,12 +16,14 @@ its average; scores are centred by a small penalty instead of by a shift of the 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from engine.algorithms.checkpoint import load_checkpoint, save_checkpoint
 from engine.algorithms.frozen import run_frozen
+from engine.algorithms.guards import pausing
 from engine.algorithms.reward_annotators import words
 from engine.algorithms.reward_auto import compare
 from engine.algorithms.reward_learner import Learner, train_step
@@ -66,16 +68,23 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
     else:
         figures = yield from _evaluation(learner, lessons, plan, step)
     while step < plan.total:
-        metrics = train_step(learner, plan.batch(step), plan.rate(step), config, run, step + 1)
+        metrics = yield from train_step(learner, plan.batch(step), plan.rate(step), config, run, step + 1)
         step += 1
         yield Metrics(step=step, values=metrics)
         yield Progress(stage="training", done=step, total=plan.total, unit="steps")
         if plan.evaluates_after(step):
             figures = yield from _evaluation(learner, lessons, plan, step)
+        keep = partial(_keep, learner, run, step, figures)
+        if step < plan.total and (yield from pausing(run, keep)):
+            return
         if config.checkpoint_every and step % config.checkpoint_every == 0 and step < plan.total:
-            state = {"step": step, "figures": figures}
-            save_checkpoint(run, step, optimisers=learner.optimisers, generators={}, state=state)
+            keep()
     yield from save(learner, folder, data, config, run, step, figures)
+
+
+def _keep(learner: Learner, run: RunDir, step: int, figures: Figures) -> None:
+    state = {"step": step, "figures": figures}
+    save_checkpoint(run, step, optimisers=learner.optimisers, generators={}, state=state)
 
 
 def _evaluation(learner: Learner, lessons: Lessons, plan: Plan, step: int) -> Generator[Event, None, Figures]:

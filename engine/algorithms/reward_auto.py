@@ -189,7 +189,7 @@ def _fold(
     tokens = config.epochs * sum(element.tokens for element in inside) + sum(e.tokens for e in elements) / 3
     for step in range(plan.total):
         batch, before = plan.batch(step), time.monotonic()
-        train_step(learner, batch, plan.rate(step), config, run, step + 1)
+        yield from train_step(learner, batch, plan.rate(step), config, run, step + 1)
         if step == 0:
             rate = (time.monotonic() - before) / sum(element.tokens for element in batch)
             if rate * tokens > budget:

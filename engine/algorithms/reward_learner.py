@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.algorithms.checkpoint import save_failed_batch, seeded
+from engine.algorithms.guards import Portion, halving
 from engine.algorithms.optimiser import MasterAdam
 from engine.algorithms.parts import Trunk, device_of, make_trainable
 from engine.algorithms.reward_data import Element
@@ -24,6 +25,7 @@ from engine.models.reward import init_reward_model
 from engine.objectives.logprobs import chosen_logprobs
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig
+from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 
@@ -66,6 +68,7 @@ class Learner:
     terms: dict[str, Terms]  # by prompt: what its judgements teach
     optimisers: dict[str, MasterAdam]
     lm_head: nn.Linear | None  # for the language-model loss
+    portion: Portion  # tokens in one forward and backward
     bootstrap: dict[str, Tensor] = field(default_factory=dict)  # by prompt: weight for each member, [E]
 
     def scores(self, elements: Sequence[Element]) -> list[Tensor]:
@@ -146,6 +149,7 @@ def make_learner(
         terms={prompt: one.to(device) for prompt, one in terms.items()},
         optimisers={"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(learned, eps=1e-8)},
         lm_head=_lm_head(folder, trunk, config) if config.lm_coefficient else None,
+        portion=Portion(config.batch_tokens, "tokens"),
         bootstrap=_bootstrap(list(terms), config, device) if config.ensemble > 1 else {},
     )
 
@@ -186,28 +190,25 @@ def micro_batches(elements: Sequence[Element], budget: int, trunk: Trunk) -> Ite
 
 def train_step(
     learner: Learner, elements: list[Element], rate: float, config: RewardConfig, run: RunDir, step: int
-) -> dict[str, float]:
-    """One optimiser step on the mean over prompts of their loss; micro-batches change nothing but memory."""
-    total, language, margins = 0.0, 0.0, []
-    for group in micro_batches(elements, config.batch_tokens, learner.trunk):
-        ranking, lm, scores = learner.losses(group)
-        loss = (ranking + config.lm_coefficient * lm) / len(elements)
-        total += float(ranking.detach()) / len(elements)
-        language += float(lm.detach()) / len(elements)
-        if math.isfinite(total + language):
-            loss.backward()
-            for optimiser in learner.optimisers.values():
-                optimiser.collect()
-        for element, scores_E_K_C in zip(group, scores, strict=True):
-            margins.append(margins_of(learner.terms[element.prompt_id], scores_E_K_C.detach().mean(dim=0)))
-    norm = _clip(learner, config.max_grad_norm) if math.isfinite(total + language) else math.nan
+) -> Generator[Event, None, dict[str, float]]:
+    """One optimiser step on the mean over prompts of their loss; returns its metrics.
+
+    Micro-batches change nothing but memory: they are halved when it runs out.
+    """
+
+    def attempt(tokens: int) -> Generator[Event, None, tuple[float, float, Tensor]]:
+        yield from ()
+        return _gradients(learner, elements, config.lm_coefficient, tokens)
+
+    loss, language, margin_M = yield from halving(learner.portion, attempt)
+    norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
-        raise NonFiniteError(_broken(run, step, elements, total))
+        raise NonFiniteError(_broken(run, step, elements, loss))
     for optimiser in learner.optimisers.values():
         optimiser.step(rate)
     metrics = {
-        "train/loss": total,
-        "train/accuracy": accuracy(torch.cat(margins)),
+        "train/loss": loss,
+        "train/accuracy": accuracy(margin_M),
         "train/learning_rate": rate,
         "train/grad_norm": norm,
     }
@@ -216,6 +217,29 @@ def train_step(
     if learner.objective.tie.requires_grad:
         metrics["train/tie"] = float(learner.objective.tie_strength.detach())
     return metrics
+
+
+def _gradients(
+    learner: Learner, elements: list[Element], lm_coefficient: float, tokens: int
+) -> tuple[float, float, Tensor]:
+    """Collect the gradients of a step: mean loss, mean language-model loss, margins of all pairs [M]."""
+    for module in (learner.model, learner.heads, learner.objective):
+        module.zero_grad()  # of an attempt that ran out of memory
+    for optimiser in learner.optimisers.values():
+        optimiser.forget()
+    total, language, margins = 0.0, 0.0, []
+    for group in micro_batches(elements, tokens, learner.trunk):
+        ranking, lm, scores = learner.losses(group)
+        loss = (ranking + lm_coefficient * lm) / len(elements)
+        total += float(ranking.detach()) / len(elements)
+        language += float(lm.detach()) / len(elements)
+        if math.isfinite(total + language):
+            loss.backward()
+            for optimiser in learner.optimisers.values():
+                optimiser.collect()
+        for element, scores_E_K_C in zip(group, scores, strict=True):
+            margins.append(margins_of(learner.terms[element.prompt_id], scores_E_K_C.detach().mean(dim=0)))
+    return total, language, torch.cat(margins)
 
 
 def margins_of(terms: Terms, scores_K_C: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from engine.algorithms.reward_plan import learner_of, lessons_of
 from engine.errors import NonFiniteError, UsageError
 from engine.models.packing import Row
 from engine.protocol.configs import RewardConfig
-from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress
+from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress, Stopped
 from engine.text import Tokeniser
 from tests.engine.algorithms.runs import make_run, only, rankings
 from tests.fakes import tiny_tokeniser_files
@@ -43,6 +43,15 @@ def elements(tmp_path: Path, folder: Path, rows: list[dict[str, Any]], **changes
 def learner(folder: Path, found: list[Element], settings: RewardConfig = CONFIG) -> Learner:
     lessons = lessons_of(RankingData(found, [], ("overall",)), settings)
     return learner_of(folder, Tokeniser.from_folder(folder), settings, lessons)
+
+
+def one_step(mine: Learner, data: list[Element], rate: float = 1e-5) -> dict[str, float]:
+    step = train_step(mine, data, rate, CONFIG, None, 1)  # type: ignore[arg-type]
+    while True:
+        try:
+            next(step)
+        except StopIteration as done:
+            return dict(done.value)
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
@@ -211,7 +220,7 @@ def test_bfloat16_keeps_float32_masters(tmp_path: Path, tiny_model: Path) -> Non
     assert mine.heads.weight.dtype == torch.float32
     assert {master.dtype for master in masters.values()} == {torch.float32}
     before = {name: p.clone() for name, p in masters.items()}
-    metrics = train_step(mine, data, 1e-5, CONFIG, None, 1)  # type: ignore[arg-type]
+    metrics = one_step(mine, data)
     assert math.isfinite(metrics["train/loss"])
     moved = [float((p - before[name]).detach().abs().max()) for name, p in masters.items()]
     assert min(moved) > 0  # a step of 1e-5 is lost in bfloat16, not in the masters
@@ -275,3 +284,34 @@ def test_tokens_are_counted_as_they_are_computed(tmp_path: Path, tiny_model: Pat
     for layout in layouts:
         assert layout.tokens(rows) == layout.pack(rows).input_ids.numel()
     assert len({layout.tokens([*rows, Row([1], [[2]])]) for layout in layouts}) == 3
+
+
+def test_a_step_that_runs_out_of_memory_is_taken_in_smaller_parts(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = elements(tmp_path, tiny_model, rankings(4))
+    whole, parts = learner(tiny_model, data), learner(tiny_model, data)
+    losses = parts.losses
+
+    def narrow(group: list[Element]) -> Any:
+        found = losses(group)
+        if len(group) > 1:
+            found[0].backward()  # memory runs out when gradients have begun to gather
+            raise MemoryError
+        return found
+
+    monkeypatch.setattr(parts, "losses", narrow)
+    one, other = one_step(whole, data), one_step(parts, data)
+    assert parts.portion.told
+    assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_a_pause_keeps_a_checkpoint_and_resuming_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    settings = config(checkpoint_every=0)
+    directory = make_run(tmp_path / "run", settings, {"policy": tiny_model}, {"rankings": rankings(16)})
+    directory.pause_path.touch()
+    first = list(run(settings, directory))
+    assert first[-1] == Stopped(paused=True)
+    directory.pause_path.unlink()
+    steps = [event.step for event in only(run(settings, directory), Metrics) if "train/loss" in event.values]
+    assert steps == [2, 3, 4, 5, 6]
