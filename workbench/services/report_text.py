@@ -221,8 +221,9 @@ def length_word(report: RewardReport) -> tuple[str, str] | None:
     if wins is None or loses is None:
         return None
     if wins.value > 0.5 > loses.value:
+        few = "" if loses.high < 0.5 else f" ({loses.n:,} pairs: not certain)"
         return (
-            "It follows length: where the shorter response is better, it is wrong more often than right.",
+            f"It follows length: where the shorter is better, it is wrong more often than right{few}.",
             "warning",
         )
     if wins.value - loses.value > LEANS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -46,10 +47,12 @@ def opened() -> Workspace:
 
 @pytest.fixture(scope="module")
 def workspace() -> Iterator[Workspace]:
-    """Read by most tests and changed by none of them."""
+    """Read by most tests and changed by none of them, so that it is measured once."""
     with opened() as made:
         fill(made.store)
-        yield made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(made.reports, "reward", cache(made.reports.reward))
+            yield made
 
 
 async def open_report(pilot: Pilot[Any], name: str = MODEL) -> ReportScreen:
