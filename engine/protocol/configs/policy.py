@@ -148,9 +148,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 f"and {self.minibatches} does not; choose another number."
             )
         if self.kl == "adaptive" and self.beta == 0:
-            raise UsageError(
-                "An adaptive β cannot leave 0; raise beta, or use kl fixed."
-            )
+            raise UsageError("An adaptive β cannot leave 0; raise beta, or use kl fixed.")
         if self.kl == "adaptive" and self.kl_bound <= self.kl_target:
             raise UsageError(
                 f"kl_bound is {self.kl_bound:g}, and β steers to kl_target {self.kl_target:g}: the run would "
@@ -192,9 +190,7 @@ class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     ] = "response"
     kl_loss: Annotated[
         Literal["k2", "k3"],
-        Meta(
-            description="Estimator of the loss's KL term; k2 has the right gradient, k3 is the paper's."
-        ),
+        Meta(description="Estimator of the loss's KL term; k2 has the right gradient, k3 is the paper's."),
     ] = "k2"
 
     def check(self) -> None:
