@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from engine.algorithms.checkpoint import stable_hash
 from engine.algorithms.parts import grouped
+from engine.algorithms.split import heldout_prompts
 from engine.errors import UsageError
 from engine.models.packing import Row
 from engine.protocol.configs import StoredResponsesConfig
@@ -103,14 +103,10 @@ class LessonReader:
         """
         if not lessons:
             raise UsageError(f"There are no {what} to learn from; judge or import some more.")
-        holdout = self._config.holdout
-        order = sorted(lessons, key=lambda one: stable_hash("holdout", self._config.seed, one.prompt_id))
-        count = round(holdout * len(order))
-        if holdout > 0 and len(order) > 1:
-            count = min(max(count, 1), len(order) - 1)
-        if count == len(order):
+        ids = [lesson.prompt_id for lesson in lessons]
+        out = heldout_prompts(ids, holdout=self._config.holdout, seed=self._config.seed)
+        if len(out) == len(ids):
             raise UsageError("Every prompt is held out; lower holdout, or add prompts.")
-        out = {lesson.prompt_id for lesson in order[:count]}
         train = [lesson for lesson in lessons if lesson.prompt_id not in out]
         heldout = [lesson for lesson in lessons if lesson.prompt_id in out]
         return Lessons(train, heldout, self.was_cut, self.left_out)
