@@ -3,9 +3,11 @@
 The judgements are replayed from the file: majority of three people, ties dropped.  A label is one pair of
 responses.  Every order starts from the same 20 random labels and then asks for 10 at a time, each of another
 prompt, the head being fitted anew in between, as the workbench does while a person judges.  Every fifth
-prompt is held out, beginning at another one with each run.  `ratio` is the number of labels that random
-needs over the number that the best order needs, for the log-loss that random has with half the pool, curves
-averaged over the runs and made falling; `ratio_90` is its bootstrap interval over the runs.
+prompt is held out, beginning at another one with each run; prompts arrive in a shuffled order.
+
+`ratio` is the number of labels that random needs over the number that the best order needs, for the log-loss
+that random has with half the pool, curves averaged over the runs and made falling; `ratio_90` is its
+bootstrap interval over the runs.
 
 The features (last token and response mean at three layers of the frozen trunk) are computed once; with
 `--features FILE.npz` they are read from the file, or written there when it does not exist.
@@ -22,7 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.frozen.comparisons import Comparisons
 from engine.frozen.information import chance, determinant_gain, disagreement
+from engine.frozen.measure import best_temperature
 from engine.scoring.head import Part
 from tests.benchmarks.common import PEERS, parser, report, say, versions
 
@@ -32,8 +36,8 @@ DEPTHS = (0.4, 0.6, 0.8)
 PARTS: tuple[Part, ...] = ("last", "mean")
 FIRST, STEP, MEMBERS = 20, 10, 8
 STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
-CHOOSE_EVERY = 40
-"""Labels after which the strength is chosen anew, by 5-fold cross-validation over the labelled prompts."""
+CHOOSE_EVERY = 20
+"""Labels after which strength and temperature are cross-validated anew, over the labelled prompts."""
 RESAMPLES = 400
 LEVELS = (0.25, 0.5, 0.75)
 """Shares of the pool at which random's log-loss is the goal of the others."""
@@ -55,6 +59,7 @@ class Fit:
     dual: np.ndarray
     members: np.ndarray
     strength: float
+    temperature: float  # held-out margins are multiplied by it, as the frozen fit does
 
 
 def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int]], list[tuple[str, str]]]:
@@ -123,32 +128,35 @@ def fitted(pool: Pool, labelled: np.ndarray, before: Fit | None, rng: np.random.
     products, win = pool.products[np.ix_(labelled, labelled)], pool.win[labelled]
     prompts, which = np.unique(pool.prompt[labelled], return_inverse=True)
     if before is None or (len(labelled) - FIRST) % CHOOSE_EVERY == 0:
-        strength = chosen_strength(products, win, which, rng)
+        strength, temperature = cross_validated(products, win, which, rng)
     else:
-        strength = before.strength
+        strength, temperature = before.strength, before.temperature
     draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), MEMBERS)
     members = []
     for draw in draws[:, which]:
         kept, member = np.flatnonzero(draw), np.zeros(len(win))
         member[kept] = fit_dual(products[np.ix_(kept, kept)], win[kept], draw[kept].astype(float), strength)
         members.append(member)
-    return Fit(fit_dual(products, win, np.ones(len(win)), strength), np.stack(members), strength)
+    dual = fit_dual(products, win, np.ones(len(win)), strength)
+    return Fit(dual, np.stack(members), strength, temperature)
 
 
-def chosen_strength(
+def cross_validated(
     products: np.ndarray, win: np.ndarray, prompt: np.ndarray, rng: np.random.Generator
-) -> float:
-    """The strength with the least log-loss on labelled prompts that were left out."""
+) -> tuple[float, float]:
+    """The strength with the least log-loss on labelled prompts that were left out, and its temperature."""
     fold = (rng.permutation(prompt.max() + 1) % 5)[prompt]
-    found = []
+    margins = {}
     for strength in STRENGTHS:
         margin = np.zeros(len(win))
         for part in range(5):
             kept, out = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
             dual = fit_dual(products[np.ix_(kept, kept)], win[kept], np.ones(len(kept)), strength)
             margin[out] = products[np.ix_(out, kept)] @ dual
-        found.append(losses(margin, win).mean())
-    return STRENGTHS[int(np.argmin(found))]
+        margins[strength] = margin
+    best = min(margins, key=lambda strength: float(losses(margins[strength], win).mean()))
+    nobody, rows = np.zeros(len(win)), np.arange(len(win))
+    return best, best_temperature(margins[best], Comparisons(rows, rows, prompt, win, 1 - win, nobody))
 
 
 def losses(margin: np.ndarray, win: np.ndarray) -> np.ndarray:
@@ -173,7 +181,7 @@ def by_random(now: Moment) -> np.ndarray:
 
 
 def by_age(now: Moment) -> np.ndarray:
-    """As in the file."""
+    """Prompt by prompt, as they came."""
     return -now.waiting.astype(float)
 
 
@@ -187,7 +195,7 @@ def covering(now: Moment, worth: np.ndarray) -> np.ndarray:
 
 
 def by_agreement(now: Moment) -> np.ndarray:
-    """Nobody disagrees about a pair without a label: prompts with the fewest labels, as in the file."""
+    """Nobody disagrees about a pair without a label: prompts with the fewest labels, as they came."""
     return covering(now, by_age(now))
 
 
@@ -218,11 +226,19 @@ ORDERS: dict[str, Callable[[Moment], np.ndarray]] = {
 """The worth of the waiting pairs; more comes first."""
 
 
+def arrived(pool: Pool, rng: np.random.Generator) -> Pool:
+    """The pool as if its prompts had come in another order, the pairs of each together and shuffled."""
+    age = rng.permutation(pool.prompt.max() + 1)[pool.prompt]
+    order = np.lexsort((rng.random(len(age)), age))
+    return Pool(pool.prompt[order], pool.win[order], pool.products[np.ix_(order, order)])
+
+
 def replay(
     pool: Pool, order: Callable[[Moment], np.ndarray], offset: int, seed: int
 ) -> list[tuple[int, float, float]]:
     """(labels, held-out log-loss, accuracy) after every step."""
     rng = np.random.default_rng([seed, offset])
+    pool = arrived(pool, rng)
     held_out = pool.prompt % 5 == offset
     test, waiting = np.flatnonzero(held_out), np.flatnonzero(~held_out)
     stop = int(max(LEVELS) * len(waiting)) + STEP
@@ -232,7 +248,8 @@ def replay(
     fit: Fit | None = None
     while len(labelled) <= stop:
         fit = fitted(pool, labelled, fit, rng)
-        margin, win = pool.products[np.ix_(test, labelled)] @ fit.dual, pool.win[test]
+        margin = fit.temperature * (pool.products[np.ix_(test, labelled)] @ fit.dual)
+        win = pool.win[test]
         accuracy = np.where(margin == 0, 0.5, (margin > 0) == (win > 0)).mean()
         curve.append((len(labelled), float(losses(margin, win).mean()), float(accuracy)))
         worth = order(Moment(pool, fit, labelled, waiting, rng))

@@ -110,6 +110,7 @@ class Live:
         self._fitted: Fitted | None = None
         self._features: ArtifactRow | None = None
         self._older: list[ArtifactRow] = []
+        self._read: ArtifactRow | None = None  # the features of the last fit
         self._seen = (-1, "")  # rows of judgements and features of the last fit, even of one that failed
         self._deciding = threading.Lock()
         self._fitting = threading.Lock()
@@ -223,6 +224,7 @@ class Live:
             waiting = judgements.least_judged(self.store, self.criterion, limit=CANDIDATES)
             folders = [Path(row.path) for row in (features, *self._older)]
             self._fitted = fitted = fit(folders, votes, waiting)
+            self._read = features
             self._update(
                 base=features.name,
                 refits=self._state.refits + 1,
@@ -305,7 +307,7 @@ class Live:
         """Whether this reward model's trunk gives the features that the live head reads."""
         from engine.frozen.store import FILE, FeatureInfo
 
-        head, features = self._state.head, self._features
+        head, features = self._state.head, self._read
         if head is None or features is None or reward_model.run_id is None:
             return False
         try:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.errors import UsageError
-from storage import policies, responses
-from tests.workbench.services.live_helpers import LAYERS, PARTS, Study
+from engine.frozen.store import FILE, write_features
+from storage import artifacts, policies, responses
+from storage.records import RewardModelRow
+from tests.workbench.services.live_helpers import INFO, LAYERS, PARTS, WIDTH, Study
 from workbench.services import live_fit
 from workbench.services.live import EVERY, FIRST, Live
 from workbench.services.workspace import Workspace
@@ -207,6 +211,25 @@ def test_features_are_asked_of_the_policy_with_most_responses(workspace: Workspa
     assert workspace.live.notice().computing.startswith(run_id)
     with pytest.raises(UsageError, match="is computing features already"):
         workspace.live.compute_features(workspace.jobs)
+
+
+def test_the_head_fits_models_whose_trunk_gave_the_same_features(workspace: Workspace, study: Study) -> None:
+    study.write()
+    study.judge(0, 25)
+    same = RewardModelRow("f1", "live", "/x", "reward-1", "/x/onnx", ("int8",), None, None, datetime.now(UTC))
+    assert not workspace.live.fits(same), "before the first fit"
+    workspace.live.refit()
+    assert workspace.live.fits(same)
+    assert not workspace.live.fits(replace(same, run_id="reward-2"))
+    assert not workspace.live.fits(replace(same, run_id=None))
+    folder = study.folder / "other"
+    folder.mkdir()
+    ids = list(study.features)[:1]
+    write_features(folder / FILE, replace(INFO, trunk="c3d4"), [(ids, np.zeros((1, WIDTH)))])
+    artifacts.insert(
+        workspace.store, run_id="reward-3", kind="features", name="tiny", path=str(folder), step=-1
+    )
+    assert not workspace.live.fits(replace(same, run_id="reward-3"))
 
 
 def test_closing_while_it_fits_is_quiet(workspace: Workspace, study: Study) -> None:

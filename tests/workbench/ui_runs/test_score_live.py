@@ -68,7 +68,7 @@ async def test_scores_follow_the_refits() -> None:
         screen: Any = app.screen
         screen.query_one("#model").action_move(1)
         await until(pilot, lambda: "+1.000 ± 0.125" in drawn(app))
-        assert "concise-rm · live" in drawn(app)
+        assert "concise-rm · live head" in drawn(app)
         assert "20 judgements" in drawn(app)
         made.live.state = LiveState(base="smollm2", refits=2, judgements=23)
         await until(pilot, lambda: "+2.000 ± 0.125" in drawn(app))
@@ -85,7 +85,7 @@ async def test_the_live_head_is_offered_when_it_has_been_fitted() -> None:
         assert screen.query_one("#model").names == ["concise-rm"]
         made.live.fits = lambda model: True
         made.live.state = LiveState(base="smollm2", refits=1, judgements=20)
-        await until(pilot, lambda: screen.query_one("#model").names == ["concise-rm", "concise-rm · live"])
+        await until(pilot, lambda: screen.query_one("#model").names == ["concise-rm", "concise-rm · live head"])
 
 
 async def test_a_stored_conversation_is_scored_with_all_its_turns() -> None:
