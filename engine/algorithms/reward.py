@@ -27,7 +27,7 @@ from engine.algorithms.guards import pausing
 from engine.algorithms.reward_annotators import words
 from engine.algorithms.reward_auto import compare
 from engine.algorithms.reward_learner import Learner, train_step
-from engine.algorithms.reward_objective import check
+from engine.algorithms.reward_objective import WITH_TIES, check
 from engine.algorithms.reward_plan import Lessons, Plan, learner_of, read_lessons
 from engine.algorithms.reward_report import Figures, evaluate, save
 from engine.models.catalogue import resolving
@@ -103,13 +103,15 @@ def _words(lessons: Lessons, learner: Learner, config: RewardConfig) -> Iterator
     """What the person should know before the training starts."""
     data = lessons.data
     pairs = sum(element.pairs for element in data.train)
-    ties = "are learned too" if config.objective in ("davidson", "rao_kupper") else "teach nothing"
+    tied, ties = data.ties, "teach nothing"
+    if config.objective in WITH_TIES:
+        tied, ties = sum(element.ties for element in data.train), "are learned too"
     if config.annotators == "majority":
         ties = "are left: a majority is a strict verdict"
     yield Message(
         level="info",
         text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} prompts are held out "
-        f"and {data.ties} tied pairs {ties}.",
+        f"and {tied} tied pairs {ties}.",
     )
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")

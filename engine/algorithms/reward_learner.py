@@ -30,6 +30,7 @@ from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 
 EVALUATION_TOKENS = 4096
+TIE_RATE = 0.02  # peak learning rate of the tie parameter: one number of size 1, unlike a weight
 
 
 class Heads(nn.Module):
@@ -140,14 +141,16 @@ def make_learner(
     head.requires_grad_(False)  # the heads learn in its place
     objective = Objective(config, tie_share).to(device)
     trunk = Trunk.of(model, tokeniser.pad_id, device)
-    learned = nn.ModuleDict({"heads": heads, "objective": objective})
+    optimisers = {"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(heads, eps=1e-8)}
+    if objective.tie.requires_grad:
+        optimisers["tie"] = MasterAdam(objective, eps=1e-8)
     return Learner(
         model=model,
         trunk=trunk,
         heads=heads,
         objective=objective,
         terms={prompt: one.to(device) for prompt, one in terms.items()},
-        optimisers={"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(learned, eps=1e-8)},
+        optimisers=optimisers,
         lm_head=_lm_head(folder, trunk, config) if config.lm_coefficient else None,
         portion=Portion(config.batch_tokens, "tokens"),
         bootstrap=_bootstrap(list(terms), config, device) if config.ensemble > 1 else {},
@@ -204,8 +207,8 @@ def train_step(
     norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
         raise NonFiniteError(_broken(run, step, elements, loss))
-    for optimiser in learner.optimisers.values():
-        optimiser.step(rate)
+    for name, optimiser in learner.optimisers.items():
+        optimiser.step(TIE_RATE * rate / config.learning_rate if name == "tie" else rate)
     metrics = {
         "train/loss": loss,
         "train/accuracy": accuracy(margin_M),
