@@ -39,13 +39,27 @@ def insert_from_parquet(store: Store, path: Path, *, run_id: str, reward_model_i
 
 
 def unscored(
-    store: Store, reward_model_id: str, backend: str, *, after: str = "", limit: int = 256
+    store: Store,
+    reward_model_id: str,
+    backend: str,
+    *,
+    after: tuple[str, str] = ("", ""),
+    limit: int = 256,
 ) -> list[UnscoredResponse]:
-    """Responses without a score of this model and backend; `after` is the last id of the page before."""
+    """Responses without a score of this model and backend, prompt by prompt.
+
+    `after` is prompt and response of the last row of the page before.
+    """
     return store.records(
         UnscoredResponse,
         block("scores", "unscored"),
-        {"reward_model_id": reward_model_id, "backend": backend, "after": after, "limit": limit},
+        {
+            "reward_model_id": reward_model_id,
+            "backend": backend,
+            "after_prompt": after[0],
+            "after_response": after[1],
+            "limit": limit,
+        },
     )
 
 

@@ -98,15 +98,14 @@ def tiny_reward_folder(folder: Path, *, seed: int = 0) -> Path:
 
 
 def tiny_onnx_folder(folder: Path, reward_model: Path) -> Path:
-    """An exported reward model, not verified: both graphs and the text files, in `folder/onnx`."""
-    from engine.jobs.export_onnx import copy_text_files, export
-    from engine.jobs.quantise import quantise
-    from engine.models.reward import load_reward_model
+    """An exported reward model, not verified: fp32 and int8 graphs and what lies beside, in `folder/onnx`."""
+    from engine.jobs.export_onnx import export, to_int8, write_beside
+    from engine.models.scale import load_scale
 
     folder = Path(folder) / "onnx"
     folder.mkdir()
-    export(load_reward_model(reward_model, "float32"), folder / "fp32.onnx")
-    sequences = [list(range(4, 60, step)) for step in (1, 2, 3)]
-    quantise(folder / "fp32.onnx", folder / "int8.onnx", sequences)
-    copy_text_files(reward_model, folder)
+    scale = load_scale(reward_model, "float32")
+    write_beside(reward_model, scale, folder)
+    export(scale.model, scale.layers, folder, "fp32")
+    to_int8(folder, [list(range(4, 60, step)) for step in (1, 2, 3)])
     return folder

@@ -1,253 +1,197 @@
 """Export a reward model to ONNX and verify it against torch on stored responses before anybody may use it.
 
-The graph takes `input_ids` [N, T], padded on the right, and gives `token_scores` [N, T]: the head at every
-token.  Attention is causal, so padding on the right changes nothing before it and no mask is needed; the
-score of a response is that of its last real token.  The `onnx` folder also holds configuration and tokeniser
-files: it is all that `engine.scoring` needs.
+The trunk becomes a graph (`engine.jobs.onnx_graph`), the head lies beside it: a head that was refitted needs
+no export.  The `onnx` folder also holds configuration and tokeniser files: it is all that `engine.scoring`
+needs, and every file is verified through it, as it will be used.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import onnxruntime
+import onnx
 import torch
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
+from engine.jobs.agreement import Agreement, compare
 from engine.jobs.background import in_background
-from engine.jobs.quantise import ONE_FILE_BYTES, quantise
-from engine.jobs.scoring import batches_by_length, padded, score_batches
+from engine.jobs.onnx_graph import export_trunk, quiet_exporter
+from engine.jobs.quantise import quantise
 from engine.jobs.tables import read_rows
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
-from engine.models.reward import load_reward_model, token_scores
+from engine.models.scale import Scale, load_scale
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
-from engine.text import Tokeniser
+from engine.scoring.graph import LAYERS, TOKENISER, Precision, has_cuda, tokeniser_hash
+from engine.scoring.scorer import Scorer
+from engine.text import Chat, Tokeniser
 
-OPSET = 20
+TAU_FP32 = 0.99
 VERIFY_TOKENS = 1024
-"""Tokens a batch while verifying."""
+"""Tokens a batch of torch while verifying."""
 
 
 def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
     """Yield an Artifact for each file that passed.
 
-    Raises VerificationError when float32 ONNX differs from torch by more than `tolerance`; an int8 file whose
-    rank agreement is below `tau_int8` is thrown away, with a warning.
+    Raises VerificationError when float32 ONNX differs from torch by more than `tolerance` or ranks otherwise;
+    an int8 or float16 file whose rank agreement is too low is thrown away, with a warning.
     """
     folder = yield from resolving(run.model("reward_model").folder)
     tokeniser = Tokeniser.from_folder(folder)
-    sequences = _sequences(config, run, tokeniser)
+    samples = _samples(config, run)
     yield Progress(stage="loading model", done=0)
-    model = load_reward_model(folder, "float32")
+    scale = load_scale(folder, "float32")
+    expected_N = yield from in_background(
+        "scoring with torch", lambda: torch_scores(scale, samples, tokeniser)
+    )
+    summary: dict[str, float | int | str | None] = {}
     scratch = _fresh(run.path / ".onnx.tmp")
     try:
-        fp32 = scratch / "fp32.onnx"
-        expected = yield from in_background(
-            "scoring with torch", lambda: torch_scores(model, sequences, tokeniser)
-        )
-        yield from in_background("exporting", lambda: export(model, fp32))
-        report = yield from in_background(
-            "verifying fp32", lambda: compare(expected, onnx_scores(fp32, sequences, tokeniser))
-        )
-        if not report.max_difference <= config.tolerance:  # NaN fails too
-            raise VerificationError(_disagrees(report, config))
-        copy_text_files(folder, run.artifact_dir("onnx"))
-        yield _keep(run, fp32, "fp32", report)
-        summary = {"fp32_max_difference": report.max_difference, "fp32_kendall_tau": report.kendall_tau}
-        if config.int8:
-            yield from _int8(config, run, scratch, sequences, tokeniser, expected, summary)
+        write_beside(folder, scale, scratch)
+        for name, write in _writers(config, scale, scratch, samples, tokeniser).items():
+            yield from in_background(_stage(name), write)
+            found_N = yield from in_background(
+                f"verifying {name}", partial(onnx_scores, scratch, name, samples)
+            )
+            report = compare(expected_N, found_N)
+            summary |= {f"{name}_{key}": value for key, value in report.details().items() if key != "samples"}
+            if name == "fp32" and not _equal(report, config):
+                raise VerificationError(_disagrees(report, config))
+            if name == "fp32" or report.kendall_tau >= config.tau_int8:
+                yield _keep(run, scratch, name, report)
+            else:
+                yield Message(level="warning", text=_ranks_differently(name, report, config))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    yield Finished(summary=summary | {"samples": len(sequences)})
+    yield Finished(summary=summary | {"samples": len(samples)})
 
 
-def _int8(
+def _writers(
     config: ExportConfig,
-    run: RunDir,
-    scratch: Path,
-    sequences: list[list[int]],
+    scale: Scale,
+    folder: Path,
+    samples: Sequence[tuple[Chat, str]],
     tokeniser: Tokeniser,
-    expected: np.ndarray,
-    summary: dict[str, float],
-) -> Iterator[Event]:
-    """Quantise, verify, and keep what agrees well enough."""
-    int8 = scratch / "int8.onnx"
-    kept = run.artifact_dir("onnx") / "fp32.onnx"
-    yield from in_background("quantising", lambda: _quantise(kept, int8, sequences))
-    report = yield from in_background(
-        "verifying int8", lambda: compare(expected, onnx_scores(int8, sequences, tokeniser))
-    )
-    summary |= {"int8_max_difference": report.max_difference, "int8_kendall_tau": report.kendall_tau}
-    if report.kendall_tau >= config.tau_int8:
-        yield _keep(run, int8, "int8", report)
-    else:
-        yield Message(
-            level="warning",
-            text=f"The int8 model ranks {report.samples} stored responses too differently from torch: "
-            f"Kendall τ {report.kendall_tau:.3f}, {config.tau_int8:g} wanted; largest difference "
-            f"{report.max_difference:.3g}.  Only the fp32 model is registered.",
-        )
+) -> dict[Precision, Callable[[], None]]:
+    """What to write, in order: every precision with the call that writes its file into `folder`."""
+    writers: dict[Precision, Callable[[], None]] = {
+        "fp32": lambda: export(scale.model, scale.layers, folder, "fp32")
+    }
+    if config.int8:
+        writers["int8"] = lambda: to_int8(folder, [_tokens(tokeniser, *sample) for sample in samples])
+    if config.fp16 == "always" or (config.fp16 == "auto" and has_cuda()):
+        writers["fp16"] = lambda: export(scale.model.half(), scale.layers, folder, "fp16")
+    return writers
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far two backends agree on the same responses; differences in units of score."""
-
-    max_difference: float
-    mean_difference: float
-    kendall_tau: float
-    samples: int
-
-    def details(self) -> dict[str, float | int | str | bool]:
-        return {
-            "max_difference": self.max_difference,
-            "mean_difference": self.mean_difference,
-            "kendall_tau": self.kendall_tau,
-            "samples": self.samples,
-        }
+def export(model: PreTrainedModel, layers: Sequence[int], folder: Path, precision: Precision) -> None:
+    """Write the graph of a model's trunk into a folder that holds its tokeniser already."""
+    path = folder / f"{precision}.onnx"
+    export_trunk(cast(PreTrainedModel, model.base_model), layers, path)
+    graph = onnx.load(path, load_external_data=False)
+    _describe(graph, layers, folder)
+    onnx.save(graph, path)
 
 
-class _Graph(torch.nn.Module):
-    """What is exported."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        return token_scores(self.model, input_ids)
+def to_int8(folder: Path, sequences: Sequence[list[int]]) -> None:
+    """Write the int8 graph of the float32 one in the folder, measured on some token sequences."""
+    with quiet_exporter():
+        quantise(folder / "fp32.onnx", folder / "int8.onnx", sequences)
 
 
-def export(model: PreTrainedModel, path: Path) -> None:
-    """Write the float32 graph with any number of sequences of any length."""
-    weights = sum(parameter.numel() * 4 for parameter in model.parameters())
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            _Graph(model).eval(),
-            (torch.ones(2, 8, dtype=torch.long),),
-            dynamo=True,
-            dynamic_shapes={"input_ids": {0: "N", 1: "T"}},
-            input_names=["input_ids"],
-            output_names=["token_scores"],
-            opset_version=OPSET,
-            verbose=False,
-        )
-        assert program is not None  # only the exporter without dynamo returns nothing
-        program.save(str(path), external_data=weights > ONE_FILE_BYTES)
-
-
-def _quantise(source: Path, destination: Path, sequences: list[list[int]]) -> None:
-    with _quiet_exporter():
-        quantise(source, destination, sequences)
-
-
-def torch_scores(model: PreTrainedModel, sequences: list[list[int]], tokeniser: Tokeniser) -> np.ndarray:
-    """float32 scores: what the exported graph must reproduce.  [samples]"""
-    scores = np.full(len(sequences), np.nan)
-    for batch, found in score_batches(model, sequences, tokeniser.pad_id, VERIFY_TOKENS):
-        scores[batch] = found
-    return scores
-
-
-def onnx_scores(path: Path, sequences: list[list[int]], tokeniser: Tokeniser) -> np.ndarray:
-    """Scores of an exported graph on padded batches, as it will be used.  [samples]"""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    scores = np.full(len(sequences), np.nan)
-    for batch in batches_by_length([len(ids) for ids in sequences], VERIFY_TOKENS):
-        ids_NT, lengths = padded([sequences[index] for index in batch], tokeniser.pad_id)
-        (found_NT,) = session.run(["token_scores"], {"input_ids": ids_NT.numpy()})
-        scores[batch] = found_NT[np.arange(len(batch)), lengths.numpy() - 1]
-    return scores
-
-
-def compare(expected: np.ndarray, found: np.ndarray) -> Agreement:
-    """Largest and mean absolute difference, and Kendall's τ-b."""
-    difference = np.abs(expected - found)
-    return Agreement(
-        float(difference.max()), float(difference.mean()), kendall_tau(expected, found), len(expected)
+def _describe(graph: onnx.ModelProto, layers: Sequence[int], folder: Path) -> None:
+    onnx.helper.set_model_props(
+        graph, {LAYERS: ",".join(map(str, layers)), TOKENISER: tokeniser_hash(folder)}
     )
 
 
-def kendall_tau(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's τ-b, with ties (Kendall 1945).  1 when both are constant, 0 when one is."""
-    upper = np.triu_indices(len(first), 1)
-    a, b = (np.sign(values[:, None] - values[None, :])[upper] for values in (first, second))
-    spread = float(np.count_nonzero(a)) * float(np.count_nonzero(b))
-    if spread == 0.0:
-        return 1.0 if not a.any() and not b.any() else 0.0
-    return float((a * b).sum() / np.sqrt(spread))
+def write_beside(source: Path, scale: Scale, destination: Path) -> None:
+    """What the scorer needs besides a graph: head, configuration, tokeniser, chat template."""
+    copy_tokeniser(source, destination)
+    shutil.copyfile(source / "config.json", destination / "config.json")
+    scale.head().save(destination)
+    for file in destination.iterdir():
+        file.chmod(0o600)
 
 
-def _sequences(config: ExportConfig, run: RunDir, tokeniser: Tokeniser) -> list[list[int]]:
-    """Tokens of the responses to verify on: a seeded choice of the stored ones."""
+def torch_scores(scale: Scale, samples: Sequence[tuple[Chat, str]], tokeniser: Tokeniser) -> np.ndarray:
+    """float32 scores by the first criterion: what the exported graph must reproduce.  [N]"""
+    limit = tokeniser.score_tokens
+    encoded = [tokeniser.encode_for_score(chat, text, limit) for chat, text in samples]
+    pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
+    with torch.no_grad():
+        return scale.scores_of(pairs, VERIFY_TOKENS)[:, 0].numpy().astype(np.float64)
+
+
+def onnx_scores(folder: Path, precision: Precision, samples: Sequence[tuple[Chat, str]]) -> np.ndarray:
+    """Scores of an exported model through the scorer, as it will be used.  [N]"""
+    return np.array([scored.score for scored in Scorer.open(folder, precision).score_many(samples)])
+
+
+def _samples(config: ExportConfig, run: RunDir) -> list[tuple[Chat, str]]:
+    """The responses to verify on: a seeded choice of the stored ones."""
     rows = read_rows(run.table("responses"), ["messages", "text"])
     if len(rows) < 2:
         raise UsageError(
             f"An export is verified on stored responses, and there are {len(rows)}; generate or import some."
         )
     chosen = random.Random(config.seed).sample(rows, min(config.samples, len(rows)))
-    limit = tokeniser.score_tokens
-    return [tokeniser.encode_for_score(row["messages"], row["text"], limit).ids for row in chosen]
+    return [(row["messages"], row["text"]) for row in chosen]
+
+
+def _tokens(tokeniser: Tokeniser, chat: Chat, text: str) -> list[int]:
+    return tokeniser.encode_for_score(chat, text, tokeniser.score_tokens).ids
+
+
+def _equal(report: Agreement, config: ExportConfig) -> bool:
+    """Whether float32 agrees as it must; NaN does not."""
+    return report.max_difference <= config.tolerance and report.kendall_tau >= TAU_FP32
+
+
+def _stage(precision: Precision) -> str:
+    return "quantising" if precision == "int8" else f"exporting {precision}"
 
 
 def _disagrees(report: Agreement, config: ExportConfig) -> str:
     return (
         f"The exported model disagrees with torch on {report.samples} stored responses: largest difference "
-        f"{report.max_difference:.3g}, mean {report.mean_difference:.3g}, {config.tolerance:g} allowed "
-        f"(Kendall τ {report.kendall_tau:.3f}); it is not registered."
+        f"{report.max_difference:.3g}, mean {report.mean_difference:.3g}, {config.tolerance:g} allowed; "
+        f"Kendall τ {report.kendall_tau:.3f}, {TAU_FP32:g} wanted; it is not registered."
     )
 
 
-def _keep(run: RunDir, path: Path, name: str, report: Agreement) -> Artifact:
-    """Move a verified file, and its weights where they are apart, to the onnx folder."""
-    for file in (path, path.with_name(path.name + ".data")):
-        if file.exists():
-            file.chmod(0o600)
-            os.replace(file, run.artifact_dir("onnx") / file.name)
-    return Artifact(kind="onnx", name=name, path=f"onnx/{path.name}", details=report.details())
+def _ranks_differently(precision: Precision, report: Agreement, config: ExportConfig) -> str:
+    return (
+        f"The {precision} model ranks {report.samples} stored responses too differently from torch: "
+        f"Kendall τ {report.kendall_tau:.3f}, {config.tau_int8:g} wanted; largest difference "
+        f"{report.max_difference:.3g}.  It is not registered."
+    )
 
 
-def copy_text_files(source: Path, destination: Path) -> None:
-    """What the scorer needs besides the graph: configuration, tokeniser, chat template."""
-    copy_tokeniser(source, destination)
-    shutil.copyfile(source / "config.json", destination / "config.json")
-    for file in destination.iterdir():
-        file.chmod(0o600)
+def _keep(run: RunDir, scratch: Path, name: Precision, report: Agreement) -> Artifact:
+    """Put a verified graph, and what lies beside it, into the onnx folder."""
+    folder = run.artifact_dir("onnx")
+    for file in scratch.iterdir():
+        if file.name in (f"{name}.onnx", f"{name}.onnx.data") or file.suffix not in (".onnx", ".data"):
+            kept = folder / file.name
+            kept.unlink(missing_ok=True)
+            os.link(file, kept)  # the float32 graph is still needed where it is
+            kept.chmod(0o600)
+    return Artifact(kind="onnx", name=name, path=f"onnx/{name}.onnx", details=report.details())
 
 
 def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """The exporter warns of its own deprecations and of packages that it does without."""
-    exporter = logging.getLogger("torch.onnx")
-    level, disabled = exporter.level, logging.root.manager.disable
-    exporter.setLevel(logging.ERROR)
-    logging.disable(logging.WARNING)  # the quantiser speaks through the root logger
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning
-            )
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnx|torch|onnxscript)")
-            yield
-    finally:
-        exporter.setLevel(level)
-        logging.disable(disabled)

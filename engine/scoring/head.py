@@ -24,6 +24,7 @@ from engine.errors import ModelFilesError, NonFiniteError
 
 WEIGHTS, DESCRIPTION = "head.safetensors", "reward.json"
 Part = Literal["last", "mean"]
+DESCRIPTION_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class RewardHead:
     kind: Literal["linear", "frozen"] = "linear"
     ensemble_weight: np.ndarray | None = None  # [E, C, F]; their mean is `weight`
     ensemble_bias: np.ndarray | None = None  # [E, C]
-    centre: np.ndarray | None = (
-        None  # [F] float32; with `scale` the features are squashed before they are weighed
-    )
+    centre: np.ndarray | None = None  # [F] float32; with `scale`, features are squashed by them
     scale: np.ndarray | None = None  # [F] float32, > 0
 
     def squashed(self, features_N_F: np.ndarray) -> np.ndarray:
@@ -111,7 +110,7 @@ class RewardHead:
         is not a number.
         """
         try:
-            description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            description: dict[str, Any] = json.loads(_text(folder / DESCRIPTION))
             tensors = load_file(folder / WEIGHTS)
             head = cls(
                 weight=tensors["weight"],
@@ -125,15 +124,55 @@ class RewardHead:
                 centre=tensors.get("centre"),
                 scale=tensors.get("scale"),
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelFilesError(
                 f"The head in {folder} cannot be read ({error}); train or export the reward model again."
             ) from error
-        if head.weight.ndim != 2 or head.weight.shape[0] != len(head.criteria):
-            raise ModelFilesError(
-                f"The head in {folder} has shape {head.weight.shape} for {len(head.criteria)} criteria; "
-                "train or export the reward model again."
-            )
+        problem = _problem(head)
+        if problem:
+            raise ModelFilesError(f"The head in {folder} {problem}; train or export the reward model again.")
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise NonFiniteError(f"The head in {folder} has weights that are not numbers; train it again.")
         return head
+
+
+def _problem(head: RewardHead) -> str:
+    """What in a head that came from a file does not fit together; "" when nothing."""
+    C, F = head.weight.shape if head.weight.ndim == 2 else (0, 0)
+    shapes = {
+        "bias": (head.bias, (C,)),
+        "centre": (head.centre, (F,)),
+        "scale": (head.scale, (F,)),
+    }
+    if not C or not F or len(head.criteria) != C:
+        return f"has shape {head.weight.shape} for {len(head.criteria)} criteria"
+    if not all(isinstance(name, str) and name for name in head.criteria) or len(set(head.criteria)) != C:
+        return "names its criteria in a way that cannot be told apart"
+    if not head.layers or not all(type(layer) is int and layer >= 0 for layer in head.layers):
+        return "does not say which layers it reads"
+    if not head.parts or len(set(head.parts)) != len(head.parts) or set(head.parts) - {"last", "mean"}:
+        return "does not say which parts of a response it reads"
+    if F % (len(head.parts) * len(head.layers)):
+        return f"has {F} weights for {len(head.parts)} parts of {len(head.layers)} layers"
+    if head.kind not in ("linear", "frozen"):
+        return "is of no known kind"
+    for name, (tensor, shape) in shapes.items():
+        if tensor is not None and tensor.shape != shape:
+            return f"has a {name} of shape {tensor.shape} instead of {shape}"
+    members = (head.ensemble_weight, head.ensemble_bias)
+    if (members[0] is None) != (members[1] is None) or (head.centre is None) != (head.scale is None):
+        return "is half there"
+    if members[0] is not None and members[1] is not None:
+        E = members[0].shape[0]
+        if members[0].shape != (E, C, F) or members[1].shape != (E, C):
+            return f"has an ensemble of shapes {members[0].shape} and {members[1].shape}"
+    if head.scale is not None and not (head.scale > 0).all():
+        return "divides by zero"
+    return ""
+
+
+def _text(path: Path) -> str:
+    """A small file's text; a large one is no description of a head."""
+    if path.stat().st_size > DESCRIPTION_BYTES:
+        raise ValueError(f"{path.name} is larger than {DESCRIPTION_BYTES} bytes")
+    return path.read_text(encoding="utf-8")

@@ -1,28 +1,29 @@
 """Score responses with an exported reward model: onnxruntime and tokenizers only, torch is never imported.
 
-The folder is what `engine.jobs.export_onnx` wrote: `fp32.onnx`, `int8.onnx`, configuration, tokeniser and
-chat template.  The score after every token of a response is the head at that token; the last one, at the
-end-of-sequence token, is the score.
+The folder is what `engine.jobs.export_onnx` wrote: the trunk as `fp32.onnx`, `int8.onnx` or `fp16.onnx`, the
+head beside it, configuration, tokeniser and chat template.  The score after every token of a response is the
+head at that token; the last one, at the end-of-sequence token, is the score.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
+from engine.scoring.cache import PassageCache
+from engine.scoring.graph import PRECISIONS, Passage, Precision, TrunkSession, tokeniser_hash
+from engine.scoring.head import RewardHead
 from engine.text import Chat, ScoreTokens, Tokeniser
 
-Precision = Literal["int8", "fp32"]
-BATCH_TOKENS = 4096
-"""Tokens in one run of the graph, padding included."""
+BATCH_TOKENS = 512
+"""Tokens in one run of the graph while scoring many, padding included; more are no quicker on a CPU."""
+CUDA_BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -32,43 +33,54 @@ class Scored:
     score: float
     tokens: list[str]  # display strings, the last one the end-of-sequence token; may hold control characters
     token_scores: list[float]  # the score after each of `tokens`; the last is `score`
-    prompt_score: float | None  # the head at the prompt's last token; None when the prompt was cut away
+    prompt_score: float | None  # the head at the prompt's last token; None where it reads the response's mean
     cut: bool  # prompt and response were longer than `Scorer.max_tokens`
+    uncertainty: float | None = None  # standard deviation of an ensemble's scores; None without an ensemble
+    criteria: dict[str, float] = field(default_factory=dict)  # the score by every criterion
 
 
 class Scorer:
-    """An open session.  `score` may be called from any thread, one call at a time being quickest."""
+    """An open session with the cache of what it scored last.  Everything may be called from any thread."""
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        trunk: TrunkSession,
+        head: RewardHead,
         tokeniser: Tokeniser,
         precision: Precision,
         max_tokens: int,
-        folder: Path,
+        cache: PassageCache,
     ) -> None:
-        self._session = session
+        if head.layers != trunk.layers or head.weight.shape[1] != len(head.parts) * trunk.width:
+            raise ModelFilesError(
+                f"The head reads {head.weight.shape[1]} features of layers {_listed(head.layers)} and "
+                f"{trunk.path} gives {trunk.width} of {_listed(trunk.layers)}; export the reward model again."
+            )
+        self._trunk = trunk
+        self.head = head
         self.tokeniser = tokeniser
-        self.precision = precision
+        self.precision: Precision = precision
         self.max_tokens = max_tokens
-        self.folder = folder
+        self.cache = cache
 
     @classmethod
     def open(
         cls,
         onnx_folder: Path,
         precision: Precision = "int8",
+        head: RewardHead | None = None,
         threads: int | None = None,
         max_tokens: int | None = None,
     ) -> Scorer:
-        """Open the exported model of a precision, on CUDA where there is one (fp32 only), else on the CPU.
+        """Open the exported model of a precision, on CUDA where there is one (not int8), else on the CPU.
 
-        `threads` defaults to the cores that this process may use.  Raises ModelFilesError for files that are
-        missing, broken or do not fit each other, UsageError for an unknown precision.
+        `head` defaults to the one in the folder, `threads` to the cores that this process may use.  Raises
+        ModelFilesError for files that are missing, broken or do not fit each other, UsageError for an unknown
+        precision, NonFiniteError for a head that is not finite.
         """
         folder = Path(onnx_folder)
-        if precision not in ("int8", "fp32"):
-            raise UsageError(f'"{precision}" is not a precision; choose int8 or fp32.')
+        if precision not in PRECISIONS:
+            raise UsageError(f'"{precision}" is not a precision; choose one of {", ".join(PRECISIONS)}.')
         path = folder / f"{precision}.onnx"
         if not path.is_file():
             others = sorted(file.stem for file in folder.glob("*.onnx"))
@@ -78,106 +90,133 @@ class Scorer:
             )
         tokeniser = Tokeniser.from_folder(folder)
         _check_vocabulary(folder, tokeniser)
-        session = _open_session(path, precision, threads)
-        return cls(session, tokeniser, precision, max_tokens or tokeniser.score_tokens, folder)
+        trunk = TrunkSession(path, precision, threads)
+        if trunk.tokeniser_hash not in ("", tokeniser_hash(folder)):
+            raise ModelFilesError(
+                f"The tokeniser in {folder} is not the one that the model was exported with; "
+                "export the reward model again."
+            )
+        length = max_tokens or tokeniser.score_tokens
+        return cls(trunk, head or RewardHead.load(folder), tokeniser, precision, length, PassageCache())
+
+    def with_head(self, head: RewardHead) -> Scorer:
+        """The same session and cache with another head on the trunk.
+
+        Raises ModelFilesError when the head reads other layers than the graph gives.
+        """
+        return Scorer(self._trunk, head, self.tokeniser, self.precision, self.max_tokens, self.cache)
+
+    @property
+    def folder(self) -> Path:
+        return self._trunk.path.parent
 
     @property
     def backend(self) -> str:
-        """As it is written beside a score: onnx-int8 or onnx-fp32."""
+        """As it is written beside a score: onnx-int8, onnx-fp16 or onnx-fp32."""
         return f"onnx-{self.precision}"
 
     @property
     def provider(self) -> str:
         """Where it runs, for a person: "CPU" or "CUDA"."""
-        return str(self._session.get_providers()[0]).removesuffix("ExecutionProvider")
+        return self._trunk.provider
 
     def score(self, messages: Chat, responses: Sequence[str]) -> list[Scored]:
         """Score the responses to one prompt, in their order; an empty response is scored too.
 
-        Raises NonFiniteError when the model gives a score that is not a number.
+        What was scored lately is not computed again: only tokens from the first changed one on are, and the
+        prompt is shared.  Raises NonFiniteError when the model gives a score that is not a number.
         """
-        return self.score_many([(messages, response) for response in responses])
+        results = []
+        for response in responses:
+            tokens = self.tokeniser.encode_for_score(messages, response, self.max_tokens)
+            results.append(self._scored(tokens, self._features(tokens.ids)))
+        return results
 
     def score_many(self, items: Sequence[tuple[Chat, str]]) -> list[Scored]:
-        """Score any (prompt, response) pairs; pairs of similar length share a run of the graph."""
+        """Score any (prompt, response) pairs, prompts that several share once; the cache is left as it is.
+
+        Prompts first, then the responses behind them, batches of similar length under a token budget.
+        """
         encoded = [self.tokeniser.encode_for_score(chat, text, self.max_tokens) for chat, text in items]
         results: list[Scored | None] = [None] * len(encoded)
-        for batch in _batches([len(tokens.ids) for tokens in encoded]):
-            token_scores_NT = self._run([encoded[index].ids for index in batch])
-            for row, index in enumerate(batch):
-                results[index] = self._scored(encoded[index], token_scores_NT[row])
+        for index, features_S_F in self._features_of(encoded):
+            results[index] = self._scored(encoded[index], features_S_F)
         return [result for result in results if result is not None]
 
-    def _run(self, sequences: list[list[int]]) -> np.ndarray:
-        """The head at every token, [N, T] float32, of sequences padded on the right."""
-        width = max(map(len, sequences))
-        ids_NT = np.full((len(sequences), width), self.tokeniser.pad_id, dtype=np.int64)
-        for row, ids in enumerate(sequences):
-            ids_NT[row, : len(ids)] = ids
-        try:
-            (token_scores_NT,) = self._session.run(["token_scores"], {"input_ids": ids_NT})
-        except Exception as error:  # onnxruntime has no public tree of errors
-            raise ModelFilesError(
-                f"The model in {self.folder} cannot score this text ({_first_line(error)}); export it again."
-            ) from error
-        return np.asarray(token_scores_NT)
+    def _features(self, ids: list[int]) -> np.ndarray:
+        """Features of these tokens, [S, F], as many of them as possible from the cache."""
+        found = self.cache.best(ids)
+        if found is not None and found[1] == len(ids):
+            return found[0].features[: len(ids)]
+        before, known = (self._trunk.nothing, 0) if found is None else (found[0].until(found[1]), found[1])
+        passage = self._trunk.extend(before, ids[known:])
+        self.cache.add(passage)
+        return passage.features
 
-    def _scored(self, tokens: ScoreTokens, token_scores_T: np.ndarray) -> Scored:
-        start, end = len(tokens.prompt), len(tokens.ids)
-        scores = token_scores_T[start:end].tolist()
-        if not np.isfinite(token_scores_T[:end]).all():
+    def _features_of(self, encoded: Sequence[ScoreTokens]) -> Iterator[tuple[int, np.ndarray]]:
+        """Each index with features [S, F] of prompt and response, computed in batches."""
+        users: dict[tuple[int, ...], list[int]] = {}
+        for index, tokens in enumerate(encoded):
+            users.setdefault(tuple(tokens.prompt), []).append(index)
+        alone = [index for sharing in users.values() if len(sharing) == 1 for index in sharing]
+        shared = {prompt: sharing for prompt, sharing in users.items() if len(sharing) > 1 and prompt}
+        alone += [index for index in users.get((), []) if index not in alone]
+        nothing, pad = self._trunk.nothing, self.tokeniser.pad_id
+        for batch in self._batches([len(encoded[index].ids) for index in alone]):
+            rows = [encoded[alone[place]].ids for place in batch]
+            passages = self._trunk.run([nothing] * len(rows), rows, pad, keep=False)
+            yield from ((alone[place], found.features) for place, found in zip(batch, passages, strict=True))
+        prompts = list(shared)
+        for group in self._batches([len(prompt) for prompt in prompts]):
+            chosen = [prompts[place] for place in group]
+            found = self._trunk.run([nothing] * len(chosen), chosen, pad)
+            yield from self._behind(encoded, [(shared[p], q) for p, q in zip(chosen, found, strict=True)])
+
+    def _behind(
+        self, encoded: Sequence[ScoreTokens], prompts: Sequence[tuple[list[int], Passage]]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The responses behind prompts that went through the trunk already."""
+        waiting = [(index, prompt) for sharing, prompt in prompts for index in sharing]
+        for batch in self._batches([len(encoded[index].response) for index, _ in waiting]):
+            rows = [encoded[waiting[place][0]].response for place in batch]
+            pasts = [waiting[place][1] for place in batch]
+            passages = self._trunk.run(pasts, rows, self.tokeniser.pad_id, keep=False)
+            for place, past, passage in zip(batch, pasts, passages, strict=True):
+                yield waiting[place][0], np.concatenate([past.features, passage.features])
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Indices, longest first, in batches whose padded size stays under the budget."""
+        budget = BATCH_TOKENS if self.provider == "CPU" else CUDA_BATCH_TOKENS
+        batches: list[list[int]] = []
+        for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+            if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+        return batches
+
+    def _scored(self, tokens: ScoreTokens, features_S_F: np.ndarray) -> Scored:
+        start, head = len(tokens.prompt), self.head
+        read_T_F = head.response_features(features_S_F, start)
+        scores_T_C = head.scores(read_T_F)
+        if not np.isfinite(features_S_F).all() or not np.isfinite(scores_T_C).all():
             raise NonFiniteError(
                 f"The reward model in {self.folder} gives scores that are not numbers; "
                 "train and export it again."
             )
+        prompt_score = None
+        if start and head.parts == ("last",):
+            prompt_score = float(head.scores(features_S_F[start - 1 : start])[0, 0])
+        spread_1_C = head.spread(read_T_F[-1:])
         return Scored(
-            score=scores[-1],
+            score=float(scores_T_C[-1, 0]),
             tokens=self.tokeniser.pieces(tokens.response),
-            token_scores=scores,
-            prompt_score=float(token_scores_T[start - 1]) if start else None,
+            token_scores=scores_T_C[:, 0].tolist(),
+            prompt_score=prompt_score,
             cut=tokens.was_cut,
+            uncertainty=None if spread_1_C is None else float(spread_1_C[0, 0]),
+            criteria=dict(zip(head.criteria, scores_T_C[-1].tolist(), strict=True)),
         )
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices, longest first, in batches whose padded size stays under the budget."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
-
-
-def _open_session(path: Path, precision: Precision, threads: int | None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the screen needs the cores too
-    options.log_severity_level = 3  # errors; warnings would be written over the terminal
-    providers = ["CPUExecutionProvider"]
-    if precision == "fp32" and _has_cuda():  # the int8 operators have no CUDA kernels
-        providers.insert(0, "CUDAExecutionProvider")
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
-    except Exception as error:
-        raise ModelFilesError(f"{path} cannot be opened ({_first_line(error)}); export it again.") from error
-
-
-def _has_cuda() -> bool:
-    """Whether there is a CUDA device and an onnxruntime that can use it; its libraries are loaded if so."""
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return False
-    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
-        return False
-    onnxruntime.preload_dlls(directory="")  # of the nvidia packages, where there are any
-    return True
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_vocabulary(folder: Path, tokeniser: Tokeniser) -> None:
@@ -194,5 +233,5 @@ def _check_vocabulary(folder: Path, tokeniser: Tokeniser) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+def _listed(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))

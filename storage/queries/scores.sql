@@ -22,8 +22,8 @@ FROM responses r
 JOIN prompts p USING (prompt_id)
 WHERE NOT EXISTS (SELECT 1 FROM scores s
                   WHERE s.response_id = r.response_id AND s.reward_model_id = $reward_model_id AND s.backend = $backend)
-  AND r.response_id > $after
-ORDER BY r.response_id
+  AND (r.prompt_id, r.response_id) > ($after_prompt, $after_response)
+ORDER BY r.prompt_id, r.response_id
 LIMIT $limit
 
 -- name: count_unscored

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
@@ -16,12 +16,12 @@ from storage.records import NewScore, RewardModelRow
 from storage.store import Store
 
 if TYPE_CHECKING:
-    from engine.scoring import Scored, Scorer
+    from engine.scoring import Precision, Scored, Scorer
     from storage.interchange.reading import FileResponse
 
 Chat = list[dict[str, str]]
 Progress = Callable[[int, int], None]
-PRECISIONS = ("int8", "fp32")
+PRECISIONS = ("int8", "fp16", "fp32")
 PAGE_RESPONSES = 128
 """Responses scored and stored at a time; the scorer batches them by tokens."""
 
@@ -62,7 +62,7 @@ class Scoring:
         key = (row.reward_model_id, precision)
         with self._opening:
             if key not in self._open:
-                self._open[key] = Scorer.open(folder, cast(Literal["int8", "fp32"], precision))
+                self._open[key] = Scorer.open(folder, cast("Precision", precision))
             return self._open[key]
 
     def score_store(
@@ -75,13 +75,14 @@ class Scoring:
     ) -> int:
         """Score every stored response that this model and precision have not scored; the number scored.
 
-        Scores are written page by page, so that a stopped call goes on where it was.  `on_progress` hears
-        (responses done, responses in all).
+        Scores are written page by page, so that a stopped call goes on where it was; the responses to one
+        prompt come together and share its computation.  `on_progress` hears (responses done, responses in
+        all).
         """
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         total = scores.count_unscored(self.store, model_id, scorer.backend)
-        done, after = 0, ""
+        done, after = 0, ("", "")
         while not stop():
             page = scores.unscored(self.store, model_id, scorer.backend, after=after, limit=PAGE_RESPONSES)
             if not page:
@@ -89,7 +90,7 @@ class Scoring:
             items = [(json.loads(entry.messages), entry.text) for entry in page]
             ids = [entry.response_id for entry in page]
             self._score(scorer, model_id, ids, items)
-            after = page[-1].response_id
+            after = (page[-1].prompt_id, page[-1].response_id)
             done += len(page)
             if on_progress is not None:
                 on_progress(done, total)
@@ -150,8 +151,9 @@ class Scoring:
         """Score pairs of a prompt and a response, and store the scores in one transaction."""
         scored = scorer.score_many(items)
         found = [
-            NewScore(response_id, model_id, result.score, scorer.backend)
+            row
             for response_id, result in zip(ids, scored, strict=True)
+            for row in _rows(response_id, model_id, result, scorer.backend)
         ]
         scores.upsert(self.store, found)
         return scored
@@ -171,6 +173,22 @@ def _exported_folder(row: RewardModelRow, precision: str) -> Path:
             f"run: workbench export onnx {row.name}."
         )
     return Path(row.onnx_folder)
+
+
+def _rows(response_id: str, model_id: str, result: Scored, backend: str) -> list[NewScore]:
+    """A row for each criterion; the ensemble's uncertainty belongs to the first."""
+    found = result.criteria or {"overall": result.score}
+    return [
+        NewScore(
+            response_id,
+            model_id,
+            score,
+            backend,
+            criterion=criterion,
+            uncertainty=None if number else result.uncertainty,
+        )
+        for number, (criterion, score) in enumerate(found.items())
+    ]
 
 
 def _row(entry: FileResponse, result: Scored) -> ScoredRow:

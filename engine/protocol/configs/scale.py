@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -13,14 +13,18 @@ class ExportConfig(JobConfig, frozen=True, kw_only=True):
     """Export a reward model to ONNX and verify it against torch."""
 
     reward_model: Annotated[str, Meta(description="Registered reward model.")]
-    int8: Annotated[bool, Meta(description="Also write the dynamic int8 model.")] = True
+    int8: Annotated[bool, Meta(description="Also write the int8 model.")] = True
+    fp16: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(description="Also write the float16 model: auto where there is a CUDA device."),
+    ] = "auto"
     tolerance: Annotated[
         float, Meta(gt=0, description="Largest |torch - ONNX fp32| allowed, in units of score.")
     ] = 1e-3
     tau_int8: Annotated[
-        float, Meta(ge=-1, le=1, description="Smallest Kendall τ allowed between torch and int8.")
-    ] = 0.9
-    samples: Annotated[int, Meta(ge=2, description="Stored responses it is verified on.")] = 64
+        float, Meta(ge=-1, le=1, description="Smallest Kendall τ allowed between torch and int8 or fp16.")
+    ] = 0.95
+    samples: Annotated[int, Meta(ge=2, description="Stored responses it is verified on.")] = 200
 
 
 class ScoreConfig(JobConfig, frozen=True, kw_only=True):

@@ -14,9 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs import export_onnx
-from engine.jobs.export_onnx import kendall_tau
+from engine.jobs.agreement import kendall_tau
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message
+from engine.scoring import Precision
 from tests.engine.jobs.runs import chat, make_run
 
 CONFIG = ExportConfig(reward_model="tiny", samples=8, tau_int8=-1.0, device="cpu")
@@ -37,7 +38,11 @@ def run_export(
 def quick_export(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies a graph that was exported before instead of exporting again."""
     graph = tiny_onnx / "fp32.onnx"
-    monkeypatch.setattr(export_onnx, "export", lambda model, path: shutil.copyfile(graph, path))
+    monkeypatch.setattr(
+        export_onnx,
+        "export",
+        lambda model, layers, folder, precision: shutil.copyfile(graph, folder / f"{precision}.onnx"),
+    )
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -53,6 +58,7 @@ def test_both_files_are_verified_and_registered(tiny_reward: Path, tmp_path: Pat
     assert artifacts["fp32"].details["samples"] == 8
     names = {file.name for file in (folder / "onnx").iterdir()}
     assert names >= {"fp32.onnx", "int8.onnx", "config.json", "tokenizer.json", "chat_template.jinja"}
+    assert names >= {"head.safetensors", "reward.json"}
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in (folder / "onnx").iterdir())
     assert isinstance(events[-1], Finished)
     assert not (folder / ".onnx.tmp").exists()
@@ -75,7 +81,7 @@ def test_scores_that_are_not_numbers_fail(
     tiny_reward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        export_onnx, "onnx_scores", lambda path, sequences, _: np.full(len(sequences), np.nan)
+        export_onnx, "onnx_scores", lambda folder, precision, samples: np.full(len(samples), np.nan)
     )
     with pytest.raises(VerificationError, match="disagrees"):
         run_export(tmp_path / "run", tiny_reward)
@@ -87,9 +93,9 @@ def test_int8_that_ranks_differently_is_not_registered(
 ) -> None:
     honest = export_onnx.onnx_scores
 
-    def reversed_int8(path: Path, *rest: object) -> np.ndarray:
-        found = honest(path, *rest)  # type: ignore[arg-type]
-        return -found if path.name == "int8.onnx" else found
+    def reversed_int8(folder: Path, precision: Precision, samples: list) -> np.ndarray:
+        found = honest(folder, precision, samples)
+        return -found if precision == "int8" else found
 
     monkeypatch.setattr(export_onnx, "onnx_scores", reversed_int8)
     config = msgspec.structs.replace(CONFIG, tau_int8=0.9)
@@ -98,6 +104,16 @@ def test_int8_that_ranks_differently_is_not_registered(
     (warning,) = [event.text for event in events if isinstance(event, Message)]
     assert "0.9 wanted; largest difference" in warning
     assert not (folder / "onnx" / "int8.onnx").exists()
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_float32_that_ranks_differently_fails(
+    tiny_reward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = export_onnx.onnx_scores
+    monkeypatch.setattr(export_onnx, "onnx_scores", lambda *arguments: -honest(*arguments))
+    with pytest.raises(VerificationError, match=r"Kendall τ -1\.000, 0\.99 wanted"):
+        run_export(tmp_path / "run", tiny_reward, msgspec.structs.replace(CONFIG, tolerance=100.0))
 
 
 def test_too_few_responses_to_verify_on(tiny_reward: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evening out changes nothing in float32, and saves what one scale a tensor would lose in int8."""
+"""Evening out changes nothing in float32; int8 of a token does not depend on its company, and is near."""
 
 from __future__ import annotations
 
@@ -6,82 +6,65 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from engine.jobs.quantise import channel_maxima, even_out, quantise
+from engine.jobs.quantise import calibrate, even_out, rounded, save
+from engine.scoring.graph import TrunkSession
 
-WIDTH, OUT = 32, 16
-GENERATOR = np.random.default_rng(0)
-EMBEDDING = GENERATOR.normal(size=(50, WIDTH)).astype(np.float32)
-EMBEDDING[1] *= 1000  # the first token
-EMBEDDING[:, 3] *= 100  # an outlying channel
-WEIGHT = GENERATOR.normal(size=(WIDTH, OUT)).astype(np.float32)
-WEIGHT[3] /= 100
-SEQUENCES = [[1, *range(2, 40)], [1, 45, 46, 47]]
+SEQUENCES = [list(range(4, 60, step)) for step in (1, 2, 3)]
 
 
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    """Embedding, then two products that share their input, as gate and up projections do."""
-    nodes = [
-        helper.make_node("Gather", ["embedding", "input_ids"], ["hidden"]),
-        helper.make_node("MatMul", ["hidden", "first"], ["a"], name="a"),
-        helper.make_node("MatMul", ["hidden", "second"], ["b"], name="b"),
-        helper.make_node("Add", ["a", "b"], ["token_scores"]),
-    ]
-    weights = {"embedding": EMBEDDING, "first": WEIGHT, "second": WEIGHT[:, ::-1].copy()}
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "test",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", "T"])],
-            [helper.make_tensor_value_info("token_scores", TensorProto.FLOAT, ["N", "T", OUT])],
-            [numpy_helper.from_array(value, name) for name, value in weights.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
-    onnx.save(model, tmp_path / "fp32.onnx")
-    return tmp_path / "fp32.onnx"
+def features(path: Path, ids: list[int]) -> np.ndarray:
+    session = TrunkSession(path, "fp32", threads=1)
+    return session.extend(session.nothing, ids).features
 
 
-def outputs(path: Path) -> np.ndarray:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"input_ids": np.array([SEQUENCES[0]])})
-    return np.asarray(found)[0, 1:]  # of the ordinary tokens
+def test_evening_out_changes_nothing_in_float32(tiny_onnx: Path, tmp_path: Path) -> None:
+    source = tmp_path / "fp32.onnx"
+    source.write_bytes((tiny_onnx / "fp32.onnx").read_bytes())
+    model = onnx.load(source)
+    before = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+    sizes = calibrate(source, SEQUENCES)
+    assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]
+    even_out(model, sizes)
+    changed = [tensor for tensor in model.graph.initializer if before[tensor.name] != tensor.raw_data]
+    assert len(changed) == 8  # of each layer: up, down, values, output; the fake's norms are one tensor
+    save(model, tmp_path / "even.onnx")
+    found, expected = (features(tmp_path / name, SEQUENCES[0]) for name in ("even.onnx", "fp32.onnx"))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_evening_out_changes_nothing_in_float32(graph: Path, tmp_path: Path) -> None:
-    model = onnx.load(graph)
-    even_out(model, channel_maxima(model, tmp_path / "scratch", SEQUENCES))
-    onnx.checker.check_model(model)
-    onnx.save(model, tmp_path / "even.onnx")
-    np.testing.assert_allclose(outputs(tmp_path / "even.onnx"), outputs(graph), rtol=1e-4, atol=1e-4)
-    assert not (tmp_path / "scratch").exists()
+def test_int8_of_a_token_does_not_depend_on_its_company(tiny_onnx: Path) -> None:
+    session = TrunkSession(tiny_onnx / "int8.onnx", "int8", threads=1)
+    alone = [session.extend(session.nothing, ids).features for ids in SEQUENCES]
+    together = session.run([session.nothing] * 3, SEQUENCES, pad_id=3)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other.features, atol=1e-4)
 
 
-def test_outliers_do_not_swallow_the_other_values(graph: Path, tmp_path: Path) -> None:
-    quantise(graph, tmp_path / "ours.onnx", SEQUENCES)
-    quantize_dynamic(graph, tmp_path / "plain.onnx", per_channel=True, weight_type=QuantType.QInt8)
-    expected = outputs(graph)
-    spread = expected.std()
-    ours, plain = (np.abs(outputs(tmp_path / name) - expected).mean() for name in ("ours.onnx", "plain.onnx"))
-    assert ours < 0.02 * spread
-    assert plain > 0.1 * spread
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "ours.onnx", "plain.onnx"]
+def test_a_weight_is_rounded_column_by_column() -> None:
+    weight = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32) * [1, 10, 1e-3, 0, 1e3]
+    integers, scale = rounded(weight)
+    assert integers.dtype == np.int8
+    assert np.abs(integers).max(0).tolist() == [127, 127, 127, 0, 127]
+    assert np.all(np.abs(integers * scale - weight) <= scale / 2 + 1e-9)
 
 
-def test_a_weight_with_two_activations_is_left_alone(graph: Path, tmp_path: Path) -> None:
-    model = onnx.load(graph)
-    model.graph.node.insert(1, helper.make_node("Neg", ["hidden"], ["other"]))
-    model.graph.node[3].input[0] = "other"
-    model.graph.node[3].input[1] = "first"
-    onnx.save(model, tmp_path / "shared.onnx")
-    even_out(model, channel_maxima(model, tmp_path / "scratch", SEQUENCES))
-    onnx.save(model, tmp_path / "even.onnx")
-    np.testing.assert_allclose(
-        outputs(tmp_path / "even.onnx"), outputs(tmp_path / "shared.onnx"), rtol=1e-3, atol=1e-3
-    )
+def test_the_embeddings_take_half(tiny_onnx: Path) -> None:
+    graph = onnx.load(tiny_onnx / "int8.onnx").graph
+    kinds = {tuple(tensor.dims): tensor.data_type for tensor in graph.initializer}
+    assert kinds[(272, 32)] == onnx.TensorProto.FLOAT16
+    assert all(kind != onnx.TensorProto.FLOAT for dims, kind in kinds.items() if dims == (32, 64))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_batches_with_pasts_of_any_length_give_what_one_gives(tiny_onnx: Path, precision: str) -> None:
+    session = TrunkSession(tiny_onnx / f"{precision}.onnx", "fp32", threads=1)
+    whole = [session.extend(session.nothing, ids) for ids in SEQUENCES]
+    cuts = [0, 5, 11]
+    pasts = [passage.until(cut) for passage, cut in zip(whole, cuts, strict=True)]
+    rest = [ids[cut:] for ids, cut in zip(SEQUENCES, cuts, strict=True)]
+    for found, cut, passage in zip(session.run(pasts, rest, pad_id=3), cuts, whole, strict=True):
+        np.testing.assert_allclose(found.features, passage.features[cut:], atol=1e-4)
+        for one, other in zip(found.past, passage.past, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from workbench.services.workspace import Workspace
 class LengthScored:
     score: float
     cut: bool = False
+    uncertainty: float | None = 0.5
+    criteria: dict[str, float] = field(default_factory=dict)
 
 
 class LengthScorer:

@@ -1,0 +1,326 @@
+"""The trunk of a reward model as an ONNX graph with a key-value cache.
+
+Inputs: `input_ids` and `position_ids` [N, T], `attention_bias` [N, 1, T, P + T] (0 where a token may look, a
+huge negative number elsewhere), `past_key_i` and `past_value_i` [N, G, P, d] of every layer; P may be 0.
+Outputs: `features` [N, T, L·D], the hidden states of the head's layers one after the other, and
+`present_key_i`, `present_value_i` [N, G, P + T, d].  The bias says everything about padding, about pasts of
+different lengths in one batch and about what is causal, so that one graph serves all of it.
+
+Attention, rotary embedding and RMS norms are written as the ONNX operators of those names (opset 23):
+onnxruntime computes each in one kernel, where the exporter's own decomposition has dozens of nodes.  Whether
+a model's code is what an operator computes is tried on random numbers first; where it is not, it is exported
+as it stands.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.onnx.ops import symbolic, symbolic_multi_out
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from engine.errors import UsageError, WorkbenchError
+
+OPSET = 23
+ONE_FILE_BYTES = 1_800_000_000
+"""Weights above this go into a second file: a protobuf holds 2 GB at most."""
+ATTENTION = "onnx_operator"
+POSITIONS = ("position_ids", "cache_position")
+"""Tensors that models hand to their attention and that say no more than the bias."""
+
+
+class _Cache:
+    """Past keys and values going into one forward, and present ones coming out of it."""
+
+    def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], bias: Tensor) -> None:
+        self.keys, self.values, self.bias = keys, values, bias
+        self.present: dict[int, tuple[Tensor, Tensor]] = {}
+
+
+class TrunkGraph(nn.Module):
+    """What is exported."""
+
+    def __init__(self, trunk: PreTrainedModel, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.trunk, self.layers = trunk, tuple(layers)
+
+    def forward(
+        self,
+        input_ids: Tensor,  # [N, T]
+        position_ids: Tensor,  # [N, T]
+        attention_bias: Tensor,  # [N, 1, T, P + T]
+        past: list[Tensor],  # keys of every layer, then values: [N, G, P, d]
+    ) -> tuple[Tensor, ...]:
+        """Features, present keys, present values."""
+        depth = len(past) // 2
+        cache = _Cache(past[:depth], past[depth:], attention_bias.to(past[0].dtype))
+        with _attending(cache):
+            found = self.trunk(
+                input_ids=input_ids,
+                position_ids=position_ids,
+                use_cache=False,
+                output_hidden_states=self.layers != (depth,),
+            )
+        if self.layers == (depth,):
+            features = found.last_hidden_state
+        else:
+            features = torch.cat([found.hidden_states[layer] for layer in self.layers], dim=-1)
+        keys, values = zip(*(cache.present[layer] for layer in range(depth)), strict=True)
+        return features.float(), *keys, *values
+
+
+def export_trunk(trunk: PreTrainedModel, layers: Sequence[int], path: Path) -> None:
+    """Write the graph in the trunk's own number format; any number of sequences of any length.
+
+    Raises UsageError for an architecture whose attention the graph cannot express.
+    """
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in trunk.parameters())
+    shape, depth = cache_shape(trunk), int(trunk.config.num_hidden_layers)
+    past = [torch.zeros(2, shape[0], 4, shape[1], dtype=trunk.dtype) for _ in range(2 * depth)]
+    names = [f"{kind}_{layer}" for kind in ("key", "value") for layer in range(depth)]
+    example = (
+        torch.ones(2, 8, dtype=torch.long),
+        torch.arange(4, 12).expand(2, 8).contiguous(),
+        torch.zeros(2, 1, 8, 12),
+        past,
+    )
+    axes: dict[str, Any] = {
+        "input_ids": {0: "N", 1: "T"},
+        "position_ids": {0: "N", 1: "T"},
+        "attention_bias": {0: "N", 2: "T", 3: "S"},
+        "past": [{0: "N", 2: "P"} for _ in past],
+    }
+    with quiet_exporter(), _as_operators(trunk), torch.no_grad(), _sentences():
+        program = torch.onnx.export(
+            TrunkGraph(trunk, layers).eval(),
+            example,
+            dynamo=True,
+            dynamic_shapes=axes,
+            input_names=["input_ids", "position_ids", "attention_bias", *(f"past_{name}" for name in names)],
+            output_names=["features", *(f"present_{name}" for name in names)],
+            opset_version=OPSET,
+            verbose=False,
+        )
+        assert program is not None  # only the exporter without dynamo returns nothing
+        program.save(str(path), external_data=weights > ONE_FILE_BYTES)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Errors of our own come out of the exporter as they went in."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, WorkbenchError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
+
+
+def cache_shape(trunk: PreTrainedModel) -> tuple[int, int]:
+    """Heads of keys and values, and their size: (G, d)."""
+    config: Any = trunk.config
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return getattr(config, "num_key_value_heads", None) or heads, size
+
+
+# -- attention ----------------------------------------------------------------------------------------------
+
+_current: list[_Cache] = []
+
+
+@contextmanager
+def _attending(cache: _Cache) -> Iterator[None]:
+    _current.append(cache)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,  # [N, H, T, d]
+    key: Tensor,  # [N, G, T, d]
+    value: Tensor,  # [N, G, T, d]
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """The ONNX operator Attention over the cache and these keys, as transformers calls an attention."""
+    asked = sorted(name for name, x in options.items() if isinstance(x, Tensor) and name not in POSITIONS)
+    if asked:
+        raise UsageError(
+            f"The attention of {type(module).__name__} asks for {', '.join(asked)}, which the ONNX export "
+            "does not know; score with this reward model in torch."
+        )
+    (N, H, T, size), G, layer = query.shape, key.shape[1], int(getattr(module, "layer_idx", 0))
+    cache = _current[-1]
+    length = cache.keys[layer].shape[2] + T
+    found, keys, values = symbolic_multi_out(
+        "Attention",
+        (*(_flat(x) for x in (query, key, value)), cache.bias, cache.keys[layer], cache.values[layer]),
+        {
+            "q_num_heads": H,
+            "kv_num_heads": G,
+            "scale": float(size**-0.5 if scaling is None else scaling),
+            "softcap": float(softcap or 0.0),
+        },
+        dtypes=(query.dtype,) * 3,
+        shapes=((N, T, H * size), (N, G, length, size), (N, G, length, size)),
+        version=OPSET,
+    )
+    cache.present[layer] = (keys, values)
+    return found.view(N, T, H, size), None
+
+
+def _flat(x_N_H_T_d: Tensor) -> Tensor:
+    return x_N_H_T_d.transpose(1, 2).reshape(x_N_H_T_d.shape[0], x_N_H_T_d.shape[2], -1)
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, lambda *arguments, **options: None)
+
+
+# -- what else has an operator ------------------------------------------------------------------------------
+
+
+@contextmanager
+def _as_operators(trunk: PreTrainedModel) -> Iterator[None]:
+    """While the graph is traced the trunk's attention, rotary embedding and norms are ONNX operators."""
+    config: Any = trunk.config
+    window, limit = getattr(config, "sliding_window", None), getattr(config, "max_position_embeddings", 0)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention"} or (not kinds and window and window < min(limit, 2048)):
+        raise UsageError(
+            f"{config.model_type} attends through a window or without attention in some layers, which the "
+            "ONNX export does not know; score with this reward model in torch."
+        )
+    before = config._attn_implementation
+    config._attn_implementation = ATTENTION
+    try:
+        with ExitStack() as stack:
+            for module in trunk.modules():
+                code = sys.modules[type(module).__module__]
+                if hasattr(module, "layer_idx") and _rotates_halves(code, cache_shape(trunk)[1]):
+                    stack.enter_context(_instead(code, "apply_rotary_pos_emb", _rotary))
+                elif _is_rms_norm(module):
+                    stack.enter_context(_instead(module, "forward", _rms_norm(module)))
+            yield
+    finally:
+        config._attn_implementation = before
+
+
+@contextmanager
+def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
+    own = vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        delattr(owner, name) if own is None else setattr(owner, name, own)
+
+
+def _rotary(
+    query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, *_: Any, **__: Any
+) -> tuple[Tensor, Tensor]:
+    """RotaryEmbedding of queries [N, H, T, d] and keys; cos and sin [N, T, d] are two equal halves."""
+
+    def rotated(x: Tensor) -> Tensor:
+        (N, H, T, size), half = x.shape, x.shape[3] // 2
+        flat = _flat(x)
+        y = symbolic(
+            "RotaryEmbedding",
+            (flat, cos[:, :, :half], sin[:, :, :half]),
+            {"num_heads": H},
+            dtype=x.dtype,
+            shape=flat.shape,
+            version=OPSET,
+        )
+        return y.view(N, T, H, size).transpose(1, 2)
+
+    return rotated(query), rotated(key)
+
+
+def _rotates_halves(code: Any, size: int) -> bool:
+    """Whether a model's `apply_rotary_pos_emb` is x·cos + rotate_half(x)·sin over the whole head."""
+    function = getattr(code, "apply_rotary_pos_emb", None)
+    if function is None or function is _rotary:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 2, 3, 5, size, generator=generator)
+    angles = torch.randn(2, 5, size // 2, generator=generator).repeat(1, 1, 2)
+    cos, sin = angles.cos(), angles.sin()
+    try:
+        found = function(query, key, cos, sin)[0]
+    except Exception:  # another signature: exported as it stands
+        return False
+    first, second = query.chunk(2, dim=-1)
+    expected = query * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
+    return found.shape == expected.shape and bool(torch.allclose(found, expected, atol=1e-5))
+
+
+def _epsilon(module: nn.Module) -> float | None:
+    value = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    return float(value) if isinstance(value, float) else None
+
+
+@torch.no_grad()
+def _is_rms_norm(module: nn.Module) -> bool:
+    """Whether a module computes x / √(mean x² + ε) · weight."""
+    weight, epsilon = getattr(module, "weight", None), _epsilon(module)
+    if "RMSNorm" not in type(module).__name__ or not isinstance(weight, Tensor) or epsilon is None:
+        return False
+    x = torch.randn(3, len(weight), generator=torch.Generator().manual_seed(0)).to(weight)
+    expected = torch.nn.functional.rms_norm(x.float(), (len(weight),), weight.float(), epsilon)
+    return bool(torch.allclose(module(x).float(), expected, rtol=1e-2 if x.dtype == torch.half else 1e-4))
+
+
+def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
+    weight, epsilon = module.weight, _epsilon(module)
+    assert epsilon is not None
+
+    def forward(hidden: Tensor) -> Tensor:
+        return symbolic(
+            "RMSNormalization",
+            (hidden, weight),
+            {"axis": -1, "epsilon": epsilon},
+            dtype=hidden.dtype,
+            shape=hidden.shape,
+            version=OPSET,
+        )
+
+    return forward
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """The exporter warns of its own deprecations and of packages that it does without."""
+    exporter = logging.getLogger("torch.onnx")
+    level, disabled = exporter.level, logging.root.manager.disable
+    exporter.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning
+            )
+            warnings.filterwarnings("ignore", message=r"# The axis name", category=UserWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnx|torch|onnxscript)")
+            yield
+    finally:
+        exporter.setLevel(level)
+        logging.disable(disabled)
