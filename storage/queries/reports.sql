@@ -23,8 +23,10 @@ SELECT v.criterion, count(*) AS verdicts
 FROM verdicts v
 WHERE v.prompt_id IN (SELECT prompt_id FROM measured_prompts($reward_model))
 GROUP BY v.criterion
-ORDER BY v.criterion <> coalesce((SELECT r.config ->> '$.criterion' FROM runs r, model_run($reward_model) m
-                                  WHERE r.run_id = m.run_id), 'overall'), verdicts DESC, v.criterion
+ORDER BY coalesce(list_position(
+             (SELECT list_transform(string_split(r.config ->> '$.criterion', ','), lambda name: trim(name))
+              FROM runs r, model_run($reward_model) m WHERE r.run_id = m.run_id), v.criterion), 1000),
+         verdicts DESC, v.criterion
 
 -- name: figures
 WITH sums AS MATERIALIZED (

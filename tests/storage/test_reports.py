@@ -436,6 +436,8 @@ def test_a_criterion_is_measured_with_its_own_score_or_the_models_first(store: S
     assert after.accuracy == 1.0
     assert after.log_loss == pytest.approx(math.log1p(math.exp(-18)))
     assert [name for name, _ in reports.criteria(store, MODEL)] == ["overall", "brief"]
+    store.write("UPDATE runs SET config = json_object('name', ?, 'criterion', 'brief, helpful')", [MODEL])
+    assert [name for name, _ in reports.criteria(store, MODEL)] == ["brief", "overall"]
 
 
 def test_a_constant_model_is_right_half_the_time(store: Store) -> None:
