@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,24 @@ from storage import policies, prompts, runs
 from storage.records import RunRow
 from storage.store import Store
 
+PACKAGED = "smollm2"
+PACKAGED_CONFIG: Mapping[str, Any] = {
+    "hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_hidden_layers": 30,
+    "num_key_value_heads": 3, "tie_word_embeddings": True, "vocab_size": 49152,
+}  # fmt: skip
+"""Of SmolLM2-135M, so that the packaged model need not be unpacked to be estimated."""
+
+
+class Estimating:
+    """The estimates of one store, for screens.  Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def sentence(self, config: JobConfig) -> str:
+        """Memory and time in a sentence; empty for a job that reads no policy."""
+        return estimated(self._store, config).sentence if getattr(config, "policy", "") else ""
+
 
 def estimated(store: Store, config: JobConfig) -> Estimate:
     """Memory and time of a job that has not been submitted."""
@@ -29,11 +48,12 @@ def estimated(store: Store, config: JobConfig) -> Estimate:
 def model_config(store: Store, policy: str) -> dict[str, Any]:
     """`config.json` of a policy by name or folder; empty when it is not on this machine yet.
 
-    A hub id or the packaged model is known once some run has read it.
+    A hub id is known once some run has read it.
     """
     row = policies.find(store, policy)
     folder = Path(row.model if row is not None and row.model else policy).expanduser()
-    return _read(folder / "config.json") or _read(_cached(policy))
+    found = _read(folder / "config.json") or _read(_cached(policy))
+    return found or (dict(PACKAGED_CONFIG) if policy == PACKAGED else {})
 
 
 def measured_rate(store: Store, config: JobConfig) -> float | None:

@@ -41,6 +41,7 @@ def formula(kind: str, config: Figures, metrics: Mapping[str, Any]) -> Formula |
     latest = {name: points[-1][1] for name, points in metrics.items() if points}
     steps = [points[-1][0] for points in metrics.values() if points]
     title, terms = write(config, latest)
+    terms += _score(config, latest)
     return Formula(title, tuple(terms), max(steps, default=None))
 
 
@@ -77,6 +78,26 @@ def _kl_reward(config: Figures, latest: Figures) -> Term:
         f"score {number(latest.get('ppo/score'))} → reward {number(latest.get('ppo/reward'))}",
         f"what is maximised: the score once, at the end; the reference policy holds it back{normalised}",
     )
+
+
+def _score(config: Figures, latest: Figures) -> list[Term]:
+    """How several components, or a constraint, become the score; nothing where there is one scorer alone."""
+    terms = []
+    parts = {n.removeprefix("reward/"): v for n, v in latest.items() if n.startswith("reward/")}
+    if len(parts) > 1:
+        rule = str(config.get("ensemble") or "") or "weighted sum"
+        told = ", ".join(f"{name} {number(value)}" for name, value in list(parts.items())[:6])
+        terms.append(Term("s from its components", told, rule))
+    if config.get("constraint"):
+        terms.append(
+            Term(
+                f"s′ = (s {MINUS} λ·(cost {MINUS} bound)) / (1 + λ)",
+                f"λ {number(latest.get('ppo/multiplier'))}, cost {number(latest.get('ppo/cost'))}, "
+                f"bound {number(config.get('constraint_bound'))}",
+                "the constraint; λ rises while it is broken",
+            )
+        )
+    return terms
 
 
 def _beta(config: Figures, latest: Figures) -> Any:
@@ -121,10 +142,15 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 
 def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    policy, kl, beta = latest.get("ppo/policy_loss"), latest.get("ppo/kl_loss"), _beta(config, latest)
+    policy, kl = latest.get("ppo/policy_loss"), latest.get("ppo/kl_loss")
     scaled = bool(config.get("scale_advantages", True))
+    total = policy + kl if isinstance(policy, float) and isinstance(kl, float) else None
     return "GRPO", [
-        Term("L = L_π + β·KL", _sum(policy, beta, kl), "what Adam descends"),
+        Term(
+            "L = L_π + β·KL",
+            f"{number(policy)} + {number(kl)} = {number(total)}    β {number(_beta(config, latest))}",
+            "what Adam descends",
+        ),
         _surrogate(config, latest, f"policy, averaged by {config.get('loss_average', 'response')}"),
         Term(
             f"A_i = (s_i {MINUS} mean s){' / std s' if scaled else ''}",
@@ -134,7 +160,7 @@ def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         Term(
             "KL = mean "
             + ("½ (log π − log π_ref)²" if config.get("kl_loss", "k2") == "k2" else "ρ′ − 1 − log ρ′"),
-            f"{number(kl)} a token; {number(latest.get('ppo/kl'))} nats a response",
+            f"{number(latest.get('ppo/kl'))} nats a response (log π − log π_ref, summed)",
             "holds the policy near the reference",
         ),
         _watched(latest),
@@ -169,8 +195,9 @@ def _dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         Term(symbols, f"{number(latest.get('train/loss'))}    β {beta}{told}", "what Adam descends"),
         Term(
             margin,
-            f"{number(_any(latest, 'dpo/margin', 'dpo/reward_margin'))}    "
-            f"accuracy {percent(_any(latest, 'dpo/accuracy', 'train/accuracy'))}",
+            f"mean β·Δ {number(latest.get('train/margin'))}    "
+            f"accuracy {percent(latest.get('train/accuracy'))}    "
+            f"held out {percent(latest.get('heldout/accuracy'))}",
             "how much more the policy prefers the winner than the reference does",
         ),
     ]
@@ -187,7 +214,7 @@ def _sft(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         ),
         Term(
             "held out",
-            f"{number(_any(latest, 'heldout/loss', 'heldout/log_loss'))} nats a token",
+            f"{number(latest.get('heldout/loss'))} nats a token",
             "unseen prompts",
         ),
     ]
@@ -230,10 +257,6 @@ def _reward(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             "prompts that it did not learn from; guessing has log-loss 0.693",
         ),
     ]
-
-
-def _any(latest: Figures, *names: str) -> Any:
-    return next((latest[name] for name in names if name in latest), None)
 
 
 FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {

@@ -13,7 +13,7 @@ from workbench.settings import Settings
 
 if TYPE_CHECKING:
     from workbench.services.comparing import Comparing
-    from workbench.services.estimating import Estimating
+    from workbench.services.estimates import Estimating
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
     from workbench.services.library import Library
@@ -127,6 +127,6 @@ class Workspace:
 
     @cached_property
     def estimating(self) -> Estimating:
-        from workbench.services.estimating import Estimating
+        from workbench.services.estimates import Estimating
 
         return Estimating(self.store)

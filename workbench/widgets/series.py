@@ -27,11 +27,12 @@ LEARNING = (
 IMITATION = (
     ("train/loss", "training loss"),
     ("heldout/loss", "held-out loss"),
-    ("heldout/log_loss", "held-out log-loss"),
     ("heldout/accuracy", "held-out accuracy"),
-    ("dpo/accuracy", "accuracy"),
-    ("dpo/margin", "reward margin"),
+    ("heldout/margin", "held-out margin"),
+    ("heldout/perplexity", "held-out perplexity"),
     ("train/accuracy", "training accuracy"),
+    ("train/margin", "training margin"),
+    ("train/perplexity", "training perplexity"),
     ("train/grad_norm", "gradient norm"),
     ("train/learning_rate", "learning rate"),
 )

@@ -47,6 +47,25 @@ def test_variants_write_their_own_loss() -> None:
     assert "std s" not in lines("grpo", {"scale_advantages": False}, {})
 
 
+def test_components_and_a_constraint_add_their_terms() -> None:
+    more = {
+        **METRICS,
+        "reward/helpful": [(2, 0.5)],
+        "reward/short": [(2, -1.0)],
+        "ppo/multiplier": [(2, 0.3)],
+    }
+    config = {"constraint": "harm", "constraint_bound": 0.1, "ensemble": "minimum"}
+    text = lines("ppo", config, more)
+    assert "helpful 0.5, short −1 | minimum" in text
+    assert "λ 0.3, cost –, bound 0.1" in text
+    assert "components" not in lines("ppo", {}, METRICS)
+
+
+def test_grpo_adds_up() -> None:
+    text = lines("grpo", {}, {**METRICS, "ppo/kl_loss": [(2, 0.03)]})
+    assert "−0.02 + 0.03 = 0.01    β 0.048" in text
+
+
 def test_jobs_that_optimise_nothing_have_none() -> None:
     assert formula("export", {}, {}) is None
     learning = {kind for kind, job in JOBS.items() if job.trains}

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig
+from engine.protocol.rundir import Inputs, ModelRef, RunDir
 from storage import policies, runs
 from storage.store import Store
 from tests.storage.builders import add_prompt
-from workbench.services.estimating import PACKAGED_CONFIG, Estimating
+from workbench.services.estimates import PACKAGED_CONFIG, Estimating, estimated
 
 PPO = PPOConfig(name="better", policy="smollm2", reward_model="rm")
 
@@ -28,44 +29,43 @@ def test_the_packaged_model_and_a_folder_of_the_same_sizes_need_the_same(
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(dict(PACKAGED_CONFIG)))
     policies.ensure(store, "mine", model=str(tmp_path))
-    estimating = Estimating(store)
-    packaged = estimating.of(PPO)
+    packaged = estimated(store, PPO)
     assert packaged.memory_bytes is not None
-    assert packaged == estimating.of(msgspec.structs.replace(PPO, policy="mine"))
-    assert "GB of memory" in estimating.sentence(PPO)
+    assert packaged == estimated(store, msgspec.structs.replace(PPO, policy="mine"))
+    assert "GB of memory" in Estimating(store).sentence(PPO)
 
 
 def test_a_model_that_is_not_here_is_not_guessed(store: Store, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[not json")
     for name in ("org/model", str(tmp_path)):
-        estimate = Estimating(store).of(msgspec.structs.replace(PPO, policy=name))
+        estimate = estimated(store, msgspec.structs.replace(PPO, policy=name))
         assert estimate.memory_bytes is None
         assert "not known" in estimate.sentence
     assert Estimating(store).sentence(ExportConfig(reward_model="rm")) == ""
 
 
-def test_the_pace_of_the_last_finished_run_counts(store: Store) -> None:
-    estimating = Estimating(store)
-    guess = estimating.of(PPO).seconds
+def test_the_pace_of_the_last_finished_run_counts(store: Store, tmp_path: Path) -> None:
+    guess = estimated(store, PPO).seconds
     start = datetime(2026, 3, 4)
-    for number, (status, seconds) in enumerate([("done", 100), ("failed", 1)]):
-        run_id = f"ppo-{number}"
-        runs.insert_run(store, run_id, "ppo", msgspec.to_builtins(PPO))
-        runs.update_run(
-            store, run_id, status=status, started_at=start, ended_at=start + timedelta(seconds=seconds)
-        )
+    (tmp_path / "config.json").write_text(json.dumps(dict(PACKAGED_CONFIG)))
+    for number, (status, seconds) in enumerate([("done", 100), ("failed", 10)]):
+        run = RunDir.create(tmp_path / f"ppo-{number}", PPO)
+        run.write_inputs(Inputs(models={"policy": ModelRef("smollm2", str(tmp_path))}))
+        runs.insert_run(store, f"ppo-{number}", "ppo", msgspec.to_builtins(PPO), run_dir=str(run.path))
+        ended = start + timedelta(seconds=seconds)
+        runs.update_run(store, f"ppo-{number}", status=status, started_at=start, ended_at=ended)
     runs.insert_run(store, "ppo-old", "ppo", {"policy": "smollm2", "device": "auto", "gone": 1})
     runs.update_run(store, "ppo-old", status="done", started_at=start, ended_at=start + timedelta(seconds=9))
-    assert estimating.of(PPO).seconds == pytest.approx(100)
-    assert estimating.of(msgspec.structs.replace(PPO, steps=2 * PPO.steps)).seconds == pytest.approx(200)
+    assert estimated(store, PPO).seconds == pytest.approx(100)
+    assert estimated(store, msgspec.structs.replace(PPO, steps=2 * PPO.steps)).seconds == pytest.approx(200)
     assert guess is not None
 
 
 def test_prompts_of_the_source_are_counted(store: Store) -> None:
     add_prompt(store, "A")
-    one = Estimating(store).of(GenerateConfig(policy="smollm2")).seconds
+    one = estimated(store, GenerateConfig(policy="smollm2")).seconds
     add_prompt(store, "B")
-    two = Estimating(store).of(GenerateConfig(policy="smollm2")).seconds
+    two = estimated(store, GenerateConfig(policy="smollm2")).seconds
     assert one is not None
     assert two == pytest.approx(2 * one)
-    assert not Estimating(store).of(GenerateConfig(policy="smollm2", prompts="elsewhere")).seconds
+    assert not estimated(store, GenerateConfig(policy="smollm2", prompts="elsewhere")).seconds
