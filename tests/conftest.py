@@ -7,10 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is imported, as workers do; see docs/facts.md
 
 from tests.fakes import tiny_model_folder
+
+settings.register_profile("workbench", deadline=None)  # a busy machine is no failure
+settings.load_profile("workbench")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,112 @@
+"""PPO's curves over several seeds on a reward model of an existing store: score, KL, length, what it costs.
+
+`python -m tests.benchmarks.ppo_curve --db STORE --reward-model NAME --prompts SOURCE --out FILE.csv` runs the
+job `ppo` once a seed through the workbench's own services, each in a worker process, and writes every metric
+of every step to the CSV file.  `ratio` is the rise of the mean score from the first two steps to the last
+two, over its standard error across seeds; KL and length stand beside it, so that a score bought with length
+or distance is seen.  `--set FIELD=VALUE` changes a setting of PPOConfig, the same for all seeds.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from pathlib import Path
+
+from tests.benchmarks.common import parser, report, say, versions
+
+METRICS = tuple(
+    "ppo/" + name
+    for name in "score gold kl length entropy stopped clip_fraction explained_variance beta "
+    "ratio_max_deviation seconds_rollout seconds_update".split()
+)
+Curve = dict[int, dict[str, float]]
+
+
+def learn(db: Path, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
+    """Metrics by seed and step."""
+    from engine.protocol.catalog import build
+    from engine.protocol.configs import PPOConfig
+    from workbench.services.workspace import Workspace
+    from workbench.settings import load_settings
+
+    curves: dict[int, Curve] = {}
+    with Workspace.open(load_settings(db=db)) as workspace:
+        for seed in range(1, seeds + 1):
+            name = f"curve-{settings['reward_model']}-{seed}"
+            config = build(PPOConfig, {"name": name, "seed": str(seed), **settings})
+            run_id = workspace.jobs.submit("ppo", config)
+            ended = workspace.jobs.wait(run_id)
+            if ended.status != "done":
+                raise SystemExit(f"The run {run_id} of seed {seed} ended as {ended.status}: {ended.reason}")
+            curve: Curve = {}
+            for metric, points in workspace.jobs.metrics(run_id).items():
+                for step, value in points:
+                    curve.setdefault(step, {})[metric] = value
+            curves[seed] = curve
+            last = curve[max(curve)]
+            say(f"seed {seed}: " + ", ".join(f"{key} {last[key]:.3g}" for key in METRICS if key in last))
+    return curves
+
+
+def write(path: Path, curves: dict[int, Curve]) -> None:
+    """One row a seed and step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = [
+        name for name in METRICS if any(name in row for curve in curves.values() for row in curve.values())
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["seed", "step", *known])
+        for seed, curve in curves.items():
+            for step in sorted(curve):
+                values = [curve[step].get(name) for name in known]
+                rows.writerow([seed, step, *("" if value is None else f"{value:.5g}" for value in values)])
+
+
+def ends(curves: dict[int, Curve], metric: str) -> tuple[list[float], list[float]]:
+    """Mean of the metric over the first two and the last two steps that have it, for each seed."""
+    first, last = [], []
+    for curve in curves.values():
+        values = [curve[step][metric] for step in sorted(curve) if metric in curve[step]]
+        first.append(statistics.fmean(values[:2]))
+        last.append(statistics.fmean(values[-2:]))
+    return first, last
+
+
+def main() -> None:
+    """Run the seeds one after the other."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--db", type=Path, required=True, help="store with prompts and the reward model")
+    arguments.add_argument("--reward-model", required=True)
+    arguments.add_argument("--prompts", default="", help="only prompts of this source")
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--out", type=Path, required=True, help="CSV file of the curves")
+    arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of PPOConfig")
+    options = arguments.parse_args()
+    settings = {"policy": "smollm2", "reward_model": options.reward_model, "prompts": options.prompts}
+    settings |= dict(item.split("=", 1) for item in options.set)
+    curves = learn(options.db, settings, options.seeds)
+    write(options.out, curves)
+    figures: dict[str, object] = {}
+    for metric in ("ppo/score", "ppo/gold", "ppo/kl", "ppo/length", "ppo/entropy"):
+        if all(any(metric in row for row in curve.values()) for curve in curves.values()):
+            first, last = ends(curves, metric)
+            figures[metric] = {"first": [round(x, 3) for x in first], "last": [round(x, 3) for x in last]}
+    first, last = ends(curves, "ppo/score")
+    rises = [after - before for before, after in zip(first, last, strict=True)]
+    error = statistics.stdev(rises) / math.sqrt(len(rises)) if len(rises) > 1 else math.nan
+    report(
+        "ppo curve",
+        settings=settings,
+        figures=figures,
+        rise=round(statistics.fmean(rises), 3),
+        standard_error=round(error, 3),
+        ratio=round(statistics.fmean(rises) / error, 2) if error > 0 else None,
+        versions=versions("torch", "transformers"),
+    )
+
+
+if __name__ == "__main__":
+    main()
