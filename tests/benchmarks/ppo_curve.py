@@ -16,15 +16,24 @@ from pathlib import Path
 
 from tests.benchmarks.common import parser, report, say, versions
 
-METRICS = tuple(
-    "ppo/" + name
-    for name in "score gold kl length entropy stopped clip_fraction explained_variance beta "
-    "ratio_max_deviation seconds_rollout seconds_update".split()
+METRICS = (
+    "ppo/score",
+    "ppo/gold",
+    "ppo/kl",
+    "ppo/length",
+    "ppo/entropy",
+    "ppo/stopped",
+    "ppo/clip_fraction",
+    "ppo/explained_variance",
+    "ppo/beta",
+    "ppo/ratio_max_deviation",
+    "ppo/seconds_rollout",
+    "ppo/seconds_update",
 )
 Curve = dict[int, dict[str, float]]
 
 
-def learn(db: Path, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
+def learn(db: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
     """Metrics by seed and step."""
     from engine.protocol.catalog import build
     from engine.protocol.configs import PPOConfig
@@ -78,7 +87,7 @@ def ends(curves: dict[int, Curve], metric: str) -> tuple[list[float], list[float
 def main() -> None:
     """Run the seeds one after the other."""
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--db", type=Path, required=True, help="store with prompts and the reward model")
+    arguments.add_argument("--db", type=str, required=True, help="store with prompts and the reward model")
     arguments.add_argument("--reward-model", required=True)
     arguments.add_argument("--prompts", default="", help="only prompts of this source")
     arguments.add_argument("--seeds", type=int, default=3)
