@@ -57,6 +57,29 @@ async def runs(pilot: Pilot[None]) -> None:
     await settle(pilot, 3.0)
 
 
+async def tokens(pilot: Pilot[None]) -> None:
+    """The last traced response of the PPO run, at its KL."""
+    await runs(pilot)
+    await pilot.press("t")
+    await settle(pilot, 2.0)
+    await pilot.press("right", "right", "down", "down")
+    await settle(pilot, 0.5)
+
+
+async def samples(pilot: Pilot[None]) -> None:
+    """Its last step beside the first."""
+    await runs(pilot)
+    await pilot.press("s", "b")
+    await settle(pilot, 2.0)
+
+
+async def overoptimisation(pilot: Pilot[None]) -> None:
+    """Its proxy, and gold where there is one, against √KL."""
+    await runs(pilot)
+    await pilot.press("g")
+    await settle(pilot, 2.0)
+
+
 async def query(pilot: Pilot[None]) -> None:
     """One question to the store and its answer."""
     from textual.widgets import TextArea
@@ -75,10 +98,19 @@ SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] =
     ("rank", "f3", rank),
     ("score", "f4", score),
     ("runs", "f5", runs),
+    ("samples", "f5", samples),
+    ("tokens", "f5", tokens),
+    ("overoptimisation", "f5", overoptimisation),
     ("compare", "f6", nothing),
     ("sql", "f7", query),
     ("launch", "f8", nothing),
 )
+
+
+def copy_traces(source: Path, target: Path) -> None:
+    """The token traces lie beside the store; the models there are large and not drawn."""
+    for traces in source.glob("*/traces"):
+        shutil.copytree(traces, target / traces.parent.name / "traces")
 
 
 async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
@@ -116,6 +148,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "demo.duckdb"
         shutil.copy(source, copy)
+        copy_traces(source.with_suffix(".runs"), copy.with_suffix(".runs"))
         asyncio.run(draw(options.folder, copy, set(options.only)))
 
 
