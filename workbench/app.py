@@ -15,6 +15,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.theme import Theme
 
+from workbench.garbage import keep_loaded
 from workbench.messages import OPENING, CurrentJob, RunsMoved, Status
 from workbench.widgets.safe import safe_line
 
@@ -186,6 +187,7 @@ class WorkbenchApp(App[None]):
         """The first screen's first content stands on the terminal: now start what may take time."""
         if not self._painted:
             self._painted = True
+            keep_loaded()
             self.heartbeat()
             if self._after_paint is not None:
                 self._after_paint()

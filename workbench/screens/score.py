@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from workbench.garbage import keep_loaded
 from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.score_parts import (
@@ -204,6 +205,8 @@ class ScoreScreen(WorkbenchScreen):
                 self._wanted = None
                 self.query_one("#backend", Static).update("")
                 raise
+            if self._shown is None:
+                keep_loaded()  # onnxruntime and the tokeniser, since the first score
             if request == self._wanted:
                 self._shown = request
                 self.show_answer(answer)

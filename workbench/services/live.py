@@ -25,6 +25,7 @@ from storage import artifacts, judgements, policies
 from storage.errors import StoreError
 from storage.records import ArtifactRow, RewardModelRow
 from storage.store import Store
+from workbench.garbage import keep_loaded
 
 if TYPE_CHECKING:
     from engine.scoring import Scorer
@@ -225,6 +226,8 @@ class Live:
             folders = [Path(row.path) for row in (features, *self._older)]
             self._fitted = fitted = fit(folders, votes, waiting)
             self._read = features
+            if not self._state.refits:
+                keep_loaded()  # numpy and pyarrow, since the first fit
             self._update(
                 base=features.name,
                 refits=self._state.refits + 1,
