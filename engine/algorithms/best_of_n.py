@@ -30,7 +30,6 @@ from transformers import PreTrainedModel
 
 from engine.algorithms.checkpoint import stable_hash
 from engine.algorithms.guards import Portion, halving
-from engine.algorithms.parts import device_of
 from engine.algorithms.policy_rollout import Prompt, read_prompts
 from engine.algorithms.reward_parts import Scales
 from engine.algorithms.rewards import Rewards, ScoreScale, load_rewards
@@ -38,6 +37,7 @@ from engine.jobs.tables import RESPONSES, existing_outputs, write_output
 from engine.models.catalogue import resolving
 from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
+from engine.models.trunk import device_of
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress

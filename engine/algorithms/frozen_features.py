@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from transformers import AutoConfig, AutoModel
 
-from engine.algorithms.parts import Trunk, device_of
 from engine.errors import ModelFilesError, WorkbenchError
 from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
 from engine.jobs.tables import read_rows
 from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
 from engine.models.parts import place
 from engine.models.policy import load_weights
+from engine.models.trunk import Trunk, device_of
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Message, Progress
 from engine.protocol.rundir import RunDir

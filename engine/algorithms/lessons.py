@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from engine.algorithms.parts import grouped
 from engine.algorithms.split import heldout_prompts
 from engine.errors import UsageError
 from engine.models.packing import Row
+from engine.models.trunk import grouped
 from engine.protocol.configs import StoredResponsesConfig
 from engine.text import Chat, Tokeniser
 

@@ -19,7 +19,6 @@ from transformers import PreTrainedModel
 
 from engine.algorithms.guards import Portion
 from engine.algorithms.optimiser import MasterAdam
-from engine.algorithms.parts import Trunk, device_of, head_scores, make_trainable
 from engine.algorithms.reward_parts import Scales
 from engine.algorithms.rewards import Rewards, load_rewards
 from engine.errors import UsageError
@@ -29,6 +28,7 @@ from engine.models.packing import ResponseStates, Row
 from engine.models.parts import output_head
 from engine.models.policy import load_policy, save_policy
 from engine.models.scale import Scale, load_scale
+from engine.models.trunk import Trunk, device_of, head_scores, make_trainable
 from engine.objectives.logprobs import chosen_logprobs
 from engine.protocol.configs import PolicyLearningConfig
 from engine.text import Tokeniser

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from engine.algorithms.checkpoint import seeded
 from engine.algorithms.guards import halving
-from engine.algorithms.parts import grouped
 from engine.algorithms.policy_models import Models
 from engine.algorithms.reward_parts import Conversation
 from engine.algorithms.rewards import Scored
 from engine.errors import UsageError
 from engine.models.packing import Row
+from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.events import Event, Progress

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from engine.algorithms.parts import grouped
 from engine.algorithms.split import heldout_prompts
 from engine.errors import UsageError
 from engine.models.packing import Row
+from engine.models.trunk import grouped
 from engine.objectives.ranking import Pairs, Ties, pairs_of, ties_of
 from engine.text import Chat, Tokeniser
 

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from engine.algorithms.checkpoint import save_failed_batch, seeded
 from engine.algorithms.guards import Portion, halving
 from engine.algorithms.optimiser import MasterAdam
-from engine.algorithms.parts import Trunk, device_of, make_trainable
 from engine.algorithms.reward_data import Element
 from engine.algorithms.reward_objective import Objective, Terms
 from engine.errors import NonFiniteError
@@ -22,6 +21,7 @@ from engine.models.packing import pack
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.reward import init_reward_model
+from engine.models.trunk import Trunk, device_of, make_trainable
 from engine.objectives.logprobs import chosen_logprobs
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.algorithms.parts import Trunk, grouped
 from engine.errors import NonFiniteError, UsageError
 from engine.models.packing import Batch, Row
+from engine.models.trunk import Trunk, grouped
 from engine.scoring.head import WEIGHTS as HEAD_WEIGHTS
 from engine.scoring.head import Part
 

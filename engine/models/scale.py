@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
-from engine.algorithms.parts import Trunk
 from engine.errors import ModelFilesError, NonFiniteError
 from engine.models.features import (
     FEATURE_TOKENS,
@@ -31,6 +30,7 @@ from engine.models.packing import Row
 from engine.models.parts import output_head, place
 from engine.models.policy import load_weights
 from engine.models.reward import criteria_of, load_reward_model
+from engine.models.trunk import Trunk
 from engine.scoring.head import DESCRIPTION, Part, RewardHead
 from engine.text import Tokeniser
 

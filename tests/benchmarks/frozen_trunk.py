@@ -43,10 +43,10 @@ def all_layers(responses: list[tuple[str, str]], model: str, file: Path | None) 
         held = np.load(file, allow_pickle=False)
         rows = {key: row for row, key in enumerate(zip(held["prompts"], held["texts"], strict=True))}
         return np.asarray(held["feats"][[rows[key] for key in responses]][:, :, :2])
-    from engine.algorithms.parts import Trunk, device_of
     from engine.models.catalogue import resolve_model
     from engine.models.features import depth, features_of, width
     from engine.models.policy import load_policy
+    from engine.models.trunk import Trunk, device_of
     from engine.text import Tokeniser
 
     folder = resolve_model(model)

@@ -101,8 +101,10 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
         "prompts": (1, ["prompt_id", "messages"]),
         "rankings": (
             2,
-            ["judgement_id", "annotator", "annotator_kind", "criterion", "kind", "prompt_id", "messages"]
-            + ["response_id", "text", "rank", "rating"],
+            [
+                *("judgement_id", "annotator", "annotator_kind", "criterion", "kind", "prompt_id"),
+                *("messages", "response_id", "text", "rank", "rating"),
+            ],
         ),
         "responses": (1, ["response_id", "prompt_id", "messages", "text"]),
     }

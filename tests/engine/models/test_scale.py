@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
-from engine.algorithms.parts import Trunk
 from engine.errors import ModelFilesError, UsageError
 from engine.models.features import batches_of_pairs, features_of, row_features
 from engine.models.packing import Row
 from engine.models.policy import load_policy
 from engine.models.reward import init_reward_model, load_reward_model, save_reward_model, token_scores
 from engine.models.scale import load_scale
+from engine.models.trunk import Trunk
 from engine.scoring.head import RewardHead
 
 ROWS = [Row([5, 9, 30], [[44, 2], [70, 8, 1, 6, 2], [2]]), Row([7, 7, 8, 9, 12, 40], [[33, 50, 60, 2]])]

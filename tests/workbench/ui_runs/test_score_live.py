@@ -85,7 +85,8 @@ async def test_the_live_head_is_offered_when_it_has_been_fitted() -> None:
         assert screen.query_one("#model").names == ["concise-rm"]
         made.live.fits = lambda model: True
         made.live.state = LiveState(base="smollm2", refits=1, judgements=20)
-        await until(pilot, lambda: screen.query_one("#model").names == ["concise-rm", "concise-rm · live head"])
+        offered = ["concise-rm", "concise-rm · live head"]
+        await until(pilot, lambda: screen.query_one("#model").names == offered)
 
 
 async def test_a_stored_conversation_is_scored_with_all_its_turns() -> None:

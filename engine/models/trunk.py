@@ -1,4 +1,4 @@
-"""What the training loops share about models."""
+"""A model without its head, ready for packed rows, and what training loops share about models."""
 
 from __future__ import annotations
 
