@@ -68,7 +68,13 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     from engine.protocol.events import Finished, Metrics
     from engine.protocol.rundir import Inputs, ModelRef, RunDir
 
-    fixed = {"name": "benchmark", "policy": model, "checkpoint_every": "0", "device": str(resolve_device())}
+    fixed = {
+        "name": "benchmark",
+        "policy": model,
+        "tuning": "full",
+        "checkpoint_every": "0",
+        "device": str(resolve_device()),
+    }
     config = build(RewardConfig, fixed | overrides)
     assert isinstance(config, RewardConfig)
     figures: Figures = {}

@@ -42,6 +42,7 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     reward: RewardConfig = RewardConfig(
         name="demo-reward",
         prompts=TRAIN_SOURCE,
+        tuning="full",
         epochs=2,
         learning_rate=2e-5,
         batch_prompts=4,

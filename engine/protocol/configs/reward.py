@@ -45,7 +45,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     tuning: Annotated[
         Literal["lora", "full", "frozen", "auto"],
         Meta(description="Low-rank adapters, every weight, a head alone, or what cross-validates best."),
-    ] = "full"
+    ] = "frozen"
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1

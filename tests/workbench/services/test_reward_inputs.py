@@ -30,7 +30,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def prepared(store: Store, path: Path, **settings: Any) -> tuple[RunDir, dict[str, int]]:
     """The run directory, and the rows of each of its tables."""
-    config = RewardConfig(name="r", **({"policy": model_folder(path.parent, "steps")} | settings))
+    config = RewardConfig(
+        name="r", **({"policy": model_folder(path.parent, "steps"), "tuning": "full"} | settings)
+    )
     run = RunDir.create(path, config)
     inputs = snapshots.prepare(store, run, config)
     count = "SELECT count(*) FROM read_parquet(?)"
