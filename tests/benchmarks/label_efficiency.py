@@ -5,9 +5,10 @@ responses.  Every order starts from the same 20 random labels and then asks for 
 prompt, the head being fitted anew in between, as the workbench does while a person judges.  Every fifth
 prompt is held out, beginning at another one with each run; prompts arrive in a shuffled order.
 
-`ratio` is the number of labels that random needs over the number that the best order needs, for the log-loss
-that random has with half the pool, curves averaged over the runs and made falling; `ratio_90` is its
-bootstrap interval over the runs.
+Curves are averaged over the runs and made falling.  An order's ratio is the number of labels that random
+needs over the number that it needs for the same log-loss, the geometric mean over the log-losses that random
+has with 15, 25, 50 and 75 % of the pool; with a bootstrap interval over the runs, for the curves are flat.
+`ratio` is that of the best order.
 
 The features (last token and response mean at three layers of the frozen trunk) are computed once; with
 `--features FILE.npz` they are read from the file, or written there when it does not exist.
@@ -39,7 +40,7 @@ STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
 CHOOSE_EVERY = 20
 """Labels after which strength and temperature are cross-validated anew, over the labelled prompts."""
 RESAMPLES = 400
-LEVELS = (0.25, 0.5, 0.75)
+LEVELS = (0.15, 0.25, 0.5, 0.75)
 """Shares of the pool at which random's log-loss is the goal of the others."""
 
 
@@ -297,8 +298,19 @@ def needed(curves: Curves, runs: np.ndarray, level: float) -> tuple[float, dict[
     return goal, {name: labels_needed(labels, fall, goal) for name, fall in falls.items()}
 
 
+def ratios(curves: Curves, runs: np.ndarray) -> dict[str, float]:
+    """Labels of random over labels of each other order; never reached counts as the last label."""
+    most = float(curves["random"][0, -1, 0])
+    logs: dict[str, list[float]] = {name: [] for name in curves if name != "random"}
+    for level in LEVELS:
+        _, found = needed(curves, runs, level)
+        for name, log in logs.items():
+            log.append(np.log(found["random"] / min(found[name], most)))
+    return {name: float(np.exp(np.mean(log))) for name, log in logs.items()}
+
+
 def compared(curves: Curves, seed: int = 0) -> dict[str, object]:
-    """Labels needed at each level, the ratio of random to the best order, with a bootstrap over the runs."""
+    """Labels needed at each level, and the ratio of random to each order with a bootstrap over the runs."""
     everyone = np.arange(len(curves["random"]))
     table = {}
     for level in LEVELS:
@@ -306,24 +318,19 @@ def compared(curves: Curves, seed: int = 0) -> dict[str, object]:
         table[f"{level:.0%} of the pool"] = {"log_loss": round(goal, 4)} | {
             name: round(count) if np.isfinite(count) else None for name, count in found.items()
         }
-    _, found = needed(curves, everyone, 0.5)
-    best = min((name for name in found if name != "random"), key=lambda name: found[name])
-    rng, ratios = np.random.default_rng(seed), []
-    for _ in range(RESAMPLES):
-        _, again = needed(curves, rng.choice(everyone, len(everyone)), 0.5)
-        ratios.append(again["random"] / again[best])
+    found, rng = ratios(curves, everyone), np.random.default_rng(seed)
+    again = [ratios(curves, rng.choice(everyone, len(everyone))) for _ in range(RESAMPLES)]
+    intervals = {name: np.quantile([one[name] for one in again], (0.05, 0.95)) for name in found}
+    best = max(found, key=lambda name: found[name])
     return {
         "labels_needed": table,
-        "best": best,
-        "ratio": round(found["random"] / found[best], 2),
-        "ratio_90": [round(float(q), 2) for q in np.quantile(ratios, (0.05, 0.95))],
-        "curves": {
-            name: [
-                [int(n), round(float(loss), 4), round(float(accuracy), 4)]
-                for n, loss, accuracy in curve.mean(axis=0)[::4]
-            ]
-            for name, curve in curves.items()
+        "ratios": {
+            name: {"ratio": round(ratio, 2), "interval_90": [round(float(q), 2) for q in intervals[name]]}
+            for name, ratio in found.items()
         },
+        "best": best,
+        "ratio": round(found[best], 2),
+        "curves": {name: curve.mean(axis=0)[::4].round(4).tolist() for name, curve in curves.items()},
     }
 
 
@@ -332,10 +339,10 @@ def computed_features(responses: list[tuple[str, str]], model: str) -> np.ndarra
     import torch
     from transformers import AutoModel
 
-    from engine.algorithms.parts import Trunk
     from engine.models import features
     from engine.models.catalogue import resolve_model
     from engine.models.policy import load_weights
+    from engine.models.trunk import Trunk
     from engine.text import Tokeniser
 
     folder = Path(resolve_model(model))
