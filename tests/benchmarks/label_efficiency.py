@@ -10,7 +10,7 @@ needs over the number that it needs for the same log-loss, the geometric mean ov
 has with 15, 25, 50 and 75 % of the pool; with a bootstrap interval over the runs, for the curves are flat.
 `ratio` is that of the best order.
 
-The features (last token and response mean at three layers of the frozen trunk) are computed once; with
+The features (last token and response mean at two layers of the frozen trunk) are computed once; with
 `--features FILE.npz` they are read from the file, or written there when it does not exist.
 """
 
@@ -25,20 +25,18 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.frozen.comparisons import Comparisons
 from engine.frozen.information import chance, determinant_gain, disagreement
-from engine.frozen.measure import best_temperature
 from engine.scoring.head import Part
 from tests.benchmarks.common import PEERS, parser, report, say, versions
 
 DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
-DEPTHS = (0.4, 0.6, 0.8)
+DEPTHS = (0.5, 1.0)
 """Layers that are read, as shares of the depth."""
 PARTS: tuple[Part, ...] = ("last", "mean")
 FIRST, STEP, MEMBERS = 20, 10, 8
 STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
 CHOOSE_EVERY = 20
-"""Labels after which strength and temperature are cross-validated anew, over the labelled prompts."""
+"""Labels after which the strength is cross-validated anew, over the labelled prompts."""
 RESAMPLES = 400
 LEVELS = (0.15, 0.25, 0.5, 0.75)
 """Shares of the pool at which random's log-loss is the goal of the others."""
@@ -60,7 +58,6 @@ class Fit:
     dual: np.ndarray
     members: np.ndarray
     strength: float
-    temperature: float  # held-out margins are multiplied by it, as the frozen fit does
 
 
 def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int]], list[tuple[str, str]]]:
@@ -129,9 +126,9 @@ def fitted(pool: Pool, labelled: np.ndarray, before: Fit | None, rng: np.random.
     products, win = pool.products[np.ix_(labelled, labelled)], pool.win[labelled]
     prompts, which = np.unique(pool.prompt[labelled], return_inverse=True)
     if before is None or (len(labelled) - FIRST) % CHOOSE_EVERY == 0:
-        strength, temperature = cross_validated(products, win, which, rng)
+        strength = cross_validated(products, win, which, rng)
     else:
-        strength, temperature = before.strength, before.temperature
+        strength = before.strength
     draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), MEMBERS)
     members = []
     for draw in draws[:, which]:
@@ -139,13 +136,13 @@ def fitted(pool: Pool, labelled: np.ndarray, before: Fit | None, rng: np.random.
         member[kept] = fit_dual(products[np.ix_(kept, kept)], win[kept], draw[kept].astype(float), strength)
         members.append(member)
     dual = fit_dual(products, win, np.ones(len(win)), strength)
-    return Fit(dual, np.stack(members), strength, temperature)
+    return Fit(dual, np.stack(members), strength)
 
 
 def cross_validated(
     products: np.ndarray, win: np.ndarray, prompt: np.ndarray, rng: np.random.Generator
-) -> tuple[float, float]:
-    """The strength with the least log-loss on labelled prompts that were left out, and its temperature."""
+) -> float:
+    """The strength with the least log-loss on labelled prompts that were left out."""
     fold = (rng.permutation(prompt.max() + 1) % 5)[prompt]
     margins = {}
     for strength in STRENGTHS:
@@ -155,9 +152,7 @@ def cross_validated(
             dual = fit_dual(products[np.ix_(kept, kept)], win[kept], np.ones(len(kept)), strength)
             margin[out] = products[np.ix_(out, kept)] @ dual
         margins[strength] = margin
-    best = min(margins, key=lambda strength: float(losses(margins[strength], win).mean()))
-    nobody, rows = np.zeros(len(win)), np.arange(len(win))
-    return best, best_temperature(margins[best], Comparisons(rows, rows, prompt, win, 1 - win, nobody))
+    return min(margins, key=lambda strength: float(losses(margins[strength], win).mean()))
 
 
 def losses(margin: np.ndarray, win: np.ndarray) -> np.ndarray:
@@ -249,8 +244,7 @@ def replay(
     fit: Fit | None = None
     while len(labelled) <= stop:
         fit = fitted(pool, labelled, fit, rng)
-        margin = fit.temperature * (pool.products[np.ix_(test, labelled)] @ fit.dual)
-        win = pool.win[test]
+        margin, win = pool.products[np.ix_(test, labelled)] @ fit.dual, pool.win[test]
         accuracy = np.where(margin == 0, 0.5, (margin > 0) == (win > 0)).mean()
         curve.append((len(labelled), float(losses(margin, win).mean()), float(accuracy)))
         worth = order(Moment(pool, fit, labelled, waiting, rng))
