@@ -21,6 +21,7 @@ from workbench.services.workspace import Workspace
 from workbench.settings import default_db_path, load_settings
 
 SIZE = (110, 34)
+WIDE = (150, 44)
 SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL"
 
 
@@ -80,6 +81,15 @@ async def overoptimisation(pilot: Pilot[None]) -> None:
     await settle(pilot, 2.0)
 
 
+async def report(pilot: Pilot[None]) -> None:
+    """The report of the newest reward model."""
+    app = pilot.app
+    assert isinstance(app, WorkbenchApp)
+    newest = app.workspace.library.reward_models()[-1].name
+    app.action_report(newest)
+    await settle(pilot, 6.0)
+
+
 async def query(pilot: Pilot[None]) -> None:
     """One question to the store and its answer."""
     from textual.widgets import TextArea
@@ -101,6 +111,7 @@ SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] =
     ("samples", "f5", samples),
     ("tokens", "f5", tokens),
     ("overoptimisation", "f5", overoptimisation),
+    ("report", "f5", report),
     ("compare", "f6", nothing),
     ("sql", "f7", query),
     ("launch", "f8", nothing),
@@ -121,7 +132,7 @@ async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
             if wanted and name not in wanted:
                 continue
             app = WorkbenchApp(workspace)
-            async with app.run_test(size=SIZE) as pilot:
+            async with app.run_test(size=WIDE if name == "report" else SIZE) as pilot:
                 await settle(pilot)
                 await pilot.press(key)
                 await settle(pilot, 2.0)

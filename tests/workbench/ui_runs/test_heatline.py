@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.color import Color
 
-from workbench.screens.score import preference
+from workbench.screens.score_parts import preference
 from workbench.widgets.heatline import HIGH, LOW, Scale, heat_content, shade
 
 GROUND = Color.parse("#16181d")
