@@ -4,15 +4,18 @@ onnxruntime's own dynamic quantisation has one scale for a whole activation tens
 values a thousand times the usual into the first token and into a few channels, and all else then rounds to
 nothing: on SmolLM2-135M the ranking of responses was lost.  So
 
-1. channels are evened out, x·W = (x / s)·(s·W) with s_j = a_j^½ / max|W_j|^½ (SmoothQuant, Xiao et al. 2022,
-   arXiv 2211.10438, equation 4), a_j the 0.999 quantile of |x_j| on a few stored responses.  (With the
-   largest value, the first token alone would decide.)  1 / s goes into the weights before: into those of the
-   norm, of the projection that x is a product with, or of the values that attention averages, so that it
-   costs nothing while it runs;
-2. every row is divided by its own largest value before it is rounded, and the product multiplied by it
-   again: a token's numbers do not depend on what else is in the batch, nor on what was cached;
-3. the last layers' products of products, whose rounding goes straight into the score, stay in float32, and
-   the embeddings are float16.
+1. the residual stream is turned (`engine.jobs.rotation`), so that what a norm gives has no outliers: one
+   scale measured beforehand, with the rarest values cut, does for every token;
+2. elsewhere channels are evened out, x·W = (x / s)·(s·W) with s_j = a_j^½ / max|W_j|^½ (SmoothQuant, Xiao et
+   al. 2022, arXiv 2211.10438, equation 4), a_j the 0.999 quantile of |x_j| on a few stored responses (with
+   the largest value, the first token alone would decide).  1 / s goes into the weights before: those of the
+   projection that x is a product with, or of the values that attention averages, and costs nothing;
+3. products of two activations, whose rows are large in a few channels, pass through a Hadamard matrix first;
+4. in 2 and 3 each row is divided by its own largest value before it is rounded, the product multiplied by it;
+5. weights are rounded with their errors made up for (`engine.jobs.weight_rounding`); embeddings are float16.
+
+No scale depends on another token, so that a token's numbers do not depend on its company in the batch or on
+what was cached.
 """
 
 from __future__ import annotations
@@ -28,30 +31,55 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.jobs.onnx_graph import ONE_FILE_BYTES
+from engine.jobs.rotation import BACK, rotate
+from engine.jobs.weight_rounding import column_scales, compensated
 from engine.scoring.graph import causal_bias
 
 CALIBRATION_SEQUENCES, CALIBRATION_TOKENS = 16, 160
 QUANTILE, SMALL = 0.999, 1e-5
 FLOOR = 1e-12  # of a row's largest value: a row of zeros stays zero
-EXACT_LAYERS = 4
+CUT = 0.99
+"""Quantile, over tokens, of the largest value of a norm's row: the range of the scale that all rows share."""
+OUTLYING = 20
+"""Tokens this many times larger than the usual are left out of Σ xᵀx: there is one in a text."""
+MIXED, MIXING = 64, "int8_mixing"
+"""Channels in a block of the Hadamard matrix, at most; how the names of what belongs to it begin."""
+Sequences = Sequence[Sequence[int]]
 MICROSOFT = "com.microsoft"
 
 
 @dataclass
 class Sizes:
-    """How large the activations of the products get.  D channels, by name of the activation."""
+    """What the activations of the products are like, by name.  D channels, sums over the tokens measured."""
 
-    channels: dict[str, np.ndarray] = field(default_factory=dict)  # [D] the quantile of |x|, over sequences
+    channels: dict[str, np.ndarray] = field(default_factory=dict)  # [D] the quantile of |x|
+    rows: dict[str, list[np.ndarray]] = field(default_factory=dict)  # the largest |x| of every token
+    moments: dict[str, np.ndarray] = field(default_factory=dict)  # [D, D] Σ xᵀx
+
+    def add(self, name: str, value_T_D: np.ndarray, moments: bool) -> None:
+        """Measure an activation on one more sequence."""
+        size_T_D = np.abs(value_T_D)
+        size_D = np.quantile(size_T_D, QUANTILE, axis=0)
+        self.channels[name] = np.maximum(self.channels.get(name, size_D), size_D)
+        self.rows.setdefault(name, []).append(size_T_D.max(1))
+        if moments:
+            tame_T_D = value_T_D[size_T_D.max(1) < OUTLYING * np.median(size_T_D.max(1))]
+            self.moments[name] = self.moments.get(name, np.float32(0)) + tame_T_D.T @ tame_T_D
+
+    def range(self, name: str) -> float:
+        """What the one scale of an activation's rows must hold."""
+        return float(np.quantile(np.concatenate(self.rows[name]), CUT))
 
 
-def calibrate(source: Path, sequences: Sequence[Sequence[int]]) -> Sizes:
-    """Run the float32 graph on some token sequences and measure what goes into its products."""
-    model = onnx.load(source)
+def calibrate(model: onnx.ModelProto, scratch: Path, sequences: Sequences, moments: bool = False) -> Sizes:
+    """Run a float32 graph on some token sequences and measure what goes into its products."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
     names = list(_products(model.graph))
     for name in names:
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    scratch = source.with_suffix(".calibration")
-    save(model, scratch)
+        watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    save(watched, scratch)
+    del watched
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(scratch, options, providers=["CPUExecutionProvider"])
@@ -67,20 +95,22 @@ def calibrate(source: Path, sequences: Sequence[Sequence[int]]) -> Sizes:
         feed = {"input_ids": ids_1_T, "position_ids": np.arange(length)[None]}
         feed["attention_bias"] = causal_bias([0], [length])
         for name, value in zip(names, session.run(names, feed | past), strict=True):
-            size_D = np.quantile(np.abs(value.reshape(-1, value.shape[-1])), QUANTILE, axis=0)
-            sizes.channels[name] = np.maximum(sizes.channels.get(name, size_D), size_D)
+            sizes.add(name, value.reshape(-1, value.shape[-1]), moments)
     del session
     _remove(scratch)
     return sizes
 
 
-def quantise(source: Path, destination: Path, sequences: Sequence[Sequence[int]]) -> None:
+def quantise(source: Path, destination: Path, sequences: Sequences) -> None:
     """Write the int8 graph of a float32 one; `sequences` of token ids show how large activations get."""
-    sizes = calibrate(source, sequences)
     model = onnx.load(source)
-    exact = _last_in_residual(model.graph)
-    even_out(model, sizes)
-    _to_int8(model, exact)
+    scratch = destination.with_suffix(".calibration")
+    norms: set[str] = set()
+    if rotate(model):
+        norms = {node.output[0] for node in model.graph.node if node.op_type == "RMSNormalization"}
+    even_out(model, calibrate(model, scratch, sequences), leave=norms)
+    mix_channels(model)
+    _to_int8(model, calibrate(model, scratch, sequences, moments=True), norms)
     _halve_embeddings(model)
     save(model, destination)
 
@@ -91,8 +121,8 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     onnx.save(model, path, save_as_external_data=large, location=path.name + ".data")
 
 
-def even_out(model: onnx.ModelProto, sizes: Sizes) -> None:
-    """Move scale from activations to weights, channel by channel, where it can be done beforehand."""
+def even_out(model: onnx.ModelProto, sizes: Sizes, leave: Collection[str] = ()) -> None:
+    """Move scale from activations, but those to `leave`, to weights, where it can be done beforehand."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     made_by = {output: node for node in model.graph.node for output in node.output}
     readers = _readers(model.graph)
@@ -100,7 +130,7 @@ def even_out(model: onnx.ModelProto, sizes: Sizes) -> None:
         used = list(dict.fromkeys(node.input[1] for node in nodes))
         matrices = [numpy_helper.to_array(weights[key]) for key in used]
         largest_D = np.max([np.abs(matrix).max(1) for matrix in matrices], axis=0)
-        before = _before(name, made_by, readers, weights)
+        before = None if name in leave else _before(name, made_by, readers, weights)
         if before is None or any(len(readers[key]) > 1 for key in used):
             continue
         key, groups = before
@@ -151,64 +181,124 @@ def _before(
     return None
 
 
-def _to_int8(model: onnx.ModelProto, exact: Collection[str]) -> None:
-    """Every product with a weight as a product of integers, each row of the activation with its own scale."""
+def _to_int8(model: onnx.ModelProto, sizes: Sizes, even: Collection[str]) -> None:
+    """Every product with a weight as a product of integers.
+
+    The activations in `even` have one scale for all rows; each row of the others has its own.
+    """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    chosen = {
-        node.output[0] for name, found in _products(graph).items() if name not in exact for node in found
-    }
+    chosen = {node.output[0] for found in _products(graph).values() for node in found}
+    rounding = _Rounding()
     nodes: list[onnx.NodeProto] = []
-    added: dict[str, onnx.TensorProto] = {}
-    ready: set[str] = set()
-
-    def constant(name: str, value: np.ndarray) -> str:
-        added[name] = numpy_helper.from_array(value, name)
-        return name
-
-    last = constant("int8_last_axis", np.array([-1]))
-    floor, unit = (
-        constant("int8_floor", np.array(FLOOR, "f4")),
-        constant("int8_unit", np.array(1 / 127, "f4")),
-    )
-    middle = constant("int8_middle", np.array(128, "u1"))
     for node in graph.node:
         if node.output[0] not in chosen:
             nodes.append(node)
             continue
         x, key, output = node.input[0], node.input[1], node.output[0]
-        if x not in ready:
+        if x not in rounding.ready:
+            nodes += rounding.by_range(x, sizes.range(x)) if x in even else rounding.by_row(x)
+        integers, scale = rounding.weight(key, weights[key], sizes.moments[x])
+        unit = f"{x}_unit" if x in even else rounding.unit
+        inputs = [f"{x}_int8", integers, unit, scale, rounding.middle]
+        if x in even:
+            nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT))
+        else:
             nodes += [
-                helper.make_node("Abs", [x], [f"{x}_size"]),
-                helper.make_node("ReduceMax", [f"{x}_size", last], [f"{x}_peak"], keepdims=1),
-                helper.make_node("Max", [f"{x}_peak", floor], [f"{x}_maximum"]),
-                helper.make_node("Div", [x, f"{x}_maximum"], [f"{x}_row"]),
-                helper.make_node("QuantizeLinear", [f"{x}_row", unit, middle], [f"{x}_int8"]),
+                helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}_row"], domain=MICROSOFT),
+                helper.make_node("Mul", [f"{output}_row", f"{x}_maximum"], [output]),
             ]
-            ready.add(x)
-        if f"{key}_int8" not in added:
-            integers, scale = rounded(numpy_helper.to_array(weights[key]))
-            constant(f"{key}_int8", integers)
-            constant(f"{key}_scale", scale)
-        inputs = [f"{x}_int8", f"{key}_int8", unit, f"{key}_scale", middle]
-        nodes += [
-            helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}_row"], domain=MICROSOFT),
-            helper.make_node("Mul", [f"{output}_row", f"{x}_maximum"], [output]),
+    _replace(model, nodes, rounding.added)
+
+
+class _Rounding:
+    """Nodes that round activations to unsigned bytes around 128, and the constants that they need."""
+
+    def __init__(self) -> None:
+        self.added: dict[str, onnx.TensorProto] = {}
+        self.ready: set[str] = set()
+        self.last = self._constant("int8_last_axis", np.array([-1]))
+        self.floor = self._constant("int8_floor", np.array(FLOOR, "f4"))
+        self.unit = self._constant("int8_unit", np.array(1 / 127, "f4"))
+        self.middle = self._constant("int8_middle", np.array(128, "u1"))
+
+    def _constant(self, name: str, value: np.ndarray) -> str:
+        self.added[name] = numpy_helper.from_array(value, name)
+        return name
+
+    def by_range(self, x: str, largest: float) -> list[onnx.NodeProto]:
+        """One scale for all rows; what is larger is cut."""
+        self.ready.add(x)
+        unit = self._constant(f"{x}_unit", np.array(max(largest, FLOOR) / 127, "f4"))
+        return [helper.make_node("QuantizeLinear", [x, unit, self.middle], [f"{x}_int8"])]
+
+    def by_row(self, x: str) -> list[onnx.NodeProto]:
+        """A scale for each row, `<x>_maximum`."""
+        self.ready.add(x)
+        return [
+            helper.make_node("Abs", [x], [f"{x}_size"]),
+            helper.make_node("ReduceMax", [f"{x}_size", self.last], [f"{x}_peak"], keepdims=1),
+            helper.make_node("Max", [f"{x}_peak", self.floor], [f"{x}_maximum"]),
+            helper.make_node("Div", [x, f"{x}_maximum"], [f"{x}_row"]),
+            helper.make_node("QuantizeLinear", [f"{x}_row", self.unit, self.middle], [f"{x}_int8"]),
         ]
-    _replace(model, nodes, added)
+
+    def weight(self, key: str, tensor: onnx.TensorProto, moments_K_K: np.ndarray) -> tuple[str, str]:
+        """Names of a weight's integers and of the scales of its columns."""
+        if f"{key}_int8" not in self.added:
+            weight_K_N = numpy_helper.to_array(tensor)
+            scale_N = column_scales(weight_K_N)
+            self._constant(f"{key}_int8", compensated(weight_K_N, scale_N, moments_K_K))
+            self._constant(f"{key}_scale", scale_N)
+        return f"{key}_int8", f"{key}_scale"
 
 
-def rounded(matrix_K_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A weight as int8 [K, N] and the scale of each column [N]."""
-    scale_N = np.maximum(np.abs(matrix_K_N).max(0) / 127, FLOOR).astype(np.float32)
-    return np.clip(np.round(matrix_K_N / scale_N), -127, 127).astype(np.int8), scale_N
+def mix_channels(model: onnx.ModelProto) -> None:
+    """Products of two activations, large in a few channels of each row, pass through a Hadamard matrix first.
 
-
-def _last_in_residual(graph: onnx.GraphProto) -> set[str]:
-    """The activations of the last few products whose input is itself a product of two activations."""
+    x·W = (x·H)·(Hᵀ·W), block by block of channels; their largest value is then nearer to the usual.
+    """
+    graph = model.graph
     made_by = {output: node for node in graph.node for output in node.output}
-    found = [name for name in _products(graph) if name in made_by and made_by[name].op_type == "Mul"]
-    return set(found[-min(EXACT_LAYERS, len(found) // 4) :]) if len(found) >= 4 else set()
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers = _readers(graph)
+    nodes: list[onnx.NodeProto] = []
+    mixed: set[str] = set()
+    for node in graph.node:
+        name = node.input[0] if node.op_type == "MatMul" and node.input[1] in weights else ""
+        source = made_by.get(name)
+        if source is None or source.op_type != "Mul" or len(readers[node.input[1]]) > 1:
+            nodes.append(node)
+            continue
+        matrix = numpy_helper.to_array(weights[node.input[1]])
+        size = int(np.gcd(len(matrix), MIXED))
+        H = hadamard(size)
+        turned = np.einsum("bki,kj->bji", matrix.reshape(-1, size, matrix.shape[1]), H)
+        turned = np.ascontiguousarray(turned.reshape(matrix.shape), dtype=np.float32)
+        weights[node.input[1]].CopyFrom(numpy_helper.from_array(turned, node.input[1]))
+        if name not in mixed:
+            nodes += [
+                helper.make_node("Reshape", [name, f"{MIXING}_{size}_blocks"], [f"{name}_blocks"]),
+                helper.make_node("MatMul", [f"{name}_blocks", f"{MIXING}_{size}"], [f"{name}_blocks_mixed"]),
+                helper.make_node("Reshape", [f"{name}_blocks_mixed", f"{MIXING}_row"], [f"{name}_mixed"]),
+            ]
+            mixed.add(name)
+        node.input[0] = f"{name}_mixed"
+        nodes.append(node)
+        if f"{MIXING}_{size}" not in weights:
+            constants = {f"{MIXING}_{size}": H, f"{MIXING}_{size}_blocks": np.array([0, 0, -1, size])}
+            for key, value in (constants | {f"{MIXING}_row": np.array([0, 0, -1])}).items():
+                graph.initializer.append(numpy_helper.from_array(value, key))
+                weights[key] = graph.initializer[-1]
+    _replace(model, nodes, {})
+
+
+def hadamard(size: int) -> np.ndarray:
+    """The symmetric orthogonal matrix of ±1/√size, size a power of two (Sylvester)."""
+    matrix = np.ones((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return (matrix / np.sqrt(size)).astype(np.float32)
 
 
 def _halve_embeddings(model: onnx.ModelProto) -> None:
@@ -246,11 +336,12 @@ def _replace(model: onnx.ModelProto, nodes: list[onnx.NodeProto], added: dict[st
 
 
 def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """The products of an activation and a weight matrix, by the name of the activation."""
+    """The products of an activation and a weight of the model, by the name of the activation."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
     found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights and len(weights[node.input[1]].dims) == 2:
+        key = node.input[1] if node.op_type == "MatMul" else ""
+        if key in weights and len(weights[key].dims) == 2 and not key.endswith(BACK) and MIXING not in key:
             found[node.input[0]].append(node)
     return found
 
