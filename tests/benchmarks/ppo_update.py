@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engine.protocol.launch import SPEED
 from tests.benchmarks.common import parser, peer_json, report, say, summary, versions
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prompts_user_oriented.jsonl"
@@ -81,9 +82,16 @@ def child(options: dict[str, Any]) -> None:
 
 
 def ours(options: dict[str, Any]) -> dict[str, Any]:
-    """`child` in a process of its own."""
+    """`child` in a process of its own, with the settings of a worker."""
     command = [sys.executable, "-m", "tests.benchmarks.ppo_update", "--child"]
-    done = subprocess.run(command, input=json.dumps(options), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        input=json.dumps(options),
+        env=SPEED | os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"Our update failed:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -108,7 +116,6 @@ def read_prompts(data: Path) -> list[dict[str, str]]:
 
 def main() -> None:
     """Measure, in turn with the peer if one is given."""
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as workers do; the peer gets it too
     arguments = parser(__doc__ or "")
     arguments.add_argument("--child", action="store_true", help="read settings on stdin and train")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")

@@ -1,17 +1,22 @@
 """Tokens sampled a second: 4 prompts × 8 samples × 64 tokens, temperature 1, no token ends a response.
 
-With `--peer PYTHON`, `transformers.generate` of that environment does the same in turn with ours; `ratio` is
-our median over the peer's.  Ours includes what is done once a call: laying out weights and reading prompts.
+Ours runs in a process of its own with the settings of a worker.  With `--peer PYTHON`,
+`transformers.generate` of that environment does the same in turn; `ratio` is our median over the peer's.  Ours
+includes what is done once a call: laying out weights and reading prompts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from engine.protocol.launch import SPEED
 from tests.benchmarks.common import parser, peer_json, report, say, summary, versions
 
 QUESTIONS = (
@@ -25,10 +30,11 @@ QUESTIONS = (
     "Give me a plan for learning to swim as an adult.",
 )
 WARM_UP = 4  # tokens
+ROUNDS = 3  # as in the peer's script
 
 
-def ours(folder: Path, prompts: int, samples: int, tokens: int, dtype: str, rounds: int) -> list[float]:
-    """Seconds of each of some rounds, after a short one that is not counted."""
+def child(options: dict[str, Any]) -> None:
+    """Sample some rounds after a short one that is not counted; print the seconds of each."""
     import torch
 
     from engine.models.parts import resolve_device
@@ -36,70 +42,87 @@ def ours(folder: Path, prompts: int, samples: int, tokens: int, dtype: str, roun
     from engine.rollout import sample
     from engine.text import Tokeniser
 
+    folder = Path(options["model"])
     tokeniser = Tokeniser.from_folder(folder)
-    model = load_policy(folder, dtype, resolve_device())
-    ids = [
-        tokeniser.encode_prompt([{"role": "user", "content": text}], "chat") for text in QUESTIONS[:prompts]
-    ]
+    model = load_policy(folder, options["dtype"], resolve_device())
+    texts = QUESTIONS[: options["prompts"]]
+    prompts = [tokeniser.encode_prompt([{"role": "user", "content": text}], "chat") for text in texts]
     seconds = []
-    for number in range(rounds + 1):
+    for number in range(ROUNDS + 1):
         began = time.perf_counter()
-        count = sum(
-            batch.tokens
-            for batch in sample(
-                model,
-                tokeniser,
-                ids,
-                samples=samples,
-                max_new_tokens=tokens if number else WARM_UP,
-                stop_ids=(),
-                generator=torch.Generator().manual_seed(number),
-                batch_sequences=prompts * samples,
-            )
-        )
+        for _ in sample(
+            model,
+            tokeniser,
+            prompts,
+            samples=options["samples"],
+            max_new_tokens=options["tokens"] if number else WARM_UP,
+            stop_ids=(),
+            generator=torch.Generator().manual_seed(number),
+            batch_sequences=options["prompts"] * options["samples"],
+        ):
+            pass
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        if number:
-            seconds.append(time.perf_counter() - began)
-            say(f"ours: {count / seconds[-1]:.0f} tokens/s")
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps(seconds[1:]))
+
+
+def ours(options: dict[str, Any]) -> list[float]:
+    """`child` in a process of its own, with the settings of a worker."""
+    command = [sys.executable, "-m", "tests.benchmarks.rollouts", "--child"]
+    done = subprocess.run(
+        command,
+        input=json.dumps(options),
+        env=SPEED | os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"Our sampling failed:\n{done.stderr[-2000:]}")
+    seconds: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
     return seconds
 
 
 def main() -> None:
     """Measure, in turn with the peer if one is given."""
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as workers do; the peer gets it too
     arguments = parser(__doc__ or "")
+    arguments.add_argument("--child", action="store_true", help="read settings on stdin and sample")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--prompts", type=int, default=4, choices=range(1, len(QUESTIONS) + 1))
     arguments.add_argument("--samples", type=int, default=8)
     arguments.add_argument("--tokens", type=int, default=64)
     arguments.add_argument("--dtype", default="bfloat16", help="of ours; the peer's is bfloat16")
-    arguments.add_argument("--turns", type=int, default=3, help="of three rounds each")
+    arguments.add_argument("--turns", type=int, default=3, help=f"of {ROUNDS} rounds each")
     options = arguments.parse_args()
+    if options.child:
+        child(json.load(sys.stdin))
+        return
 
     from engine.models.catalogue import resolve_model
 
-    folder = Path(resolve_model(options.model))
-    shape = (options.prompts, options.samples, options.tokens)
+    names = ("prompts", "samples", "tokens", "dtype")
+    settings: dict[str, Any] = {name: getattr(options, name) for name in names}
+    model = str(resolve_model(options.model))
+    total = options.prompts * options.samples * options.tokens
     mine: list[float] = []
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
-        prompts = Path(temporary) / "prompts.jsonl"
-        prompts.write_text("".join(json.dumps({"prompt": q}) + "\n" for q in QUESTIONS[: options.prompts]))
-        names = ("--b", "--k", "--tokens")
-        settings = [word for name, value in zip(names, shape, strict=True) for word in (name, str(value))]
+        file = Path(temporary) / "prompts.jsonl"
+        file.write_text("".join(json.dumps({"prompt": q}) + "\n" for q in QUESTIONS[: options.prompts]))
+        words = ["--model", model, "--prompts", str(file), "--b", str(options.prompts)]
+        words += ["--k", str(options.samples), "--tokens", str(options.tokens)]
         for _ in range(options.turns):
-            mine += ours(folder, *shape, options.dtype, rounds=3)
+            mine += [total / seconds for seconds in ours(settings | {"model": model})]
+            say(f"ours: {mine[-ROUNDS:]} tokens/s")
             if options.peer:
-                files = ("--model", str(folder), "--prompts", str(prompts))
-                found = peer_json(options.peer, "hf_generate.py", *files, *settings)
-                theirs.append(float(str(found["tokens_per_second"])))
-                say(f"peer: {theirs[-1]:.0f} tokens/s")
-    total = options.prompts * options.samples * options.tokens
-    speeds = summary([total / seconds for seconds in mine])
-    steps = summary([1000 * seconds / options.tokens for seconds in mine])
-    figures: dict[str, object] = {"tokens_per_second": speeds, "ms_a_step": steps, "dtype": options.dtype}
-    figures |= dict(zip(("prompts", "samples", "tokens"), shape, strict=True))
+                theirs.append(
+                    float(str(peer_json(options.peer, "hf_generate.py", *words)["tokens_per_second"]))
+                )
+                say(f"peer: {theirs[-1]} tokens/s")
+    speeds = summary(mine)
+    steps = summary([1000 * options.prompts * options.samples / speed for speed in mine])
+    figures: dict[str, Any] = {"tokens_per_second": speeds, "ms_a_step": steps, **settings}
     if theirs:
         figures["peer_tokens_per_second"] = summary(theirs)
         figures["ratio"] = round(speeds["median"] / summary(theirs)["median"], 2)
