@@ -5,7 +5,8 @@ values a thousand times the usual into the first token and into a few channels, 
 nothing: on SmolLM2-135M the ranking of responses was lost.  So
 
 1. the residual stream is turned (`engine.jobs.rotation`), so that what a norm gives has no outliers: one
-   scale measured beforehand, with the rarest values cut, does for every token;
+   scale measured beforehand, with the rarest values cut, does for every token.  Half of it is the same for
+   all tokens: that is taken off before rounding, and added to the product as a constant;
 2. elsewhere channels are evened out, x·W = (x / s)·(s·W) with s_j = a_j^½ / max|W_j|^½ (SmoothQuant, Xiao et
    al. 2022, arXiv 2211.10438, equation 4), a_j the 0.999 quantile of |x_j| on a few stored responses (with
    the largest value, the first token alone would decide).  1 / s goes into the weights before: those of the
@@ -21,9 +22,10 @@ what was cached.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -54,11 +56,13 @@ class Sizes:
 
     channels: dict[str, np.ndarray] = field(default_factory=dict)  # [D] the quantile of |x|
     rows: dict[str, list[np.ndarray]] = field(default_factory=dict)  # the largest |x| of every token
+    sums: dict[str, np.ndarray] = field(default_factory=dict)  # [D] Σ x
     moments: dict[str, np.ndarray] = field(default_factory=dict)  # [D, D] Σ xᵀx
 
     def add(self, name: str, value_T_D: np.ndarray, moments: bool) -> None:
         """Measure an activation on one more sequence."""
         size_T_D = np.abs(value_T_D)
+        self.sums[name] = self.sums.get(name, np.float32(0)) + value_T_D.sum(0)
         size_D = np.quantile(size_T_D, QUANTILE, axis=0)
         self.channels[name] = np.maximum(self.channels.get(name, size_D), size_D)
         self.rows.setdefault(name, []).append(size_T_D.max(1))
@@ -66,13 +70,26 @@ class Sizes:
             tame_T_D = value_T_D[size_T_D.max(1) < OUTLYING * np.median(size_T_D.max(1))]
             self.moments[name] = self.moments.get(name, np.float32(0)) + tame_T_D.T @ tame_T_D
 
+    def mean(self, name: str) -> np.ndarray:
+        """Mean of an activation over tokens, [D]."""
+        return np.asarray(self.sums[name] / sum(map(len, self.rows[name])), dtype=np.float32)
+
     def range(self, name: str) -> float:
         """What the one scale of an activation's rows must hold."""
         return float(np.quantile(np.concatenate(self.rows[name]), CUT))
 
 
-def calibrate(model: onnx.ModelProto, scratch: Path, sequences: Sequences, moments: bool = False) -> Sizes:
-    """Run a float32 graph on some token sequences and measure what goes into its products."""
+def calibrate(
+    model: onnx.ModelProto,
+    scratch: Path,
+    sequences: Sequences,
+    moments: bool = False,
+    centres: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Sizes:
+    """Run a float32 graph on some token sequences and measure what goes into its products.
+
+    `centres` are taken from the activations of those names first.
+    """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     names = list(_products(model.graph))
@@ -95,7 +112,8 @@ def calibrate(model: onnx.ModelProto, scratch: Path, sequences: Sequences, momen
         feed = {"input_ids": ids_1_T, "position_ids": np.arange(length)[None]}
         feed["attention_bias"] = causal_bias([0], [length])
         for name, value in zip(names, session.run(names, feed | past), strict=True):
-            sizes.add(name, value.reshape(-1, value.shape[-1]), moments)
+            value_T_D = value.reshape(-1, value.shape[-1])
+            sizes.add(name, value_T_D - centres[name] if name in centres else value_T_D, moments)
     del session
     _remove(scratch)
     return sizes
@@ -108,9 +126,11 @@ def quantise(source: Path, destination: Path, sequences: Sequences) -> None:
     norms: set[str] = set()
     if rotate(model):
         norms = {node.output[0] for node in model.graph.node if node.op_type == "RMSNormalization"}
-    even_out(model, calibrate(model, scratch, sequences), leave=norms)
+    sizes = calibrate(model, scratch, sequences)
+    centres = {name: sizes.mean(name) for name in norms & sizes.sums.keys()}
+    even_out(model, sizes, leave=norms)
     mix_channels(model)
-    _to_int8(model, calibrate(model, scratch, sequences, moments=True), norms)
+    _to_int8(model, calibrate(model, scratch, sequences, moments=True, centres=centres), centres)
     _halve_embeddings(model)
     save(model, destination)
 
@@ -181,10 +201,11 @@ def _before(
     return None
 
 
-def _to_int8(model: onnx.ModelProto, sizes: Sizes, even: Collection[str]) -> None:
+def _to_int8(model: onnx.ModelProto, sizes: Sizes, centres: Mapping[str, np.ndarray]) -> None:
     """Every product with a weight as a product of integers.
 
-    The activations in `even` have one scale for all rows; each row of the others has its own.
+    The activations in `centres` have one scale for all rows, around their centre: x·W = (x − c)·W + c·W.
+    Each row of the others has its own.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -197,11 +218,20 @@ def _to_int8(model: onnx.ModelProto, sizes: Sizes, even: Collection[str]) -> Non
             continue
         x, key, output = node.input[0], node.input[1], node.output[0]
         if x not in rounding.ready:
-            nodes += rounding.by_range(x, sizes.range(x)) if x in even else rounding.by_row(x)
+            nodes += rounding.by_range(x, sizes.range(x), centres[x]) if x in centres else rounding.by_row(x)
         integers, scale = rounding.weight(key, weights[key], sizes.moments[x])
-        unit = f"{x}_unit" if x in even else rounding.unit
-        inputs = [f"{x}_int8", integers, unit, scale, rounding.middle]
-        if x in even:
+        inputs = [
+            f"{x}_int8",
+            integers,
+            f"{x}_unit" if x in centres else rounding.unit,
+            scale,
+            rounding.middle,
+        ]
+        if x in centres:
+            inputs += [
+                "",
+                rounding.constant(f"{key}_centre", centres[x] @ numpy_helper.to_array(weights[key])),
+            ]
             nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT))
         else:
             nodes += [
@@ -217,20 +247,24 @@ class _Rounding:
     def __init__(self) -> None:
         self.added: dict[str, onnx.TensorProto] = {}
         self.ready: set[str] = set()
-        self.last = self._constant("int8_last_axis", np.array([-1]))
-        self.floor = self._constant("int8_floor", np.array(FLOOR, "f4"))
-        self.unit = self._constant("int8_unit", np.array(1 / 127, "f4"))
-        self.middle = self._constant("int8_middle", np.array(128, "u1"))
+        self.last = self.constant("int8_last_axis", np.array([-1]))
+        self.floor = self.constant("int8_floor", np.array(FLOOR, "f4"))
+        self.unit = self.constant("int8_unit", np.array(1 / 127, "f4"))
+        self.middle = self.constant("int8_middle", np.array(128, "u1"))
 
-    def _constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: np.ndarray) -> str:
         self.added[name] = numpy_helper.from_array(value, name)
         return name
 
-    def by_range(self, x: str, largest: float) -> list[onnx.NodeProto]:
-        """One scale for all rows; what is larger is cut."""
+    def by_range(self, x: str, largest: float, centre_D: np.ndarray) -> list[onnx.NodeProto]:
+        """One scale for all rows around a centre; what is further from it is cut."""
         self.ready.add(x)
-        unit = self._constant(f"{x}_unit", np.array(max(largest, FLOOR) / 127, "f4"))
-        return [helper.make_node("QuantizeLinear", [x, unit, self.middle], [f"{x}_int8"])]
+        centre = self.constant(f"{x}_centre", centre_D)
+        unit = self.constant(f"{x}_unit", np.array(max(largest, FLOOR) / 127, "f4"))
+        return [
+            helper.make_node("Sub", [x, centre], [f"{x}_centred"]),
+            helper.make_node("QuantizeLinear", [f"{x}_centred", unit, self.middle], [f"{x}_int8"]),
+        ]
 
     def by_row(self, x: str) -> list[onnx.NodeProto]:
         """A scale for each row, `<x>_maximum`."""
@@ -248,8 +282,8 @@ class _Rounding:
         if f"{key}_int8" not in self.added:
             weight_K_N = numpy_helper.to_array(tensor)
             scale_N = column_scales(weight_K_N)
-            self._constant(f"{key}_int8", compensated(weight_K_N, scale_N, moments_K_K))
-            self._constant(f"{key}_scale", scale_N)
+            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, moments_K_K))
+            self.constant(f"{key}_scale", scale_N)
         return f"{key}_int8", f"{key}_scale"
 
 
