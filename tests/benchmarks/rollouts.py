@@ -1,8 +1,8 @@
 """Tokens sampled a second: 4 prompts × 8 samples × 64 tokens, temperature 1, no token ends a response.
 
 Ours runs in a process of its own with the settings of a worker.  With `--peer PYTHON`,
-`transformers.generate` of that environment does the same in turn; `ratio` is our median over the peer's.  Ours
-includes what is done once a call: laying out weights and reading prompts.
+`transformers.generate` of that environment does the same in turn; `ratio` is our median over the peer's.
+Ours includes what is done once a call: laying out weights and reading prompts.
 """
 
 from __future__ import annotations
