@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.jobs.quantise import calibrate, even_out, save
+from engine.jobs.channels import even_out
+from engine.jobs.quantise import calibrate, save
 from engine.scoring.graph import TrunkSession
 
 SEQUENCES = [list(range(4, 60, step)) for step in (1, 2, 3)]
@@ -26,7 +27,7 @@ def test_evening_out_changes_nothing_in_float32(tiny_onnx: Path, tmp_path: Path)
     before = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
     sizes = calibrate(model, tmp_path / "scratch", SEQUENCES)
     assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]
-    even_out(model, sizes)
+    even_out(model, sizes.channels)
     changed = [tensor for tensor in model.graph.initializer if before[tensor.name] != tensor.raw_data]
     assert len(changed) == 8  # of each layer: up, down, values, output; the fake's norms are one tensor
     save(model, tmp_path / "even.onnx")

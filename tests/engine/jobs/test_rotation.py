@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from engine.jobs.quantise import hadamard, mix_channels
+from engine.jobs.channels import hadamard, mix_channels
 from engine.jobs.rotation import rotate
 from engine.scoring.graph import TrunkSession
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.jobs.weight_rounding import column_scales, compensated, nearest
@@ -17,6 +17,7 @@ def correlated(generator: np.random.Generator, K: int) -> np.ndarray:
 
 
 @given(st.integers(0, 1000), st.sampled_from([40, 150]))
+@settings(max_examples=15, deadline=None)
 def test_products_are_nearer_than_with_the_nearest_integers(seed: int, K: int) -> None:
     generator = np.random.default_rng(seed)
     x, weight = correlated(generator, K).astype(np.float32), generator.normal(size=(K, 12)).astype(np.float32)

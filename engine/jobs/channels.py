@@ -1,0 +1,165 @@
+"""Changes to an exported graph that leave its numbers as they are and make its activations easier to round.
+
+Activations that a norm gives are dealt with by `engine.jobs.rotation`; these are for the others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from engine.jobs.rotation import BACK
+
+SMALL = 1e-5
+MIXED, MIXING = 64, "int8_mixing"
+"""Channels in a block of the Hadamard matrix, at most; how the names of what belongs to it begin."""
+MICROSOFT = "com.microsoft"
+
+
+def even_out(model: onnx.ModelProto, sizes: Mapping[str, np.ndarray], leave: Collection[str] = ()) -> None:
+    """Move scale from activations, but those to `leave`, to weights, where it can be done beforehand.
+
+    `sizes`: how large the channels of each activation get, [D].
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    readers = readers_of(model.graph)
+    for name, nodes in products(model.graph).items():
+        used = list(dict.fromkeys(node.input[1] for node in nodes))
+        matrices = [numpy_helper.to_array(weights[key]) for key in used]
+        largest_D = np.max([np.abs(matrix).max(1) for matrix in matrices], axis=0)
+        before = None if name in leave else _before(name, made_by, readers, weights)
+        if before is None or any(len(readers[key]) > 1 for key in used):
+            continue
+        key, groups = before
+        size, wide = sizes[name], largest_D
+        if groups:  # G heads of values, each read by H / G heads of queries
+            G, H = groups
+            size, wide = (x.reshape(G, H // G, -1).max(1).reshape(-1) for x in (size, wide))
+        scale = np.sqrt(np.maximum(size, SMALL) / np.maximum(wide, SMALL))
+        scale = (scale / np.exp(np.log(scale).mean())).astype(np.float32)
+        weights[key].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights[key]) / scale, key))
+        if groups:
+            scale = np.repeat(scale.reshape(groups[0], 1, -1), groups[1] // groups[0], axis=1).reshape(-1)
+        for used_key, matrix in zip(used, matrices, strict=True):
+            weights[used_key].CopyFrom(numpy_helper.from_array(matrix * scale[:, None], used_key))
+
+
+def _before(
+    name: str,
+    made_by: dict[str, onnx.NodeProto],
+    readers: dict[str, list[onnx.NodeProto]],
+    weights: dict[str, onnx.TensorProto],
+) -> tuple[str, tuple[int, int] | None] | None:
+    """The weight whose columns scale an activation's channels, and (G, H) where heads share them.
+
+    None where there is none, or where something else reads what it makes.
+    """
+
+    def origin(value: str) -> onnx.NodeProto | None:
+        node = made_by.get(value)
+        while node is not None and node.op_type == "Reshape" and len(readers[node.input[0]]) == 1:
+            node = made_by.get(node.input[0])
+        return node
+
+    node = origin(name)
+    if node is None or any(reader.op_type != "MatMul" for reader in readers[name]):
+        return None
+    if node.op_type == "RMSNormalization" and len(readers[node.input[1]]) == 1:
+        return (node.input[1], None) if node.input[1] in weights else None
+    if node.op_type == "Mul":
+        sources = [made_by.get(value) for value in node.input if len(readers[value]) == 1]
+        keys = [made.input[1] for made in sources if made is not None and made.op_type == "MatMul"]
+        return (keys[0], None) if keys and keys[0] in weights and len(readers[keys[0]]) == 1 else None
+    if node.op_type == "Attention":
+        values = origin(node.input[2])
+        heads = {attribute.name: attribute.i for attribute in node.attribute}
+        if values is not None and values.op_type == "MatMul" and len(readers[values.input[1]]) == 1:
+            return values.input[1], (heads["kv_num_heads"], heads["q_num_heads"])
+    return None
+
+
+def mix_channels(model: onnx.ModelProto, leave: Collection[str] = ()) -> None:
+    """Products of two activations, large in a few channels of each row, pass through a Hadamard matrix first.
+
+    x·W = (x·H)·(Hᵀ·W), block by block of channels; their largest value is then nearer to the usual.
+    """
+    graph = model.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers = readers_of(graph)
+    nodes: list[onnx.NodeProto] = []
+    mixed: set[str] = set()
+    for node in graph.node:
+        name = node.input[0] if node.op_type == "MatMul" and node.input[1] in weights else ""
+        source = made_by.get(name)
+        if source is None or source.op_type != "Mul" or name in leave or len(readers[node.input[1]]) > 1:
+            nodes.append(node)
+            continue
+        matrix = numpy_helper.to_array(weights[node.input[1]])
+        size = int(np.gcd(len(matrix), MIXED))
+        H = hadamard(size)
+        turned = np.einsum("bki,kj->bji", matrix.reshape(-1, size, matrix.shape[1]), H)
+        turned = np.ascontiguousarray(turned.reshape(matrix.shape), dtype=np.float32)
+        weights[node.input[1]].CopyFrom(numpy_helper.from_array(turned, node.input[1]))
+        if name not in mixed:
+            nodes += [
+                helper.make_node("Reshape", [name, f"{MIXING}_{size}_blocks"], [f"{name}_blocks"]),
+                helper.make_node("MatMul", [f"{name}_blocks", f"{MIXING}_{size}"], [f"{name}_blocks_mixed"]),
+                helper.make_node("Reshape", [f"{name}_blocks_mixed", f"{MIXING}_row"], [f"{name}_mixed"]),
+            ]
+            mixed.add(name)
+        node.input[0] = f"{name}_mixed"
+        nodes.append(node)
+        if f"{MIXING}_{size}" not in weights:
+            constants = {f"{MIXING}_{size}": H, f"{MIXING}_{size}_blocks": np.array([0, 0, -1, size])}
+            for key, value in (constants | {f"{MIXING}_row": np.array([0, 0, -1])}).items():
+                graph.initializer.append(numpy_helper.from_array(value, key))
+                weights[key] = graph.initializer[-1]
+    replace(model, nodes, {})
+
+
+def hadamard(size: int) -> np.ndarray:
+    """The symmetric orthogonal matrix of ±1/√size, size a power of two (Sylvester)."""
+    matrix = np.ones((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return (matrix / np.sqrt(size)).astype(np.float32)
+
+
+def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The products of an activation and a weight of the model, by the name of the activation."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        key = node.input[1] if node.op_type == "MatMul" else ""
+        if key in weights and len(weights[key].dims) == 2 and not key.endswith(BACK) and MIXING not in key:
+            found[node.input[0]].append(node)
+    return found
+
+
+def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            found[name].append(node)
+    return found
+
+
+def replace(model: onnx.ModelProto, nodes: list[onnx.NodeProto], added: dict[str, onnx.TensorProto]) -> None:
+    """Put in new nodes and tensors, and leave out the tensors that nothing reads any more."""
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    kept += [tensor for name, tensor in added.items() if name in used]
+    # The graph owns its nodes and tensors: what is to stay must be copied out before it is emptied.
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(copies)
+    model.graph.initializer.extend(tensors)
+    if all(entry.domain != MICROSOFT for entry in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
