@@ -21,7 +21,7 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, response_text, sample_steps, why_not_lean
+from engine.rollout import Batch, Sampled, laid_out, response_text, sample_steps, why_not_lean
 from engine.text import Tokeniser
 
 STAGE = "generating"
@@ -48,19 +48,20 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     total, made = len(fitting) * config.samples, 0
     meter = _Meter()
     prompts_a_file = max(1, config.batch_sequences // config.samples)
-    for start in range(0, len(fitting), prompts_a_file):
-        few = fitting[start : start + prompts_a_file]
-        responses: list[Sampled] = []
-        for said in sample_steps(
-            model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
-        ):
-            meter.count(said.tokens, isinstance(said, Batch))
-            responses.extend(said.responses if isinstance(said, Batch) else [])
-            yield _progress(made + len(responses), total, meter)
-        yield _write(config, run, tokeniser, number, few, responses)
-        number += 1
-        made += len(responses)
-        yield _progress(made, total, meter)
+    with laid_out(model):
+        for start in range(0, len(fitting), prompts_a_file):
+            few = fitting[start : start + prompts_a_file]
+            responses: list[Sampled] = []
+            for said in sample_steps(
+                model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
+            ):
+                meter.count(said.tokens, isinstance(said, Batch))
+                responses.extend(said.responses if isinstance(said, Batch) else [])
+                yield _progress(made + len(responses), total, meter)
+            yield _write(config, run, tokeniser, number, few, responses)
+            number += 1
+            made += len(responses)
+            yield _progress(made, total, meter)
     yield Finished(
         summary={
             "responses": made + sum(output.rows for output in announced),

@@ -1,6 +1,15 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
 from engine.rollout.lean import why_not_lean
-from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
+from engine.rollout.sampler import Batch, Decoded, Sampled, laid_out, response_text, sample, sample_steps
 
-__all__ = ["Batch", "Decoded", "Sampled", "response_text", "sample", "sample_steps", "why_not_lean"]
+__all__ = [
+    "Batch",
+    "Decoded",
+    "Sampled",
+    "laid_out",
+    "response_text",
+    "sample",
+    "sample_steps",
+    "why_not_lean",
+]
