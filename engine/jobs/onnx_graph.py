@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic, symbolic_multi_out
@@ -111,6 +112,36 @@ def export_trunk(trunk: PreTrainedModel, layers: Sequence[int], path: Path) -> N
         )
         assert program is not None  # only the exporter without dynamo returns nothing
         program.save(str(path), external_data=weights > ONE_FILE_BYTES)
+
+
+def without_idle_reshapes(graph: onnx.GraphProto) -> None:
+    """Let operators that split heads themselves read [N, T, H·d] directly.
+
+    The model's code makes [N, H, T, d] and the operators' code here makes [N, T, H·d] of it again; what is
+    left of both in the graph is a chain of reshapes that ends as it began.
+    """
+    flat = ("MatMul", "RotaryEmbedding", "Attention")
+    made_by = {output: node for node in graph.node for output in node.output}
+    outputs = {entry.name for entry in graph.output}
+    for node in graph.node:
+        wanted = {"RotaryEmbedding": 1, "Attention": 3, "MatMul": 1}.get(node.op_type, 0)
+        for place in range(wanted):
+            source = made_by.get(node.input[place])
+            while source is not None and source.op_type == "Reshape":
+                source = made_by.get(source.input[0])
+            if (
+                source is not None
+                and source.op_type in flat
+                and (node.op_type, source.op_type) != ("MatMul",) * 2
+            ):
+                node.input[place] = source.output[0]
+    while True:
+        read = {name for node in graph.node for name in node.input} | outputs
+        idle = [node for node in graph.node if not any(output in read for output in node.output)]
+        if not idle:
+            return
+        for node in idle:
+            graph.node.remove(node)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def score(
     path: Annotated[
         Path | None, typer.Argument(help="File of prompts and responses; without one, every stored response.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="int8 or fp32.", metavar="int8|fp32")] = "int8",
+    precision: Annotated[str, typer.Option(help="int8, fp16 or fp32.", metavar="int8|fp16|fp32")] = "int8",
     policy: Annotated[
         str | None, typer.Option(help="Policy that the responses of the file belong to.")
     ] = None,

@@ -70,6 +70,15 @@ def test_the_head_is_read_at_every_token_of_a_cached_response(frozen: tuple[Path
     assert typed.token_scores == pytest.approx(whole.token_scores, abs=1e-3)
 
 
+def test_float16_runs_on_the_cpu_too(tiny_reward: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    scale = load_scale(tiny_reward, "float32")
+    write_beside(tiny_reward, scale, tmp_path)
+    export(scale.model.half(), scale.layers, tmp_path, "fp16")
+    expected = onnx_scores(tiny_onnx, "fp32", SAMPLES)
+    found = Scorer.open(tmp_path, "fp16", threads=1).score(CHAT, [text for _, text in SAMPLES])
+    np.testing.assert_allclose([one.score for one in found], expected, atol=0.05)
+
+
 def test_a_window_of_attention_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import MistralConfig, MistralModel
 
