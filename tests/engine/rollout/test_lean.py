@@ -191,7 +191,12 @@ def test_weights_are_laid_out_once_inside_the_block(
 ) -> None:
     model, tokeniser = load_policy(tiny_model, "float32"), Tokeniser.from_folder(tiny_model)
     made_of: list[PreTrainedModel] = []
-    monkeypatch.setattr("engine.rollout.sampler.Lean", lambda model: made_of.append(model) or Lean(model))
+
+    def counted(model: PreTrainedModel) -> Lean:
+        made_of.append(model)
+        return Lean(model)
+
+    monkeypatch.setattr("engine.rollout.sampler.Lean", counted)
 
     def drawn() -> list[list[int]]:
         options: dict[str, Any] = {"samples": 2, "max_new_tokens": 6, "stop_ids": {2}, "seeds": [1]}
