@@ -207,7 +207,10 @@ def _keep(run: RunDir, scratch: Path, name: Precision, report: Agreement) -> Art
         if file.name in (f"{name}.onnx", f"{name}.onnx.data") or file.suffix not in (".onnx", ".data"):
             kept = folder / file.name
             kept.unlink(missing_ok=True)
-            os.link(file, kept)  # the float32 graph is still needed where it is
+            try:
+                os.link(file, kept)  # the float32 graph is still needed where it is
+            except OSError:  # a file system without links
+                shutil.copyfile(file, kept)
             kept.chmod(0o600)
     return Artifact(kind="onnx", name=name, path=f"onnx/{name}.onnx", details=report.details())
 
