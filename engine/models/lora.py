@@ -93,27 +93,6 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             layer._disable_adapters = False
 
 
-@contextmanager
-def fused_lora(model: nn.Module) -> Iterator[None]:
-    """Inside the block the adapters are added to the base weights, for faster sampling.
-
-    The base weights come back bit for bit.  In bfloat16 the fused weights are rounded, so log-probabilities
-    differ slightly from the unfused ones: look at the largest deviation of the ratio.
-    """
-    layers = _layers(model)
-    kept = [_weight(layer).data for layer in layers]
-    try:
-        with torch.no_grad():
-            for layer, weight in zip(layers, kept, strict=True):
-                _weight(layer).data = _fused(layer, weight)
-                layer._disable_adapters = True
-        yield
-    finally:
-        for layer, weight in zip(layers, kept, strict=True):
-            _weight(layer).data = weight
-            layer._disable_adapters = False
-
-
 def merged(model: PreTrainedModel) -> PreTrainedModel:
     """A copy with the adapters added to its weights and gone; the model itself is left as it is."""
     model = copy.deepcopy(model)

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from engine.algorithms.frozen import save_frozen
 from engine.errors import NonFiniteError
 from engine.jobs import score
-from engine.jobs.scoring import batches_by_length
 from engine.models.reward import load_reward_model, token_scores
 from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
@@ -93,11 +90,3 @@ def test_a_frozen_model_with_criteria_and_an_ensemble_scores_alike(tiny_model: P
         (f"r{n}", criterion) for n in range(9) for criterion in head.criteria
     )
     assert all(row["uncertainty"] > 0 for row in rows)
-
-
-@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
-def test_batches_hold_everything_once_and_stay_under_the_budget(lengths: list[int], budget: int) -> None:
-    batches = batches_by_length(lengths, budget)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget

@@ -90,9 +90,6 @@ def test_adapters_change_nothing_at_first_and_are_merged_on_saving(tiny_model: P
     assert (changed - base).abs().max() > 1e-3
     with lora.without_lora(policy):
         assert torch.equal(logits(policy), base)
-    with lora.fused_lora(policy):
-        torch.testing.assert_close(logits(policy), changed, atol=1e-4, rtol=1e-4)
-    assert torch.equal(logits(policy), changed)
     save_policy(policy, tiny_model, tmp_path / "out")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     torch.testing.assert_close(logits(plain), changed, atol=1e-4, rtol=1e-4)
