@@ -28,8 +28,8 @@ PPO = PPOConfig(
     trace_every=0,
 )  # fmt: skip
 REWARD = RewardConfig(
-    name="r", policy="p", tuning="full", device="cpu", dtype="float32", epochs=4, batch_prompts=2, learning_rate=1e-3,
-    checkpoint_every=3,
+    name="r", policy="p", tuning="full", device="cpu", dtype="float32", epochs=4, batch_prompts=2,
+    learning_rate=1e-3, checkpoint_every=3,
 )  # fmt: skip
 
 

@@ -25,8 +25,8 @@ from tests.engine.algorithms.runs import make_run, only, rankings
 from tests.fakes import tiny_tokeniser_files
 
 CONFIG = RewardConfig(
-    name="r", tuning="full", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32", device="cpu",
-    centring=0.01, checkpoint_every=3, holdout=0.25,
+    name="r", tuning="full", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32",
+    device="cpu", centring=0.01, checkpoint_every=3, holdout=0.25,
 )  # fmt: skip
 
 

@@ -26,8 +26,8 @@ from engine.text import Tokeniser
 from tests.engine.algorithms.runs import make_run, only, rankings
 
 CONFIG = RewardConfig(
-    name="r", tuning="full", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32", device="cpu",
-    checkpoint_every=3, holdout=0.25,
+    name="r", tuning="full", epochs=2, learning_rate=3e-3, batch_prompts=4, warmup_steps=2, dtype="float32",
+    device="cpu", checkpoint_every=3, holdout=0.25,
 )  # fmt: skip
 
 
