@@ -23,9 +23,11 @@ from engine.frozen.measure import Measure, measure
 from tests.benchmarks.common import parser, report, say, versions
 from tests.benchmarks.label_efficiency import DATA, read_pairs
 
-SHIPPED = "0.4 0.6 0.8, squashed"
+SHIPPED = "½ 1, squashed"
 SETTINGS: dict[str, tuple[tuple[float, ...], bool]] = {
-    SHIPPED: ((0.4, 0.6, 0.8), True),
+    SHIPPED: ((0.5, 1.0), True),
+    "½ 1": ((0.5, 1.0), False),
+    "0.4 0.6 0.8, squashed": ((0.4, 0.6, 0.8), True),
     "0.4 0.6 0.8": ((0.4, 0.6, 0.8), False),
     "¼ ½ ¾ 1, squashed": ((8 / 30, 0.5, 22 / 30, 1.0), True),
     "¼ ½ ¾ 1": ((8 / 30, 0.5, 22 / 30, 1.0), False),
