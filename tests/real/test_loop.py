@@ -70,10 +70,12 @@ def test_plain_transformers_gives_the_same_scores(looped: Workspace) -> None:
     (model_row,) = looped.library.reward_models()
     rows = looped.store.rows(
         "SELECT p.messages, r.text, s.score FROM response_scores s JOIN responses r USING (response_id) "
-        "JOIN prompts p ON p.prompt_id = r.prompt_id WHERE r.finish_reason = 'stop' LIMIT 4"
+        "JOIN prompts p ON p.prompt_id = r.prompt_id "
+        "WHERE r.finish_reason = 'stop' AND s.backend = 'onnx-fp32' LIMIT 4"
     )
     model = AutoModelForSequenceClassification.from_pretrained(model_row.folder, dtype=torch.float32).eval()
     tokeniser = AutoTokenizer.from_pretrained(model_row.folder)
+    assert rows
     for messages, text, score in rows:
         chat = [*json.loads(messages), {"role": "assistant", "content": text}]
         ids = tokeniser.apply_chat_template(chat, return_dict=True, return_tensors="pt")["input_ids"]
