@@ -189,21 +189,6 @@ class RunMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutRow:
-    run_id: str
-    step: int
-    prompt_id: str
-    sample_index: int
-    prompt: str | None
-    text: str
-    score: float | None
-    reward: float | None
-    kl: float | None
-    tokens: int | None
-    stopped: bool | None
-
-
-@dataclass(frozen=True, slots=True)
 class NewScore:
     response_id: str
     reward_model_id: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.errors import NotFoundError
 from storage.policies import unknown
-from storage.records import RolloutRow, RunMessage, RunRow
+from storage.records import RunMessage, RunRow
 from storage.sql import block
 from storage.store import Store
 
@@ -120,11 +120,6 @@ def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str) -> int:
 
 def rollout_steps(store: Store, run_id: str) -> list[int]:
     return [step for (step,) in store.rows(block("runs", "rollout_steps"), {"run_id": run_id})]
-
-
-def rollouts(store: Store, run_id: str, step: int | None = None) -> list[RolloutRow]:
-    """Rollouts of one step, the last one unless given."""
-    return store.records(RolloutRow, block("runs", "rollouts"), {"run_id": run_id, "step": step})
 
 
 def _run(row: tuple[Any, ...]) -> RunRow:

@@ -48,10 +48,3 @@ SELECT $run_id, prompt_id, split FROM read_parquet($path)
 
 -- name: rollout_steps
 SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step
-
--- name: rollouts
-SELECT r.run_id, r.step, r.prompt_id, r.sample_index, p.text, r.text, r.score, r.reward, r.kl, r.tokens, r.stopped
-FROM rollouts r
-LEFT JOIN prompts p USING (prompt_id)
-WHERE r.run_id = $run_id AND r.step = coalesce($step, (SELECT max(step) FROM rollouts WHERE run_id = $run_id))
-ORDER BY r.prompt_id, r.sample_index

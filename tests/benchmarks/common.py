@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 PEERS = Path(__file__).resolve().parents[2].parent / "shared" / "peers"
 
@@ -71,6 +72,23 @@ def peer_json(python: Path, script: str, *arguments: str) -> dict[str, object]:
         raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
     figures: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
+
+
+def worker_json(module: str, options: dict[str, Any]) -> Any:
+    """What `python -m MODULE --child` prints last, in a process started as a worker; it reads `options`."""
+    from engine.protocol.launch import SPEED
+
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--child"],
+        input=json.dumps(options),
+        env=SPEED | os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{module} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine.protocol.launch import SPEED
-from tests.benchmarks.common import parser, peer_json, report, say, summary, versions
+from tests.benchmarks.common import parser, peer_json, report, say, summary, versions, worker_json
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prompts_user_oriented.jsonl"
 PROMPT_TOKENS = 96
@@ -81,23 +79,6 @@ def child(options: dict[str, Any]) -> None:
     print(json.dumps({"seconds": seconds, "rollouts": rollouts, "lengths": lengths, "peak_bytes": peak}))
 
 
-def ours(options: dict[str, Any]) -> dict[str, Any]:
-    """`child` in a process of its own, with the settings of a worker."""
-    command = [sys.executable, "-m", "tests.benchmarks.ppo_update", "--child"]
-    done = subprocess.run(
-        command,
-        input=json.dumps(options),
-        env=SPEED | os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"Our update failed:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
-
-
 def write_reward_model(policy: Path, destination: Path) -> None:
     """The policy with a random head."""
     from engine.models.reward import init_reward_model, save_reward_model
@@ -151,7 +132,7 @@ def measure(options: Any, folder: Path) -> None:
     mine: list[dict[str, Any]] = []
     theirs: list[dict[str, Any]] = []
     for _ in range(options.turns):
-        mine.append(ours(settings | places | {"prompts": prompts}))
+        mine.append(worker_json("tests.benchmarks.ppo_update", settings | places | {"prompts": prompts}))
         say(f"ours: {mine[-1]}")
         if options.peer:
             words = ["--model", str(model), "--prompts", str(options.data), "--updates", str(options.updates)]

@@ -9,8 +9,6 @@ and not in every call, as training has to.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from engine.protocol.launch import SPEED
-from tests.benchmarks.common import parser, peer_json, report, say, summary, versions
+from tests.benchmarks.common import parser, peer_json, report, say, summary, versions, worker_json
 
 QUESTIONS = (
     "Explain the water cycle for a 10-year-old.",
@@ -70,23 +67,6 @@ def child(options: dict[str, Any]) -> None:
     print(json.dumps(seconds[1:]))
 
 
-def ours(options: dict[str, Any]) -> list[float]:
-    """`child` in a process of its own, with the settings of a worker."""
-    command = [sys.executable, "-m", "tests.benchmarks.rollouts", "--child"]
-    done = subprocess.run(
-        command,
-        input=json.dumps(options),
-        env=SPEED | os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"Our sampling failed:\n{done.stderr[-2000:]}")
-    seconds: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return seconds
-
-
 def main() -> None:
     """Measure, in turn with the peer if one is given."""
     arguments = parser(__doc__ or "")
@@ -117,7 +97,10 @@ def main() -> None:
         words = ["--model", model, "--prompts", str(file), "--b", str(options.prompts)]
         words += ["--k", str(options.samples), "--tokens", str(options.tokens)]
         for _ in range(options.turns):
-            mine += [total / seconds for seconds in ours(settings | {"model": model})]
+            mine += [
+                total / seconds
+                for seconds in worker_json("tests.benchmarks.rollouts", settings | {"model": model})
+            ]
             say(f"ours: {mine[-ROUNDS:]} tokens/s")
             if options.peer:
                 theirs.append(

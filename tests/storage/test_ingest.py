@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage import artifacts, ingest, policies, responses, runs
+from storage import artifacts, ingest, policies, responses, rollouts, runs
 from storage.errors import NotFoundError, StoreError
 from storage.ids import generated_response_id
 from storage.store import Store
@@ -108,7 +108,7 @@ def test_scores_and_exports_find_their_reward_model(store: Store, folder: Path) 
     assert artifacts.reward_model(store, "rm").onnx_folder == str(folder / "onnx")
 
 
-def rollouts(step: int) -> str:
+def rollouts_at(step: int) -> str:
     return (
         f"SELECT {step} AS step, 'p1' AS prompt_id, 0 AS sample_index, 'hi' AS \"text\", "
         "1.0 AS score, 0.5 AS reward, "
@@ -119,7 +119,7 @@ def rollouts(step: int) -> str:
 def test_a_resumed_run_says_its_last_steps_again(store: Store, folder: Path) -> None:
     queue(store, folder, "ppo-1", "ppo", name="better", policy="smollm2", reward_model="rm")
     for step in (1, 2, 3):
-        parquet(store, folder / f"{step}.parquet", rollouts(step))
+        parquet(store, folder / f"{step}.parquet", rollouts_at(step))
     steps = [line(n, "output", kind="rollouts", path=f"{n}.parquet", rows=1, step=n) for n in (1, 2, 3)]
     metrics = [line(n + 3, "metrics", step=n, values={"ppo/kl": float(n)}) for n in (1, 2, 3)]
     ingest.ingest(store, "ppo-1", [*steps, *metrics], 1)
@@ -130,7 +130,7 @@ def test_a_resumed_run_says_its_last_steps_again(store: Store, folder: Path) -> 
     ingest.ingest(store, "ppo-1", again, 2)
     assert runs.metrics(store, "ppo-1") == {"ppo/kl": [(1, 1.0), (2, 20.0)]}
     assert runs.rollout_steps(store, "ppo-1") == [1]
-    (rollout,) = runs.rollouts(store, "ppo-1")
+    (rollout,) = rollouts.of_step(store, "ppo-1", 1)
     assert (rollout.step, rollout.text, rollout.stopped) == (1, "hi", True)
 
 

@@ -28,7 +28,7 @@ from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import artifacts, runs
 from storage.errors import StoreError
-from storage.records import ArtifactRow, RolloutRow, RunMessage, RunRow
+from storage.records import ArtifactRow, RunMessage, RunRow
 from storage.store import Store
 from workbench.services import run_names, snapshots, workers
 from workbench.services.ingest import catch_up, stderr_tail, utc
@@ -243,10 +243,6 @@ class Jobs:
     def metrics(self, run_id: str) -> dict[str, Points]:
         """Each metric's values as (step, value), steps ascending; values that are not finite are left out."""
         return runs.metrics(self._store, run_id)
-
-    def rollouts(self, run_id: str, step: int | None = None) -> Sequence[RolloutRow]:
-        """Responses sampled while a policy learned, of one step or of the last one."""
-        return runs.rollouts(self._store, run_id, step)
 
     def rollout_steps(self, run_id: str) -> Sequence[int]:
         """The steps that have rollouts, ascending."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from engine.errors import UsageError
@@ -75,21 +76,12 @@ class LabelQueue:
         exclude: Collection[str] = (),
     ) -> list[str]:
         """The first `limit` prompts that wait for the annotator, in that order."""
-        shuffled = _seed(order, seed)
-        if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
-            open_ids = judgements.prompts_to_rank(
-                self.store, annotator, criterion, exclude=tuple(exclude), limit=None
-            )
-            return _first(best, {prompt: prompt for prompt in open_ids}, limit)
-        return judgements.prompts_to_rank(
-            self.store,
-            annotator,
-            criterion,
-            exclude=tuple(exclude),
-            seed=shuffled,
-            least_agreed=order == "least_agreed",
-            limit=limit,
+        waiting = partial(
+            judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )
+        if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
+            return _first(best, {prompt: prompt for prompt in waiting(limit=None)}, limit)
+        return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
 
     def pairs(
         self,
@@ -102,21 +94,11 @@ class LabelQueue:
         exclude: Collection[str] = (),
     ) -> list[CandidatePair]:
         """The first `limit` pairs that wait for the annotator, in that order."""
-        shuffled = _seed(order, seed)
+        waiting = partial(judgements.pairs_to_judge, self.store, annotator, criterion, exclude=tuple(exclude))
         if order in INFORMED and self.informed is not None and (best := self.informed.pairs_by(order)):
-            pairs = judgements.pairs_to_judge(
-                self.store, annotator, criterion, exclude=tuple(exclude), limit=None
-            )
-            return _first(best, {(pair.response_a, pair.response_b): pair for pair in pairs}, limit)
-        return judgements.pairs_to_judge(
-            self.store,
-            annotator,
-            criterion,
-            exclude=tuple(exclude),
-            seed=shuffled,
-            least_agreed=order == "least_agreed",
-            limit=limit,
-        )
+            pairs = {(pair.response_a, pair.response_b): pair for pair in waiting(limit=None)}
+            return _first(best, pairs, limit)
+        return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
 
 
 def _seed(order: str, seed: int | None) -> int | None:
