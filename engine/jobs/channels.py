@@ -17,6 +17,8 @@ from engine.jobs.rotation import BACK
 SMALL = 1e-5
 MIXED, MIXING = 64, "int8_mixing"
 """Channels in a block of the Hadamard matrix, at most; how the names of what belongs to it begin."""
+SHORTEST = 1e-24
+"""Mean square of a row below which it counts as zero."""
 MICROSOFT = "com.microsoft"
 
 
@@ -84,9 +86,11 @@ def _before(
 
 
 def mix_channels(model: onnx.ModelProto, leave: Collection[str] = ()) -> None:
-    """Products of two activations, large in a few channels of each row, pass through a Hadamard matrix first.
+    """Products of two activations, large in a few channels of a few rows, are mixed and get one length.
 
-    x·W = (x·H)·(Hᵀ·W), block by block of channels; their largest value is then nearer to the usual.
+    x·W = ‖x‖·((x / ‖x‖)·H)·(Hᵀ·W), block by block of channels: no channel and no row is much larger than the
+    usual then.  ‖x‖ is the root of the mean square, which onnxruntime's norm gives together with what it
+    divides.
     """
     graph = model.graph
     made_by = {output: node for node in graph.node for output in node.output}
@@ -102,25 +106,77 @@ def mix_channels(model: onnx.ModelProto, leave: Collection[str] = ()) -> None:
             continue
         matrix = numpy_helper.to_array(weights[node.input[1]])
         size = int(np.gcd(len(matrix), MIXED))
-        H = hadamard(size)
-        turned = np.einsum("bki,kj->bji", matrix.reshape(-1, size, matrix.shape[1]), H)
-        turned = np.ascontiguousarray(turned.reshape(matrix.shape), dtype=np.float32)
+        turned = turn_rows(matrix, hadamard(size))
         weights[node.input[1]].CopyFrom(numpy_helper.from_array(turned, node.input[1]))
+        constants = _mixing_constants(size, len(matrix))
+        for key in constants.keys() - weights.keys():
+            graph.initializer.append(numpy_helper.from_array(constants[key], key))
+            weights[key] = graph.initializer[-1]
         if name not in mixed:
-            nodes += [
-                helper.make_node("Reshape", [name, f"{MIXING}_{size}_blocks"], [f"{name}_blocks"]),
-                helper.make_node("MatMul", [f"{name}_blocks", f"{MIXING}_{size}"], [f"{name}_blocks_mixed"]),
-                helper.make_node("Reshape", [f"{name}_blocks_mixed", f"{MIXING}_row"], [f"{name}_mixed"]),
-            ]
+            nodes += _mixing(name, size, len(matrix))
             mixed.add(name)
-        node.input[0] = f"{name}_mixed"
-        nodes.append(node)
-        if f"{MIXING}_{size}" not in weights:
-            constants = {f"{MIXING}_{size}": H, f"{MIXING}_{size}_blocks": np.array([0, 0, -1, size])}
-            for key, value in (constants | {f"{MIXING}_row": np.array([0, 0, -1])}).items():
-                graph.initializer.append(numpy_helper.from_array(value, key))
-                weights[key] = graph.initializer[-1]
+        output = node.output[0]
+        node.input[0], node.output[0] = f"{name}_even", f"{output}_even"
+        nodes += [node, helper.make_node("Div", [f"{output}_even", f"{name}_length"], [output])]
     replace(model, nodes, {})
+
+
+def _mixing(name: str, size: int, width: int) -> list[onnx.NodeProto]:
+    """Nodes that make `<name>_even`, mixed and of length 1, and `<name>_length`, 1 over its length."""
+    blocks, norm = f"{MIXING}_{size}", "SimplifiedLayerNormalization"
+    return [
+        helper.make_node("Reshape", [name, f"{blocks}_shape"], [f"{name}_blocks"]),
+        helper.make_node("MatMul", [f"{name}_blocks", blocks], [f"{name}_blocks_mixed"]),
+        helper.make_node("Reshape", [f"{name}_blocks_mixed", f"{MIXING}_row"], [f"{name}_mixed"]),
+        helper.make_node(
+            norm,
+            [f"{name}_mixed", f"{MIXING}_{width}_ones"],
+            [f"{name}_even", f"{name}_length"],
+            axis=-1,
+            epsilon=SHORTEST,
+            stash_type=1,
+        ),
+    ]
+
+
+def _mixing_constants(size: int, width: int) -> dict[str, np.ndarray]:
+    return {
+        f"{MIXING}_{size}": hadamard(size),
+        f"{MIXING}_{size}_shape": np.array([0, 0, -1, size]),
+        f"{MIXING}_row": np.array([0, 0, -1]),
+        f"{MIXING}_{width}_ones": np.ones(width, dtype=np.float32),
+    }
+
+
+def turn_values(model: onnx.ModelProto) -> None:
+    """Values that attention averages are turned by a Hadamard matrix, head by head, and turned back after.
+
+    Averaging commutes with it, so that it goes into the weights before and after (QuaRot, section 4).
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    readers = readers_of(model.graph)
+    for name, nodes in products(model.graph).items():
+        used = list(dict.fromkeys(node.input[1] for node in nodes))
+        before = _before(name, made_by, readers, weights)
+        if before is None or before[1] is None or any(len(readers[key]) > 1 for key in used):
+            continue
+        values, (G, _) = before[0], before[1]
+        matrix = numpy_helper.to_array(weights[values])
+        H = hadamard(int(np.gcd(matrix.shape[1] // G, MIXED)))
+        turned = np.ascontiguousarray(turn_rows(matrix.T, H).T)
+        weights[values].CopyFrom(numpy_helper.from_array(turned, values))
+        for key in used:
+            turned = turn_rows(numpy_helper.to_array(weights[key]), H)
+            weights[key].CopyFrom(numpy_helper.from_array(turned, key))
+
+
+def turn_rows(weight_K_N: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Turnᵀ·W, block by block of rows."""
+    size = len(turn)
+    blocks = weight_K_N.reshape(-1, size, weight_K_N.shape[1])
+    turned = np.einsum("bki,kj->bji", blocks, turn).reshape(weight_K_N.shape)
+    return np.ascontiguousarray(turned, dtype=np.float32)
 
 
 def hadamard(size: int) -> np.ndarray:
@@ -129,6 +185,34 @@ def hadamard(size: int) -> np.ndarray:
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
     return (matrix / np.sqrt(size)).astype(np.float32)
+
+
+def join_norms(model: onnx.ModelProto) -> None:
+    """A sum and the RMS norm of it as onnxruntime's operator for both."""
+    graph = model.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    joined: dict[str, onnx.NodeProto] = {}  # by the sum
+    gone: set[str] = set()
+    for norm in graph.node:
+        total = made_by.get(norm.input[0]) if norm.op_type == "RMSNormalization" else None
+        if total is None or total.op_type != "Add" or total.output[0] in joined:
+            continue
+        epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
+        joined[total.output[0]] = helper.make_node(
+            "SkipSimplifiedLayerNormalization",
+            [*total.input, norm.input[1]],
+            [norm.output[0], "", "", total.output[0]],
+            domain=MICROSOFT,
+            epsilon=epsilon,
+        )
+        gone |= {norm.output[0], total.output[0]}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.output[0] in joined:
+            nodes.append(joined[node.output[0]])
+        elif node.output[0] not in gone:
+            nodes.append(node)
+    replace(model, nodes, {})
 
 
 def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from engine.errors import UsageError, VerificationError
 from engine.jobs.agreement import Agreement, compare
 from engine.jobs.background import in_background
-from engine.jobs.onnx_graph import export_trunk, quiet_exporter, without_idle_reshapes
+from engine.jobs.onnx_graph import ask_for_present, export_trunk, quiet_exporter, without_idle_reshapes
 from engine.jobs.quantise import CALIBRATION_SEQUENCES, quantise
 from engine.jobs.tables import read_rows
 from engine.models.catalogue import resolving
@@ -117,6 +117,7 @@ def export(model: PreTrainedModel, layers: Sequence[int], folder: Path, precisio
     export_trunk(cast(PreTrainedModel, model.base_model), layers, path)
     graph = onnx.load(path, load_external_data=False)
     without_idle_reshapes(graph.graph)
+    ask_for_present(graph.graph)
     _describe(graph, layers, folder)
     onnx.save(graph, path)
 

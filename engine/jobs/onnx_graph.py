@@ -2,9 +2,10 @@
 
 Inputs: `input_ids` and `position_ids` [N, T], `attention_bias` [N, 1, T, P + T] (0 where a token may look, a
 huge negative number elsewhere), `past_key_i` and `past_value_i` [N, G, P, d] of every layer; P may be 0.
-Outputs: `features` [N, T, L·D], the hidden states of the head's layers one after the other, and
-`present_key_i`, `present_value_i` [N, G, P + T, d].  The bias says everything about padding, about pasts of
-different lengths in one batch and about what is causal, so that one graph serves all of it.
+Outputs: `features` [N, T, L·D], the hidden states of the head's layers one after the other, and of every
+layer `new_key_i`, `new_value_i` [N, T, G·d], of the new tokens alone: the past is with the caller already.
+The bias says everything about padding, about pasts of different lengths in one batch and about what is
+causal, so that one graph serves all of it.
 
 Attention, rotary embedding and RMS norms are written as the ONNX operators of those names (opset 23):
 onnxruntime computes each in one kernel, where the exporter's own decomposition has dozens of nodes.  Whether
@@ -25,7 +26,7 @@ from typing import Any
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.onnx.ops import symbolic, symbolic_multi_out
+from torch.onnx.ops import symbolic
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from engine.errors import UsageError, WorkbenchError
@@ -39,11 +40,11 @@ POSITIONS = ("position_ids", "cache_position")
 
 
 class _Cache:
-    """Past keys and values going into one forward, and present ones coming out of it."""
+    """Past keys and values going into one forward, and new ones coming out of it."""
 
     def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], bias: Tensor) -> None:
         self.keys, self.values, self.bias = keys, values, bias
-        self.present: dict[int, tuple[Tensor, Tensor]] = {}
+        self.new: dict[int, tuple[Tensor, Tensor]] = {}
 
 
 class TrunkGraph(nn.Module):
@@ -60,7 +61,7 @@ class TrunkGraph(nn.Module):
         attention_bias: Tensor,  # [N, 1, T, P + T]
         past: list[Tensor],  # keys of every layer, then values: [N, G, P, d]
     ) -> tuple[Tensor, ...]:
-        """Features, present keys, present values."""
+        """Features, new keys, new values."""
         depth = len(past) // 2
         cache = _Cache(past[:depth], past[depth:], attention_bias.to(past[0].dtype))
         with _attending(cache):
@@ -74,7 +75,7 @@ class TrunkGraph(nn.Module):
             features = found.last_hidden_state
         else:
             features = torch.cat([found.hidden_states[layer] for layer in self.layers], dim=-1)
-        keys, values = zip(*(cache.present[layer] for layer in range(depth)), strict=True)
+        keys, values = zip(*(cache.new[layer] for layer in range(depth)), strict=True)
         return features.float(), *keys, *values
 
 
@@ -106,7 +107,7 @@ def export_trunk(trunk: PreTrainedModel, layers: Sequence[int], path: Path) -> N
             dynamo=True,
             dynamic_shapes=axes,
             input_names=["input_ids", "position_ids", "attention_bias", *(f"past_{name}" for name in names)],
-            output_names=["features", *(f"present_{name}" for name in names)],
+            output_names=["features", *(f"new_{name}" for name in names)],
             opset_version=OPSET,
             verbose=False,
         )
@@ -115,7 +116,7 @@ def export_trunk(trunk: PreTrainedModel, layers: Sequence[int], path: Path) -> N
 
 
 def without_idle_reshapes(graph: onnx.GraphProto) -> None:
-    """Let operators that split heads themselves read [N, T, H·d] directly.
+    """Let operators that split heads themselves read [N, T, H·d] directly, and outputs give it.
 
     The model's code makes [N, H, T, d] and the operators' code here makes [N, T, H·d] of it again; what is
     left of both in the graph is a chain of reshapes that ends as it began.
@@ -123,18 +124,24 @@ def without_idle_reshapes(graph: onnx.GraphProto) -> None:
     flat = ("MatMul", "RotaryEmbedding", "Attention")
     made_by = {output: node for node in graph.node for output in node.output}
     outputs = {entry.name for entry in graph.output}
+
+    def origin(name: str) -> onnx.NodeProto | None:
+        source = made_by.get(name)
+        while source is not None and source.op_type == "Reshape":
+            source = made_by.get(source.input[0])
+        return source if source is not None and source.op_type in flat else None
+
     for node in graph.node:
         wanted = {"RotaryEmbedding": 1, "Attention": 3, "MatMul": 1}.get(node.op_type, 0)
         for place in range(wanted):
-            source = made_by.get(node.input[place])
-            while source is not None and source.op_type == "Reshape":
-                source = made_by.get(source.input[0])
-            if (
-                source is not None
-                and source.op_type in flat
-                and (node.op_type, source.op_type) != ("MatMul",) * 2
-            ):
+            source = origin(node.input[place])
+            if source is not None and (node.op_type, source.op_type) != ("MatMul",) * 2:
                 node.input[place] = source.output[0]
+    for name in outputs:
+        source = origin(name) if made_by[name].op_type == "Reshape" else None
+        if source is not None and source.output[0] not in outputs:
+            made_by[name].output[0] = f"{name}_reshaped"
+            _rename(graph, source.output[0], name)
     while True:
         read = {name for node in graph.node for name in node.input} | outputs
         idle = [node for node in graph.node if not any(output in read for output in node.output)]
@@ -142,6 +149,24 @@ def without_idle_reshapes(graph: onnx.GraphProto) -> None:
             return
         for node in idle:
             graph.node.remove(node)
+
+
+def ask_for_present(graph: onnx.GraphProto) -> None:
+    """Name the present keys and values of every attention, though nothing reads them.
+
+    onnxruntime's operator refuses a past without them, and the exporter takes out what nothing reads.
+    """
+    for node in graph.node:
+        if node.op_type == "Attention" and len(node.output) == 1:
+            node.output.extend(f"{node.output[0]}_present_{kind}" for kind in ("key", "value"))
+
+
+def _rename(graph: onnx.GraphProto, before: str, after: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == before:
+                    names[place] = after
 
 
 @contextmanager
@@ -200,21 +225,21 @@ def _attention(
         )
     (N, H, T, size), G, layer = query.shape, key.shape[1], int(getattr(module, "layer_idx", 0))
     cache = _current[-1]
-    length = cache.keys[layer].shape[2] + T
-    found, keys, values = symbolic_multi_out(
+    flat_query, flat_key, flat_value = map(_flat, (query, key, value))
+    found = symbolic(
         "Attention",
-        (*(_flat(x) for x in (query, key, value)), cache.bias, cache.keys[layer], cache.values[layer]),
+        (flat_query, flat_key, flat_value, cache.bias, cache.keys[layer], cache.values[layer]),
         {
             "q_num_heads": H,
             "kv_num_heads": G,
             "scale": float(size**-0.5 if scaling is None else scaling),
             "softcap": float(softcap or 0.0),
         },
-        dtypes=(query.dtype,) * 3,
-        shapes=((N, T, H * size), (N, G, length, size), (N, G, length, size)),
+        dtype=query.dtype,
+        shape=(N, T, H * size),
         version=OPSET,
     )
-    cache.present[layer] = (keys, values)
+    cache.new[layer] = (flat_key, flat_value)
     return found.view(N, T, H, size), None
 
 

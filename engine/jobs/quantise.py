@@ -9,10 +9,11 @@ nothing: on SmolLM2-135M the ranking of responses was lost.  So
    all tokens: that is taken off before rounding, and added to the product as a constant;
 2. elsewhere channels are evened out, x·W = (x / s)·(s·W) with s_j = a_j^½ / max|W_j|^½ (SmoothQuant, Xiao et
    al. 2022, arXiv 2211.10438, equation 4), a_j the 0.999 quantile of |x_j| on a few stored responses (with
-   the largest value, the first token alone would decide).  1 / s goes into the weights before: those of the
-   projection that x is a product with, or of the values that attention averages, and costs nothing;
-3. products of two activations, whose rows are large in a few channels, pass through a Hadamard matrix first;
-4. in 2 and 3 each row is divided by its own largest value before it is rounded, the product multiplied by it;
+   the largest value, the first token alone would decide).  1 / s goes into the weights before;
+3. values that attention averages are turned head by head, inside the weights around.  Products of two
+   activations pass through a Hadamard matrix, and each row is brought to one length, by which the product
+   with the weight is multiplied;
+4. so one scale, measured beforehand, does for all tokens everywhere;
 5. weights are rounded with their errors made up for (`engine.jobs.weight_rounding`); embeddings are float16.
 
 No scale depends on another token, so that a token's numbers do not depend on its company in the batch or on
@@ -31,17 +32,26 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.jobs.channels import MICROSOFT, even_out, mix_channels, products, readers_of, replace
+from engine.jobs.channels import (
+    MICROSOFT,
+    even_out,
+    join_norms,
+    mix_channels,
+    products,
+    readers_of,
+    replace,
+    turn_values,
+)
 from engine.jobs.onnx_graph import ONE_FILE_BYTES
 from engine.jobs.rotation import rotate
 from engine.jobs.weight_rounding import column_scales, compensated
 from engine.scoring.graph import causal_bias
 
-CALIBRATION_SEQUENCES, CALIBRATION_TOKENS = 16, 160
+CALIBRATION_SEQUENCES, CALIBRATION_TOKENS = 48, 160
 QUANTILE = 0.999
 FLOOR = 1e-12  # of a row's largest value: a row of zeros stays zero
-CUT = 0.99
-"""Quantile, over tokens, of the largest value of a norm's row: the range of the scale that all rows share."""
+CUT = 0.9
+"""Quantile, over tokens, of a row's largest value: the range of the scale that all rows share."""
 OUTLYING = 20
 """Tokens this many times larger than the usual are left out of Σ xᵀx: there is one in a text."""
 Sequences = Sequence[Sequence[int]]
@@ -130,8 +140,10 @@ def quantise(source: Path, destination: Path, sequences: Sequences, careful: boo
     sizes = calibrate(model, scratch, sequences)
     centres = {name: sizes.mean(name) for name in norms & sizes.sums.keys()}
     even_out(model, sizes.channels, leave=norms)
+    turn_values(model)
     mix_channels(model, leave=exact)
     _to_int8(model, exact, calibrate(model, scratch, sequences, moments=True, centres=centres), centres)
+    join_norms(model)
     _halve_embeddings(model)
     save(model, destination)
 
@@ -162,26 +174,13 @@ def _to_int8(
             continue
         x, key, output = node.input[0], node.input[1], node.output[0]
         if x not in rounding.ready:
-            nodes += rounding.by_range(x, sizes.range(x), centres[x]) if x in centres else rounding.by_row(x)
+            nodes += rounding.activation(x, sizes.range(x), centres.get(x))
         integers, scale = rounding.weight(key, weights[key], sizes.moments[x])
-        inputs = [
-            f"{x}_int8",
-            integers,
-            f"{x}_unit" if x in centres else rounding.unit,
-            scale,
-            rounding.middle,
-        ]
+        inputs = [f"{x}_int8", integers, f"{x}_unit", scale, rounding.middle]
         if x in centres:
-            inputs += [
-                "",
-                rounding.constant(f"{key}_centre", centres[x] @ numpy_helper.to_array(weights[key])),
-            ]
-            nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT))
-        else:
-            nodes += [
-                helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}_row"], domain=MICROSOFT),
-                helper.make_node("Mul", [f"{output}_row", f"{x}_maximum"], [output]),
-            ]
+            shift = centres[x] @ numpy_helper.to_array(weights[key])
+            inputs += ["", rounding.constant(f"{key}_centre", shift)]
+        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT))
     replace(model, nodes, rounding.added)
 
 
@@ -191,34 +190,22 @@ class _Rounding:
     def __init__(self) -> None:
         self.added: dict[str, onnx.TensorProto] = {}
         self.ready: set[str] = set()
-        self.last = self.constant("int8_last_axis", np.array([-1]))
-        self.floor = self.constant("int8_floor", np.array(FLOOR, "f4"))
-        self.unit = self.constant("int8_unit", np.array(1 / 127, "f4"))
         self.middle = self.constant("int8_middle", np.array(128, "u1"))
 
     def constant(self, name: str, value: np.ndarray) -> str:
         self.added[name] = numpy_helper.from_array(value, name)
         return name
 
-    def by_range(self, x: str, largest: float, centre_D: np.ndarray) -> list[onnx.NodeProto]:
-        """One scale for all rows around a centre; what is further from it is cut."""
+    def activation(self, x: str, largest: float, centre_D: np.ndarray | None) -> list[onnx.NodeProto]:
+        """One scale for all rows, around a centre where there is one; what is further from it is cut."""
         self.ready.add(x)
-        centre = self.constant(f"{x}_centre", centre_D)
         unit = self.constant(f"{x}_unit", np.array(max(largest, FLOOR) / 127, "f4"))
+        if centre_D is None:
+            return [helper.make_node("QuantizeLinear", [x, unit, self.middle], [f"{x}_int8"])]
+        centre = self.constant(f"{x}_centre", centre_D)
         return [
             helper.make_node("Sub", [x, centre], [f"{x}_centred"]),
             helper.make_node("QuantizeLinear", [f"{x}_centred", unit, self.middle], [f"{x}_int8"]),
-        ]
-
-    def by_row(self, x: str) -> list[onnx.NodeProto]:
-        """A scale for each row, `<x>_maximum`."""
-        self.ready.add(x)
-        return [
-            helper.make_node("Abs", [x], [f"{x}_size"]),
-            helper.make_node("ReduceMax", [f"{x}_size", self.last], [f"{x}_peak"], keepdims=1),
-            helper.make_node("Max", [f"{x}_peak", self.floor], [f"{x}_maximum"]),
-            helper.make_node("Div", [x, f"{x}_maximum"], [f"{x}_row"]),
-            helper.make_node("QuantizeLinear", [f"{x}_row", self.unit, self.middle], [f"{x}_int8"]),
         ]
 
     def weight(self, key: str, tensor: onnx.TensorProto, moments_K_K: np.ndarray) -> tuple[str, str]:

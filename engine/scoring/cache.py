@@ -1,7 +1,7 @@
 """The sequences scored last, with keys and values, so that a text that goes on costs its new tokens only.
 
 Sequences are compared by token ids: what a tokeniser makes of the text before a change may differ from what
-it made of it before, and then the difference is computed again.  A passage is never changed once it is here.
+it made of it before, and then the difference is computed again.
 """
 
 from __future__ import annotations
@@ -49,10 +49,15 @@ class PassageCache:
             return self._passages[key], shared[key]
 
     def add(self, passage: Passage) -> None:
-        """Keep a passage; the least recently used go when there are too many or too large ones."""
+        """Keep a passage instead of the one that it goes on from, if it reads the same keys and values.
+
+        The least recently used go when there are too many or too large ones.
+        """
         if passage.bytes > self.limit_bytes:
             return
         with self._lock:
+            for key in [key for key, kept in self._passages.items() if kept.cached is passage.cached]:
+                del self._passages[key]
             self._numbers += 1
             self._passages[self._numbers] = passage
             size = sum(kept.bytes for kept in self._passages.values())

@@ -148,8 +148,9 @@ class Scorer:
         found = self.cache.best(ids)
         if found is not None and found[1] == len(ids):
             return found[0].features[: len(ids)]
-        before, known = (self._trunk.nothing, 0) if found is None else (found[0].until(found[1]), found[1])
-        passage = self._trunk.extend(before, ids[known:])
+        before = self._trunk.nothing if found is None else found[0].until(found[1])
+        new = ids[len(before) :]
+        passage = self._trunk.extend(before, new, keep=len(new) - 1)  # the last one ends the text
         self.cache.add(passage)
         return passage.features
 
@@ -181,8 +182,9 @@ class Scorer:
             rows = [encoded[waiting[place][0]].response for place in batch]
             pasts = [waiting[place][1] for place in batch]
             passages = self._trunk.run(pasts, rows, self.tokeniser.pad_id, keep=False)
-            for place, past, passage in zip(batch, pasts, passages, strict=True):
-                yield waiting[place][0], np.concatenate([past.features, passage.features])
+            yield from (
+                (waiting[place][0], found.features) for place, found in zip(batch, passages, strict=True)
+            )
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Indices, longest first, in batches whose padded size stays under the budget."""

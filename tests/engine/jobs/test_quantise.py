@@ -57,7 +57,8 @@ def test_batches_with_pasts_of_any_length_give_what_one_gives(tiny_onnx: Path, p
     cuts = [0, 5, 11]
     pasts = [passage.until(cut) for passage, cut in zip(whole, cuts, strict=True)]
     rest = [ids[cut:] for ids, cut in zip(SEQUENCES, cuts, strict=True)]
-    for found, cut, passage in zip(session.run(pasts, rest, pad_id=3), cuts, whole, strict=True):
-        np.testing.assert_allclose(found.features, passage.features[cut:], atol=1e-4)
-        for one, other in zip(found.past, passage.past, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-4)
+    for found, passage in zip(session.run(pasts, rest, pad_id=3), whole, strict=True):
+        np.testing.assert_allclose(found.features, passage.features, atol=1e-4)
+        assert found.known == passage.known == len(passage)
+        for one, other in zip(found.cached.arrays, passage.cached.arrays, strict=True):
+            np.testing.assert_allclose(one[:, :, : found.known], other[:, :, : found.known], atol=1e-4)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from engine.jobs.channels import hadamard, mix_channels
+from engine.jobs.channels import hadamard, join_norms, mix_channels, turn_values
 from engine.jobs.rotation import rotate
 from engine.scoring.graph import TrunkSession
 
@@ -44,6 +44,23 @@ def test_a_stream_that_something_else_writes_to_is_left_alone(graph: onnx.ModelP
     before = graph.SerializeToString()
     assert not rotate(graph)
     assert graph.SerializeToString() == before
+
+
+def test_turned_values_give_the_same_features(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    expected = features(graph, tmp_path / "before.onnx")
+    before = {tensor.name: tensor.raw_data for tensor in graph.graph.initializer}
+    turn_values(graph)
+    changed = [tensor for tensor in graph.graph.initializer if before[tensor.name] != tensor.raw_data]
+    assert len(changed) == 4  # values and output of each layer
+    np.testing.assert_allclose(features(graph, tmp_path / "after.onnx"), expected, atol=2e-5)
+
+
+def test_norms_of_sums_give_the_same_features(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    expected = features(graph, tmp_path / "before.onnx")
+    join_norms(graph)
+    kinds = [node.op_type for node in graph.graph.node]
+    assert (kinds.count("SkipSimplifiedLayerNormalization"), kinds.count("Add")) == (4, 0)
+    np.testing.assert_allclose(features(graph, tmp_path / "after.onnx"), expected, atol=2e-5)
 
 
 def test_mixed_channels_give_the_same_features(graph: onnx.ModelProto, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.scoring import Precision, Scorer
 from engine.scoring.cache import PassageCache, common
-from engine.scoring.graph import Passage
+from engine.scoring.graph import KeysAndValues, Passage
 
 CHAT = [{"role": "user", "content": "Say something."}]
 WORDS = ["", "a", "ab", "é", " of the", "世", "<|im_end|>", "\n"]
@@ -50,7 +50,9 @@ def test_typing_costs_the_new_tokens_only(tiny_onnx: Path, monkeypatch: pytest.M
     fed: list[int] = []
     extend = scorer._trunk.extend
     monkeypatch.setattr(
-        scorer._trunk, "extend", lambda before, ids: (fed.append(len(ids)), extend(before, ids))[1]
+        scorer._trunk,
+        "extend",
+        lambda before, ids, keep: (fed.append(len(ids)), extend(before, ids, keep))[1],
     )
     scorer.score(CHAT, ["A long answer", "A short one"])  # the second shares prompt and "A "
     scorer.score(CHAT, ["A long answer", "A short one."])
@@ -100,8 +102,8 @@ def test_threads_do_not_disturb_each_other(scorers: dict[Precision, Scorer]) -> 
 
 
 def passage(*ids: int) -> Passage:
-    keys = (np.zeros((1, 2, len(ids), 4), dtype=np.float32),) * 2
-    return Passage(np.array(ids), np.zeros((len(ids), 8), dtype=np.float32), keys)
+    cached = KeysAndValues.empty(1, 2, 4, len(ids), np.float32)
+    return Passage(np.array(ids), np.zeros((len(ids), 8), dtype=np.float32), cached, len(ids))
 
 
 def test_the_cache_is_bounded_and_drops_what_was_not_used() -> None:
@@ -121,6 +123,28 @@ def test_the_cache_is_bounded_and_drops_what_was_not_used() -> None:
     assert cache.bytes <= cache.limit_bytes
     cache.clear()
     assert (len(cache), cache.bytes) == (0, 0)
+
+
+def test_texts_that_part_do_not_overwrite_each_other() -> None:
+    def new(*tokens: float) -> list[np.ndarray]:
+        return [np.repeat(np.array(tokens, dtype=np.float32)[:, None], 8, axis=1)] * 2
+
+    def read(cached: KeysAndValues, length: int) -> list[float]:
+        assert (cached.arrays[0][0, :, :length] == cached.arrays[1][0, :1, :length, :1]).all()
+        return [float(x) for x in cached.arrays[0][0, 0, :length, 0]]
+
+    prompt = KeysAndValues.empty(1, 2, 4, 0, np.float32).extended(0, new(1, 2, 3))
+    first = prompt.extended(3, new(4, 5))
+    assert first is prompt  # nobody had written there
+    second = prompt.extended(3, new(6))
+    edited = first.extended(1, new(7, 8))
+    grown = second.extended(4, new(*range(200)))
+    assert len({id(cached) for cached in (first, second, edited, grown)}) == 4
+    assert read(first, 5) == [1, 2, 3, 4, 5]
+    assert read(second, 4) == [1, 2, 3, 6]
+    assert read(edited, 3) == [1, 7, 8]
+    assert read(grown, 204) == [1, 2, 3, 6, *range(200)]
+    assert all(np.isfinite(array).all() for array in grown.arrays)  # also behind the text
 
 
 @given(st.lists(st.integers(0, 2), max_size=6), st.lists(st.integers(0, 2), max_size=6))
