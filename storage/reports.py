@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from storage.report_records import (
     AnnotatorFit,
@@ -24,6 +25,26 @@ from storage.sql import block
 from storage.store import Store
 
 PARAMETER = re.compile(r"\$(\w+)")
+
+
+@contextmanager
+def made_once(store: Store, reward_model: str, criteria: Iterable[str]) -> Iterator[None]:
+    """Make verdicts and pairs once for all that this thread asks about a reward model and these criteria.
+
+    Temporary tables stand in for the view and the macro of the same names, on this thread's connection alone.
+    """
+    cursor = store.cursor()
+    try:
+        cursor.execute(block("reports", "verdicts_once"))
+        cursor.execute(block("reports", "no_pairs_once"))
+        for criterion in dict.fromkeys(criteria):
+            cursor.execute(block("reports", "pairs_once"), _about(reward_model, criterion))
+        cursor.execute(block("reports", "judged_pairs_once"))
+        yield
+    finally:
+        cursor.execute("DROP MACRO TABLE IF EXISTS temp.judged_pairs")
+        for table in ("pairs_once", "verdicts"):
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
 
 def basis(store: Store, reward_model: str, criterion: str) -> ReportBasis:

@@ -150,3 +150,16 @@ SELECT annotator, annotator_kind, if(x = $first, verdict, -verdict) AS verdict
 FROM verdicts
 WHERE criterion = $criterion AND x = least($first, $second) AND y = greatest($first, $second)
 ORDER BY annotator
+
+-- name: verdicts_once
+CREATE TEMP TABLE verdicts AS SELECT * FROM main.verdicts
+
+-- name: no_pairs_once
+CREATE TEMP TABLE pairs_once AS SELECT '' AS about, * FROM judged_pairs('', '') LIMIT 0
+
+-- name: pairs_once
+INSERT INTO pairs_once SELECT $criterion, * FROM judged_pairs($reward_model, $criterion)
+
+-- name: judged_pairs_once
+CREATE TEMP MACRO judged_pairs(reward_model, criterion) AS TABLE
+SELECT * EXCLUDE (about) FROM pairs_once WHERE about = criterion

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses
 
 MODEL = "panda"
+NUMBER = re.compile(r"\d+\.\d+(e-?\d+)?")
 SEED, REPLICATES = 3, 40
 Pair = tuple[str, str]
 
@@ -461,6 +463,36 @@ def test_nothing_judged_and_nothing_scored(store: Store) -> None:
     assert reports.calibration(store, MODEL, "overall") == []
     assert reports.policies(store, MODEL, "overall") == []
     assert reports.by_criterion(store, MODEL, "overall").accuracy is None
+
+
+def test_pairs_made_once_give_the_same_report(store: Store) -> None:
+    train(store, make_world(store))
+
+    def report() -> list[str]:
+        found = [
+            figures(store),
+            reports.basis(store, MODEL, "overall"),
+            reports.taus(store, MODEL, "overall"),
+            reports.wrong(store, MODEL, "overall"),
+            reports.by_criterion(store, MODEL, "overall").accuracy,
+        ]
+        return [NUMBER.sub(lambda number: f"{float(number[0]):.9g}", repr(part)) for part in found]
+
+    def left() -> list[tuple[str]]:
+        tables = "SELECT table_name FROM duckdb_tables() WHERE temporary"
+        return store.rows(f"{tables} UNION ALL SELECT function_name FROM duckdb_functions() "
+                          "WHERE function_name = 'judged_pairs' AND database_name = 'temp'")  # fmt: skip
+
+    before = report()
+    with reports.made_once(store, MODEL, ["overall", "other"]):
+        store.write("DELETE FROM judgement_items")
+        assert report() == before  # nothing is made again
+        assert len(left()) == 3
+    assert left() == []
+    assert report() != before
+    with pytest.raises(KeyError), reports.made_once(store, MODEL, []):
+        raise KeyError
+    assert left() == []
 
 
 def test_the_shown_sql_can_be_run_by_hand(kept: tuple[Store, World]) -> None:

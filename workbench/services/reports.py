@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage import artifacts, prompts, reports
@@ -112,8 +112,14 @@ class Reports:
         NotFoundError when there is no such model.
         """
         artifacts.reward_model(self.store, name)
-        store, known = self.store, [found for found, _ in reports.criteria(self.store, name)]
+        store = self.store
+        known = [found for found, _ in reports.criteria(store, name)]
         about = criterion or (known[0] if known else "overall")
+        with reports.made_once(store, name, [about, *known]):
+            return self._measured(name, about, known)
+
+    def _measured(self, name: str, about: str, known: Sequence[str]) -> RewardReport:
+        store = self.store
         basis = reports.basis(store, name, about)
         replicates = max(FEWEST_REPLICATES, min(REPLICATES, DRAWS // max(1, basis.prompts)))
         rows = [
