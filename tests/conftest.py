@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is imported, as workers do; see docs/facts.md
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as workers do; see docs/facts.md
 
 from tests.fakes import tiny_model_folder
 
