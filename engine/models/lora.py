@@ -9,31 +9,57 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 ADAPTER = "default"
 
 
+class _Product(torch.autograd.Function):
+    """x Wᵀ + b + (α / r)·x Aᵀ Bᵀ over rows x [M, D], W and b frozen: a pass for each product and no more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, factor: float
+    ) -> Tensor:
+        down, up = down.to(x.dtype), (up * factor).to(x.dtype)
+        middle = torch.mm(x, down.T)
+        ctx.save_for_backward(x, weight, down, up, middle)
+        ctx.factor = factor
+        return torch.addmm(nn.functional.linear(x, weight, bias), middle, up.T)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, down, up, middle = ctx.saved_tensors
+        d_y = gradients[0]
+        d_middle = torch.mm(d_y, up)
+        d_x = torch.mm(d_y, weight).addmm_(d_middle, down) if ctx.needs_input_grad[0] else None
+        d_down = torch.mm(d_middle.T, x).float()
+        d_up = torch.mm(d_y.T, middle).float().mul_(ctx.factor)
+        return d_x, None, None, d_down, d_up, None
+
+
 class Adapted(LoraLinear):
     """peft's adapted linear layer, computed with fewer passes over its output.
 
-    peft multiplies the adapters' full-width output by α/r and adds it in another pass; here the factor meets
-    the rank-wide middle and the sum is part of the product, which takes a quarter off forward and backward.
+    peft multiplies the adapters' full-width output by α/r and adds it in another pass; here the factor is in
+    B, the sum is part of the product, and so is the sum of the two gradients of x.
     """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.get_base_layer()(x)
+    def forward(self, x: Tensor) -> Tensor:
+        base = cast(nn.Linear, self.get_base_layer())
         if self._disable_adapters:
-            return y
-        down, up = (cast(nn.Linear, part[ADAPTER]).weight.to(x.dtype) for part in (self.lora_A, self.lora_B))
-        middle = nn.functional.linear(x.flatten(0, -2), down) * self.scaling[ADAPTER]
-        return torch.addmm(y.flatten(0, -2), middle, up.T).view_as(y)
+            found: Tensor = base(x)
+            return found
+        down, up = (cast(nn.Linear, part[ADAPTER]).weight for part in (self.lora_A, self.lora_B))
+        rows, factor = x.flatten(0, -2), self.scaling[ADAPTER]
+        y = cast(Tensor, _Product.apply(rows, base.weight, base.bias, down, up, factor))
+        return y.view(*x.shape[:-1], -1)
 
 
 def add_lora(model: PreTrainedModel, rank: int, seed: int = 0, alpha: int | None = None) -> PreTrainedModel:
@@ -63,14 +89,14 @@ def has_lora(model: nn.Module) -> bool:
     return any(isinstance(module, LoraLinear) for module in model.modules())
 
 
-def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """The parameters that training changes, by name: what a checkpoint needs."""
     return {
         name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
     }
 
 
-def load_trainable_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+def load_trainable_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Put back what `trainable_state` gave.  Raises KeyError when the names differ."""
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if parameters.keys() != state.keys():
@@ -116,7 +142,7 @@ def base_linear(layer: nn.Module) -> nn.Linear:
     return base
 
 
-def adapter_of(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
+def adapter_of(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
     """A [r, D] and (α / r)·B [F, r] of a layer's adapter; None where there is none or it is switched off."""
     if not isinstance(layer, LoraLinear) or layer._disable_adapters:
         return None
@@ -124,11 +150,11 @@ def adapter_of(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
     return down, up * layer.scaling[ADAPTER]
 
 
-def _weight(layer: LoraLinear) -> torch.Tensor:
+def _weight(layer: LoraLinear) -> Tensor:
     return cast(nn.Linear, layer.get_base_layer()).weight
 
 
-def _fused(layer: LoraLinear, weight: torch.Tensor) -> torch.Tensor:
+def _fused(layer: LoraLinear, weight: Tensor) -> Tensor:
     """W + (α / r) B A, summed in float32."""
     delta = layer.get_delta_weight(ADAPTER)
     return (weight.float() + delta.float()).to(weight.dtype)

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from engine.objectives.policy import entropy_of
@@ -42,6 +42,72 @@ def _measured_chunk(
     return chosen_C, entropy_of(logprobs_C_V)
 
 
+class _Blocks:
+    """Logits of a linear head, chunk by chunk, in two buffers: fresh memory costs more than arithmetic."""
+
+    def __init__(self, hidden_M_D: Tensor, weight_V_D: Tensor, temperature: float, chunk: int) -> None:
+        self.hidden, self.weight, self.temperature, self.chunk = hidden_M_D, weight_V_D, temperature, chunk
+        shape = (min(chunk, len(hidden_M_D)), len(weight_V_D))
+        self._narrow = hidden_M_D.new_empty(shape)
+        self._wide = hidden_M_D.new_empty(shape, dtype=torch.float32)
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Positions, their logits over the temperature [C, V] float32, and a buffer of the head's format."""
+        for start in range(0, len(self.hidden), self.chunk):
+            part = slice(start, min(start + self.chunk, len(self.hidden)))
+            narrow, wide = (buffer[: part.stop - start] for buffer in (self._narrow, self._wide))
+            torch.mm(self.hidden[part], self.weight.T, out=narrow)
+            wide.copy_(narrow)
+            yield part, wide if self.temperature == 1.0 else wide.div_(self.temperature), narrow
+
+
+class _Chosen(torch.autograd.Function):
+    """log softmax(W h / temperature)[token]; the logits are made again in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_M_D: Tensor, weight_V_D: Tensor, tokens_M: Tensor, temperature: float, chunk: int
+    ) -> Tensor:
+        ctx.save_for_backward(hidden_M_D, weight_V_D, tokens_M)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        found_M = hidden_M_D.new_empty(len(tokens_M), dtype=torch.float32)
+        for part, logits_C_V, _ in _Blocks(hidden_M_D, weight_V_D, temperature, chunk):
+            torch.log_softmax(logits_C_V, 1, out=logits_C_V)
+            found_M[part] = logits_C_V.gather(1, tokens_M[part, None])[:, 0]
+        return found_M
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """dlogits = (1[token] − softmax) · d / temperature."""
+        hidden_M_D, weight_V_D, tokens_M = ctx.saved_tensors
+        scaled_M = gradients[0].float() / ctx.temperature
+        d_hidden = torch.empty_like(hidden_M_D) if ctx.needs_input_grad[0] else None
+        d_weight = torch.zeros_like(weight_V_D) if ctx.needs_input_grad[1] else None
+        for part, wide_C_V, narrow_C_V in _Blocks(hidden_M_D, weight_V_D, ctx.temperature, ctx.chunk):
+            scaled_C_1 = scaled_M[part, None]
+            torch.softmax(wide_C_V, 1, out=wide_C_V).mul_(-scaled_C_1)
+            wide_C_V.scatter_add_(1, tokens_M[part, None], scaled_C_1)
+            narrow_C_V.copy_(wide_C_V)
+            if d_hidden is not None:
+                d_hidden[part] = narrow_C_V @ weight_V_D
+            if d_weight is not None:
+                d_weight.addmm_(narrow_C_V.T, hidden_M_D[part])
+        return d_hidden, d_weight, None, None, None
+
+
+def _measured(
+    hidden_M_D: Tensor, weight_V_D: Tensor, tokens_M: Tensor, temperature: float, chunk: int
+) -> TokenLogprobs:
+    logprobs_M, entropy_M = hidden_M_D.new_empty(2, len(tokens_M), dtype=torch.float32)
+    spare = hidden_M_D.new_empty(min(chunk, len(tokens_M)), len(weight_V_D), dtype=torch.float32)
+    for part, wide_C_V, _ in _Blocks(hidden_M_D, weight_V_D, temperature, chunk):
+        torch.log_softmax(wide_C_V, 1, out=wide_C_V)
+        logprobs_M[part] = wide_C_V.gather(1, tokens_M[part, None])[:, 0]
+        weighted_C_V = torch.exp(wide_C_V, out=spare[: len(wide_C_V)]).mul_(wide_C_V)
+        entropy_M[part] = -weighted_C_V.nan_to_num_(nan=0.0).sum(1)  # a token of p = 0 adds 0
+    return TokenLogprobs(logprobs_M, entropy_M)
+
+
 def chosen_logprobs(
     head: Callable[[Tensor], Tensor],
     hidden_M_D: Tensor,
@@ -60,9 +126,15 @@ def chosen_logprobs(
         empty = hidden_M_D.new_zeros(0, dtype=torch.float32)
         return TokenLogprobs(empty, empty)
     parts = [slice(start, start + chunk) for start in range(0, hidden_M_D.shape[0], chunk)]
+    plain = head if type(head) is nn.Linear and head.bias is None else None
+    if plain is not None and not torch.is_grad_enabled():
+        return _measured(hidden_M_D, plain.weight, tokens_M, temperature, chunk)
     if not torch.is_grad_enabled():
         pairs = [_measured_chunk(head, hidden_M_D[part], tokens_M[part], temperature) for part in parts]
         return TokenLogprobs(torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]))
+    if plain is not None:
+        found = _Chosen.apply(hidden_M_D, plain.weight, tokens_M, temperature, chunk)
+        return TokenLogprobs(cast(Tensor, found), None)
     logprobs = [
         checkpoint(
             _chunk, head, hidden_M_D[part], tokens_M[part], temperature,

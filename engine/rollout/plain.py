@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.rollout.cache import RowCache
@@ -68,13 +69,24 @@ def _last_logits(
     model: PreTrainedModel, ids_NT: Tensor, mask_NT: Tensor, position_NT: Tensor, cache: RowCache
 ) -> Tensor:
     """Logits at the last position only.  [N, V]"""
-    output = model(
-        input_ids=ids_NT,
-        attention_mask=mask_NT,
-        position_ids=position_NT,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    with _rows_in_order(model.get_output_embeddings()):
+        output = model(
+            input_ids=ids_NT,
+            attention_mask=mask_NT,
+            position_ids=position_NT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
     logits: Tensor = output.logits[:, -1]
     return logits
+
+
+@contextmanager
+def _rows_in_order(head: nn.Module) -> Iterator[None]:
+    """The last position is a view with gaps, for which torch copies a frozen head once for every row."""
+    hook = head.register_forward_pre_hook(lambda _, values: (values[0].contiguous(),))
+    try:
+        yield
+    finally:
+        hook.remove()

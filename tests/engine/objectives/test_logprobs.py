@@ -51,3 +51,28 @@ def test_probabilities_sum_to_one() -> None:
 def test_no_positions() -> None:
     head, hidden, tokens = setting()
     assert chosen_logprobs(head, hidden[:0], tokens[:0]).logprobs.shape == (0,)
+
+
+def test_a_head_that_is_more_than_a_product() -> None:
+    head, hidden, tokens = setting()
+    capped = lambda states: 3 * torch.tanh(head(states) / 3)  # noqa: E731
+    found = chosen_logprobs(capped, hidden, tokens, temperature=0.7, chunk=4)
+    expected = (capped(hidden) / 0.7).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(found.logprobs, expected, atol=1e-5, rtol=1e-5)
+    gradients, naive = (
+        torch.autograd.grad(x.sum(), [hidden, head.weight]) for x in (found.logprobs, expected)
+    )
+    for one, other in zip(gradients, naive, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        measured = chosen_logprobs(capped, hidden, tokens, temperature=0.7, chunk=4)
+    torch.testing.assert_close(measured.logprobs, expected.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_impossible_tokens_add_nothing_to_the_entropy() -> None:
+    head = nn.Linear(2, 3, bias=False)
+    head.weight.data = torch.tensor([[0.0, 0.0], [0.0, 0.0], [-1e38, -1e38]])
+    with torch.no_grad():
+        found = chosen_logprobs(head, torch.ones(1, 2), torch.tensor([0]))
+    assert found.entropy is not None
+    assert float(found.entropy) == pytest.approx(0.6931, abs=1e-4)
