@@ -6,6 +6,10 @@ the other four; the strength of the ridge is the one with the least held-out log
 for the shipped setting also chosen inside each fold.  `ratio` is the accuracy of the shipped setting over
 that of "the longer response is better".
 
+`held_out`: the same beside the peer, whose split is every fifth prompt.  Everything is chosen on the other
+prompts alone: layers and squashing among the settings of the table by 5-fold cross-validation there (least
+log-loss, mean over the shuffles), then strength and temperature.
+
 For the shipped setting also: accuracy on pairs whose longer response won, lost, or is within 10 % of the
 other's length, and the logistic regression of the verdict on the margin and the log-ratio of lengths.
 """
@@ -110,6 +114,32 @@ def nested(x_N_F: np.ndarray, judged: Comparisons, seed: int) -> Measure:
     return measure(margin_M, judged)
 
 
+def held_out(states: np.ndarray, judged: Comparisons, prompts: list[str], shuffles: int) -> dict[str, object]:
+    """Choose among SETTINGS on the training prompts, fit there, and measure on every fifth prompt.
+
+    prompts: of each pair.
+    """
+    chosen = set(sorted(set(prompts))[::5])
+    out_M = np.array([prompt in chosen for prompt in prompts])
+    learned = judged.chosen(~out_M)
+    losses: dict[str, float] = {}
+    for name, (shares, squash) in SETTINGS.items():
+        x_N_F = features(states, shares)
+        settings = [FitSettings(squash=squash, members=0, seed=seed) for seed in range(shuffles)]
+        runs = [cross_validate(x_N_F, learned, each) for each in settings]
+        losses[name] = mean([run.measures[run.strengths.index(run.strength)] for run in runs])["log_loss"]
+    best = min(losses, key=lambda name: losses[name])
+    shares, squash = SETTINGS[best]
+    x_N_F, found = features(states, shares), []
+    for seed in range(shuffles):
+        settings = FitSettings(squash=squash, members=0, seed=seed)
+        head = fit_head(x_N_F, learned, layers=(0,), parts=("last",), settings=settings)
+        scores_N = head.scores(x_N_F)[:, 0]
+        test = judged.chosen(out_M)
+        found.append(measure(scores_N[test.left] - scores_N[test.right], test))
+    return {"setting": best, "pairs": int(out_M.sum()), **mean(found), "training_log_loss": losses}
+
+
 def by_length(margin_M: np.ndarray, first_wins_M: np.ndarray, log_ratio_M: np.ndarray) -> dict[str, object]:
     """How much of the accuracy length explains.
 
@@ -178,12 +208,15 @@ def main() -> None:
             inside = mean([nested(x_N_F, judged, seed) for seed in range(options.shuffles)])
             table[f"{name}, strength chosen inside each fold"] = inside
             say(f"{'strength chosen inside':24s} {inside}\n{control}")
+    apart = held_out(states, judged, [pair[0] for pair in pairs], options.shuffles)
+    say(f"every fifth prompt: {apart}")
     seconds["cross_validation"] = round(time.perf_counter() - started, 1)
     report(
         "frozen trunk",
         settings=table,
         longer_response=round(longer, 4),
         by_length=control,
+        held_out=apart,
         pairs=len(judged),
         prompts=judged.prompts,
         ratio=round(table[SHIPPED]["accuracy"] / longer, 3),
