@@ -33,7 +33,7 @@ METRICS = (
 Curve = dict[int, dict[str, float]]
 
 
-def learn(db: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
+def learn(db: str, name: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
     """Metrics by seed and step."""
     from engine.protocol.catalog import build
     from engine.protocol.configs import PPOConfig
@@ -43,8 +43,7 @@ def learn(db: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
     curves: dict[int, Curve] = {}
     with Workspace.open(load_settings(db=db)) as workspace:
         for seed in range(1, seeds + 1):
-            name = f"curve-{settings['reward_model']}-{seed}"
-            config = build(PPOConfig, {"name": name, "seed": str(seed), **settings})
+            config = build(PPOConfig, {"name": f"{name}-{seed}", "seed": str(seed), **settings})
             run_id = workspace.jobs.submit("ppo", config)
             ended = workspace.jobs.wait(run_id)
             if ended.status != "done":
@@ -90,13 +89,14 @@ def main() -> None:
     arguments.add_argument("--db", type=str, required=True, help="store with prompts and the reward model")
     arguments.add_argument("--reward-model", required=True)
     arguments.add_argument("--prompts", default="", help="only prompts of this source")
+    arguments.add_argument("--name", default="curve", help="of the policies, a number behind it")
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, required=True, help="CSV file of the curves")
     arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of PPOConfig")
     options = arguments.parse_args()
     settings = {"policy": "smollm2", "reward_model": options.reward_model, "prompts": options.prompts}
     settings |= dict(item.split("=", 1) for item in options.set)
-    curves = learn(options.db, settings, options.seeds)
+    curves = learn(options.db, options.name, settings, options.seeds)
     write(options.out, curves)
     figures: dict[str, object] = {}
     for metric in ("ppo/score", "ppo/gold", "ppo/kl", "ppo/length", "ppo/entropy"):
