@@ -31,6 +31,8 @@ NO_GOLD = (
     "other judgements, to see where the proxy stops telling the truth."
 )
 LAWS = "d = √KL    policy learning: R₀ + d (α − β ln d)    best of n: R₀ + d (α − β d)"
+LABEL = 26
+"""Columns of a curve's name before its numbers, which fill the rest of 80."""
 NOTHING = "These runs have measured no KL beside a score yet."
 
 
@@ -78,7 +80,7 @@ def trails(ways: Sequence[Way], shown: Shown) -> list[Trail]:
     for number, way in enumerate(ways):
         if not is_shown(way, shown):
             continue
-        name = safe_line(way.name, 24)
+        name = safe_line(way.name, LABEL - len("● , proxy") - 1)
         if shown.proxy and way.proxy:
             found.append(Trail(f"{name}, proxy", 2 * number, way.proxy, way.proxy_fit))
         if shown.gold and way.gold:
@@ -123,15 +125,15 @@ def verdict(ways: Sequence[Way]) -> Content:
 
 def fits_table(found: Sequence[Trail]) -> Content:
     """α, β and R₀ of every curve."""
-    head = f"{'':<26}{'α':>8}{'β':>8}{'R₀':>8}{'rms':>8}{'points':>7}{'last':>8}"
+    head = f"{'':<{LABEL}}{'α':>8}{'β':>8}{'R₀':>8}{'rms':>8}{'points':>7}{'last':>8}"
     lines = [Content.styled(head, "$foreground-muted")]
     for trail in found:
         fit = trail.fit
         numbers = (fit.alpha, fit.beta, fit.origin, fit.error) if fit else (None,) * 4
         cells = "".join(f"{short_number(number):>8}" for number in numbers)
         last = f"{len(trail.pairs):>7}{short_number(trail.pairs[-1][1]):>8}"
-        label = f"{SHAPES[trail.slot]} {trail.label}"[:26]
-        lines.append(Content.assemble((f"{label:<26}", COLOURS[trail.slot]), cells, last))
+        label = f"{SHAPES[trail.slot]} {trail.label}"
+        lines.append(Content.assemble((f"{label:<{LABEL}}", COLOURS[trail.slot]), cells, last))
     lines.append(Content.styled(LAWS, "$foreground-muted"))
     return Content("\n").join(lines)
 
