@@ -33,6 +33,7 @@ NO_GOLD = (
 LAWS = "d = √KL    policy learning: R₀ + d (α − β ln d)    best of n: R₀ + d (α − β d)"
 LABEL = 26
 """Columns of a curve's name before its numbers, which fill the rest of 80."""
+ROOM = LABEL - len("● , proxy ")
 NOTHING = "These runs have measured no KL beside a score yet."
 
 
@@ -80,7 +81,9 @@ def trails(ways: Sequence[Way], shown: Shown) -> list[Trail]:
     for number, way in enumerate(ways):
         if not is_shown(way, shown):
             continue
-        name = safe_line(way.name, LABEL - len("● , proxy") - 1)
+        name = safe_line(way.name)
+        if len(name) > ROOM:  # names of sibling runs differ at the end
+            name = "…" + name[1 - ROOM :]
         if shown.proxy and way.proxy:
             found.append(Trail(f"{name}, proxy", 2 * number, way.proxy, way.proxy_fit))
         if shown.gold and way.gold:
