@@ -1,13 +1,15 @@
 """Linear layers whose weights are laid out for oneDNN: on a processor they read some third faster.
 
-The layout is a copy, made once before many tokens are decoded.  Low-rank adapters stay beside the weights and
-are not added into them: in bfloat16 the sum would be rounded, and most of what an adapter has learned lost.
+The layout is a copy, made once before many tokens are decoded, and once for all where weights are frozen.
+Low-rank adapters stay beside the weights and are not added into them: in bfloat16 the sum would be rounded,
+and most of what an adapter has learned lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +37,7 @@ class Packed:
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         bases = [base_linear(layer) for layer in layers]
-        weight = torch.cat([base.weight for base in bases]) if len(bases) > 1 else bases[0].weight
-        self._weight = _onednn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
+        self._weight = _laid_out(bases)
         self._bias = _joined_bias(bases)
         self.adapter = _joined_adapter(layers, bases)
 
@@ -69,6 +70,24 @@ class Packed:
             return y_N_F
         down, up = self.adapter
         return torch.addmm(y_N_F, torch.mm(x_N_D, down), up)
+
+
+_kept: WeakKeyDictionary[nn.Linear, tuple[list[tuple[int, int]], Tensor]] = WeakKeyDictionary()
+
+
+def _laid_out(bases: Sequence[nn.Linear]) -> Tensor:
+    """The weights, one below the other, in oneDNN's layout; frozen ones are kept for the next time."""
+    weights = [base.weight for base in bases]
+    state = [(weight.data_ptr(), weight._version) for weight in weights]
+    frozen = not any(weight.requires_grad for weight in weights)
+    kept = _kept.get(bases[0]) if frozen else None
+    if kept is not None and kept[0] == state:
+        return kept[1]
+    joined = torch.cat(weights) if len(weights) > 1 else weights[0]
+    found: Tensor = _onednn._reorder_linear_weight(joined.detach().contiguous(), ROWS)
+    if frozen:
+        _kept[bases[0]] = (state, found)
+    return found
 
 
 def _joined_bias(bases: Sequence[nn.Linear]) -> Tensor | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -160,6 +161,25 @@ def test_one_layer_with_and_without_what_goes_with_it() -> None:
         torch.testing.assert_close(packed.plus(x, other), expected + other)
         torch.testing.assert_close(packed.times(x, other), expected * other)
         torch.testing.assert_close(packed.gated(x), torch.nn.functional.silu(expected))
+
+
+def test_frozen_weights_are_laid_out_once_and_again_when_they_change() -> None:
+    first, second = nn.Linear(8, 4, bias=False), nn.Linear(8, 6, bias=False)
+    for layer in (first, second):
+        layer.weight.requires_grad_(False)
+    x = torch.randn(3, 8)
+    with torch.no_grad():
+        one, two = Packed([first, second]), Packed([first, second])
+        assert one._weight is two._weight
+        second.weight.mul_(2)
+        changed = Packed([first, second])
+        assert changed._weight is not one._weight
+        torch.testing.assert_close(changed(x), torch.cat([first(x), second(x)], 1))
+        torch.testing.assert_close(Packed([first])(x), first(x))
+        first.weight.data = torch.ones(4, 8)
+        torch.testing.assert_close(Packed([first])(x), first(x))
+    first.weight.requires_grad_(True)
+    assert Packed([first])._weight is not Packed([first])._weight
 
 
 def test_lines_hold_samples_of_one_prompt_evenly() -> None:
