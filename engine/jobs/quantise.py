@@ -45,7 +45,7 @@ from engine.jobs.channels import (
 from engine.jobs.onnx_graph import ONE_FILE_BYTES
 from engine.jobs.rotation import rotate
 from engine.jobs.weight_rounding import column_scales, compensated
-from engine.scoring.graph import causal_bias
+from engine.scoring.graph import FULLY_HIDDEN, causal_bias
 
 CALIBRATION_SEQUENCES, CALIBRATION_TOKENS = 48, 160
 QUANTILE = 0.999
@@ -117,7 +117,7 @@ def calibrate(
         ids_1_T = np.array([ids[:CALIBRATION_TOKENS]], dtype=np.int64)
         length = ids_1_T.shape[1]
         feed = {"input_ids": ids_1_T, "position_ids": np.arange(length)[None]}
-        feed["attention_bias"] = causal_bias([0], [length])
+        feed["attention_bias"] = causal_bias([0], [length], hidden=FULLY_HIDDEN)
         for name, value in zip(names, session.run(names, feed | past), strict=True):
             value_T_D = value.reshape(-1, value.shape[-1])
             sizes.add(name, value_T_D - centres[name] if name in centres else value_T_D, moments)

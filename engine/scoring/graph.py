@@ -22,17 +22,19 @@ from engine.errors import ModelFilesError
 
 Precision = Literal["int8", "fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "fp32")
-HIDDEN = np.float32(-50)
+HIDDEN, FULLY_HIDDEN = -50.0, -1e30
 """What the bias says where a token may not look: e⁻⁵⁰ is nothing beside 1 in float32.
 
-Minus infinity, or anything below -80, makes numbers too small for the normal format, on which processors take
-some twice as long over the whole of attention.
+Anything below -80 makes numbers too small for the normal format, on which processors take some twice as long
+over the whole of attention.  A model whose visible scores get as low as -50 needs the other one: the export
+finds out and writes it into the graph.
 """
 SPIN_US = "100"
+"""Microseconds that a thread stays awake after an operator."""
 ROOM = 32
 """Tokens by which a cache of keys and values grows: it is copied so often while somebody types."""
-LAYERS, TOKENISER = "layers", "tokeniser"
-"""Keys of the graph's own description: layers of the features, hash of the tokeniser it was exported with."""
+LAYERS, TOKENISER, HIDING = "layers", "tokeniser", "hidden"
+"""Keys of the graph's own description: layers of the features, hash of its tokeniser, what hides a token."""
 
 
 class KeysAndValues:
@@ -138,6 +140,7 @@ class TrunkSession:
             )
         self.layers = tuple(int(layer) for layer in described[LAYERS].split(",") if layer.strip().isdigit())
         self.tokeniser_hash = described.get(TOKENISER, "")
+        self._hidden = float(described.get(HIDING, HIDDEN))
         first = inputs[self._past_names[0]]
         self._heads, self._size = int(first.shape[1]), int(first.shape[3])
         self._new_names = [name.replace("past_", "new_", 1) for name in self._past_names]
@@ -164,7 +167,7 @@ class TrunkSession:
         features, *found = self._feed(
             new[None],
             np.arange(len(past), len(past) + len(new))[None],
-            causal_bias([len(past)], [len(new)], past.cached.capacity),
+            causal_bias([len(past)], [len(new)], past.cached.capacity, self._hidden),
             past.cached.arrays,
             self._new_names,
         )
@@ -180,10 +183,9 @@ class TrunkSession:
         for row, ids in enumerate(sequences):
             ids_N_T[row, : len(ids)] = ids
         positions_N_T = np.asarray(befores)[:, None] + np.arange(width)
+        bias = causal_bias(befores, lengths, hidden=self._hidden)
         wanted = self._new_names if keep else []
-        features, *found = self._feed(
-            ids_N_T, positions_N_T, causal_bias(befores, lengths), self._joined(pasts), wanted
-        )
+        features, *found = self._feed(ids_N_T, positions_N_T, bias, self._joined(pasts), wanted)
         return [
             _longer(
                 past.until(past.known),
@@ -235,7 +237,9 @@ def _longer(past: Passage, ids_T: np.ndarray, features_T_F: np.ndarray, new: Seq
     return Passage(ids_S, features_S_F, cached, known)
 
 
-def causal_bias(befores: Sequence[int], lengths: Sequence[int], room: int | None = None) -> np.ndarray:
+def causal_bias(
+    befores: Sequence[int], lengths: Sequence[int], room: int | None = None, hidden: float = HIDDEN
+) -> np.ndarray:
     """[N, 1, T, P + T]: each token sees the real past of its row, and its row's new tokens up to itself.
 
     P is `room`, the longest past by default.
@@ -244,7 +248,7 @@ def causal_bias(befores: Sequence[int], lengths: Sequence[int], room: int | None
     seen = np.zeros((len(lengths), 1, width, longest + width), dtype=bool)
     seen[:, :, :, :longest] = (np.arange(longest) < np.asarray(befores)[:, None])[:, None, None]
     seen[:, :, :, longest:] = np.tri(width, dtype=bool)
-    return np.where(seen, np.float32(0), HIDDEN)
+    return np.where(seen, np.float32(0), np.float32(hidden))
 
 
 def tokeniser_hash(folder: Path) -> str:

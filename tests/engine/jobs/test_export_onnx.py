@@ -18,7 +18,7 @@ from engine.jobs import export_onnx
 from engine.jobs.agreement import kendall_tau
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message
-from engine.scoring import Precision
+from engine.scoring import Precision, graph
 from tests.engine.jobs.runs import chat, make_run
 
 CONFIG = ExportConfig(reward_model="tiny", samples=8, tau_int8=-1.0, device="cpu")
@@ -38,11 +38,11 @@ def run_export(
 @pytest.fixture
 def quick_export(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies a graph that was exported before instead of exporting again."""
-    graph = tiny_onnx / "fp32.onnx"
+    exported = tiny_onnx / "fp32.onnx"
     monkeypatch.setattr(
         export_onnx,
         "export",
-        lambda model, layers, folder, precision: shutil.copyfile(graph, folder / f"{precision}.onnx"),
+        lambda model, layers, folder, precision: shutil.copyfile(exported, folder / f"{precision}.onnx"),
     )
 
 
@@ -134,9 +134,25 @@ def test_int8_is_written_more_carefully_before_it_is_given_up(
     folder, events = run_export(tmp_path / "run", tiny_reward, msgspec.structs.replace(CONFIG, tau_int8=0.3))
     assert [event.name for event in events if isinstance(event, Artifact)] == ["fp32", "int8"]
     assert asked == ["fp32", "int8", "int8"]
-    graph = onnx.load(folder / "onnx" / "int8.onnx").graph
-    kinds = [node.op_type for node in graph.node]
+    nodes = onnx.load(folder / "onnx" / "int8.onnx").graph.node
+    kinds = [node.op_type for node in nodes]
     assert kinds.count("MatMulIntegerToFloat") == 2 * 3  # of each layer: output, gate, up
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_where_hidden_tokens_are_seen_they_are_hidden_further(
+    tiny_reward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "HIDDEN", 0.0)  # as if visible scores were as low as hidden ones
+    folder, events = run_export(tmp_path / "run", tiny_reward)
+    assert [event.name for event in events if isinstance(event, Artifact)] == ["fp32", "int8"]
+    (again,) = [event.text for event in events if isinstance(event, Message)]
+    assert "0.001 allowed; trying again with hidden tokens further away" in again
+    for name in ("fp32", "int8"):
+        described = {
+            entry.key: entry.value for entry in onnx.load(folder / "onnx" / f"{name}.onnx").metadata_props
+        }
+        assert described["hidden"] == "-1e+30"
 
 
 def test_too_few_responses_to_verify_on(tiny_reward: Path, tmp_path: Path) -> None:
