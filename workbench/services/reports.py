@@ -27,7 +27,7 @@ from workbench.services.regression import PairFit, fit_pairs
 SEED = 0
 REPLICATES = 1000
 FEWEST_REPLICATES = 200
-DRAWS = 2_000_000
+DRAWS = 600_000
 """Prompts drawn in all resamples together at most; above it there are fewer resamples."""
 WRONG_PAIRS = 100
 CONSTANT_ACCURACY, CONSTANT_LOG_LOSS = 0.5, math.log(2)
