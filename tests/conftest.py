@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as workers do; see docs/facts.md
+from engine.protocol.launch import SPEED
+
+# Before torch is imported, as workers do.
+os.environ.setdefault("GOMP_SPINCOUNT", SPEED["GOMP_SPINCOUNT"])
 
 from tests.fakes import tiny_model_folder
 

@@ -1,4 +1,4 @@
-"""Changes to an exported graph that leave its numbers as they are and make its activations easier to round.
+"""Changes to an exported graph that keep its numbers: activations that are easier to round, fewer operators.
 
 Activations that a norm gives are dealt with by `engine.jobs.rotation`; these are for the others.
 """
@@ -6,7 +6,7 @@ Activations that a norm gives are dealt with by `engine.jobs.rotation`; these ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -28,17 +28,11 @@ def even_out(model: onnx.ModelProto, sizes: Mapping[str, np.ndarray], leave: Col
     `sizes`: how large the channels of each activation get, [D].
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    made_by = {output: node for node in model.graph.node for output in node.output}
-    readers = readers_of(model.graph)
-    for name, nodes in products(model.graph).items():
-        used = list(dict.fromkeys(node.input[1] for node in nodes))
-        matrices = [numpy_helper.to_array(weights[key]) for key in used]
-        largest_D = np.max([np.abs(matrix).max(1) for matrix in matrices], axis=0)
-        before = None if name in leave else _before(name, made_by, readers, weights)
-        if before is None or any(len(readers[key]) > 1 for key in used):
+    for name, used, key, groups in _movable(model.graph, weights):
+        if name in leave:
             continue
-        key, groups = before
-        size, wide = sizes[name], largest_D
+        matrices = [numpy_helper.to_array(weights[used_key]) for used_key in used]
+        size, wide = sizes[name], np.max([np.abs(matrix).max(1) for matrix in matrices], axis=0)
         if groups:  # G heads of values, each read by H / G heads of queries
             G, H = groups
             size, wide = (x.reshape(G, H // G, -1).max(1).reshape(-1) for x in (size, wide))
@@ -49,6 +43,19 @@ def even_out(model: onnx.ModelProto, sizes: Mapping[str, np.ndarray], leave: Col
             scale = np.repeat(scale.reshape(groups[0], 1, -1), groups[1] // groups[0], axis=1).reshape(-1)
         for used_key, matrix in zip(used, matrices, strict=True):
             weights[used_key].CopyFrom(numpy_helper.from_array(matrix * scale[:, None], used_key))
+
+
+def _movable(
+    graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]
+) -> Iterator[tuple[str, list[str], str, tuple[int, int] | None]]:
+    """Activations, the weights that they meet, and what `_before` says of them where it says something."""
+    made_by = {output: node for node in graph.node for output in node.output}
+    readers = readers_of(graph)
+    for name, nodes in products(graph).items():
+        used = list(dict.fromkeys(node.input[1] for node in nodes))
+        before = _before(name, made_by, readers, weights)
+        if before is not None and all(len(readers[key]) == 1 for key in used):
+            yield name, used, *before
 
 
 def _before(
@@ -154,16 +161,11 @@ def turn_values(model: onnx.ModelProto) -> None:
     Averaging commutes with it, so that it goes into the weights before and after (QuaRot, section 4).
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    made_by = {output: node for node in model.graph.node for output in node.output}
-    readers = readers_of(model.graph)
-    for name, nodes in products(model.graph).items():
-        used = list(dict.fromkeys(node.input[1] for node in nodes))
-        before = _before(name, made_by, readers, weights)
-        if before is None or before[1] is None or any(len(readers[key]) > 1 for key in used):
+    for _, used, values, groups in _movable(model.graph, weights):
+        if groups is None:
             continue
-        values, (G, _) = before[0], before[1]
         matrix = numpy_helper.to_array(weights[values])
-        H = hadamard(int(np.gcd(matrix.shape[1] // G, MIXED)))
+        H = hadamard(int(np.gcd(matrix.shape[1] // groups[0], MIXED)))
         turned = np.ascontiguousarray(turn_rows(matrix.T, H).T)
         weights[values].CopyFrom(numpy_helper.from_array(turned, values))
         for key in used:

@@ -159,8 +159,7 @@ def _to_int8(
 ) -> None:
     """Every product with a weight, but those of activations in `exact`, as a product of integers.
 
-    The activations in `centres` have one scale for all rows, around their centre: x·W = (x − c)·W + c·W.
-    Each row of the others has its own.
+    Each activation has one scale for all rows; those in `centres` around their centre: x·W = (x − c)·W + c·W.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}

@@ -125,16 +125,15 @@ def chosen_logprobs(
     if hidden_M_D.shape[0] == 0:
         empty = hidden_M_D.new_zeros(0, dtype=torch.float32)
         return TokenLogprobs(empty, empty)
+    if type(head) is nn.Linear and head.bias is None:
+        if not torch.is_grad_enabled():
+            return _measured(hidden_M_D, head.weight, tokens_M, temperature, chunk)
+        found = cast(Tensor, _Chosen.apply(hidden_M_D, head.weight, tokens_M, temperature, chunk))
+        return TokenLogprobs(found, None)
     parts = [slice(start, start + chunk) for start in range(0, hidden_M_D.shape[0], chunk)]
-    plain = head if type(head) is nn.Linear and head.bias is None else None
-    if plain is not None and not torch.is_grad_enabled():
-        return _measured(hidden_M_D, plain.weight, tokens_M, temperature, chunk)
     if not torch.is_grad_enabled():
         pairs = [_measured_chunk(head, hidden_M_D[part], tokens_M[part], temperature) for part in parts]
         return TokenLogprobs(torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]))
-    if plain is not None:
-        found = _Chosen.apply(hidden_M_D, plain.weight, tokens_M, temperature, chunk)
-        return TokenLogprobs(cast(Tensor, found), None)
     logprobs = [
         checkpoint(
             _chunk, head, hidden_M_D[part], tokens_M[part], temperature,

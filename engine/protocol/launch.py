@@ -27,7 +27,7 @@ from engine.protocol.rundir import PRIVATE_FILE, RunDir, write_atomic
 
 SPEED = {
     # Threads of one product wait for one another.  libgomp's long default spin makes them some twenty times
-    # slower as soon as anything else wants a core (docs/facts.md); a short spin costs next to nothing.
+    # slower as soon as anything else wants a core; docs/facts.md has what this one costs, alone and not.
     "GOMP_SPINCOUNT": "10000",
     # Tensors come and go.  glibc returns large ones to the system at once, and fresh pages, zeroed one by
     # one, cost more than the arithmetic on them: keep the memory, in huge pages.  Other systems ignore this.

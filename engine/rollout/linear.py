@@ -37,7 +37,7 @@ class Packed:
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         bases = [base_linear(layer) for layer in layers]
-        self._weight = _laid_out(bases)
+        self._weight = _layout(bases)
         self._bias = _joined_bias(bases)
         self.adapter = _joined_adapter(layers, bases)
 
@@ -75,7 +75,7 @@ class Packed:
 _kept: WeakKeyDictionary[nn.Linear, tuple[list[tuple[int, int]], Tensor]] = WeakKeyDictionary()
 
 
-def _laid_out(bases: Sequence[nn.Linear]) -> Tensor:
+def _layout(bases: Sequence[nn.Linear]) -> Tensor:
     """The weights, one below the other, in oneDNN's layout; frozen ones are kept for the next time."""
     weights = [base.weight for base in bases]
     state = [(weight.data_ptr(), weight._version) for weight in weights]

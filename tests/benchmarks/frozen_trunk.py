@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.frozen.comparisons import Comparisons
-from engine.frozen.fit import FitSettings, cross_validate, fit_head, fold_of
+from engine.frozen.fit import CrossValidation, FitSettings, cross_validate, fit_head, fold_of
 from engine.frozen.measure import Measure, measure
 from tests.benchmarks.common import parser, report, say, versions
 from tests.benchmarks.label_efficiency import DATA, read_pairs
@@ -101,16 +101,33 @@ def compared(
     return judged, log_ratio, longer
 
 
+def crossed(x_N_F: np.ndarray, judged: Comparisons, squash: bool, shuffles: int) -> list[CrossValidation]:
+    """Cross-validation, once for each way to deal the prompts into folds."""
+    return [cross_validate(x_N_F, judged, FitSettings(squash=squash, seed=n)) for n in range(shuffles)]
+
+
+def best_strength(runs: list[CrossValidation]) -> dict[str, float]:
+    """Means over the shuffles, each with its best strength."""
+    return mean([run.measures[run.strengths.index(run.strength)] for run in runs])
+
+
+def margins(
+    x_N_F: np.ndarray, judged: Comparisons, learned_M: np.ndarray, settings: FitSettings
+) -> np.ndarray:
+    """Margins of all pairs, [M], by a head that was fitted on some of them."""
+    head = fit_head(x_N_F, judged.chosen(learned_M), layers=(0,), parts=("last",), settings=settings)
+    scores_N = head.scores(x_N_F)[:, 0]
+    return np.asarray(scores_N[judged.left] - scores_N[judged.right])
+
+
 def nested(x_N_F: np.ndarray, judged: Comparisons, seed: int) -> Measure:
     """Cross-validation in which strength and temperature, too, are chosen without the held-out prompts."""
     settings = FitSettings(members=0, seed=seed)
     fold_M = fold_of(judged.prompt, settings.folds, seed)
     margin_M = np.zeros(len(judged))
     for fold in range(settings.folds):
-        learned, out = judged.chosen(fold_M != fold), fold_M == fold
-        head = fit_head(x_N_F, learned, layers=(0,), parts=("last",), settings=settings)
-        scores_N = head.scores(x_N_F)[:, 0]
-        margin_M[out] = (scores_N[judged.left] - scores_N[judged.right])[out]
+        out = fold_M == fold
+        margin_M[out] = margins(x_N_F, judged, ~out, settings)[out]
     return measure(margin_M, judged)
 
 
@@ -124,19 +141,13 @@ def held_out(states: np.ndarray, judged: Comparisons, prompts: list[str], shuffl
     learned = judged.chosen(~out_M)
     losses: dict[str, float] = {}
     for name, (shares, squash) in SETTINGS.items():
-        x_N_F = features(states, shares)
-        settings = [FitSettings(squash=squash, members=0, seed=seed) for seed in range(shuffles)]
-        runs = [cross_validate(x_N_F, learned, each) for each in settings]
-        losses[name] = mean([run.measures[run.strengths.index(run.strength)] for run in runs])["log_loss"]
+        runs = crossed(features(states, shares), learned, squash, shuffles)
+        losses[name] = best_strength(runs)["log_loss"]
     best = min(losses, key=lambda name: losses[name])
     shares, squash = SETTINGS[best]
-    x_N_F, found = features(states, shares), []
-    for seed in range(shuffles):
-        settings = FitSettings(squash=squash, members=0, seed=seed)
-        head = fit_head(x_N_F, learned, layers=(0,), parts=("last",), settings=settings)
-        scores_N = head.scores(x_N_F)[:, 0]
-        test = judged.chosen(out_M)
-        found.append(measure(scores_N[test.left] - scores_N[test.right], test))
+    x_N_F = features(states, shares)
+    settings = [FitSettings(squash=squash, members=0, seed=seed) for seed in range(shuffles)]
+    found = [measure(margins(x_N_F, judged, ~out_M, each)[out_M], judged.chosen(out_M)) for each in settings]
     return {"setting": best, "pairs": int(out_M.sum()), **mean(found), "training_log_loss": losses}
 
 
@@ -199,9 +210,8 @@ def main() -> None:
     started = time.perf_counter()
     for name, (shares, squash) in SETTINGS.items():
         x_N_F = features(states, shares)
-        settings = [FitSettings(squash=squash, seed=seed) for seed in range(options.shuffles)]
-        runs = [cross_validate(x_N_F, judged, each) for each in settings]
-        table[name] = mean([run.measures[run.strengths.index(run.strength)] for run in runs])
+        runs = crossed(x_N_F, judged, squash, options.shuffles)
+        table[name] = best_strength(runs)
         say(f"{name:24s} {table[name]}")
         if name == SHIPPED:
             control = by_length(runs[0].margins, judged.win > 0.5, log_ratio)

@@ -21,7 +21,9 @@ from tests.benchmarks.reward_quality import DATA, rankings, train
 
 def measured(command: list[str]) -> tuple[dict[str, object], float]:
     """Run a command; the JSON line that it prints last, and the GiB of its largest resident set."""
-    environment = {"GOMP_SPINCOUNT": "10000"} | dict(os.environ)  # as workers start
+    from engine.protocol.launch import SPEED
+
+    environment = {"GOMP_SPINCOUNT": SPEED["GOMP_SPINCOUNT"]} | dict(os.environ)  # as workers start
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = process.stdout.read().strip().splitlines()
