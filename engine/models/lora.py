@@ -17,6 +17,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from engine.models.norm import freeze_norms
+
 ADAPTER = "default"
 
 
@@ -82,6 +84,7 @@ def add_lora(model: PreTrainedModel, rank: int, seed: int = 0, alpha: int | None
         parameter.requires_grad_(adapter or name.startswith(("score.", "classifier.")))
         if adapter:
             parameter.data = parameter.data.to(device=device, dtype=torch.float32)
+    freeze_norms(model)
     return model.eval()
 
 

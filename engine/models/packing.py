@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models import shared_prefix
-from engine.models.shared_prefix import Group, Part
+from engine.models.shared_prefix import Groups, Part
 
 Where = Literal["at", "before"]
 EXACT_ATTENTION = ("sdpa", "eager")
@@ -52,7 +52,7 @@ class Batch:
     index_before: Tensor  # [N, T] place of the token that predicts it
     tokens: Tensor  # [N, T] response tokens, pad beyond the end
     mask: Tensor  # [N, T] bool, true on response tokens
-    groups: tuple[Group, ...] | None = None  # when flat: prompts and responses where they lie
+    groups: Groups | None = None  # when flat: prompts and responses where they lie
 
     @property
     def index_last(self) -> Tensor:

@@ -1,10 +1,12 @@
 """PPO's curves over several seeds on a reward model of an existing store: score, KL, length, what it costs.
 
 `python -m tests.benchmarks.ppo_curve --db STORE --reward-model NAME --prompts SOURCE --out FILE.csv` runs the
-job `ppo` once a seed through the workbench's own services, each in a worker process, and writes every metric
-of every step to the CSV file.  `ratio` is the rise of the mean score from the first two steps to the last
-two, over its standard error across seeds; KL and length stand beside it, so that a score bought with length
-or distance is seen.  `--set FIELD=VALUE` changes a setting of PPOConfig, the same for all seeds.
+job `ppo` (or `--algorithm grpo`, `rloo`) once a seed through the workbench's own services, each in a worker
+process, and writes every metric of every step to the CSV file.  `ratio` is the rise of the mean score from
+the first fifth of the steps to the last, over its standard error across seeds; KL and length stand beside
+it, so that a score bought with length or distance is seen.  `ppo/reward` is what the loss maximises: the
+normalised score, its penalty for a response that never stops, and the KL.  `--set FIELD=VALUE` changes a
+setting of the job, the same for all seeds.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from tests.benchmarks.common import parser, report, say, versions
 METRICS = (
     "ppo/score",
     "ppo/gold",
+    "ppo/reward",
     "ppo/kl",
     "ppo/length",
     "ppo/entropy",
@@ -33,18 +36,19 @@ METRICS = (
 Curve = dict[int, dict[str, float]]
 
 
-def learn(db: str, name: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
+def learn(db: str, algorithm: str, name: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
     """Metrics by seed and step."""
-    from engine.protocol.catalog import build
-    from engine.protocol.configs import PPOConfig
+    from engine.protocol.catalog import build, find_job
     from workbench.services.workspace import Workspace
     from workbench.settings import load_settings
 
     curves: dict[int, Curve] = {}
     with Workspace.open(load_settings(db=db)) as workspace:
         for seed in range(1, seeds + 1):
-            config = build(PPOConfig, {"name": f"{name}-{seed}", "seed": str(seed), **settings})
-            run_id = workspace.jobs.submit("ppo", config)
+            config = build(
+                find_job(algorithm).config, {"name": f"{name}-{seed}", "seed": str(seed), **settings}
+            )
+            run_id = workspace.jobs.submit(algorithm, config)
             ended = workspace.jobs.wait(run_id)
             if ended.status != "done":
                 raise SystemExit(f"The run {run_id} of seed {seed} ended as {ended.status}: {ended.reason}")
@@ -74,12 +78,13 @@ def write(path: Path, curves: dict[int, Curve]) -> None:
 
 
 def ends(curves: dict[int, Curve], metric: str) -> tuple[list[float], list[float]]:
-    """Mean of the metric over the first two and the last two steps that have it, for each seed."""
+    """Mean of the metric over the first and the last fifth of the steps that have it, for each seed."""
     first, last = [], []
     for curve in curves.values():
         values = [curve[step][metric] for step in sorted(curve) if metric in curve[step]]
-        first.append(statistics.fmean(values[:2]))
-        last.append(statistics.fmean(values[-2:]))
+        some = max(2, len(values) // 5)
+        first.append(statistics.fmean(values[:some]))
+        last.append(statistics.fmean(values[-some:]))
     return first, last
 
 
@@ -90,16 +95,17 @@ def main() -> None:
     arguments.add_argument("--reward-model", required=True)
     arguments.add_argument("--prompts", default="", help="only prompts of this source")
     arguments.add_argument("--name", default="curve", help="of the policies, a number behind it")
+    arguments.add_argument("--algorithm", choices=("ppo", "grpo", "rloo"), default="ppo")
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, required=True, help="CSV file of the curves")
-    arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of PPOConfig")
+    arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the job")
     options = arguments.parse_args()
     settings = {"policy": "smollm2", "reward_model": options.reward_model, "prompts": options.prompts}
     settings |= dict(item.split("=", 1) for item in options.set)
-    curves = learn(options.db, options.name, settings, options.seeds)
+    curves = learn(options.db, options.algorithm, options.name, settings, options.seeds)
     write(options.out, curves)
     figures: dict[str, object] = {}
-    for metric in ("ppo/score", "ppo/gold", "ppo/kl", "ppo/length", "ppo/entropy"):
+    for metric in ("ppo/score", "ppo/gold", "ppo/reward", "ppo/kl", "ppo/length", "ppo/stopped"):
         if all(any(metric in row for row in curve.values()) for curve in curves.values()):
             first, last = ends(curves, metric)
             figures[metric] = {"first": [round(x, 3) for x in first], "last": [round(x, 3) for x in last]}
@@ -108,6 +114,7 @@ def main() -> None:
     error = statistics.stdev(rises) / math.sqrt(len(rises)) if len(rises) > 1 else math.nan
     report(
         "ppo curve",
+        algorithm=options.algorithm,
         settings=settings,
         figures=figures,
         rise=round(statistics.fmean(rises), 3),

@@ -48,7 +48,7 @@ def naive(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, parts: li
 def test_equals_softmax_token_by_token(rows: list[tuple[int, list[int]]]) -> None:
     parts = parts_of(rows)
     query, key, value = tensors(sum(part.length for part in parts), (4, 2, 2))
-    found = SharedPrefix.apply(query, key, value, *grouped_parts(parts))  # type: ignore[no-untyped-call]
+    found = SharedPrefix.apply(query, key, value, grouped_parts(parts))  # type: ignore[no-untyped-call]
     torch.testing.assert_close(found, naive(query, key, value, parts))
 
 
@@ -56,12 +56,12 @@ def test_gradients_by_finite_differences() -> None:
     parts = parts_of([(3, [2, 4]), (1, [1])])
     groups = grouped_parts(parts)
     inputs = [x.requires_grad_() for x in tensors(sum(part.length for part in parts), (2, 1, 1), 2)]
-    assert torch.autograd.gradcheck(lambda *x: SharedPrefix.apply(*x, *groups), inputs)
+    assert torch.autograd.gradcheck(lambda *x: SharedPrefix.apply(*x, groups), inputs)
 
 
 @given(sizes)
 @settings(max_examples=25, deadline=None)
 def test_every_part_is_in_one_group(rows: list[tuple[int, list[int]]]) -> None:
     parts = parts_of(rows)
-    places = torch.cat([group.own[group.real] for group in grouped_parts(parts)])
+    places = torch.cat([group.own[group.real] for group in grouped_parts(parts).groups])
     assert sorted(places.tolist()) == list(range(sum(part.length for part in parts)))
