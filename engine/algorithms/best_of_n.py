@@ -103,7 +103,7 @@ def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
 def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser) -> Sampler:
     device = device_of(config.device)
     return Sampler(
-        model=load_policy(folders["policy"], config.dtype, device),
+        model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),
         tokeniser=tokeniser,
         rewards=load_rewards(config, folders, tokeniser, Scales(config.dtype, device)),
         sampling=Portion(config.batch_sequences, "sequences"),

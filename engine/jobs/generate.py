@@ -21,7 +21,7 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, laid_out, response_text, sample_steps, why_not_lean
+from engine.rollout import Batch, Sampled, response_text, sample_steps, why_not_lean
 from engine.text import Tokeniser
 
 STAGE = "generating"
@@ -42,26 +42,26 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
     yield Progress(stage="loading model", done=0)
     model = load_policy(folder, config.dtype, resolve_device(config.device))
+    model.requires_grad_(False)  # so that its weights are laid out for decoding once
     positions = max((len(row["ids"]) for row in fitting), default=0) + config.max_new_tokens
     if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
         yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
     total, made = len(fitting) * config.samples, 0
     meter = _Meter()
     prompts_a_file = max(1, config.batch_sequences // config.samples)
-    with laid_out(model):
-        for start in range(0, len(fitting), prompts_a_file):
-            few = fitting[start : start + prompts_a_file]
-            responses: list[Sampled] = []
-            for said in sample_steps(
-                model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
-            ):
-                meter.count(said.tokens, isinstance(said, Batch))
-                responses.extend(said.responses if isinstance(said, Batch) else [])
-                yield _progress(made + len(responses), total, meter)
-            yield _write(config, run, tokeniser, number, few, responses)
-            number += 1
-            made += len(responses)
-            yield _progress(made, total, meter)
+    for start in range(0, len(fitting), prompts_a_file):
+        few = fitting[start : start + prompts_a_file]
+        responses: list[Sampled] = []
+        for said in sample_steps(
+            model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
+        ):
+            meter.count(said.tokens, isinstance(said, Batch))
+            responses.extend(said.responses if isinstance(said, Batch) else [])
+            yield _progress(made + len(responses), total, meter)
+        yield _write(config, run, tokeniser, number, few, responses)
+        number += 1
+        made += len(responses)
+        yield _progress(made, total, meter)
     yield Finished(
         summary={
             "responses": made + sum(output.rows for output in announced),

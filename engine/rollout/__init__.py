@@ -1,13 +1,12 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
 from engine.rollout.lean import why_not_lean
-from engine.rollout.sampler import Batch, Decoded, Sampled, laid_out, response_text, sample, sample_steps
+from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
 
 __all__ = [
     "Batch",
     "Decoded",
     "Sampled",
-    "laid_out",
     "response_text",
     "sample",
     "sample_steps",

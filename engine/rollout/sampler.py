@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel
@@ -137,31 +136,12 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
     return text[: min(cuts)] if cuts else text
 
 
-_laid_out: WeakKeyDictionary[PreTrainedModel, Lean | None] = WeakKeyDictionary()
-
-
-@contextmanager
-def laid_out(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block the model's weights must not change, and are laid out for decoding once for all calls.
-
-    Outside, every call of `sample` does so again, since the weights may have been trained meanwhile.
-    """
-    _laid_out[model] = None  # until the first call
-    try:
-        yield
-    finally:
-        del _laid_out[model]
-
-
 def _lean(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int) -> Lean | None:
     """The weights for the lean way of decoding; None where it is not for this model."""
     positions = max(map(len, prompts), default=0) + max_new_tokens
     if why_not_lean(model, positions) is not None:
         return None
-    lean = _laid_out.get(model) or Lean(model)
-    if model in _laid_out:
-        _laid_out[model] = lean
-    return lean
+    return Lean(model)
 
 
 @contextmanager

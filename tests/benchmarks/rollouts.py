@@ -2,8 +2,8 @@
 
 Ours runs in a process of its own with the settings of a worker.  With `--peer PYTHON`,
 `transformers.generate` of that environment does the same in turn; `ratio` is our median over the peer's.
-Ours includes reading the prompts; `--laid-out` lays out the weights once before, as the job `generate` does,
-and not in every call, as training has to.
+Ours includes reading the prompts.  The weights are frozen, as in the job `generate` and under adapters, so
+that they are laid out for decoding once; `--trainable` lays them out in every call, as full training has to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,32 +37,32 @@ def child(options: dict[str, Any]) -> None:
 
     from engine.models.parts import resolve_device
     from engine.models.policy import load_policy
-    from engine.rollout import laid_out, sample
+    from engine.rollout import sample
     from engine.text import Tokeniser
 
     folder = Path(options["model"])
     tokeniser = Tokeniser.from_folder(folder)
     model = load_policy(folder, options["dtype"], resolve_device())
+    model.requires_grad_(options["trainable"])
     texts = QUESTIONS[: options["prompts"]]
     prompts = [tokeniser.encode_prompt([{"role": "user", "content": text}], "chat") for text in texts]
     seconds = []
-    with laid_out(model) if options["laid_out"] else nullcontext():
-        for number in range(ROUNDS + 1):
-            began = time.perf_counter()
-            for _ in sample(
-                model,
-                tokeniser,
-                prompts,
-                samples=options["samples"],
-                max_new_tokens=options["tokens"] if number else WARM_UP,
-                stop_ids=(),
-                generator=torch.Generator().manual_seed(number),
-                batch_sequences=options["prompts"] * options["samples"],
-            ):
-                pass
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - began)
+    for number in range(ROUNDS + 1):
+        began = time.perf_counter()
+        for _ in sample(
+            model,
+            tokeniser,
+            prompts,
+            samples=options["samples"],
+            max_new_tokens=options["tokens"] if number else WARM_UP,
+            stop_ids=(),
+            generator=torch.Generator().manual_seed(number),
+            batch_sequences=options["prompts"] * options["samples"],
+        ):
+            pass
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
     print(json.dumps(seconds[1:]))
 
 
@@ -76,7 +75,7 @@ def main() -> None:
     arguments.add_argument("--samples", type=int, default=8)
     arguments.add_argument("--tokens", type=int, default=64)
     arguments.add_argument("--dtype", default="bfloat16", help="of ours; the peer's is bfloat16")
-    arguments.add_argument("--laid-out", action="store_true", help="lay out the weights once")
+    arguments.add_argument("--trainable", action="store_true", help="lay out the weights in every call")
     arguments.add_argument("--turns", type=int, default=3, help=f"of {ROUNDS} rounds each")
     options = arguments.parse_args()
     if options.child:
@@ -85,7 +84,7 @@ def main() -> None:
 
     from engine.models.catalogue import resolve_model
 
-    names = ("prompts", "samples", "tokens", "dtype", "laid_out")
+    names = ("prompts", "samples", "tokens", "dtype", "trainable")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     model = str(resolve_model(options.model))
     total = options.prompts * options.samples * options.tokens

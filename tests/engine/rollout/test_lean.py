@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +24,10 @@ from transformers import (
 
 from engine.models.lora import add_lora, without_lora
 from engine.models.parts import place
-from engine.models.policy import load_policy
-from engine.rollout import laid_out, sample
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
 from engine.rollout.linear import Packed, has_onednn
 from engine.rollout.plain import PlainDecoder, read_prompts
 from engine.rollout.shared import EMPTY, lines_of
-from engine.text import Tokeniser
 
 pytestmark = pytest.mark.skipif(not has_onednn(torch.float32), reason="this build of torch has no oneDNN")
 
@@ -204,29 +200,3 @@ def test_other_models_say_why_not() -> None:
 def test_heavy_models_are_not_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.rollout.lean.WEIGHTS_AT_MOST", 1000)
     assert "held twice" in str(why_not_lean(made(qwen2), 20))
-
-
-def test_weights_are_laid_out_once_inside_the_block(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, tokeniser = load_policy(tiny_model, "float32"), Tokeniser.from_folder(tiny_model)
-    made_of: list[PreTrainedModel] = []
-
-    def counted(model: PreTrainedModel) -> Lean:
-        made_of.append(model)
-        return Lean(model)
-
-    monkeypatch.setattr("engine.rollout.sampler.Lean", counted)
-
-    def drawn() -> list[list[int]]:
-        options: dict[str, Any] = {"samples": 2, "max_new_tokens": 6, "stop_ids": {2}, "seeds": [1]}
-        return [
-            r.token_ids for batch in sample(model, tokeniser, [[5, 9]], **options) for r in batch.responses
-        ]
-
-    with laid_out(model):
-        first = drawn()
-        assert drawn() == first
-    assert len(made_of) == 1
-    assert drawn() == drawn() == first
-    assert len(made_of) == 3
