@@ -153,6 +153,11 @@ class TrunkSession:
         return str(self._session.get_providers()[0]).removesuffix("ExecutionProvider")
 
     @property
+    def bytes_per_token(self) -> int:
+        """Of its keys and values."""
+        return len(self._past_names) * self._heads * self._size * np.dtype(self._format).itemsize
+
+    @property
     def nothing(self) -> Passage:
         """The past of a sequence that has none."""
         cached = KeysAndValues.empty(len(self._past_names) // 2, self._heads, self._size, 0, self._format)

@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
+from engine.scoring.batches import batches, windows
 from engine.scoring.cache import PassageCache
 from engine.scoring.graph import PRECISIONS, Passage, Precision, TrunkSession, tokeniser_hash
 from engine.scoring.head import RewardHead
 from engine.text import Chat, ScoreTokens, Tokeniser
 
-BATCH_TOKENS = 512
+BATCH_TOKENS = 1024
 """Tokens in one run of the graph while scoring many, padding included; more are no quicker on a CPU."""
 CUDA_BATCH_TOKENS = 8192
+
+KEPT_BYTES = 96 * 2**20
+"""Keys and values of prompts that are held at once while their responses are scored."""
 
 
 @dataclass(frozen=True)
@@ -159,43 +163,32 @@ class Scorer:
         users: dict[tuple[int, ...], list[int]] = {}
         for index, tokens in enumerate(encoded):
             users.setdefault(tuple(tokens.prompt), []).append(index)
-        alone = [index for sharing in users.values() if len(sharing) == 1 for index in sharing]
+        alone = [
+            index for prompt, sharing in users.items() if len(sharing) == 1 or not prompt for index in sharing
+        ]
         shared = {prompt: sharing for prompt, sharing in users.items() if len(sharing) > 1 and prompt}
-        alone += [index for index in users.get((), []) if index not in alone]
-        nothing, pad = self._trunk.nothing, self.tokeniser.pad_id
-        for batch in self._batches([len(encoded[index].ids) for index in alone]):
-            rows = [encoded[alone[place]].ids for place in batch]
-            passages = self._trunk.run([nothing] * len(rows), rows, pad, keep=False)
-            yield from ((alone[place], found.features) for place, found in zip(batch, passages, strict=True))
+        texts = [(self._trunk.nothing, encoded[index].ids) for index in alone]
+        for place, passage in self._run(texts, keep=False):
+            yield alone[place], passage.features
         prompts = list(shared)
-        for group in self._batches([len(prompt) for prompt in prompts]):
-            chosen = [prompts[place] for place in group]
-            found = self._trunk.run([nothing] * len(chosen), chosen, pad)
-            yield from self._behind(encoded, [(shared[p], q) for p, q in zip(chosen, found, strict=True)])
+        room = KEPT_BYTES // self._trunk.bytes_per_token
+        for window in windows([len(prompt) for prompt in prompts], room):
+            known = {}
+            for place, passage in self._run([(self._trunk.nothing, prompts[n]) for n in window], keep=True):
+                known[prompts[window[place]]] = passage
+            behind = [index for n in window for index in shared[prompts[n]]]
+            texts = [(known[tuple(encoded[index].prompt)], encoded[index].response) for index in behind]
+            for place, passage in self._run(texts, keep=False):
+                yield behind[place], passage.features
 
-    def _behind(
-        self, encoded: Sequence[ScoreTokens], prompts: Sequence[tuple[list[int], Passage]]
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """The responses behind prompts that went through the trunk already."""
-        waiting = [(index, prompt) for sharing, prompt in prompts for index in sharing]
-        for batch in self._batches([len(encoded[index].response) for index, _ in waiting]):
-            rows = [encoded[waiting[place][0]].response for place in batch]
-            pasts = [waiting[place][1] for place in batch]
-            passages = self._trunk.run(pasts, rows, self.tokeniser.pad_id, keep=False)
-            yield from (
-                (waiting[place][0], found.features) for place, found in zip(batch, passages, strict=True)
-            )
-
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Indices, longest first, in batches whose padded size stays under the budget."""
+    def _run(
+        self, texts: Sequence[tuple[Passage, Sequence[int]]], keep: bool
+    ) -> Iterator[tuple[int, Passage]]:
+        """Each index with its past and the text behind it, computed in batches."""
         budget = BATCH_TOKENS if self.provider == "CPU" else CUDA_BATCH_TOKENS
-        batches: list[list[int]] = []
-        for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-            if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
-        return batches
+        for batch in batches([len(ids) for _, ids in texts], [past.known for past, _ in texts], budget):
+            pasts, rows = zip(*(texts[index] for index in batch), strict=True)
+            yield from zip(batch, self._trunk.run(pasts, rows, self.tokeniser.pad_id, keep), strict=True)
 
     def _scored(self, tokens: ScoreTokens, features_S_F: np.ndarray) -> Scored:
         start, head = len(tokens.prompt), self.head
