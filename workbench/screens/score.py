@@ -69,6 +69,7 @@ class ScoreScreen(WorkbenchScreen):
         self._precision = "int8"
         self._wanted: Request | None = None
         self._shown: Request | None = None
+        self._failed: Request | None = None  # told already
         self._examples = 0
         self._debounce: Timer | None = None
 
@@ -126,6 +127,7 @@ class ScoreScreen(WorkbenchScreen):
     async def find_models(self) -> None:
         """Read the reward models anew: an export may have finished since."""
         self._models, live = await self.ask(known_models)
+        self._failed = None  # what was wrong may have been mended
         usable = [model for model in self._models if model.onnx_folder]
         self.set_class(not usable, "-nothing")
         self.refresh_bindings()
@@ -185,7 +187,7 @@ class ScoreScreen(WorkbenchScreen):
         messages, responses = self._example.read(texts)
         refit = self.workspace.live.state.refits if self.live else 0
         request = Request(model.name, self._precision, messages, responses, refit)
-        if request == self._wanted and request == self._shown:
+        if request == self._failed or (request == self._wanted and request == self._shown):
             return
         self._wanted = request
         if not any(worker.group == "scorer" and worker.is_running for worker in self.workers):
@@ -202,7 +204,7 @@ class ScoreScreen(WorkbenchScreen):
             try:
                 answer = await asyncio.to_thread(score_now, workspace, request)
             except Exception:
-                self._wanted = None
+                self._wanted, self._failed = None, request
                 self.query_one("#backend", Static).update("")
                 raise
             if self._shown is None:

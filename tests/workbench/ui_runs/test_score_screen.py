@@ -9,6 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from engine.errors import ModelFilesError
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeScorer, FakeScoring, reward_model, workspace
 from tests.workbench.ui_runs.waiting import until
@@ -116,6 +117,28 @@ async def test_without_an_export_it_says_which_key_exports_and_fills_the_form() 
         await pilot.press("e")
         await until(pilot, lambda: bool(app.screen.query(FieldRow)))
         assert app.screen.query(FieldRow).first().value == "fresh-rm"
+
+
+class BrokenScoring(FakeScoring):
+    """An export that cannot be opened; remembers how often it was tried."""
+
+    def scorer(self, name: str, precision: str = "int8") -> FakeScorer:
+        super().scorer(name, precision)
+        raise ModelFilesError("The file was exported by another version; export it again.")
+
+
+async def test_what_cannot_be_scored_is_told_once_and_tried_again_with_the_next_text() -> None:
+    scoring = BrokenScoring()
+    app = WorkbenchApp(workspace(scoring=scoring))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("f4")
+        await until(pilot, lambda: len(scoring.opened) == 1)
+        app.screen.score_soon()  # type: ignore[attr-defined]
+        await pilot.pause(0.4)
+        assert len(scoring.opened) == 1
+        assert "another version" in drawn(app)
+        await pilot.press("x")
+        await until(pilot, lambda: len(scoring.opened) == 2)
 
 
 async def test_hostile_text_in_prompt_responses_tokens_and_names() -> None:
