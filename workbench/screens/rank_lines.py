@@ -123,9 +123,7 @@ def _waiting_for(state: LiveState) -> Content:
     if state.computing:
         return Content.assemble("features are being computed: ", (safe_line(state.computing, 40), "bold"))
     if not state.base:
-        return Content.assemble(
-            "a reward model that learns as you rank: ", ("L", "bold $secondary"), " computes features"
-        )
+        return Content.assemble(("L", "bold $secondary"), " starts a reward model that learns as you rank")
     if state.working:
         return Content("first fit …")
     return Content.assemble("from the 20th judgement, ", (f"{state.missing}", "bold"), " to go")

@@ -46,7 +46,7 @@ async def go(app: WorkbenchApp, pilot: Pilot[None]) -> RankScreen:
 @pytest.mark.parametrize(
     ("state", "line"),
     [
-        (LiveState(), "live a reward model that learns as you rank: L computes features"),
+        (LiveState(), "live L starts a reward model that learns as you rank"),
         (LiveState(computing="reward-1a2b3c 62 %"), "live features are being computed: reward-1a2b3c 62 %"),
         (LiveState(base="smollm2", standing=12), "live from the 20th judgement, 8 to go"),
         (LiveState(base="smollm2", standing=20, working=True), "live first fit …"),
