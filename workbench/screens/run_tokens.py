@@ -35,8 +35,9 @@ def no_traces(step: int, traced: Sequence[int]) -> str:
             "start the next one with trace_every 1 to have every step."
         )
     steps = ", ".join(map(str, traced[:12])) + (" …" if len(traced) > 12 else "")
+    those = f"step {steps} has" if len(traced) == 1 else f"steps {steps} have"
     return (
-        f"Step {step} has no token traces; steps {steps} have. [ and ] go there. "
+        f"Step {step} has no token traces; {those}. [ and ] go there. "
         "A run started with trace_every 1 keeps every step."
     )
 
