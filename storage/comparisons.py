@@ -46,6 +46,13 @@ def side_by_side(
     return store.records(SideBySide, block("comparisons", "side_by_side"), values)
 
 
+def answered(store: Store, policy: str, reward_model: str | None = None) -> tuple[int, int]:
+    """How many prompts the policy has answered, and how many of its responses the reward model has scored."""
+    values = {"policy": policy, "reward_model": reward_model}
+    ((prompts, scored),) = store.rows(block("comparisons", "answered"), values)
+    return prompts, scored
+
+
 def common_prompts(
     store: Store, a: str, b: str, *, limit: int = 100, offset: int = 0
 ) -> list[tuple[str, str]]:

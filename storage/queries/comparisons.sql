@@ -58,6 +58,12 @@ WHERE x.policy = $a
 ORDER BY q.created_at, q.rowid, x.place
 LIMIT $limit OFFSET $offset
 
+-- name: answered
+SELECT count(DISTINCT r.prompt_id),
+       (SELECT count(*) FROM response_scores WHERE policy = $policy AND reward_model = $reward_model)
+FROM responses r JOIN policies p USING (policy_id)
+WHERE p.name = $policy
+
 -- name: common_prompts
 SELECT q.prompt_id, q.text
 FROM prompts q

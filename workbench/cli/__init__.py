@@ -88,6 +88,8 @@ def _common_options(arguments: list[str]) -> tuple[list[str], str | None, bool]:
             db = next(waiting, "")
         elif argument.startswith("--db="):
             db = argument.removeprefix("--db=")
+        elif argument[:2] == "--" and argument[2:3].isspace():
+            rest.append(" " + argument)  # SQL that begins with a comment is no option
         else:
             rest.append(argument)
     return rest, db, debug

@@ -141,6 +141,8 @@ def compare(
     comparing = session.workspace().comparing
     result = comparing.win_rate(a, b, reward_model)
     shown = comparing.items(a, b, reward_model, limit=items) if items else []
+    if not result.prompts:
+        session.narrator.say(comparing.why_nothing(a, b, reward_model))
     if as_json:
         print_json({"win_rate": result, "items": shown})
         return

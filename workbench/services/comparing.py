@@ -117,6 +117,21 @@ class Comparing:
             for prompt_id, text in page
         ]
 
+    def why_nothing(self, a: str, b: str, reward_model: str | None = None) -> str:
+        """A sentence on why no prompt compares the two, and what to do."""
+        for policy in (a, b):
+            prompts, scored = comparisons.answered(self.store, policy, reward_model)
+            if not prompts:
+                return f"{policy} has no responses yet: workbench generate --policy {policy}"
+            if reward_model is not None and not scored:
+                return (
+                    f"{reward_model} has scored no response of {policy}: "
+                    f"workbench score --reward-model {reward_model}"
+                )
+        if not comparisons.common_prompts(self.store, a, b, limit=1):
+            return f"No prompt has responses of both {a} and {b}."
+        return f"No prompt where {reward_model or 'somebody'} judged responses of both {a} and {b}."
+
     def win_rates(self) -> list[WinRateRow]:
         """Every two policies that somebody or some model has compared."""
         return comparisons.win_rates(self.store)

@@ -138,6 +138,8 @@ def test_import_is_told_and_adds_nothing_twice(workbench: Shell) -> None:
         (["train", "ppo", "--name", "x", "--reward-model", "nothing"], 2, "nothing"),
         (["export", "data", "nothing", "x.csv"], 1, "nothing"),
         (["export", "onnx", "nothing"], 2, "nothing"),
+        (["sql", "--jsn", "SELECT 1"], 2, "--jsn"),
+        (["sql", "--jsn"], 2, "--jsn"),
         (["sql", "SELECT 1", "-o", "missing/x.csv"], 2, "there is no folder"),
         (["sql", "SELECT 1", "-o", "x.xls"], 2, ".parquet"),
         (["info", "--db", ""], 2, "--db"),
@@ -200,6 +202,7 @@ def test_sql_as_json_csv_and_table(filled: Shell) -> None:
     assert filled.json("sql", query) == [
         {"a": 1, "b": 2.5, "c": "x,y", "d": [1, 2], "e": None, "f": "2026-01-02", "g": None}
     ]
+    assert filled.json("sql", "-- a comment first\nSELECT 1 AS a") == [{"a": 1}]
     assert filled("sql", query, "--csv").stdout.splitlines()[1] == '1,2.5,"x,y","[1,2]",,2026-01-02,nan'
     table = filled("sql", "SELECT text FROM prompts ORDER BY text")
     assert table.stdout.splitlines() == ["text", "────────", "Say bye.", "Say hi."]

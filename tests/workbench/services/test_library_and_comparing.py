@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import artifacts, scores
+from storage import artifacts, policies, scores
 from storage.errors import ImportFileError, NotFoundError
 from storage.records import NewScore
 from workbench.services.workspace import Workspace
@@ -58,6 +58,20 @@ def test_win_rate_by_people(filled: Workspace) -> None:
 def test_policies_that_nobody_compared_have_no_rate(filled: Workspace) -> None:
     result = filled.comparing.win_rate("a", "b")
     assert (result.rate, result.low, result.high, result.prompts) == (None, None, None, 0)
+
+
+def test_why_nothing_is_compared(filled: Workspace) -> None:
+    comparing = filled.comparing
+    assert comparing.why_nothing("a", "b") == "No prompt where somebody judged responses of both a and b."
+    model = artifacts.insert(filled.store, run_id="reward-1", kind="reward_model", name="rm", path="/nowhere")
+    assert "workbench score --reward-model rm" in comparing.why_nothing("a", "b", "rm")
+    rows = filled.store.rows(
+        "SELECT response_id FROM responses JOIN policies USING (policy_id) WHERE name = 'a'"
+    )
+    scores.upsert(filled.store, [NewScore(r, model, 1.0, "onnx-fp32") for (r,) in rows])
+    assert comparing.why_nothing("a", "b", "rm").startswith("rm has scored no response of b")
+    policies.ensure(filled.store, "new")
+    assert "workbench generate --policy new" in comparing.why_nothing("a", "new", "rm")
 
 
 def test_side_by_side(scored: Workspace) -> None:
