@@ -59,6 +59,8 @@ def run_app(settings: Settings, *, demo: bool = False) -> int:
         share.close()
     if future.done() and future.exception() is None:
         future.result().close()
+    if app.return_code == TERMINAL_GONE:
+        os._exit(TERMINAL_GONE)  # what Python flushes at its end has nowhere to go: it would exit with 120
     sys.stdout.flush()
     return app.return_code or 0
 

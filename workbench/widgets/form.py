@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.events import DescendantFocus
 from textual.message import Message
 from textual.suggester import SuggestFromList
@@ -147,12 +148,15 @@ class ConfigForm(VerticalScroll, can_focus=False):
         return build(self.config_type, {row.field.name: row.value for row in rows})
 
     def draft(self) -> JobConfig | None:
-        """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault."""
+        """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault.
+
+        None too while the form is still being put together, or taken down.
+        """
         rows = list(self.query(FieldRow))
-        values = {row.field.name: row.value or ("x" if row.field.required else "") for row in rows}
         try:
+            values = {row.field.name: row.value or ("x" if row.field.required else "") for row in rows}
             return build(self.config_type, values)
-        except UsageError:
+        except (UsageError, NoMatches):
             return None
 
     @on(Input.Changed)

@@ -35,6 +35,17 @@ async def test_every_job_has_a_form_with_all_its_fields(kind: str) -> None:
         assert shown == [field.name for field in fields(JOBS[kind].config)]
 
 
+async def test_a_form_without_its_controls_has_no_draft() -> None:
+    """The estimate may ask before they are put in, or while they are taken out."""
+    app = WorkbenchApp(workspace())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "reward")
+        form = app.screen.query_one(ConfigForm)
+        await until(pilot, lambda: form.draft() is not None)
+        await row(app, "epochs").query(".field-control").remove()
+        assert form.draft() is None
+
+
 async def test_a_wrong_value_is_told_beside_its_field_and_nothing_is_started() -> None:
     jobs = FakeJobs()
     app = WorkbenchApp(workspace(jobs=jobs))
