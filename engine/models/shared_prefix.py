@@ -118,11 +118,12 @@ def _rows(groups: Sequence[Group], H: int, J: int) -> Rows:
     seen = [_by_head(group.seen, J) for group in groups]
     real = [group.real[:, None].expand(-1, H, -1).flatten() for group in groups]
     all_own, all_seen, all_real = torch.cat(own), torch.cat(seen), torch.cat(real)
-    back = torch.argsort(all_own[all_real])  # each token is in one part: the rows in their order
-    back = all_real.nonzero().flatten()[back]
+    places = all_real.nonzero().flatten()
+    back = places[torch.argsort(all_own[places])]  # each token is in one part: the rows in their order
     known = torch.cat([group.known[:, None].expand(-1, J, -1).flatten() for group in groups])
-    rows, order = all_seen[known].sort(stable=True)
-    addends = known.nonzero().flatten()[order]
+    places = known.nonzero().flatten()
+    rows, order = all_seen[places].sort(stable=True)
+    addends = places[order]
     starts = torch.searchsorted(rows, torch.arange(len(back) // H * J, device=rows.device))
     each = (GroupRows(o, s, (~r).nonzero().flatten()) for o, s, r in zip(own, seen, real, strict=True))
     return Rows(tuple(each), back, addends, starts)

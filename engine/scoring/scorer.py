@@ -167,19 +167,19 @@ class Scorer:
             index for prompt, sharing in users.items() if len(sharing) == 1 or not prompt for index in sharing
         ]
         shared = {prompt: sharing for prompt, sharing in users.items() if len(sharing) > 1 and prompt}
+        texts: list[tuple[Passage, Sequence[int]]]
         texts = [(self._trunk.nothing, encoded[index].ids) for index in alone]
         for place, passage in self._run(texts, keep=False):
             yield alone[place], passage.features
         prompts = list(shared)
         room = KEPT_BYTES // self._trunk.bytes_per_token
         for window in windows([len(prompt) for prompt in prompts], room):
-            known = {}
-            for place, passage in self._run([(self._trunk.nothing, prompts[n]) for n in window], keep=True):
-                known[prompts[window[place]]] = passage
-            behind = [index for n in window for index in shared[prompts[n]]]
-            texts = [(known[tuple(encoded[index].prompt)], encoded[index].response) for index in behind]
+            texts = [(self._trunk.nothing, prompts[n]) for n in window]
+            pasts = [(window[place], past) for place, past in self._run(texts, keep=True)]
+            behind = [(index, past) for n, past in pasts for index in shared[prompts[n]]]
+            texts = [(past, encoded[index].response) for index, past in behind]
             for place, passage in self._run(texts, keep=False):
-                yield behind[place], passage.features
+                yield behind[place][0], passage.features
 
     def _run(
         self, texts: Sequence[tuple[Passage, Sequence[int]]], keep: bool
