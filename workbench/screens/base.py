@@ -8,7 +8,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from textual.app import ComposeResult
+from textual.css.query import QueryError
 from textual.screen import Screen
+from textual.widget import MountError
 
 from engine.errors import WorkbenchError
 from storage.errors import StoreError
@@ -30,7 +32,11 @@ TOLD_ERRORS = (WorkbenchError, StoreError, OSError)
 def told(
     method: Callable[Concatenate[S, P], Awaitable[None]],
 ) -> Callable[Concatenate[S, P], Awaitable[None]]:
-    """Show the sentence of an error that a screen's coroutine meets, and stay alive."""
+    """Show the sentence of an error that a screen's coroutine meets, and stay alive.
+
+    A screen that goes away loses its widgets before Textual stops its workers, so that one which comes back
+    from waiting then may look for a widget in vain: it has nobody left to show anything to, and just ends.
+    """
 
     @wraps(method)
     async def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -38,8 +44,16 @@ def told(
             await method(self, *args, **kwargs)
         except TOLD_ERRORS as error:
             cast("WorkbenchApp", self.app).tell(error)
+        except (QueryError, MountError):
+            if not is_leaving(self):
+                raise
 
     return guarded
+
+
+def is_leaving(screen: Screen[Any]) -> bool:
+    """Whether the screen is being removed, or is gone: its widgets may be missing."""
+    return not (screen.is_attached and screen.display)  # a node being removed is no longer displayed
 
 
 class WorkbenchScreen(Screen[Any]):

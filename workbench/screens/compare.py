@@ -263,6 +263,7 @@ class CompareScreen(WorkbenchScreen):
     # -- keys ------------------------------
 
     @work(group="choose", exclusive=True)
+    @told
     async def action_choose_policy(self, side: str) -> None:
         if not self._policies:  # not read yet
             return
@@ -273,6 +274,7 @@ class CompareScreen(WorkbenchScreen):
             self._ask(Question(a, b, question.judge))
 
     @work(group="choose", exclusive=True)
+    @told
     async def action_choose_judge(self) -> None:
         name = await self.app.push_screen_wait(ChooseScreen("Judged by", self._judges))
         if name is not None:

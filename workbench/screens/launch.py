@@ -138,6 +138,7 @@ class LaunchScreen(WorkbenchScreen):
             self._change_form(event.option_id)
 
     @work(exclusive=True, group="form")
+    @told
     async def _change_form(self, kind: str) -> None:
         await self.show_form(kind)
 
@@ -179,6 +180,7 @@ class LaunchScreen(WorkbenchScreen):
             kinds.focus()
 
     @work
+    @told
     async def action_offer(self) -> None:
         """Choose a name of the store for the field with the cursor."""
         row = self.query_one(ConfigForm).focused_row

@@ -261,6 +261,7 @@ class PromptsScreen(WorkbenchScreen):
         self.find(event.value)
 
     @work(exclusive=True, group="find")
+    @told
     async def find(self, search: str) -> None:
         await asyncio.sleep(SEARCH_PAUSE)
         if search != self.search:

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from workbench.screens.base import TOLD_ERRORS
+from workbench.screens.base import TOLD_ERRORS, told
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
 
@@ -82,6 +82,7 @@ class ImportScreen(ModalScreen[None]):
             self.dismiss()
 
     @work(exclusive=True)
+    @told
     async def run_import(self, path: Path) -> None:
         """Import; what was imported is told after this window has gone."""
         app = cast("WorkbenchApp", self.app)

@@ -358,6 +358,7 @@ class RankScreen(LiveScreen):
             self._show_lines()
 
     @work(group="note", exclusive=True)
+    @told
     async def action_note(self) -> None:
         if self.item is None:
             return

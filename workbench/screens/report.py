@@ -12,7 +12,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.screens.base import TOLD_ERRORS, WorkbenchScreen
+from workbench.screens.base import TOLD_ERRORS, WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.report_pane import SectionPane, line_content, lines_content
 from workbench.widgets.row_list import RowList
@@ -90,6 +90,7 @@ class ReportScreen(WorkbenchScreen):
     # -- measuring ------------------------------
 
     @work(exclusive=True, group="report")
+    @told
     async def load(self) -> None:
         """Measure in a thread; an error is told in the place of the figures."""
         name, criterion = self.reward_model, self.criterion
@@ -196,6 +197,7 @@ class ReportScreen(WorkbenchScreen):
         self.load()
 
     @work(group="choose", exclusive=True)
+    @told
     async def action_criterion(self) -> None:
         """Choose among the criteria that people have judged by."""
         report = self.report
@@ -208,6 +210,7 @@ class ReportScreen(WorkbenchScreen):
             self.load()
 
     @work(group="choose", exclusive=True)
+    @told
     async def action_model(self) -> None:
         names = await self.ask(lambda workspace: workspace.reports.models())
         chosen = await self.app.push_screen_wait(ChooseScreen("Report of", names, self.reward_model))

@@ -140,6 +140,7 @@ class SqlScreen(WorkbenchScreen):
             self._run(sql)
 
     @work(exclusive=True, group="query")
+    @told
     async def _run(self, sql: str) -> None:
         workspace = await self.workbench.opened()
         unlocked = self.unlocked
@@ -229,6 +230,7 @@ class SqlScreen(WorkbenchScreen):
         self.query_one("#relations").focus()
 
     @work
+    @told
     async def action_lock(self) -> None:
         """Unlock after a question; lock again at once."""
         question = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.protocol.catalog import JOBS, fields
 from engine.protocol.configs import PPOConfig, RewardConfig
@@ -44,6 +46,38 @@ async def test_a_form_without_its_controls_has_no_draft() -> None:
         await until(pilot, lambda: form.draft() is not None)
         await row(app, "epochs").query(".field-control").remove()
         assert form.draft() is None
+
+
+class LastToGo(Static):
+    """Keeps its screen half taken down until what waited there has come back and found nothing."""
+
+    def __init__(self, answer: threading.Event) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def on_unmount(self) -> None:
+        while self.screen.query("#estimate"):
+            await asyncio.sleep(0.01)
+        self.answer.set()
+        await asyncio.sleep(0.2)
+
+
+async def test_a_form_that_closes_while_it_waits_for_the_estimate_ends_quietly() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def sentence(config: Any) -> str:
+        asked.set()
+        answer.wait(10)
+        return "About 1.0 GB of memory at its peak."
+
+    filled = workspace()
+    filled.estimating.sentence = sentence
+    app = WorkbenchApp(filled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "reward")
+        await app.screen.mount(LastToGo(answer))
+        await until(pilot, asked.is_set)
+    assert answer.is_set()  # it came back, and leaving the application raised nothing
 
 
 async def test_a_wrong_value_is_told_beside_its_field_and_nothing_is_started() -> None:
