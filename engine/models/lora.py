@@ -88,8 +88,9 @@ def add_lora(model: PreTrainedModel, rank: int, seed: int = 0, alpha: int | None
     return model.eval()
 
 
-def has_lora(model: nn.Module) -> bool:
-    return any(isinstance(module, LoraLinear) for module in model.modules())
+def has_lora(model: nn.Module, *, active: bool = False) -> bool:
+    """Whether there are adapters; with `active`, adapters that are not switched off."""
+    return any(not (active and layer._disable_adapters) for layer in _layers(model))
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:

@@ -140,8 +140,6 @@ def _rotate(qkv: Tensor, layer: _Layer, group: int, cos: Tensor, signed_sin: Ten
 class LeanDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
-    copies_to_leave = False
-
     def __init__(self, lean: Lean, read: Read, place_N: list[int]) -> None:
         self._lean = lean
         self._cache = SharedCache(read.cache.tensors(), read.mask.bool(), place_N, lean.group)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
 
 from engine.rollout.cache import RowCache
 
@@ -35,13 +36,11 @@ def read_prompts(
     ids, mask = ids.to(device), mask.to(device)
     position = (mask.cumsum(-1) - 1).clamp_min(0)
     cache = RowCache(model.config)
-    return Read(_last_logits(model, ids, mask, position, cache), cache, mask)
+    return Read(last_logits(model, ids, mask, position, cache), cache, mask)
 
 
 class PlainDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
-
-    copies_to_leave = True
 
     def __init__(self, model: PreTrainedModel, read: Read, place_N: list[int]) -> None:
         places = torch.tensor(place_N, device=read.mask.device)
@@ -55,7 +54,7 @@ class PlainDecoder:
         """One more token of every row, [N]."""
         self._mask_NT = torch.cat([self._mask_NT, self._mask_NT.new_ones(len(token_N), 1)], 1)
         ids, position = token_N.unsqueeze(1), self._position_N.unsqueeze(1)
-        self.logits = _last_logits(self._model, ids, self._mask_NT, position, self._cache)
+        self.logits = last_logits(self._model, ids, self._mask_NT, position, self._cache)
         self._position_N = self._position_N + 1
 
     def keep(self, rows: list[int]) -> None:
@@ -65,14 +64,14 @@ class PlainDecoder:
         self._mask_NT, self._position_N = self._mask_NT[places], self._position_N[places]
 
 
-def _last_logits(
-    model: PreTrainedModel, ids_NT: Tensor, mask_NT: Tensor, position_NT: Tensor, cache: RowCache
+def last_logits(
+    model: PreTrainedModel, ids_NT: Tensor, mask: Tensor, position_NT: Tensor, cache: Cache
 ) -> Tensor:
-    """Logits at the last position only.  [N, V]"""
+    """Logits at the last position only, [N, V]; `mask` says which tokens are seen, or adds to every score."""
     with _rows_in_order(model.get_output_embeddings()):
         output = model(
             input_ids=ids_NT,
-            attention_mask=mask_NT,
+            attention_mask=mask,
             position_ids=position_NT,
             past_key_values=cache,
             use_cache=True,

@@ -1,8 +1,9 @@
 """Sampling K responses to each prompt from a language model, with the log-probability of every token.
 
-A batch goes through three steps: each distinct prompt is read once (left-padded); its keys and values are
-copied for each of its samples; then one token a sequence is decoded at a time, and sequences that
-have ended leave.  Logits exist for the last position only, [N, V].
+A batch goes through three steps: each distinct prompt is read once (left-padded); its samples begin from its
+keys and values; then one token a sequence is decoded at a time, and sequences that have ended leave.  Logits
+exist for the last position only, [N, V].  There are three ways to decode with one result: `lean` on a
+processor, `static` on a GPU, `plain` for every model and device.
 
 Every (prompt, sample, token) has its own uniform number, so the same seed gives the same response whatever
 else is in the batch, up to the rounding of the model itself.
@@ -22,10 +23,14 @@ from engine.errors import NonFiniteError, UsageError
 from engine.rollout.choose import choose_tokens
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
 from engine.rollout.plain import PlainDecoder, read_prompts
+from engine.rollout.static import Recorder, StaticDecoder, recorder_of, why_not_static
 from engine.text import Tokeniser
 
 LEAVE_SHARE = 8
 """Ended sequences leave when they are one in this many: leaving copies the cache of those that stay."""
+
+RECORDING_DEVICES = ("cuda",)
+"""Where steps in tensors that keep their shape are worth their room."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,13 @@ def sample_steps(
     _check_prompts(model, prompts, max_new_tokens)
     if seeds is None:
         seeds = torch.randint(2**62, (len(prompts),), generator=generator).tolist()
-    lean = _lean(model, prompts, max_new_tokens)
     rows = [_Row(index, number) for index in range(len(prompts)) for number in range(samples)]
+    way = _way(model, prompts, max_new_tokens, min(batch_sequences, len(rows)))
     for start in range(0, len(rows), batch_sequences):
         batch = rows[start : start + batch_sequences]
         uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, max_new_tokens) for row in batch])
         with _evaluating(model):
-            yield from _sample_batch(model, lean, tokeniser, prompts, batch, uniform, settings)
+            yield from _sample_batch(model, way, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
         yield Batch(done, sum(len(row.token_ids) for row in done))
 
@@ -136,12 +141,16 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
     return text[: min(cuts)] if cuts else text
 
 
-def _lean(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int) -> Lean | None:
-    """The weights for the lean way of decoding; None where it is not for this model."""
+def _way(
+    model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int
+) -> Lean | Recorder | None:
+    """How this model is decoded: our own way on a processor, recorded steps on a GPU, None the plain way."""
     positions = max(map(len, prompts), default=0) + max_new_tokens
-    if why_not_lean(model, positions) is not None:
-        return None
-    return Lean(model)
+    if why_not_lean(model, positions) is None:
+        return Lean(model)
+    if model.device.type in RECORDING_DEVICES and why_not_static(model, positions) is None:
+        return recorder_of(model, rows, positions)
+    return None
 
 
 @contextmanager
@@ -175,7 +184,7 @@ def _check_prompts(model: PreTrainedModel, prompts: Sequence[list[int]], max_new
 @torch.no_grad()
 def _sample_batch(
     model: PreTrainedModel,
-    lean: Lean | None,
+    way: Lean | Recorder | None,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     rows: list[_Row],
@@ -185,7 +194,7 @@ def _sample_batch(
     """Fill in the rows, token by token."""
     device = next(model.parameters()).device
     uniform_NT = uniform_NT.to(device)
-    decoder = _open(model, lean, prompts, rows, tokeniser.pad_id, device)
+    decoder = _open(model, way, prompts, rows, tokeniser.pad_id, device)
     alive = list(rows)  # alive[i] is row i of the tensors
     for step in range(settings.max_new_tokens):
         token_N, logprob_N = choose_tokens(
@@ -205,17 +214,21 @@ def _sample_batch(
 
 def _open(
     model: PreTrainedModel,
-    lean: Lean | None,
+    way: Lean | Recorder | None,
     prompts: Sequence[list[int]],
     rows: list[_Row],
     pad_id: int,
     device: torch.device,
-) -> PlainDecoder | LeanDecoder:
+) -> PlainDecoder | LeanDecoder | StaticDecoder:
     """Read each distinct prompt once; the decoder stands after the prompt of every row."""
     distinct: dict[tuple[int, ...], int] = {}
     place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
     read = read_prompts(model, list(distinct), pad_id, device)
-    return PlainDecoder(model, read, place_N) if lean is None else LeanDecoder(lean, read, place_N)
+    if isinstance(way, Lean):
+        return LeanDecoder(way, read, place_N)
+    if isinstance(way, Recorder):
+        return StaticDecoder(way, read, place_N)
+    return PlainDecoder(model, read, place_N)
 
 
 def _record(

@@ -29,6 +29,16 @@ def tokeniser(tiny_model: Path) -> Tokeniser:
     return Tokeniser.from_folder(tiny_model)
 
 
+@pytest.fixture(params=["lean", "static", "plain"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way of decoding, whatever this machine would choose."""
+    if request.param == "lean":
+        return
+    monkeypatch.setattr("engine.rollout.sampler.why_not_lean", lambda *_: "not now")
+    if request.param == "static":
+        monkeypatch.setattr("engine.rollout.sampler.RECORDING_DEVICES", ("cuda", "cpu"))
+
+
 def run(model: PreTrainedModel, tokeniser: Tokeniser, **options: object) -> list[Sampled]:
     settings: dict[str, object] = {
         "samples": 3,
