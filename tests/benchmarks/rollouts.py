@@ -31,6 +31,12 @@ WARM_UP = 4  # tokens
 ROUNDS = 3  # as in the peer's script
 
 
+def questions(count: int) -> list[str]:
+    """Different prompts, as many as asked for."""
+    times = -(-count // len(QUESTIONS))
+    return [q if n == 0 else f"{q} ({n})" for n in range(times) for q in QUESTIONS][:count]
+
+
 def child(options: dict[str, Any]) -> None:
     """Sample some rounds after a short one that is not counted; print the seconds of each."""
     import torch
@@ -44,7 +50,7 @@ def child(options: dict[str, Any]) -> None:
     tokeniser = Tokeniser.from_folder(folder)
     model = load_policy(folder, options["dtype"], resolve_device())
     model.requires_grad_(options["trainable"])
-    texts = QUESTIONS[: options["prompts"]]
+    texts = questions(options["prompts"])
     prompts = [tokeniser.encode_prompt([{"role": "user", "content": text}], "chat") for text in texts]
     seconds = []
     for number in range(ROUNDS + 1):
@@ -71,7 +77,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--child", action="store_true", help="read settings on stdin and sample")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
-    arguments.add_argument("--prompts", type=int, default=4, choices=range(1, len(QUESTIONS) + 1))
+    arguments.add_argument("--prompts", type=int, default=4)
     arguments.add_argument("--samples", type=int, default=8)
     arguments.add_argument("--tokens", type=int, default=64)
     arguments.add_argument("--dtype", default="bfloat16", help="of ours; the peer's is bfloat16")
@@ -92,7 +98,7 @@ def main() -> None:
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "prompts.jsonl"
-        file.write_text("".join(json.dumps({"prompt": q}) + "\n" for q in QUESTIONS[: options.prompts]))
+        file.write_text("".join(json.dumps({"prompt": q}) + "\n" for q in questions(options.prompts)))
         words = ["--model", model, "--prompts", str(file), "--b", str(options.prompts)]
         words += ["--k", str(options.samples), "--tokens", str(options.tokens)]
         for _ in range(options.turns):
