@@ -24,7 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir
 import torch
+from onnx_ir.passes import common as passes
+from onnxscript.optimizer import fold_constants
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -37,6 +42,16 @@ ONE_FILE_BYTES = 1_800_000_000
 ATTENTION = "onnx_operator"
 POSITIONS = ("position_ids", "cache_position")
 """Tensors that models hand to their attention and that say no more than the bias."""
+RULES = (
+    rules.transpose_transpose_rule,
+    rules.no_op_transpose_rule,
+    rules.reshape_reshape_rule,
+    rules.mul_by_1_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.no_op_cast_rule,
+)
+"""What models' code does and undoes around attention and rotary embedding."""
 
 
 class _Cache:
@@ -110,9 +125,32 @@ def export_trunk(trunk: PreTrainedModel, layers: Sequence[int], path: Path) -> N
             output_names=["features", *(f"new_{name}" for name in names)],
             opset_version=OPSET,
             verbose=False,
+            optimize=False,
         )
         assert program is not None  # only the exporter without dynamo returns nothing
+        _tidy(program.model)
         program.save(str(path), external_data=weights > ONE_FILE_BYTES)
+
+
+def _tidy(model: onnx_ir.Model) -> None:
+    """Fold constants, compute nothing twice, take out what is undone again.
+
+    The exporter would try all of its library's rules on every node, which takes longer than the export; few
+    can apply here, and onnxruntime has its own for the rest.
+    """
+    fold_constants(model)
+    for tidying in (
+        passes.RemoveUnusedNodesPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        RewritePass(RULES),
+        passes.IdentityEliminationPass(),
+        passes.RemoveUnusedNodesPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    ):
+        tidying(model)
 
 
 def without_idle_reshapes(graph: onnx.GraphProto) -> None:

@@ -30,6 +30,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.jobs.channels import (
@@ -44,7 +45,7 @@ from engine.jobs.channels import (
 )
 from engine.jobs.onnx_graph import ONE_FILE_BYTES
 from engine.jobs.rotation import rotate
-from engine.jobs.weight_rounding import column_scales, compensated
+from engine.jobs.weight_rounding import Remedy, column_scales, compensated
 from engine.scoring.graph import FULLY_HIDDEN, causal_bias
 
 CALIBRATION_SEQUENCES, CALIBRATION_TOKENS = 48, 160
@@ -54,6 +55,8 @@ CUT = 0.9
 """Quantile, over tokens, of a row's largest value: the range of the scale that all rows share."""
 OUTLYING = 20
 """Tokens this many times larger than the usual are left out of Σ xᵀx: there is one in a text."""
+TOGETHER = 512
+"""Tokens whose xᵀx are added up in one product."""
 Sequences = Sequence[Sequence[int]]
 
 
@@ -65,17 +68,33 @@ class Sizes:
     rows: dict[str, list[np.ndarray]] = field(default_factory=dict)  # the largest |x| of every token
     sums: dict[str, np.ndarray] = field(default_factory=dict)  # [D] Σ x
     moments: dict[str, np.ndarray] = field(default_factory=dict)  # [D, D] Σ xᵀx
+    _waiting: dict[str, list[np.ndarray]] = field(default_factory=dict)  # rows not yet in the moments
 
     def add(self, name: str, value_T_D: np.ndarray, moments: bool) -> None:
-        """Measure an activation on one more sequence."""
+        """Measure an activation on one more sequence: its moments, or its channels and sums."""
         size_T_D = np.abs(value_T_D)
-        self.sums[name] = self.sums.get(name, np.float32(0)) + value_T_D.sum(0)
-        size_D = np.quantile(size_T_D, QUANTILE, axis=0)
-        self.channels[name] = np.maximum(self.channels.get(name, size_D), size_D)
-        self.rows.setdefault(name, []).append(size_T_D.max(1))
+        largest_T = size_T_D.max(1)
+        self.rows.setdefault(name, []).append(largest_T)
         if moments:
-            tame_T_D = value_T_D[size_T_D.max(1) < OUTLYING * np.median(size_T_D.max(1))]
-            self.moments[name] = self.moments.get(name, np.float32(0)) + tame_T_D.T @ tame_T_D
+            tame_T_D = value_T_D[largest_T < OUTLYING * np.median(largest_T)]
+            self._waiting.setdefault(name, []).append(tame_T_D)
+            if sum(map(len, self._waiting[name])) >= TOGETHER:
+                self._multiply(name)
+            return
+        self.sums[name] = self.sums.get(name, np.float32(0)) + value_T_D.sum(0)
+        size_D = _high_quantile(size_T_D)
+        self.channels[name] = np.maximum(self.channels.get(name, size_D), size_D)
+
+    def finish(self) -> None:
+        """Bring the moments up to date."""
+        for name in list(self._waiting):
+            self._multiply(name)
+
+    def _multiply(self, name: str) -> None:
+        """Many rows at a time, and in place: going through [D, D] once for every text costs more."""
+        x = torch.from_numpy(np.concatenate(self._waiting.pop(name)))
+        zeros = np.zeros((x.shape[1], x.shape[1]), dtype=np.float32)
+        torch.from_numpy(self.moments.setdefault(name, zeros)).addmm_(x.T, x)
 
     def mean(self, name: str) -> np.ndarray:
         """Mean of an activation over tokens, [D]."""
@@ -84,6 +103,19 @@ class Sizes:
     def range(self, name: str) -> float:
         """What the one scale of an activation's rows must hold."""
         return float(np.quantile(np.concatenate(self.rows[name]), CUT))
+
+
+def _high_quantile(size_T_D: np.ndarray) -> np.ndarray:
+    """`np.quantile(…, QUANTILE, axis=0)` of at most 1,000 tokens: between the two largest of each channel."""
+    place = QUANTILE * (len(size_T_D) - 1)
+    assert place >= len(size_T_D) - 2
+    first_D = size_T_D.max(0)
+    if len(size_T_D) == 1:
+        return np.asarray(first_D)
+    others_T_D = size_T_D.copy()
+    others_T_D[size_T_D.argmax(0), np.arange(size_T_D.shape[1])] = 0
+    second_D = others_T_D.max(0)
+    return np.asarray(second_D + (first_D - second_D) * (place - (len(size_T_D) - 2)))
 
 
 def calibrate(
@@ -95,15 +127,14 @@ def calibrate(
 ) -> Sizes:
     """Run a float32 graph on some token sequences and measure what goes into its products.
 
+    With `moments` those, and how large rows are; without, what channels are like, and how large rows are.
     `centres` are taken from the activations of those names first.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    names = list(products(model.graph))
+    names, outputs = list(products(model.graph)), len(model.graph.output)
     for name in names:
-        watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    save(watched, scratch)
-    del watched
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    save(model, scratch)
+    del model.graph.output[outputs:]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(scratch, options, providers=["CPUExecutionProvider"])
@@ -121,6 +152,7 @@ def calibrate(
         for name, value in zip(names, session.run(names, feed | past), strict=True):
             value_T_D = value.reshape(-1, value.shape[-1])
             sizes.add(name, value_T_D - centres[name] if name in centres else value_T_D, moments)
+    sizes.finish()
     del session
     _remove(scratch)
     return sizes
@@ -174,7 +206,7 @@ def _to_int8(
         x, key, output = node.input[0], node.input[1], node.output[0]
         if x not in rounding.ready:
             nodes += rounding.activation(x, sizes.range(x), centres.get(x))
-        integers, scale = rounding.weight(key, weights[key], sizes.moments[x])
+        integers, scale = rounding.weight(key, weights[key], x, sizes.moments)
         inputs = [f"{x}_int8", integers, f"{x}_unit", scale, rounding.middle]
         if x in centres:
             shift = centres[x] @ numpy_helper.to_array(weights[key])
@@ -189,6 +221,7 @@ class _Rounding:
     def __init__(self) -> None:
         self.added: dict[str, onnx.TensorProto] = {}
         self.ready: set[str] = set()
+        self._remedy: tuple[str, Remedy] | None = None
         self.middle = self.constant("int8_middle", np.array(128, "u1"))
 
     def constant(self, name: str, value: np.ndarray) -> str:
@@ -207,12 +240,16 @@ class _Rounding:
             helper.make_node("QuantizeLinear", [f"{x}_centred", unit, self.middle], [f"{x}_int8"]),
         ]
 
-    def weight(self, key: str, tensor: onnx.TensorProto, moments_K_K: np.ndarray) -> tuple[str, str]:
-        """Names of a weight's integers and of the scales of its columns."""
+    def weight(
+        self, key: str, tensor: onnx.TensorProto, x: str, moments: Mapping[str, np.ndarray]
+    ) -> tuple[str, str]:
+        """Names of a weight's integers and of the scales of its columns; `x` is what it multiplies."""
         if f"{key}_int8" not in self.added:
             weight_K_N = numpy_helper.to_array(tensor)
             scale_N = column_scales(weight_K_N)
-            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, moments_K_K))
+            if self._remedy is None or self._remedy[0] != x:  # the products of one activation come together
+                self._remedy = x, Remedy(moments[x])
+            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, self._remedy[1]))
             self.constant(f"{key}_scale", scale_N)
         return f"{key}_int8", f"{key}_scale"
 

@@ -8,6 +8,7 @@ of rows, the inputs, and rows with the largest inputs go first, as in its `act-o
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 BLOCK = 128
 """Rows rounded before the rest of the matrix hears of their errors."""
@@ -25,19 +26,31 @@ def nearest(weight_K_N: np.ndarray, scale_N: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(weight_K_N / scale_N), -127, 127).astype(np.int8)
 
 
-def compensated(weight_K_N: np.ndarray, scale_N: np.ndarray, moments_K_K: np.ndarray) -> np.ndarray:
-    """Rounded with errors made up for, [K, N] int8.
+class Remedy:
+    """In which order rows are rounded and what each error moves, for all weights with the same inputs."""
 
-    moments: Σ xᵀx over the inputs that were measured; where it says nothing the nearest integers are taken.
-    """
-    diagonal_K = np.diagonal(moments_K_K)
-    level = float(diagonal_K.mean())
-    if not np.isfinite(level) or level <= 0:
+    def __init__(self, moments_K_K: np.ndarray) -> None:
+        """`moments` are Σ xᵀx over the inputs that were measured."""
+        diagonal_K = np.diagonal(moments_K_K)
+        level = float(diagonal_K.mean())
+        self.known = bool(np.isfinite(level)) and level > 0
+        if not self.known:
+            return
+        self.order = np.argsort(-diagonal_K, kind="stable")
+        # U with UᵀU = H⁻¹: H read backwards is L Lᵀ, and L⁻¹ read backwards is U
+        back = self.order[::-1]
+        moments = torch.from_numpy(moments_K_K[np.ix_(back, back)].astype(np.float64))
+        moments.diagonal().add_(DAMPING * level)
+        one = torch.eye(len(back), dtype=torch.float64)
+        inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(moments), one, upper=False)
+        self.upper = inverse.numpy()[::-1, ::-1].astype(np.float32)
+
+
+def compensated(weight_K_N: np.ndarray, scale_N: np.ndarray, remedy: Remedy) -> np.ndarray:
+    """Rounded with errors made up for, [K, N] int8; the nearest integers where the moments say nothing."""
+    if not remedy.known:
         return nearest(weight_K_N, scale_N)
-    order = np.argsort(-diagonal_K, kind="stable")
-    moments = moments_K_K[np.ix_(order, order)].astype(np.float64)
-    moments[np.diag_indices_from(moments)] += DAMPING * level
-    upper = np.linalg.cholesky(np.linalg.inv(moments)).T.astype(np.float32)  # U with UᵀU = H⁻¹
+    order, upper = remedy.order, remedy.upper
     left = weight_K_N[order].astype(np.float32)
     integers = np.zeros(left.shape, dtype=np.int8)
     for start in range(0, len(left), BLOCK):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.jobs.weight_rounding import column_scales, compensated, nearest
+from engine.jobs.weight_rounding import Remedy, column_scales, compensated, nearest
 
 
 def correlated(generator: np.random.Generator, K: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def test_products_are_nearer_than_with_the_nearest_integers(seed: int, K: int) -
     generator = np.random.default_rng(seed)
     x, weight = correlated(generator, K).astype(np.float32), generator.normal(size=(K, 12)).astype(np.float32)
     scale = column_scales(weight)
-    found, plain = compensated(weight, scale, x.T @ x), nearest(weight, scale)
+    found, plain = compensated(weight, scale, Remedy(x.T @ x)), nearest(weight, scale)
     errors = [np.square(x @ (integers * scale - weight)).mean() for integers in (found, plain)]
     assert errors[0] < 0.7 * errors[1]
     assert np.abs(found.astype(int)).max() <= 127
@@ -32,7 +32,7 @@ def test_inputs_that_say_nothing_leave_the_nearest_integers() -> None:
     weight = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
     scale = column_scales(weight)
     for moments in (np.zeros((30, 30)), np.full((30, 30), np.nan), np.eye(30)):
-        np.testing.assert_array_equal(compensated(weight, scale, moments), nearest(weight, scale))
+        np.testing.assert_array_equal(compensated(weight, scale, Remedy(moments)), nearest(weight, scale))
 
 
 def test_every_column_has_its_scale() -> None:
