@@ -61,7 +61,7 @@ def missing_packages(job: JobKind) -> str | None:
         return None
     return (
         f"“{job.title}” needs {', '.join(missing)}, which this installation leaves out; "
-        "install with: pip install 'preference-workbench[train]'."
+        "add it in the folder that it was installed from: pip install '.[train]'."
     )
 
 

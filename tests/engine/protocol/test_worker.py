@@ -195,7 +195,7 @@ def test_missing_packages_are_told_in_one_sentence() -> None:
     told = launch.missing_packages(job)
     assert told is not None
     assert "needs no_such_package" in told
-    assert "pip install 'preference-workbench[train]'" in told
+    assert "pip install '.[train]'" in told
 
 
 def test_a_gpu_that_is_not_there_is_told() -> None:
