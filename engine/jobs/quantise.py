@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -110,8 +111,6 @@ def _high_quantile(size_T_D: np.ndarray) -> np.ndarray:
     place = QUANTILE * (len(size_T_D) - 1)
     assert place >= len(size_T_D) - 2
     first_D = size_T_D.max(0)
-    if len(size_T_D) == 1:
-        return np.asarray(first_D)
     others_T_D = size_T_D.copy()
     others_T_D[size_T_D.argmax(0), np.arange(size_T_D.shape[1])] = 0
     second_D = others_T_D.max(0)
@@ -198,6 +197,11 @@ def _to_int8(
     rounded = {name: found for name, found in products(graph).items() if name not in exact}
     chosen = {node.output[0] for found in rounded.values() for node in found}
     rounding = _Rounding()
+
+    @lru_cache(maxsize=1)  # the products of one activation come together
+    def remedy(x: str) -> Remedy:
+        return Remedy(sizes.moments[x])
+
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.output[0] not in chosen:
@@ -206,7 +210,7 @@ def _to_int8(
         x, key, output = node.input[0], node.input[1], node.output[0]
         if x not in rounding.ready:
             nodes += rounding.activation(x, sizes.range(x), centres.get(x))
-        integers, scale = rounding.weight(key, weights[key], x, sizes.moments)
+        integers, scale = rounding.weight(key, weights[key], remedy(x))
         inputs = [f"{x}_int8", integers, f"{x}_unit", scale, rounding.middle]
         if x in centres:
             shift = centres[x] @ numpy_helper.to_array(weights[key])
@@ -221,7 +225,6 @@ class _Rounding:
     def __init__(self) -> None:
         self.added: dict[str, onnx.TensorProto] = {}
         self.ready: set[str] = set()
-        self._remedy: tuple[str, Remedy] | None = None
         self.middle = self.constant("int8_middle", np.array(128, "u1"))
 
     def constant(self, name: str, value: np.ndarray) -> str:
@@ -240,16 +243,12 @@ class _Rounding:
             helper.make_node("QuantizeLinear", [f"{x}_centred", unit, self.middle], [f"{x}_int8"]),
         ]
 
-    def weight(
-        self, key: str, tensor: onnx.TensorProto, x: str, moments: Mapping[str, np.ndarray]
-    ) -> tuple[str, str]:
-        """Names of a weight's integers and of the scales of its columns; `x` is what it multiplies."""
+    def weight(self, key: str, tensor: onnx.TensorProto, remedy: Remedy) -> tuple[str, str]:
+        """Names of a weight's integers and of the scales of its columns."""
         if f"{key}_int8" not in self.added:
             weight_K_N = numpy_helper.to_array(tensor)
             scale_N = column_scales(weight_K_N)
-            if self._remedy is None or self._remedy[0] != x:  # the products of one activation come together
-                self._remedy = x, Remedy(moments[x])
-            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, self._remedy[1]))
+            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, remedy))
             self.constant(f"{key}_scale", scale_N)
         return f"{key}_int8", f"{key}_scale"
 

@@ -11,9 +11,10 @@ else is in the batch, up to the rounding of the model itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ from transformers import PreTrainedModel
 from engine.errors import NonFiniteError, UsageError
 from engine.rollout.choose import choose_tokens
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
-from engine.rollout.plain import PlainDecoder, read_prompts
-from engine.rollout.static import Recorder, StaticDecoder, recorder_of, why_not_static
+from engine.rollout.plain import PlainDecoder, Read, read_prompts
+from engine.rollout.static import StaticDecoder, recorder_of, why_not_static
 from engine.text import Tokeniser
 
 LEAVE_SHARE = 8
@@ -31,6 +32,10 @@ LEAVE_SHARE = 8
 
 RECORDING_DEVICES = ("cuda",)
 """Where steps in tensors that keep their shape are worth their room."""
+
+Decoder = LeanDecoder | StaticDecoder | PlainDecoder
+Way = Callable[[Read, list[int]], Decoder]
+"""A decoder that stands after the prompts that were read, from which prompt each row begins."""
 
 
 @dataclass(frozen=True)
@@ -141,16 +146,14 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
     return text[: min(cuts)] if cuts else text
 
 
-def _way(
-    model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int
-) -> Lean | Recorder | None:
-    """How this model is decoded: our own way on a processor, recorded steps on a GPU, None the plain way."""
+def _way(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int) -> Way:
+    """How this model is decoded: `lean` on a processor, `static` on a GPU, `plain` where neither can."""
     positions = max(map(len, prompts), default=0) + max_new_tokens
     if why_not_lean(model, positions) is None:
-        return Lean(model)
+        return partial(LeanDecoder, Lean(model))
     if model.device.type in RECORDING_DEVICES and why_not_static(model, positions) is None:
-        return recorder_of(model, rows, positions)
-    return None
+        return partial(StaticDecoder, recorder_of(model, rows, positions))
+    return partial(PlainDecoder, model)
 
 
 @contextmanager
@@ -184,7 +187,7 @@ def _check_prompts(model: PreTrainedModel, prompts: Sequence[list[int]], max_new
 @torch.no_grad()
 def _sample_batch(
     model: PreTrainedModel,
-    way: Lean | Recorder | None,
+    way: Way,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     rows: list[_Row],
@@ -214,21 +217,17 @@ def _sample_batch(
 
 def _open(
     model: PreTrainedModel,
-    way: Lean | Recorder | None,
+    way: Way,
     prompts: Sequence[list[int]],
     rows: list[_Row],
     pad_id: int,
     device: torch.device,
-) -> PlainDecoder | LeanDecoder | StaticDecoder:
+) -> Decoder:
     """Read each distinct prompt once; the decoder stands after the prompt of every row."""
     distinct: dict[tuple[int, ...], int] = {}
     place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
     read = read_prompts(model, list(distinct), pad_id, device)
-    if isinstance(way, Lean):
-        return LeanDecoder(way, read, place_N)
-    if isinstance(way, Recorder):
-        return StaticDecoder(way, read, place_N)
-    return PlainDecoder(model, read, place_N)
+    return way(read, place_N)
 
 
 def _record(

@@ -89,7 +89,8 @@ class _Step:
         self._position = torch.zeros(slots, 1, dtype=torch.long, device=device)
         self._at = torch.zeros(1, dtype=torch.long, device=device)
         self._mask = torch.zeros(slots, 1, 1, room, dtype=dtype, device=device)
-        self._cache = Cache(layers=[self._layer(layer, slots, room) for layer in layers])
+        self._layers = [self._layer(layer, slots, room) for layer in layers]
+        self._cache = Cache(layers=list(self._layers))
         self._replay: Callable[[], Tensor] | None = None
 
     def _layer(self, layer: tuple[Tensor, Tensor], slots: int, room: int) -> _StaticLayer:
@@ -100,6 +101,11 @@ class _Step:
     @property
     def slots(self) -> int:
         return len(self.token)
+
+    @property
+    def kept(self) -> Layers:
+        """Keys and values of every layer, [S, heads, C, d]."""
+        return [layer.kept for layer in self._layers]
 
     def begin(self, layers: Layers, seen: Tensor, row_S: Tensor) -> None:
         """Stand after the prompts of the rows `row_S`; `seen` [prompts, T] is True where there is a token."""
@@ -115,7 +121,7 @@ class _Step:
         for mine, its in ((self._mask, other._mask), (self._position, other._position)):
             mine.copy_(its[slot_S])
         self._at.copy_(other._at)
-        self._take([layer.kept for layer in other._layers()], slot_S, self._mask.shape[-1])
+        self._take(other.kept, slot_S, self._mask.shape[-1])
 
     def run(self) -> Tensor:
         """Logits after `token`, [S, V]; the next run overwrites them."""
@@ -156,12 +162,9 @@ class _Step:
 
         return replay
 
-    def _layers(self) -> list[_StaticLayer]:
-        return [layer for layer in self._cache.layers if isinstance(layer, _StaticLayer)]
-
     def _take(self, layers: Layers, row_S: Tensor, end: int) -> None:
-        for layer, states in zip(self._layers(), layers, strict=True):
-            for mine, its in zip(layer.kept, states, strict=True):
+        for kept, states in zip(self.kept, layers, strict=True):
+            for mine, its in zip(kept, states, strict=True):
                 mine[:, :, :end] = its[row_S, :, :end]
 
 
@@ -186,7 +189,7 @@ class Recorder:
         return slots
 
     def step_for(self, rows: int, layers: Layers) -> _Step:
-        """A step with slots for these rows; what a batch before has left in it is there still."""
+        """A step with slots for these rows, of layers like these; it holds what was left in it before."""
         slots = self.slots_for(rows)
         if slots not in self._steps:
             model = self._model()
@@ -215,11 +218,11 @@ class StaticDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
     def __init__(self, recorder: Recorder, read: Read, place_N: list[int]) -> None:
-        self._recorder, self._layers = recorder, read.cache.tensors()
-        self._step = recorder.step_for(len(place_N), self._layers)
+        prompts = read.cache.tensors()
+        self._recorder, self._step = recorder, recorder.step_for(len(place_N), prompts)
         place = torch.tensor(place_N, device=read.mask.device)
         self._slot_N = torch.arange(len(place_N), device=place.device)
-        self._step.begin(self._layers, read.mask.bool(), _filled(place, self._step.slots))
+        self._step.begin(prompts, read.mask.bool(), _filled(place, self._step.slots))
         self.logits = read.logits[place]
 
     def step(self, token_N: Tensor) -> None:
@@ -231,7 +234,7 @@ class StaticDecoder:
         """Go on with these rows; they are computed with the others until half of the slots are free."""
         self._slot_N = self._slot_N[torch.tensor(rows, device=self._slot_N.device)]
         before = self._step
-        self._step = self._recorder.step_for(len(rows), self._layers)
+        self._step = self._recorder.step_for(len(rows), before.kept)
         if self._step is not before:
             self._step.go_on_from(before, _filled(self._slot_N, self._step.slots))
             self._slot_N = torch.arange(len(rows), device=self._slot_N.device)

@@ -84,6 +84,8 @@ def main() -> None:
     arguments.add_argument("--trainable", action="store_true", help="lay out the weights in every call")
     arguments.add_argument("--turns", type=int, default=3, help=f"of {ROUNDS} rounds each")
     options = arguments.parse_args()
+    if options.prompts < 1:
+        arguments.error("--prompts must be at least 1")
     if options.child:
         child(json.load(sys.stdin))
         return

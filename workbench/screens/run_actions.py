@@ -124,7 +124,6 @@ class RunActions(WorkbenchScreen):
             self._poll_once()
 
     @work(group="poll")
-    @told
     async def _poll_once(self) -> None:
         await self.poll()
 

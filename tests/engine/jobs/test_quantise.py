@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from engine.jobs.channels import even_out
-from engine.jobs.quantise import calibrate, save
+from engine.jobs.quantise import CALIBRATION_TOKENS, QUANTILE, _high_quantile, calibrate, save
 from engine.scoring.graph import TrunkSession
 
 SEQUENCES = [list(range(4, 60, step)) for step in (1, 2, 3)]
@@ -62,3 +62,10 @@ def test_batches_with_pasts_of_any_length_give_what_one_gives(tiny_onnx: Path, p
         assert found.known == passage.known == len(passage)
         for one, other in zip(found.cached.arrays, passage.cached.arrays, strict=True):
             np.testing.assert_allclose(one[:, :, : found.known], other[:, :, : found.known], atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 57, CALIBRATION_TOKENS])
+def test_the_high_quantile_is_numpys(tokens: int) -> None:
+    size_T_D = np.abs(np.random.default_rng(0).normal(size=(tokens, 9))).astype(np.float32)
+    expected_D = np.quantile(size_T_D, QUANTILE, axis=0)
+    np.testing.assert_allclose(_high_quantile(size_T_D), expected_D, rtol=1e-5)

@@ -3,105 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM, PreTrainedModel
 
-from engine.models.lora import add_lora, without_lora
+from engine.models.lora import without_lora
 from engine.models.parts import place
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
 from engine.rollout.linear import Packed, has_onednn
 from engine.rollout.plain import PlainDecoder, read_prompts
 from engine.rollout.shared import EMPTY, lines_of
+from tests.engine.rollout.decoding import PLACES, PROMPTS, SHAPE, adapted, llama, made, mistral, qwen2, qwen3
+from tests.engine.rollout.decoding import compare as beside_plain
 
 pytestmark = pytest.mark.skipif(not has_onednn(torch.float32), reason="this build of torch has no oneDNN")
 
-SHAPE: dict[str, Any] = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.3,
-    "pad_token_id": None,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-PROMPTS = [[5, 9, 30], [70, 8, 1, 6, 2, 9], [11]]
-PLACES = [0, 0, 0, 0, 0, 1, 1, 2, 2, 2]
 
-
-def llama() -> PreTrainedModel:
-    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
-    return LlamaForCausalLM(LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True, rope_parameters=scaled))
-
-
-def qwen2() -> PreTrainedModel:
-    return Qwen2ForCausalLM(Qwen2Config(**SHAPE, tie_word_embeddings=True))
-
-
-def qwen3() -> PreTrainedModel:
-    return Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=16))
-
-
-def mistral() -> PreTrainedModel:
-    return MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=None))
-
-
-def adapted() -> PreTrainedModel:
-    model = add_lora(qwen2(), rank=3)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-@torch.no_grad()
-def made(build: Callable[[], PreTrainedModel]) -> PreTrainedModel:
-    """A random model whose biases and norms are random too."""
-    torch.manual_seed(0)
-    model = build().eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias") or "norm" in name:
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return model
-
-
-@torch.no_grad()
-def compare(model: PreTrainedModel, keeps: dict[int, list[int]], steps: int = 9) -> None:
-    """Decode both ways with the same tokens; after some steps only some rows go on."""
-
-    def read() -> Any:
-        return read_prompts(model, PROMPTS, 0, torch.device("cpu"))
-
-    lean = LeanDecoder(Lean(model), read(), PLACES)
-    plain = PlainDecoder(model, read(), PLACES)
-    for step in range(steps):
-        token_N = torch.randint(97, (len(plain.logits),), generator=torch.Generator().manual_seed(step))
-        if step in keeps:
-            lean.keep(keeps[step])
-            plain.keep(keeps[step])
-            token_N = token_N[keeps[step]]
-        lean.step(token_N)
-        plain.step(token_N)
-        torch.testing.assert_close(lean.logits, plain.logits, atol=1e-4, rtol=1e-4)
+def compare(model: PreTrainedModel, keeps: dict[int, list[int]]) -> None:
+    beside_plain(model, partial(LeanDecoder, Lean(model)), keeps)
 
 
 @pytest.mark.parametrize("build", [llama, qwen2, qwen3, mistral, adapted])

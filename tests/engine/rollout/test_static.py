@@ -4,58 +4,40 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 from weakref import ref
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 from engine.models.lora import without_lora
 from engine.models.parts import place
-from engine.rollout.plain import PlainDecoder, read_prompts
 from engine.rollout.static import Recorder, StaticDecoder, recorder_of, why_not_static
-from tests.engine.rollout.test_lean import PLACES, PROMPTS, SHAPE, adapted, llama, made, mistral, qwen2, qwen3
-
-
-def gemma() -> PreTrainedModel:
-    """Layers in two kinds, soft caps, norms before and after."""
-    return Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, sliding_window=32))
-
-
-def gpt2() -> PreTrainedModel:
-    """Learned positions, no rotation."""
-    return GPT2LMHeadModel(
-        GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=97, bos_token_id=1, eos_token_id=2)
-    )
-
+from tests.engine.rollout.decoding import (
+    PLACES,
+    adapted,
+    gemma,
+    gpt2,
+    llama,
+    made,
+    mistral,
+    qwen2,
+    qwen3,
+    read,
+)
+from tests.engine.rollout.decoding import compare as beside_plain
 
 BUILDS = [llama, qwen2, qwen3, mistral, adapted, gemma, gpt2]
 
 
-@torch.no_grad()
 def compare(
     model: PreTrainedModel, recorder: Recorder, keeps: dict[int, list[int]], seed: int = 0
 ) -> list[int]:
-    """Decode both ways with the same tokens; after some steps only some rows go on.  Slots of each step."""
-
-    def read() -> Any:
-        return read_prompts(model, PROMPTS, 0, model.device)
-
-    static, plain, slots = StaticDecoder(recorder, read(), PLACES), PlainDecoder(model, read(), PLACES), []
-    for step in range(9):
-        generator = torch.Generator().manual_seed(seed + step)
-        token_N = torch.randint(97, (len(plain.logits),), generator=generator).to(model.device)
-        if step in keeps:
-            static.keep(keeps[step])
-            plain.keep(keeps[step])
-            token_N = token_N[keeps[step]]
-        static.step(token_N)
-        plain.step(token_N)
-        torch.testing.assert_close(static.logits, plain.logits, atol=1e-4, rtol=1e-4)
-        slots.append(static._step.slots)
-    return slots
+    """Slots of each step."""
+    opened = partial(StaticDecoder, recorder)
+    return beside_plain(model, opened, keeps, seed=seed, after=lambda decoder: decoder._step.slots)
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -81,8 +63,7 @@ def test_a_step_asks_nothing_of_the_device() -> None:
     """What reads a number back, or has a shape that depends on one, cannot be recorded: fakes refuse both."""
     with FakeTensorMode(), torch.no_grad():
         model = made(llama)
-        read = read_prompts(model, PROMPTS, 0, torch.device("cpu"))
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read, PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
         with pytest.raises(DataDependentOutputException):
             step._at.item()
         for _ in range(3):
@@ -93,8 +74,7 @@ def test_a_step_done_twice_leaves_what_it_leaves_done_once() -> None:
     """Warming up and recording run it again at the same place."""
     model = made(qwen3)
     with torch.no_grad():
-        read = read_prompts(model, PROMPTS, 0, torch.device("cpu"))
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read, PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
         step.token.fill_(7)
         once = step._compute().clone()
         assert torch.equal(step._compute(), once)
@@ -129,12 +109,16 @@ def test_a_recorder_does_not_keep_its_model() -> None:
     assert gone() is None
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here steps can be recorded")
-def test_a_device_that_does_not_record_is_told_and_computes_all_the_same() -> None:
+def test_a_device_that_does_not_record_is_told_and_computes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("no graphs here")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
     model = made(llama)
     with torch.no_grad():
-        read = read_prompts(model, PROMPTS, 0, torch.device("cpu"))
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read, PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
         with pytest.warns(UserWarning, match="not recorded as CUDA graphs, which is slower"):
             computed = step._recorded()
         assert torch.equal(computed(), step._compute())
