@@ -154,6 +154,7 @@ class PromptsScreen(WorkbenchScreen):
         if count == PAGE:
             count = await self.ask(lambda workspace: workspace.library.count(search))
         rows.set_count(count)
+        self.call_after_refresh(self._show_columns)  # more rows than fit bring a scroll bar
         title = f"{count:,} with “{safe_line(search, 20)}”" if search else f"Prompts · {count:,}"
         self.query_one("#list").border_title = Content(title)
 
@@ -176,7 +177,7 @@ class PromptsScreen(WorkbenchScreen):
         if empty:
             self._shown = None
             self.query_one("#detail-text", Static).update("")
-        self._show_columns()
+        self.call_after_refresh(self._show_columns)  # a list that was hidden has no width yet
 
     # -- the detail ------------------------------
 

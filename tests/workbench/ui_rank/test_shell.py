@@ -68,6 +68,30 @@ async def test_enter_reads_and_escape_returns() -> None:
         assert isinstance(app.focused, RowList)
 
 
+@pytest.mark.parametrize("later", [6, 60])
+async def test_columns_stand_over_their_numbers_when_prompts_come_later(later: int) -> None:
+    """A list that is empty at first is hidden and has no width; many rows bring a scroll bar."""
+
+    def columns(app: WorkbenchApp) -> str:
+        return next((line for line in shown(app).splitlines() if "judged │" in line), "")
+
+    filled = fake_workspace(later)
+    expected = WorkbenchApp(filled)
+    async with expected.run_test(size=(100, 24)) as pilot:
+        await until(pilot, lambda: "answers judged" in columns(expected))
+        heading = columns(expected)
+    empty = fake_workspace(0)
+    app = WorkbenchApp(empty)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No prompts yet." in shown(app))
+        await pilot.resize_terminal(100, 24)
+        empty.library.size = later
+        app.screen.reload()  # type: ignore[attr-defined]
+        await until(pilot, lambda: "why the sky is blue" in shown(app))
+        await pilot.pause()
+        assert columns(app) == heading
+
+
 async def test_an_empty_store_says_what_to_do() -> None:
     async with opened(fake_workspace(prompts=0)) as (app, pilot):
         await until(pilot, lambda: "No prompts yet." in shown(app))
