@@ -33,7 +33,7 @@ class _Product(torch.autograd.Function):
         middle = torch.mm(x, down.T)
         ctx.save_for_backward(x, weight, down, up, middle)
         ctx.factor = factor
-        return torch.addmm(nn.functional.linear(x, weight, bias), middle, up.T)
+        return nn.functional.linear(x, weight, bias).addmm_(middle, up.T)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -62,27 +62,41 @@ class _Blocks:
 
 
 class _Chosen(torch.autograd.Function):
-    """log softmax(W h / temperature)[token]; the logits are made again in the backward pass."""
+    """log softmax(W h / temperature)[token].
+
+    Its gradient by h is (W[token] − Σ softmax · W) / temperature, whatever the loss.  With W frozen it is
+    taken while the logits are at hand, [M, D], and the backward pass only scales it; with W in training the
+    logits are made again there.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, hidden_M_D: Tensor, weight_V_D: Tensor, tokens_M: Tensor, temperature: float, chunk: int
     ) -> Tensor:
-        ctx.save_for_backward(hidden_M_D, weight_V_D, tokens_M)
-        ctx.temperature, ctx.chunk = temperature, chunk
+        frozen = not ctx.needs_input_grad[1]
         found_M = hidden_M_D.new_empty(len(tokens_M), dtype=torch.float32)
-        for part, logits_C_V, _ in _Blocks(hidden_M_D, weight_V_D, temperature, chunk):
+        slope_M_D = torch.empty_like(hidden_M_D) if frozen else None
+        for part, logits_C_V, narrow_C_V in _Blocks(hidden_M_D, weight_V_D, temperature, chunk):
+            tokens_C_1 = tokens_M[part, None]
             torch.log_softmax(logits_C_V, 1, out=logits_C_V)
-            found_M[part] = logits_C_V.gather(1, tokens_M[part, None])[:, 0]
+            found_M[part] = logits_C_V.gather(1, tokens_C_1)[:, 0]
+            if slope_M_D is not None:
+                logits_C_V.exp_().scatter_add_(1, tokens_C_1, found_M.new_full(tokens_C_1.shape, -1.0))
+                slope_M_D[part] = narrow_C_V.copy_(logits_C_V) @ weight_V_D
+        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.save_for_backward(*((slope_M_D,) if frozen else (hidden_M_D, weight_V_D, tokens_M)))
         return found_M
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """dlogits = (1[token] − softmax) · d / temperature."""
-        hidden_M_D, weight_V_D, tokens_M = ctx.saved_tensors
         scaled_M = gradients[0].float() / ctx.temperature
+        if not ctx.needs_input_grad[1]:
+            (slope_M_D,) = ctx.saved_tensors
+            return (-scaled_M[:, None] * slope_M_D).to(slope_M_D.dtype), None, None, None, None
+        hidden_M_D, weight_V_D, tokens_M = ctx.saved_tensors
         d_hidden = torch.empty_like(hidden_M_D) if ctx.needs_input_grad[0] else None
-        d_weight = torch.zeros_like(weight_V_D) if ctx.needs_input_grad[1] else None
+        d_weight = torch.zeros_like(weight_V_D)
         for part, wide_C_V, narrow_C_V in _Blocks(hidden_M_D, weight_V_D, ctx.temperature, ctx.chunk):
             scaled_C_1 = scaled_M[part, None]
             torch.softmax(wide_C_V, 1, out=wide_C_V).mul_(-scaled_C_1)
@@ -90,8 +104,7 @@ class _Chosen(torch.autograd.Function):
             narrow_C_V.copy_(wide_C_V)
             if d_hidden is not None:
                 d_hidden[part] = narrow_C_V @ weight_V_D
-            if d_weight is not None:
-                d_weight.addmm_(narrow_C_V.T, hidden_M_D[part])
+            d_weight.addmm_(narrow_C_V.T, hidden_M_D[part])
         return d_hidden, d_weight, None, None, None
 
 
@@ -119,8 +132,8 @@ def chosen_logprobs(
     """log softmax(head(h)/temperature)[token] of each position, and without gradients also the entropy there.
 
     head: the language-model head, [C, D] → [C, V].  hidden_M_D: hidden states of the positions that predict
-    the tokens (response positions only; take them out of the padded batch first).  When a gradient is wanted
-    the logits of a chunk are computed again in the backward pass instead of being kept.
+    the tokens (response positions only; take them out of the padded batch first).  Logits of more than a
+    chunk are never kept: what the backward pass needs of them is taken with them, or they are made again.
     """
     if hidden_M_D.shape[0] == 0:
         empty = hidden_M_D.new_zeros(0, dtype=torch.float32)

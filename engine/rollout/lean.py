@@ -2,11 +2,12 @@
 
 The same computation as transformers', from the same weights, without what costs time when a token is short
 work: masks made anew in every call, keys and values repeated for each query head, several passes where one
-would do, and weights in a layout that is slow to read.  Prompts are read by transformers itself.
+would do, and weights in a layout that is slow to read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,7 @@ from transformers import PreTrainedModel
 
 from engine.models.lora import base_linear
 from engine.rollout.linear import Packed, has_onednn
-from engine.rollout.plain import Read
-from engine.rollout.shared import SharedCache
+from engine.rollout.shared import Reading, SharedCache
 
 KINDS = ("llama", "qwen2", "qwen3", "mistral")
 
@@ -105,21 +105,40 @@ class Lean:
         self.rotary = trunk.rotary_emb
         self.group = model.config.num_attention_heads // model.config.num_key_value_heads
 
+    def read(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Reading]:
+        """Logits after the last token of each prompt, [P, V], and keys and values of all tokens."""
+        reading = Reading([len(prompt) for prompt in prompts], self.group)
+        token_S = torch.tensor([token for prompt in prompts for token in prompt])
+        x_S_D = nn.functional.embedding(token_S, self.embedding)
+        x_S_D = self._through(x_S_D, reading.position_S, reading.attend)
+        return self.head(self.norm(x_S_D[reading.last_P])), reading
+
     def logits(self, token_N: Tensor, position_N: Tensor, cache: SharedCache) -> Tensor:
         """Logits after one more token of every row.  [N, V]"""
         x_N_D = nn.functional.embedding(token_N, self.embedding)
-        cos, sin = self.rotary(x_N_D, cache.spread(position_N)[:, None])  # [P·K, 1, d]
+        cache.open()
+        x_N_D = self._through(x_N_D, cache.spread(position_N), cache.attend, cache.spread)
+        return self.head(self.norm(x_N_D))
+
+    def _through(
+        self,
+        x_N_D: Tensor,
+        position_M: Tensor,
+        attend: Callable[[int, Tensor, float], Tensor],  # [M, heads, d] → [N, heads · d]
+        spread: Callable[[Tensor], Tensor] = lambda x_N: x_N,  # [N, …] → [M, …], as attention wants rows
+    ) -> Tensor:
+        """All layers.  [N, D]"""
+        cos, sin = self.rotary(x_N_D, position_M[:, None])  # [M, 1, d]
         half = sin.shape[-1] // 2
         signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)
-        cache.open()
         for number, layer in enumerate(self.layers):
-            qkv = cache.spread(layer.qkv(layer.norm(x_N_D)))
+            qkv = spread(layer.qkv(layer.norm(x_N_D)))
             qkv = qkv.view(len(qkv), -1, layer.size)
             _rotate(qkv, layer, self.group, cos, signed)
-            x_N_D = layer.out.plus(cache.attend(number, qkv, layer.scale), x_N_D)
+            x_N_D = layer.out.plus(attend(number, qkv, layer.scale), x_N_D)
             y_N_D = layer.mlp_norm(x_N_D)
             x_N_D = layer.down.plus(layer.up.times(y_N_D, layer.gate.gated(y_N_D)), x_N_D)
-        return self.head(self.norm(x_N_D))
+        return x_N_D
 
 
 def _rotate(qkv: Tensor, layer: _Layer, group: int, cos: Tensor, signed_sin: Tensor) -> None:
@@ -140,12 +159,14 @@ def _rotate(qkv: Tensor, layer: _Layer, group: int, cos: Tensor, signed_sin: Ten
 class LeanDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
-    def __init__(self, lean: Lean, read: Read, place_N: list[int]) -> None:
+    def __init__(self, lean: Lean, prompts: Sequence[Sequence[int]], place_N: Sequence[int]) -> None:
+        """After the prompts; `place_N` says from which of them each row begins."""
         self._lean = lean
-        self._cache = SharedCache(read.cache.tensors(), read.mask.bool(), place_N, lean.group)
+        logits, reading = lean.read(prompts)
+        self._cache = SharedCache(reading.kept, reading.seen_P_T, place_N, lean.group)
         places = torch.tensor(place_N)
-        self.logits = read.logits[places]
-        self._position_N = read.mask.sum(-1)[places]
+        self.logits = logits[places]
+        self._position_N = reading.seen_P_T.sum(-1)[places]
 
     def step(self, token_N: Tensor) -> None:
         """One more token of every row, [N]."""

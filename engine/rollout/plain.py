@@ -23,12 +23,10 @@ class Read:
     mask: Tensor  # [prompts, T] 1 where there is a token
 
 
-def read_prompts(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> Read:
+def read_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Read:
     """One forward pass over distinct prompts."""
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad_id)
+    width, device = max(map(len, prompts)), model.device
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)  # padding is any token: it is not seen
     mask = torch.zeros(len(prompts), width, dtype=torch.long)
     for place, prompt in enumerate(prompts):
         ids[place, width - len(prompt) :] = torch.tensor(prompt)
@@ -42,7 +40,11 @@ def read_prompts(
 class PlainDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
-    def __init__(self, model: PreTrainedModel, read: Read, place_N: list[int]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], place_N: Sequence[int]
+    ) -> None:
+        """After the prompts; `place_N` says from which of them each row begins."""
+        read = read_prompts(model, prompts)
         places = torch.tensor(place_N, device=read.mask.device)
         self._model, self._cache = model, read.cache
         self._cache.select(places)

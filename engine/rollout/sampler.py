@@ -1,9 +1,9 @@
 """Sampling K responses to each prompt from a language model, with the log-probability of every token.
 
-A batch goes through three steps: each distinct prompt is read once (left-padded); its samples begin from its
-keys and values; then one token a sequence is decoded at a time, and sequences that have ended leave.  Logits
-exist for the last position only, [N, V].  There are three ways to decode with one result: `lean` on a
-processor, `static` on a GPU, `plain` for every model and device.
+A batch goes through three steps: each distinct prompt is read once; its samples begin from its keys and
+values; then one token a sequence is decoded at a time, and sequences that have ended leave.  Logits exist for
+the last position only, [N, V].  There are three ways to do so with one result: `lean` on a processor,
+`static` on a GPU, `plain` for every model and device.
 
 Every (prompt, sample, token) has its own uniform number, so the same seed gives the same response whatever
 else is in the batch, up to the rounding of the model itself.
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from engine.errors import NonFiniteError, UsageError
 from engine.rollout.choose import choose_tokens
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
-from engine.rollout.plain import PlainDecoder, Read, read_prompts
+from engine.rollout.plain import PlainDecoder
 from engine.rollout.static import StaticDecoder, recorder_of, why_not_static
 from engine.text import Tokeniser
 
@@ -34,8 +34,8 @@ RECORDING_DEVICES = ("cuda",)
 """Where steps in tensors that keep their shape are worth their room."""
 
 Decoder = LeanDecoder | StaticDecoder | PlainDecoder
-Way = Callable[[Read, list[int]], Decoder]
-"""A decoder that stands after the prompts that were read, from which prompt each row begins."""
+Way = Callable[[list[tuple[int, ...]], list[int]], Decoder]
+"""A decoder that stands after distinct prompts, which it has read; and from which of them each row begins."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _sample_batch(
     """Fill in the rows, token by token."""
     device = next(model.parameters()).device
     uniform_NT = uniform_NT.to(device)
-    decoder = _open(model, way, prompts, rows, tokeniser.pad_id, device)
+    decoder = _open(way, prompts, rows)
     alive = list(rows)  # alive[i] is row i of the tensors
     for step in range(settings.max_new_tokens):
         token_N, logprob_N = choose_tokens(
@@ -215,19 +215,11 @@ def _sample_batch(
         decoder.step(token_N)
 
 
-def _open(
-    model: PreTrainedModel,
-    way: Way,
-    prompts: Sequence[list[int]],
-    rows: list[_Row],
-    pad_id: int,
-    device: torch.device,
-) -> Decoder:
+def _open(way: Way, prompts: Sequence[list[int]], rows: list[_Row]) -> Decoder:
     """Read each distinct prompt once; the decoder stands after the prompt of every row."""
     distinct: dict[tuple[int, ...], int] = {}
     place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
-    read = read_prompts(model, list(distinct), pad_id, device)
-    return way(read, place_N)
+    return way(list(distinct), place_N)
 
 
 def _record(

@@ -26,12 +26,43 @@ ROOM = 64
 EMPTY = -1
 
 
+class Reading:
+    """Attention over prompts that are read, and their keys and values, from which a `SharedCache` begins.
+
+    Prompts lie end to end in everything else, [S]; here they lie under each other, padded on the right, where
+    causal attention does not see the padding.
+    """
+
+    def __init__(self, lengths: Sequence[int], group: int) -> None:
+        self.group = group
+        length_P = torch.tensor(lengths)
+        self.seen_P_T = torch.arange(max(lengths)) < length_P[:, None]
+        self.position_S = self.seen_P_T.nonzero()[:, 1]
+        self.last_P = length_P.cumsum(0) - 1  # places of the last tokens in [S]
+        self.kept: list[Tensor] = []
+        self._place_S = self.seen_P_T.flatten().nonzero()[:, 0]
+
+    def attend(self, _layer: int, qkv_S: Tensor, scale: float) -> Tensor:
+        """Keep the keys and values of the next layer, and look at them.  [S, (r+2)·G, d] → [S, G·r·d]"""
+        lines, longest = self.seen_P_T.shape
+        heads, size = qkv_S.shape[1] // (self.group + 2), qkv_S.shape[2]
+        padded = qkv_S.new_zeros(lines * longest, *qkv_S.shape[1:]).index_copy_(0, self._place_S, qkv_S)
+        query, keys, values = (
+            padded.view(lines, longest, -1, size).transpose(1, 2).split((heads * self.group, heads, heads), 1)
+        )
+        self.kept.append(torch.stack([keys, values]))
+        seen = scaled_dot_product_attention(
+            query, keys, values, is_causal=True, scale=scale, enable_gqa=self.group > 1
+        )
+        return seen.transpose(1, 2).reshape(lines * longest, -1).index_select(0, self._place_S)
+
+
 class SharedCache:
     """The cache of a batch.  All rows are equally long beyond their prompts."""
 
     def __init__(
         self,
-        prompts: Sequence[tuple[Tensor, Tensor]],  # keys and values of each layer, [prompts, G, T, d]
+        prompts: Sequence[Tensor],  # keys and values of each layer, [2, prompts, G, T, d]
         seen_T: Tensor,  # [prompts, T] bool: what is not padding
         place_N: Sequence[int],  # which prompt each row belongs to
         group: int,  # r
@@ -40,7 +71,7 @@ class SharedCache:
         self._members = lines_of(place_N, max(1, QUERIES // group))  # of each line, the row in each place
         prompt_P = torch.tensor([place_N[line[0]] for line in self._members], device=seen_T.device)
         self._seen_P_T = seen_T[prompt_P]
-        both = torch.stack([torch.stack(layer)[:, prompt_P] for layer in prompts])
+        both = torch.stack([layer[:, prompt_P] for layer in prompts])
         self._kept = pad(both, (0, 0, 0, ROOM * self.places))  # keys and values [L, 2, P, G, C, d]
         self._end = seen_T.shape[1]
         self._arrange()

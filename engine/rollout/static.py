@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from engine.models.lora import has_lora
-from engine.rollout.plain import Read, last_logits
+from engine.rollout.plain import Read, last_logits, read_prompts
 
 ROUND = 64
 """There is room for a multiple of so many positions: kernels like it."""
@@ -181,6 +181,10 @@ class Recorder:
         """Whether there is room for such batches."""
         return rows <= self._rows and positions <= self._room
 
+    def read(self, prompts: Sequence[Sequence[int]]) -> Read:
+        """The prompts, read by transformers."""
+        return read_prompts(self._of(), prompts)
+
     def slots_for(self, rows: int) -> int:
         """All slots, half of them, a quarter, …: few enough to be worth recording."""
         slots = self._rows
@@ -192,10 +196,13 @@ class Recorder:
         """A step with slots for these rows, of layers like these; it holds what was left in it before."""
         slots = self.slots_for(rows)
         if slots not in self._steps:
-            model = self._model()
-            assert model is not None
-            self._steps[slots] = _Step(model, layers, slots, self._room)
+            self._steps[slots] = _Step(self._of(), layers, slots, self._room)
         return self._steps[slots]
+
+    def _of(self) -> PreTrainedModel:
+        model = self._model()
+        assert model is not None
+        return model
 
 
 _kept: WeakKeyDictionary[PreTrainedModel, tuple[object, Recorder]] = WeakKeyDictionary()
@@ -217,12 +224,14 @@ def recorder_of(model: PreTrainedModel, rows: int, positions: int) -> Recorder:
 class StaticDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
-    def __init__(self, recorder: Recorder, read: Read, place_N: list[int]) -> None:
-        prompts = read.cache.tensors()
-        self._recorder, self._step = recorder, recorder.step_for(len(place_N), prompts)
+    def __init__(self, recorder: Recorder, prompts: Sequence[Sequence[int]], place_N: Sequence[int]) -> None:
+        """After the prompts; `place_N` says from which of them each row begins."""
+        read = recorder.read(prompts)
+        layers = read.cache.tensors()
+        self._recorder, self._step = recorder, recorder.step_for(len(place_N), layers)
         place = torch.tensor(place_N, device=read.mask.device)
         self._slot_N = torch.arange(len(place_N), device=place.device)
-        self._step.begin(prompts, read.mask.bool(), _filled(place, self._step.slots))
+        self._step.begin(layers, read.mask.bool(), _filled(place, self._step.slots))
         self.logits = read.logits[place]
 
     def step(self, token_N: Tensor) -> None:

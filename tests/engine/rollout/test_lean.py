@@ -14,7 +14,7 @@ from engine.models.lora import without_lora
 from engine.models.parts import place
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
 from engine.rollout.linear import Packed, has_onednn
-from engine.rollout.plain import PlainDecoder, read_prompts
+from engine.rollout.plain import PlainDecoder
 from engine.rollout.shared import EMPTY, lines_of
 from tests.engine.rollout.decoding import PLACES, PROMPTS, SHAPE, adapted, llama, made, mistral, qwen2, qwen3
 from tests.engine.rollout.decoding import compare as beside_plain
@@ -59,11 +59,10 @@ def test_bfloat16_is_as_near_as_rounding_lets_it() -> None:
         pytest.skip("this processor has no bfloat16 in oneDNN")
     model = made(adapted)
     torch.nn.Module.to(model, torch.bfloat16)
-    read = read_prompts(model, PROMPTS, 0, torch.device("cpu"))
     with torch.no_grad():
-        lean = LeanDecoder(Lean(model), read, PLACES)
+        lean = LeanDecoder(Lean(model), PROMPTS, PLACES)
         lean.step(torch.arange(10))
-        plain = PlainDecoder(model, read, PLACES)
+        plain = PlainDecoder(model, PROMPTS, PLACES)
         plain.step(torch.arange(10))
     assert float((lean.logits - plain.logits).abs().max()) < 0.05 * float(plain.logits.abs().max())
 

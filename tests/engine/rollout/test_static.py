@@ -17,6 +17,7 @@ from engine.models.parts import place
 from engine.rollout.static import Recorder, StaticDecoder, recorder_of, why_not_static
 from tests.engine.rollout.decoding import (
     PLACES,
+    PROMPTS,
     adapted,
     gemma,
     gpt2,
@@ -25,7 +26,6 @@ from tests.engine.rollout.decoding import (
     mistral,
     qwen2,
     qwen3,
-    read,
 )
 from tests.engine.rollout.decoding import compare as beside_plain
 
@@ -63,7 +63,7 @@ def test_a_step_asks_nothing_of_the_device() -> None:
     """What reads a number back, or has a shape that depends on one, cannot be recorded: fakes refuse both."""
     with FakeTensorMode(), torch.no_grad():
         model = made(llama)
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         with pytest.raises(DataDependentOutputException):
             step._at.item()
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_step_done_twice_leaves_what_it_leaves_done_once() -> None:
     """Warming up and recording run it again at the same place."""
     model = made(qwen3)
     with torch.no_grad():
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         step.token.fill_(7)
         once = step._compute().clone()
         assert torch.equal(step._compute(), once)
@@ -118,7 +118,7 @@ def test_a_device_that_does_not_record_is_told_and_computes_all_the_same(
     monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
     model = made(llama)
     with torch.no_grad():
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), read(model), PLACES)._step
+        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         with pytest.warns(UserWarning, match="not recorded as CUDA graphs, which is slower"):
             computed = step._recorded()
         assert torch.equal(computed(), step._compute())
