@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
@@ -21,10 +23,13 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, response_text, sample_steps, why_not_lean
+from engine.rollout import Batch, Decoded, Sampled, Server, response_text, sample_steps, why_not_lean
 from engine.text import Tokeniser
 
 STAGE = "generating"
+
+Sampling = Callable[..., Iterator[Batch | Decoded]]
+"""`engine.rollout.sample_steps` without the model, which is here or elsewhere."""
 
 
 def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
@@ -40,21 +45,15 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         if not fitting and not done:
             raise UsageError(f"None of the {len(rows)} prompts can be used; the first: {unfit[0]}")
         yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
-    yield Progress(stage="loading model", done=0)
-    model = load_policy(folder, config.dtype, resolve_device(config.device))
-    model.requires_grad_(False)  # so that its weights are laid out for decoding once
-    positions = max((len(row["ids"]) for row in fitting), default=0) + config.max_new_tokens
-    if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
-        yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
+    opened = _elsewhere(config, folder) if config.endpoint else _here(config, folder, fitting)
+    sampling = yield from opened
     total, made = len(fitting) * config.samples, 0
     meter = _Meter()
     prompts_a_file = max(1, config.batch_sequences // config.samples)
     for start in range(0, len(fitting), prompts_a_file):
         few = fitting[start : start + prompts_a_file]
         responses: list[Sampled] = []
-        for said in sample_steps(
-            model, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
-        ):
+        for said in sampling(tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)):
             meter.count(said.tokens, isinstance(said, Batch))
             responses.extend(said.responses if isinstance(said, Batch) else [])
             yield _progress(made + len(responses), total, meter)
@@ -71,6 +70,32 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
             "tokens_per_second": round(meter.rate, 1),
         }
     )
+
+
+def _here(
+    config: GenerateConfig, folder: Path, rows: list[dict[str, Any]]
+) -> Generator[Event, None, Sampling]:
+    """The policy in this process."""
+    yield Progress(stage="loading model", done=0)
+    model = load_policy(folder, config.dtype, resolve_device(config.device))
+    model.requires_grad_(False)  # so that its weights are laid out for decoding once
+    positions = max((len(row["ids"]) for row in rows), default=0) + config.max_new_tokens
+    if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
+        yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
+    return partial(sample_steps, model)
+
+
+def _elsewhere(config: GenerateConfig, folder: Path) -> Generator[Event, None, Sampling]:
+    """The policy on the server that the person has named."""
+    yield Progress(stage="asking the server", done=0)
+    server = Server.connect(config.endpoint, (config.policy, str(folder), folder.name))
+    yield Message(level="info", text=f"{config.endpoint} samples, with its model {server.model}.")
+    if config.temperature not in (0.0, 1.0):
+        yield Message(
+            level="warning",
+            text="Responses have no log-probabilities: a server gives those of temperature 1 only.",
+        )
+    return server.sample_steps
 
 
 class _Meter:
@@ -161,7 +186,7 @@ def _write(
             "sample_index": response.sample_index,
             "text": response_text(tokeniser, response, config.stop),
             "token_ids": response.token_ids,
-            "token_logprobs": response.logprobs,
+            "token_logprobs": response.logprobs or None,
             "finish_reason": "stop" if response.stopped else "length",
         }
         for response in responses

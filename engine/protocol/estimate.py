@@ -103,6 +103,10 @@ def estimate(
     model_config: `config.json` of its policy; reward models are taken to be as large.  prompts: how many it
     will read.  rate: parameter-tokens a second of an earlier run on this machine.
     """
+    if isinstance(config, GenerateConfig) and config.endpoint:
+        return Estimate(
+            PROCESS_BYTES, None, f"The server at {config.endpoint} samples; little is needed here."
+        )
     sizes = sizes_of(model_config)
     if sizes is None:
         return Estimate(None, None, "The model's sizes are not known yet, so nothing is estimated.")

@@ -2,11 +2,13 @@
 
 from engine.rollout.lean import why_not_lean
 from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
+from engine.rollout.server import Server
 
 __all__ = [
     "Batch",
     "Decoded",
     "Sampled",
+    "Server",
     "response_text",
     "sample",
     "sample_steps",

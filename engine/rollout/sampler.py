@@ -45,9 +45,9 @@ class Sampled:
     prompt_index: int
     sample_index: int
     token_ids: list[int]  # the stop token included
-    logprobs: list[
-        float
-    ]  # log π of each token at sampling, in nats; `choose_tokens` says of which distribution
+    # log π of each token at sampling, in nats; `choose_tokens` says of which distribution.  Empty where a
+    # server does not say.
+    logprobs: list[float]
     stopped: bool  # it ended by a stop token or stop string, not by its length
 
 

@@ -2,8 +2,10 @@
 
 Ours runs in a process of its own with the settings of a worker.  With `--peer PYTHON`,
 `transformers.generate` of that environment does the same in turn; `ratio` is our median over the peer's.
-Ours includes reading the prompts.  The weights are frozen, as in the job `generate` and under adapters, so
-that they are laid out for decoding once; `--trainable` lays them out in every call, as full training has to.
+With `--continuous`, `generate_batch` of transformers, which batches continuously, has its turns too, and with
+`--endpoint URL` a vLLM server with the same model, which must be running.  Ours includes reading the prompts.
+The weights are frozen, as in the job `generate` and under adapters, so that they are laid out for decoding
+once; `--trainable` lays them out in every call, as full training has to.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.common import parser, peer_json, report, say, summary, versions, worker_json
+
+if TYPE_CHECKING:
+    from engine.text import Tokeniser
 
 QUESTIONS = (
     "Explain the water cycle for a 10-year-old.",
@@ -41,35 +47,93 @@ def child(options: dict[str, Any]) -> None:
     """Sample some rounds after a short one that is not counted; print the seconds of each."""
     import torch
 
-    from engine.models.parts import resolve_device
-    from engine.models.policy import load_policy
-    from engine.rollout import sample
     from engine.text import Tokeniser
 
-    folder = Path(options["model"])
-    tokeniser = Tokeniser.from_folder(folder)
-    model = load_policy(folder, options["dtype"], resolve_device())
-    model.requires_grad_(options["trainable"])
+    tokeniser = Tokeniser.from_folder(Path(options["model"]))
     texts = questions(options["prompts"])
     prompts = [tokeniser.encode_prompt([{"role": "user", "content": text}], "chat") for text in texts]
+    way = {"ours": ours, "generate_batch": continuous, "server": server}[options["way"]]
+    round_of = way(options, tokeniser, prompts)
     seconds = []
     for number in range(ROUNDS + 1):
         began = time.perf_counter()
+        round_of(options["tokens"] if number else WARM_UP, number)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps(seconds[1:]))
+
+
+Round = Callable[[int, int], None]
+"""Sample so many tokens of every sequence, with this seed."""
+
+
+def ours(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
+    import torch
+
+    from engine.rollout import sample
+
+    model = load(options)
+    model.requires_grad_(options["trainable"])
+
+    def once(tokens: int, seed: int) -> None:
         for _ in sample(
             model,
             tokeniser,
             prompts,
             samples=options["samples"],
-            max_new_tokens=options["tokens"] if number else WARM_UP,
+            max_new_tokens=tokens,
             stop_ids=(),
-            generator=torch.Generator().manual_seed(number),
+            generator=torch.Generator().manual_seed(seed),
             batch_sequences=options["prompts"] * options["samples"],
         ):
             pass
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    print(json.dumps(seconds[1:]))
+
+    return once
+
+
+def continuous(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
+    from transformers import GenerationConfig
+
+    model = load(options)
+    rows = [prompt for prompt in prompts for _ in range(options["samples"])]
+
+    def once(tokens: int, _seed: int) -> None:
+        settings = GenerationConfig(
+            max_new_tokens=tokens, do_sample=True, top_k=0, eos_token_id=-1, pad_token_id=tokeniser.pad_id
+        )
+        made = model.generate_batch(inputs=rows, generation_config=settings, progress_bar=False)
+        assert sum(len(row.generated_tokens) for row in made.values()) == len(rows) * tokens
+
+    return once
+
+
+def server(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
+    from engine.rollout import Server
+
+    asked = Server.connect(options["endpoint"], [options["model"]])
+
+    def once(tokens: int, seed: int) -> None:
+        for _ in asked.sample_steps(
+            tokeniser,
+            prompts,
+            samples=options["samples"],
+            max_new_tokens=tokens,
+            stop_ids=(),
+            seeds=[seed] * len(prompts),
+            batch_sequences=options["prompts"] * options["samples"],
+        ):
+            pass
+
+    return once
+
+
+def load(options: dict[str, Any]) -> Any:
+    """The model, where the worker would put it."""
+    from engine.models.parts import resolve_device
+    from engine.models.policy import load_policy
+
+    return load_policy(Path(options["model"]), options["dtype"], resolve_device())
 
 
 def main() -> None:
@@ -81,6 +145,8 @@ def main() -> None:
     arguments.add_argument("--samples", type=int, default=8)
     arguments.add_argument("--tokens", type=int, default=64)
     arguments.add_argument("--dtype", default="bfloat16", help="of ours; the peer's is bfloat16")
+    arguments.add_argument("--continuous", action="store_true", help="generate_batch has turns too")
+    arguments.add_argument("--endpoint", default="", help="of a vLLM server, which has turns too")
     arguments.add_argument("--trainable", action="store_true", help="lay out the weights in every call")
     arguments.add_argument("--turns", type=int, default=3, help=f"of {ROUNDS} rounds each")
     options = arguments.parse_args()
@@ -96,7 +162,8 @@ def main() -> None:
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     model = str(resolve_model(options.model))
     total = options.prompts * options.samples * options.tokens
-    mine: list[float] = []
+    ways = ["ours"] + ["generate_batch"] * options.continuous + ["server"] * bool(options.endpoint)
+    speeds: dict[str, list[float]] = {way: [] for way in ways}
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "prompts.jsonl"
@@ -104,22 +171,24 @@ def main() -> None:
         words = ["--model", model, "--prompts", str(file), "--b", str(options.prompts)]
         words += ["--k", str(options.samples), "--tokens", str(options.tokens)]
         for _ in range(options.turns):
-            mine += [
-                total / seconds
-                for seconds in worker_json("tests.benchmarks.rollouts", settings | {"model": model})
-            ]
-            say(f"ours: {mine[-ROUNDS:]} tokens/s")
+            for way in ways:
+                asked = settings | {"model": model, "way": way, "endpoint": options.endpoint}
+                speeds[way] += [total / s for s in worker_json("tests.benchmarks.rollouts", asked)]
+                say(f"{way}: {speeds[way][-ROUNDS:]} tokens/s")
             if options.peer:
                 theirs.append(
                     float(str(peer_json(options.peer, "hf_generate.py", *words)["tokens_per_second"]))
                 )
                 say(f"peer: {theirs[-1]} tokens/s")
-    speeds = summary(mine)
-    steps = summary([1000 * options.prompts * options.samples / speed for speed in mine])
-    figures: dict[str, Any] = {"tokens_per_second": speeds, "ms_a_step": steps, **settings}
+    mine = summary(speeds["ours"])
+    steps = summary([1000 * options.prompts * options.samples / speed for speed in speeds["ours"]])
+    figures: dict[str, Any] = {"tokens_per_second": mine, "ms_a_step": steps, **settings}
     if theirs:
         figures["peer_tokens_per_second"] = summary(theirs)
-        figures["ratio"] = round(speeds["median"] / summary(theirs)["median"], 2)
+        figures["ratio"] = round(mine["median"] / summary(theirs)["median"], 2)
+    for way in ways[1:]:
+        figures[f"{way}_tokens_per_second"] = summary(speeds[way])
+        figures[f"ratio_to_{way}"] = round(mine["median"] / summary(speeds[way])["median"], 2)
     report("rollouts", **figures, versions=versions("torch", "transformers"))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from engine.errors import UsageError
 from engine.protocol.configs.common import JobConfig
 
 
@@ -30,3 +32,12 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description="Strings that end a response, besides the stop tokens.")
     ] = ()
     batch_sequences: Annotated[int, Meta(ge=1, description="Sequences sampled at once.")] = 32
+    endpoint: Annotated[
+        str,
+        Meta(description="A vLLM server with this policy, http://localhost:8000/v1; empty samples here."),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.endpoint)
+        if self.endpoint and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise UsageError(f"endpoint {self.endpoint} is no address like http://localhost:8000/v1.")

@@ -15,6 +15,7 @@ from engine.protocol.events import Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+from tests.engine.serving import Fake
 
 CONFIG = GenerateConfig(
     policy="tiny", samples=3, max_new_tokens=10, dtype="float32", seed=7, batch_sequences=6, device="cpu"
@@ -96,3 +97,25 @@ def test_a_model_without_chat_template_names_the_plain_one(tiny_model: Path, tmp
     plain = msgspec.structs.replace(CONFIG, template="plain")
     run = new_run(tmp_path / "plain", model, plain)
     assert len(outputs(run, list(generate.run(plain, run)))) == 15
+
+
+def test_a_server_samples_and_no_weights_are_read(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "model.safetensors").write_bytes(b"not to be read")
+    fake = Fake()
+    try:
+        config = msgspec.structs.replace(CONFIG, endpoint=fake.endpoint, policy="mine")
+        run = new_run(tmp_path / "run", folder, config)
+        events = list(generate.run(config, run))
+        warm = msgspec.structs.replace(config, temperature=0.7)
+        unknown = new_run(tmp_path / "warm", folder, warm)
+        warned = list(generate.run(warm, unknown))
+    finally:
+        fake.close()
+    rows = outputs(run, events)
+    assert set(by_key(rows)) == {(f"p{n}", s) for n in range(1, 6) for s in range(3)}
+    assert {tuple(row["token_logprobs"]) for row in rows} == {(-0.5, -0.5), (-1.0, -1.0), (-1.5, -1.5)}
+    assert {asked["seed"] for asked in fake.asked} == {generate.seed_of(7, f"p{n}") for n in range(1, 6)}
+    assert {row["token_logprobs"] for row in outputs(unknown, warned)} == {None}
+    assert any("no log-probabilities" in event.text for event in warned if isinstance(event, Message))

@@ -1,0 +1,255 @@
+"""Sampling from a server that speaks vLLM's completions protocol: the same weights, elsewhere.
+
+A server that batches continuously makes many responses at once faster than this process can, and one with
+more memory holds larger models.  Its packages rarely go with ours in one environment, so it is not imported
+but asked over HTTP, and only where the person has named it.  Prompts go there as token ids and responses come
+back as such, with the log-probability of each: nothing is rendered or split into tokens twice.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from math import isfinite
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engine.errors import EndpointError, NonFiniteError, UsageError
+from engine.rollout.sampler import Batch, Decoded, Sampled
+from engine.text import Tokeniser
+
+KEY = "WORKBENCH_API_KEY"
+"""The environment variable with the server's key, if it wants one; it is never written down."""
+
+ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
+LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
+TOLD = 200  # characters of what a server says that are passed on
+
+
+class _Model(msgspec.Struct):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+class _Logprobs(msgspec.Struct):
+    token_logprobs: list[float | None]
+
+
+class _Choice(msgspec.Struct):
+    index: int
+    token_ids: list[int]
+    logprobs: _Logprobs
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, and the name under which it has the policy."""
+
+    endpoint: str  # as http://localhost:8000/v1
+    model: str
+    positions: int | None  # longest prompt and response together
+
+    @classmethod
+    def connect(cls, endpoint: str, names: Sequence[str]) -> Server:
+        """Ask what it serves: a model of one of these names, or the only one there is.
+
+        Raises UsageError when none of its models is meant; EndpointError.
+        """
+        served = _Call(endpoint, "/models").answer(_Models).data
+        meant = [model for model in served if model.id in names]
+        found = meant[0] if meant else served[0] if len(served) == 1 else None
+        if found is None:
+            listed = ", ".join(_clean(model.id) for model in served) or "nothing"
+            raise UsageError(f"{endpoint} serves {listed}; none of them is called {names[0]}.")
+        return cls(endpoint, found.id, found.max_model_len)
+
+    def sample_steps(
+        self,
+        tokeniser: Tokeniser,
+        prompts: Sequence[list[int]],
+        *,
+        samples: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int,
+        stop_ids: Collection[int],
+        stop_strings: Sequence[str] = (),
+        seeds: Sequence[int],
+        batch_sequences: int = 32,
+    ) -> Iterator[Batch | Decoded]:
+        """As `engine.rollout.sample_steps`, with `batch_sequences` asked for at once and a word now and then.
+
+        A server gives the log-probabilities of temperature 1; for other temperatures, greedy excepted, the
+        responses have none.  Its seeds are its own: other responses than this process would make.
+        Raises UsageError for a prompt that is too long for it, EndpointError, NonFiniteError.
+        """
+        self._check(prompts, max_new_tokens)
+        asked: dict[str, Any] = {
+            "model": self.model,
+            "n": samples if temperature else 1,  # greedy responses are alike
+            "temperature": temperature,
+            "top_p": top_p,
+            "max_tokens": max_new_tokens,
+            "stop_token_ids": sorted(stop_ids),
+            "ignore_eos": True,  # the stop tokens say all
+            "stop": list(stop_strings),
+            "logprobs": 0,  # of the sampled tokens alone
+            "return_token_ids": True,
+        }
+        known = temperature in (0.0, 1.0)
+        together = max(1, batch_sequences // samples)
+        for start in range(0, len(prompts), together):
+            part = range(start, min(start + together, len(prompts)))
+            calls = [
+                _Call(self.endpoint, "/completions", asked | {"prompt": prompts[i], "seed": seeds[i] % 2**63})
+                for i in part
+            ]
+            answers: dict[int, list[Sampled]] = {}
+            for place, completion in _all(calls, _Completion):
+                if completion is not None:
+                    index = part[place]
+                    found = _sampled(completion, index, asked["n"], tokeniser, known)
+                    answers[index] = [replace(found[k % len(found)], sample_index=k) for k in range(samples)]
+                tokens = sum(len(r.token_ids) for responses in answers.values() for r in responses)
+                yield Decoded((len(part) - len(answers)) * samples, tokens)
+            done = [response for index in part for response in answers[index]]
+            yield Batch(done, sum(len(response.token_ids) for response in done))
+
+    def _check(self, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+        longest = max(map(len, prompts), default=0)
+        if self.positions and longest + max_new_tokens > self.positions:
+            raise UsageError(
+                f"A prompt has {longest} tokens; with {max_new_tokens} new ones it goes beyond the "
+                f"{self.positions} positions that {self.endpoint} was started with.  Ask for fewer tokens, "
+                "or start it with a larger --max-model-len."
+            )
+
+
+def _sampled(
+    completion: _Completion, prompt_index: int, samples: int, tokeniser: Tokeniser, known: bool
+) -> list[Sampled]:
+    """The responses of an answer, in order.  Raises EndpointError when they are not what was asked for."""
+    choices = sorted(completion.choices, key=lambda choice: choice.index)
+    if [choice.index for choice in choices] != list(range(samples)):
+        raise EndpointError(f"The server gave {len(choices)} responses to a prompt instead of {samples}.")
+    found = []
+    for choice in choices:
+        logprobs = choice.logprobs.token_logprobs
+        if not choice.token_ids or len(logprobs) != len(choice.token_ids):
+            raise EndpointError(
+                f"The server gave {len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens."
+            )
+        if not all(0 <= token < tokeniser.vocab_size for token in choice.token_ids):
+            raise EndpointError(
+                "The server gave a token that the policy does not have; it serves another model."
+            )
+        if not all(logprob is not None and isfinite(logprob) for logprob in logprobs):
+            raise NonFiniteError("The server gave a log-probability that is not finite.")
+        kept = [float(logprob) for logprob in logprobs if logprob is not None] if known else []
+        stopped = choice.finish_reason == "stop"
+        found.append(Sampled(prompt_index, choice.index, choice.token_ids, kept, stopped))
+    return found
+
+
+@dataclass
+class _Call:
+    """A request, which can be given up from another thread."""
+
+    endpoint: str
+    path: str
+    body: dict[str, Any] | None = None
+    _connection: HTTPConnection | None = field(default=None, init=False)
+
+    def answer(self, kind: type[T]) -> T:
+        """The answer.  Raises EndpointError with what went wrong and what may help."""
+        parts = urlsplit(self.endpoint)
+        kept = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        assert parts.hostname is not None
+        self._connection = kept(parts.hostname, parts.port, timeout=ANSWER_WITHIN)
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get(KEY):
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            self._connection.request(
+                "GET" if self.body is None else "POST",
+                parts.path.rstrip("/") + self.path,
+                None if self.body is None else msgspec.json.encode(self.body),
+                headers,
+            )
+            response = self._connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise EndpointError(
+                f"No answer from {self.endpoint}: {_clean(why)}.  Start the server, as with vllm serve, or "
+                "leave the endpoint empty to sample here."
+            ) from error
+        finally:
+            self._connection.close()
+        if response.status != 200:
+            raise EndpointError(f"{self.endpoint} answered {response.status}: {_said(content)}")
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.DecodeError as error:
+            raise EndpointError(
+                f"{self.endpoint} does not answer as vLLM does, with token ids and log-probabilities: "
+                f"{_clean(str(error))}."
+            ) from error
+
+    def give_up(self) -> None:
+        """Stop waiting; the thread that waits gets an error."""
+        sock = self._connection.sock if self._connection is not None else None
+        if sock is not None:
+            with suppress(OSError):  # it may have ended by itself
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def _all(calls: Sequence[_Call], kind: type[T]) -> Iterator[tuple[int, T | None]]:
+    """Answers with the places of their calls, as they come; (−1, None) now and then while none does."""
+    pool = ThreadPoolExecutor(len(calls))
+    waiting: dict[Future[T], int] = {pool.submit(call.answer, kind): i for i, call in enumerate(calls)}
+    try:
+        while waiting:
+            done, _ = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+            if not done:
+                yield -1, None
+            for future in done:
+                yield waiting.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for place in waiting.values():
+            calls[place].give_up()
+
+
+def _said(content: bytes) -> str:
+    """What an error says, as far as it can be read."""
+    text = content.decode(errors="replace")
+    with suppress(msgspec.DecodeError, KeyError, TypeError):
+        found = msgspec.json.decode(content)
+        text = str(found["error"]["message"] if "error" in found else found["message"])
+    return _clean(text) or "nothing more"
+
+
+def _clean(text: str) -> str:
+    """One line without control characters, not too long."""
+    line = "".join(c if c.isprintable() else " " for c in text).strip()
+    return line if len(line) <= TOLD else line[: TOLD - 1] + "…"
