@@ -4,7 +4,7 @@ WorkbenchError              exit code 1
 ├── UsageError              exit code 2: what was asked for cannot be asked for
 │   └── UnknownModelError   no model of that name, folder or hub id
 ├── ModelFilesError         a model's files are missing, broken or do not fit each other
-├── EndpointError        a server that was named does not answer, or not as expected
+├── EndpointError           a server that was named does not answer, or not as expected
 ├── VerificationError       an exported model disagrees with the one that it was made from
 └── NonFiniteError          a number that must be finite is not
 """

@@ -28,6 +28,15 @@ from engine.text import Tokeniser
 KEY = "WORKBENCH_API_KEY"
 """The environment variable with the server's key, if it wants one; it is never written down."""
 
+WHOLE_DISTRIBUTION = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What a server would else take from the model's generation_config.json; sampling here knows none of it."""
+
 ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
 LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
 TOLD = 200  # characters of what a server says that are passed on
@@ -108,6 +117,7 @@ class Server:
             "n": samples if temperature else 1,  # greedy responses are alike
             "temperature": temperature,
             "top_p": top_p,
+            **WHOLE_DISTRIBUTION,
             "max_tokens": max_new_tokens,
             "stop_token_ids": sorted(stop_ids),
             "ignore_eos": True,  # the stop tokens say all

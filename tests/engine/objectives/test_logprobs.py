@@ -36,6 +36,21 @@ def test_any_chunk_gives_the_same(chunk: int, temperature: float) -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+@given(st.integers(1, 12), st.floats(0.2, 3), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_the_gradient_through_a_frozen_head(chunk: int, temperature: float, dtype: torch.dtype) -> None:
+    """It is taken with the logits, before anybody asks for it."""
+    head, hidden, tokens = setting()
+    head.requires_grad_(False).to(dtype)
+    found = chosen_logprobs(head, hidden.to(dtype), tokens, temperature=temperature, chunk=chunk)
+    exact = hidden.detach().to(dtype).double().requires_grad_()
+    expected = (exact @ head.weight.double().T / temperature).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    weights = torch.linspace(-2, 3, 11)
+    (gradient,) = torch.autograd.grad((found.logprobs * weights).sum(), hidden)
+    (naive,) = torch.autograd.grad((expected * weights).sum(), exact)
+    near = 1e-5 if dtype == torch.float32 else 0.02
+    assert float((gradient - naive).norm()) <= near * float(naive.norm())
+
+
 def test_entropy_is_only_measured_without_gradients() -> None:
     head, hidden, tokens = setting()
     assert chosen_logprobs(head, hidden, tokens).entropy is None

@@ -49,6 +49,7 @@ def test_responses_come_back_as_ours_do(fake: Fake, tokeniser: Tokeniser) -> Non
     assert (asked["model"], asked["n"], asked["seed"], asked["max_tokens"]) == ("mine", 2, 12, 4)
     assert (asked["stop_token_ids"], asked["stop"], asked["top_p"]) == ([1, 2], ["\n"], 0.9)
     assert asked["return_token_ids"] is True
+    assert (asked["top_k"], asked["min_p"], asked["repetition_penalty"]) == (0, 0.0, 1.0)
     assert fake.keys == [None] * 3
 
 
