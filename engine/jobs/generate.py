@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from engine.errors import UsageError
 from engine.jobs.tables import RESPONSES, existing_outputs, read_rows, write_output
@@ -23,13 +24,11 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Decoded, Sampled, Server, response_text, sample_steps, why_not_lean
+from engine.rollout import Batch, Sampled, Server, response_text, sample_steps, why_not_lean
+from engine.rollout.server import LOGPROBS_AT
 from engine.text import Tokeniser
 
 STAGE = "generating"
-
-Sampling = Callable[..., Iterator[Batch | Decoded]]
-"""`engine.rollout.sample_steps` without the model, which is here or elsewhere."""
 
 
 def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
@@ -46,14 +45,16 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
             raise UsageError(f"None of the {len(rows)} prompts can be used; the first: {unfit[0]}")
         yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
     opened = _elsewhere(config, folder) if config.endpoint else _here(config, folder, fitting)
-    sampling = yield from opened
+    source = yield from opened
     total, made = len(fitting) * config.samples, 0
     meter = _Meter()
     prompts_a_file = max(1, config.batch_sequences // config.samples)
     for start in range(0, len(fitting), prompts_a_file):
         few = fitting[start : start + prompts_a_file]
         responses: list[Sampled] = []
-        for said in sampling(tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)):
+        for said in sample_steps(
+            source, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
+        ):
             meter.count(said.tokens, isinstance(said, Batch))
             responses.extend(said.responses if isinstance(said, Batch) else [])
             yield _progress(made + len(responses), total, meter)
@@ -74,7 +75,7 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
 
 def _here(
     config: GenerateConfig, folder: Path, rows: list[dict[str, Any]]
-) -> Generator[Event, None, Sampling]:
+) -> Generator[Event, None, PreTrainedModel]:
     """The policy in this process."""
     yield Progress(stage="loading model", done=0)
     model = load_policy(folder, config.dtype, resolve_device(config.device))
@@ -82,20 +83,20 @@ def _here(
     positions = max((len(row["ids"]) for row in rows), default=0) + config.max_new_tokens
     if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
         yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
-    return partial(sample_steps, model)
+    return model
 
 
-def _elsewhere(config: GenerateConfig, folder: Path) -> Generator[Event, None, Sampling]:
+def _elsewhere(config: GenerateConfig, folder: Path) -> Generator[Event, None, Server]:
     """The policy on the server that the person has named."""
     yield Progress(stage="asking the server", done=0)
     server = Server.connect(config.endpoint, (config.policy, str(folder), folder.name))
     yield Message(level="info", text=f"{config.endpoint} samples, with its model {server.model}.")
-    if config.temperature not in (0.0, 1.0):
+    if config.temperature not in LOGPROBS_AT:
         yield Message(
             level="warning",
             text="Responses have no log-probabilities: a server gives those of temperature 1 only.",
         )
-    return server.sample_steps
+    return server
 
 
 class _Meter:

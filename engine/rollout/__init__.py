@@ -1,7 +1,8 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
 from engine.rollout.lean import why_not_lean
-from engine.rollout.sampler import Batch, Decoded, Sampled, response_text, sample, sample_steps
+from engine.rollout.records import Batch, Decoded, Sampled
+from engine.rollout.sampler import response_text, sample, sample_steps
 from engine.rollout.server import Server
 
 __all__ = [

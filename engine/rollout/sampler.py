@@ -24,6 +24,8 @@ from engine.errors import NonFiniteError, UsageError
 from engine.rollout.choose import choose_tokens
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
 from engine.rollout.plain import PlainDecoder
+from engine.rollout.records import Batch, Decoded, Sampled, Settings
+from engine.rollout.server import Server
 from engine.rollout.static import StaticDecoder, recorder_of, why_not_static
 from engine.text import Tokeniser
 
@@ -38,35 +40,6 @@ Way = Callable[[list[tuple[int, ...]], list[int]], Decoder]
 """A decoder that stands after distinct prompts, which it has read; and from which of them each row begins."""
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """One response."""
-
-    prompt_index: int
-    sample_index: int
-    token_ids: list[int]  # the stop token included
-    # log π of each token at sampling, in nats; `choose_tokens` says of which distribution.  Empty where a
-    # server does not say.
-    logprobs: list[float]
-    stopped: bool  # it ended by a stop token or stop string, not by its length
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Responses that were sampled together, ordered by prompt and sample."""
-
-    responses: list[Sampled]
-    tokens: int  # sampled in this batch
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One more token of every sequence that has not ended."""
-
-    sequences: int
-    tokens: int  # of the batch, so far
-
-
 @dataclass
 class _Row:
     """A sequence in the making."""
@@ -79,19 +52,8 @@ class _Row:
     ended: bool = False
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What does not change from batch to batch."""
-
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    stop_ids: frozenset[int]
-    stop_strings: tuple[str, ...]
-
-
 def sample_steps(
-    model: PreTrainedModel,
+    source: PreTrainedModel | Server,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     *,
@@ -107,35 +69,53 @@ def sample_steps(
 ) -> Iterator[Batch | Decoded]:
     """Sample `samples` responses to each prompt, in batches of at most `batch_sequences`, in order.
 
-    Yields a `Batch` when it is complete, and `Decoded` after each token on the way.
+    Yields a `Batch` when it is complete, and `Decoded` after each token on the way; a server says so now and
+    then.  Its batches are of whole prompts, and its seeds its own: other responses than a model here makes.
 
     Randomness comes from `generator`, which is drawn from once a prompt before anything is sampled, or
     from `seeds`, one a prompt.  Dropout is off whatever the model's mode.
     Raises UsageError for a prompt that leaves no room within the model's positions, NonFiniteError for logits
-    that are not finite.
+    that are not finite, EndpointError when a server does not answer as it should.
     """
-    settings = _Settings(temperature, top_p, max_new_tokens, frozenset(stop_ids), tuple(stop_strings))
-    _check_prompts(model, prompts, max_new_tokens)
+    settings = Settings(
+        samples, temperature, top_p, max_new_tokens, frozenset(stop_ids), tuple(stop_strings), batch_sequences
+    )
+    _check_prompts(source, prompts, max_new_tokens)
     if seeds is None:
         seeds = torch.randint(2**62, (len(prompts),), generator=generator).tolist()
-    rows = [_Row(index, number) for index in range(len(prompts)) for number in range(samples)]
-    way = _way(model, prompts, max_new_tokens, min(batch_sequences, len(rows)))
-    for start in range(0, len(rows), batch_sequences):
-        batch = rows[start : start + batch_sequences]
-        uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, max_new_tokens) for row in batch])
+    if isinstance(source, Server):
+        yield from source.batches(tokeniser, prompts, seeds, settings)
+    else:
+        yield from _batches(source, tokeniser, prompts, seeds, settings)
+
+
+def sample(
+    source: PreTrainedModel | Server, tokeniser: Tokeniser, prompts: Sequence[list[int]], **options: Any
+) -> Iterator[Batch]:
+    """`sample_steps` with the same options, without a word after each token."""
+    for said in sample_steps(source, tokeniser, prompts, **options):
+        if isinstance(said, Batch):
+            yield said
+
+
+def _batches(
+    model: PreTrainedModel,
+    tokeniser: Tokeniser,
+    prompts: Sequence[list[int]],
+    seeds: Sequence[int],
+    settings: Settings,
+) -> Iterator[Batch | Decoded]:
+    """Sampling in this process."""
+    rows = [_Row(index, number) for index in range(len(prompts)) for number in range(settings.samples)]
+    size, tokens = settings.batch_sequences, settings.max_new_tokens
+    way = _way(model, prompts, tokens, min(size, len(rows)))
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, tokens) for row in batch])
         with _evaluating(model):
             yield from _sample_batch(model, way, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
         yield Batch(done, sum(len(row.token_ids) for row in done))
-
-
-def sample(
-    model: PreTrainedModel, tokeniser: Tokeniser, prompts: Sequence[list[int]], **options: Any
-) -> Iterator[Batch]:
-    """`sample_steps` with the same options, without a word after each token."""
-    for said in sample_steps(model, tokeniser, prompts, **options):
-        if isinstance(said, Batch):
-            yield said
 
 
 def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence[str] = ()) -> str:
@@ -172,15 +152,21 @@ def _uniforms(seed: int, row: _Row, count: int) -> torch.Tensor:
     return torch.rand(count, generator=torch.Generator().manual_seed(mixed))
 
 
-def _check_prompts(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+def _check_prompts(
+    source: PreTrainedModel | Server, prompts: Sequence[list[int]], max_new_tokens: int
+) -> None:
+    if isinstance(source, Server):
+        limit, where = source.positions, f"{source.endpoint}, as its --max-model-len says"
+    else:
+        limit = getattr(source.config.get_text_config(), "max_position_embeddings", None)
+        where = "the model"
     for index, prompt in enumerate(prompts, 1):
         if not prompt:
             raise UsageError(f"Prompt {index} has no tokens; give it some text.")
         if limit and len(prompt) + max_new_tokens > limit:
             raise UsageError(
                 f"Prompt {index} has {len(prompt)} tokens; with {max_new_tokens} new ones it goes beyond the "
-                f"{limit} positions of the model.  Shorten it, or ask for fewer tokens."
+                f"{limit} positions of {where}.  Shorten it, or ask for fewer tokens."
             )
 
 
@@ -192,7 +178,7 @@ def _sample_batch(
     prompts: Sequence[list[int]],
     rows: list[_Row],
     uniform_NT: torch.Tensor,
-    settings: _Settings,
+    settings: Settings,
 ) -> Iterator[Decoded]:
     """Fill in the rows, token by token."""
     device = next(model.parameters()).device
@@ -223,7 +209,7 @@ def _open(way: Way, prompts: Sequence[list[int]], rows: list[_Row]) -> Decoder:
 
 
 def _record(
-    tokeniser: Tokeniser, alive: list[_Row], tokens: list[int], logprobs: list[float], settings: _Settings
+    tokeniser: Tokeniser, alive: list[_Row], tokens: list[int], logprobs: list[float], settings: Settings
 ) -> None:
     """Add a token to every row that has not ended, and note which have ended now."""
     for row, token, logprob in zip(alive, tokens, logprobs, strict=True):
@@ -240,7 +226,7 @@ def _record(
         row.ended = row.stopped or len(row.token_ids) == settings.max_new_tokens
 
 
-def _meets_stop_string(tokeniser: Tokeniser, ids: list[int], settings: _Settings) -> bool:
+def _meets_stop_string(tokeniser: Tokeniser, ids: list[int], settings: Settings) -> bool:
     if not settings.stop_strings:
         return False
     # a stop string of n bytes that ends here lies within the last n tokens; a few more keep characters whole

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engine.errors import EndpointError, NonFiniteError, UsageError
-from engine.rollout.sampler import Batch, Decoded, Sampled
+from engine.rollout.records import Batch, Decoded, Sampled, Settings
 from engine.text import Tokeniser
 
 KEY = "WORKBENCH_API_KEY"
@@ -36,6 +36,9 @@ WHOLE_DISTRIBUTION = {
     "frequency_penalty": 0.0,
 }
 """What a server would else take from the model's generation_config.json; sampling here knows none of it."""
+
+LOGPROBS_AT = (0.0, 1.0)
+"""Temperatures at which a server's log-probabilities mean what ours do (`choose_tokens`)."""
 
 ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
 LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
@@ -91,42 +94,30 @@ class Server:
             raise UsageError(f"{endpoint} serves {listed}; none of them is called {names[0]}.")
         return cls(endpoint, found.id, found.max_model_len)
 
-    def sample_steps(
-        self,
-        tokeniser: Tokeniser,
-        prompts: Sequence[list[int]],
-        *,
-        samples: int,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        max_new_tokens: int,
-        stop_ids: Collection[int],
-        stop_strings: Sequence[str] = (),
-        seeds: Sequence[int],
-        batch_sequences: int = 32,
+    def batches(
+        self, tokeniser: Tokeniser, prompts: Sequence[list[int]], seeds: Sequence[int], settings: Settings
     ) -> Iterator[Batch | Decoded]:
-        """As `engine.rollout.sample_steps`, with `batch_sequences` asked for at once and a word now and then.
+        """Sampling there, `batch_sequences` asked for at once; `engine.rollout.sample_steps` calls this.
 
         A server gives the log-probabilities of temperature 1; for other temperatures, greedy excepted, the
-        responses have none.  Its seeds are its own: other responses than this process would make.
-        Raises UsageError for a prompt that is too long for it, EndpointError, NonFiniteError.
+        responses have none.  Raises EndpointError, NonFiniteError.
         """
-        self._check(prompts, max_new_tokens)
+        samples, temperature = settings.samples, settings.temperature
         asked: dict[str, Any] = {
             "model": self.model,
             "n": samples if temperature else 1,  # greedy responses are alike
             "temperature": temperature,
-            "top_p": top_p,
+            "top_p": settings.top_p,
             **WHOLE_DISTRIBUTION,
-            "max_tokens": max_new_tokens,
-            "stop_token_ids": sorted(stop_ids),
+            "max_tokens": settings.max_new_tokens,
+            "stop_token_ids": sorted(settings.stop_ids),
             "ignore_eos": True,  # the stop tokens say all
-            "stop": list(stop_strings),
+            "stop": settings.stop_strings,
             "logprobs": 0,  # of the sampled tokens alone
             "return_token_ids": True,
         }
-        known = temperature in (0.0, 1.0)
-        together = max(1, batch_sequences // samples)
+        known = temperature in LOGPROBS_AT
+        together = max(1, settings.batch_sequences // samples)
         for start in range(0, len(prompts), together):
             part = range(start, min(start + together, len(prompts)))
             calls = [
@@ -143,15 +134,6 @@ class Server:
                 yield Decoded((len(part) - len(answers)) * samples, tokens)
             done = [response for index in part for response in answers[index]]
             yield Batch(done, sum(len(response.token_ids) for response in done))
-
-    def _check(self, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
-        longest = max(map(len, prompts), default=0)
-        if self.positions and longest + max_new_tokens > self.positions:
-            raise UsageError(
-                f"A prompt has {longest} tokens; with {max_new_tokens} new ones it goes beyond the "
-                f"{self.positions} positions that {self.endpoint} was started with.  Ask for fewer tokens, "
-                "or start it with a larger --max-model-len."
-            )
 
 
 def _sampled(

@@ -69,16 +69,25 @@ Round = Callable[[int, int], None]
 
 
 def ours(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
+    model = load(options)
+    model.requires_grad_(options["trainable"])
+    return sampling(model, options, tokeniser, prompts)
+
+
+def server(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
+    from engine.rollout import Server
+
+    return sampling(Server.connect(options["endpoint"], [options["model"]]), options, tokeniser, prompts)
+
+
+def sampling(source: Any, options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
     import torch
 
     from engine.rollout import sample
 
-    model = load(options)
-    model.requires_grad_(options["trainable"])
-
     def once(tokens: int, seed: int) -> None:
         for _ in sample(
-            model,
+            source,
             tokeniser,
             prompts,
             samples=options["samples"],
@@ -104,26 +113,6 @@ def continuous(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list
         )
         made = model.generate_batch(inputs=rows, generation_config=settings, progress_bar=False)
         assert sum(len(row.generated_tokens) for row in made.values()) == len(rows) * tokens
-
-    return once
-
-
-def server(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list[int]]) -> Round:
-    from engine.rollout import Server
-
-    asked = Server.connect(options["endpoint"], [options["model"]])
-
-    def once(tokens: int, seed: int) -> None:
-        for _ in asked.sample_steps(
-            tokeniser,
-            prompts,
-            samples=options["samples"],
-            max_new_tokens=tokens,
-            stop_ids=(),
-            seeds=[seed] * len(prompts),
-            batch_sequences=options["prompts"] * options["samples"],
-        ):
-            pass
 
     return once
 

@@ -38,6 +38,13 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
     ] = ""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.endpoint)
-        if self.endpoint and (parts.scheme not in ("http", "https") or not parts.hostname):
+        if self.endpoint and not _is_address(self.endpoint):
             raise UsageError(f"endpoint {self.endpoint} is no address like http://localhost:8000/v1.")
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return False

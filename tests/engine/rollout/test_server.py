@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import EndpointError, NonFiniteError, UsageError
 from engine.protocol.configs import GenerateConfig
-from engine.rollout import Batch, Decoded, Sampled, Server
+from engine.rollout import Batch, Decoded, Sampled, Server, sample_steps
 from engine.text import Tokeniser
 from tests.engine.serving import Answer, Fake, completion
 
@@ -34,7 +34,7 @@ def tokeniser(tiny_model: Path) -> Tokeniser:
 def responses(fake: Fake, tokeniser: Tokeniser, **options: Any) -> list[Sampled]:
     server = Server.connect(fake.endpoint, ["mine"])
     settings = {"samples": 2, "max_new_tokens": 4, "stop_ids": {2, 1}, "seeds": [11, 12, 13]} | options
-    said = list(server.sample_steps(tokeniser, PROMPTS, **settings))
+    said = list(sample_steps(server, tokeniser, PROMPTS, **settings))
     return [response for part in said if isinstance(part, Batch) for response in part.responses]
 
 
@@ -65,8 +65,15 @@ def test_as_many_prompts_as_fit_are_asked_for_at_once(fake: Fake, tokeniser: Tok
     fake.answer = completion
     server = Server.connect(fake.endpoint, ["mine"])
     said = list(
-        server.sample_steps(
-            tokeniser, PROMPTS, samples=2, max_new_tokens=4, stop_ids=(), seeds=[0] * 3, batch_sequences=4
+        sample_steps(
+            server,
+            tokeniser,
+            PROMPTS,
+            samples=2,
+            max_new_tokens=4,
+            stop_ids=(),
+            seeds=[0] * 3,
+            batch_sequences=4,
         )
     )
     kinds = [Decoded, Decoded, Batch, Decoded, Batch]
@@ -104,7 +111,17 @@ def test_which_model_is_meant(fake: Fake) -> None:
         Server.connect(fake.endpoint, ["absent"])
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:8000", "file:///etc/passwd", "http://", "ftp://host/v1"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "localhost:8000",
+        "file:///etc/passwd",
+        "http://",
+        "ftp://host/v1",
+        "http://host:x/v1",
+        "http://[::1/v1",
+    ],
+)
 def test_what_is_no_address_is_refused_before_anything_runs(endpoint: str) -> None:
     with pytest.raises(UsageError, match="no address like http"):
         GenerateConfig(policy="mine", endpoint=endpoint)
@@ -168,8 +185,8 @@ def test_a_job_that_stops_does_not_wait(fake: Fake, tokeniser: Tokeniser) -> Non
 
     fake.answer = hangs
     server = Server.connect(fake.endpoint, ["mine"])
-    steps = server.sample_steps(
-        tokeniser, PROMPTS, samples=2, max_new_tokens=4, stop_ids=(), seeds=[0] * 3, batch_sequences=6
+    steps = sample_steps(
+        server, tokeniser, PROMPTS, samples=2, max_new_tokens=4, stop_ids=(), seeds=[0] * 3, batch_sequences=6
     )
     heartbeat = [next(steps) for _ in range(4)]
     assert all(isinstance(said, Decoded) for said in heartbeat)

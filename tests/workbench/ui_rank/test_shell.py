@@ -86,7 +86,8 @@ async def test_columns_stand_over_their_numbers_when_prompts_come_later(later: i
         await until(pilot, lambda: "No prompts yet." in shown(app))
         await pilot.resize_terminal(100, 24)
         empty.library.size = later
-        app.screen.reload()  # type: ignore[attr-defined]
+        assert isinstance(app.screen, PromptsScreen)
+        app.screen.reload()
         await until(pilot, lambda: "why the sky is blue" in shown(app))
         await pilot.pause()
         assert columns(app) == heading
