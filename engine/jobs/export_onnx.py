@@ -1,6 +1,6 @@
 """Export a reward model to ONNX and verify it against torch on stored responses before anybody may use it.
 
-The trunk becomes a graph (`engine.jobs.onnx_graph`), the head lies beside it: a head that was refitted needs
+The trunk becomes a graph (`engine.onnx.trunk_graph`), the head lies beside it: a head that was refitted needs
 no export.  The `onnx` folder also holds configuration and tokeniser files: it is all that `engine.scoring`
 needs, and every file is verified through it, as it will be used.
 """
@@ -21,14 +21,13 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
-from engine.jobs.agreement import Agreement, compare
 from engine.jobs.background import in_background
-from engine.jobs.onnx_graph import ask_for_present, export_trunk, quiet_exporter, without_idle_reshapes
-from engine.jobs.quantise import CALIBRATION_SEQUENCES, quantise
-from engine.jobs.tables import read_rows
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
 from engine.models.scale import Scale, load_scale
+from engine.onnx.agreement import Agreement, compare
+from engine.onnx.quantise import CALIBRATION_SEQUENCES, quantise
+from engine.onnx.trunk_graph import ask_for_present, export_trunk, quiet_exporter, without_idle_reshapes
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
@@ -42,6 +41,7 @@ from engine.scoring.graph import (
     tokeniser_hash,
 )
 from engine.scoring.scorer import Scorer
+from engine.tables import read_rows
 from engine.text import Chat, Tokeniser
 
 TAU_FP32 = 0.99

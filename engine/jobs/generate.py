@@ -17,7 +17,6 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError
-from engine.jobs.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.models.catalogue import resolving
 from engine.models.parts import resolve_device
 from engine.models.policy import load_policy
@@ -26,6 +25,7 @@ from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
 from engine.rollout import Batch, Sampled, Server, response_text, sample_steps, why_not_lean
 from engine.rollout.server import LOGPROBS_AT
+from engine.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
 
 STAGE = "generating"

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.jobs.tables import SCORES, existing_outputs, read_rows, write_output
 from engine.models.catalogue import resolving
 from engine.models.parts import resolve_device
 from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
+from engine.tables import SCORES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
 
 SECONDS_A_FILE = 10.0

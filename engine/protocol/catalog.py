@@ -1,7 +1,8 @@
 """Every kind of job, and what its configuration asks for.
 
 The launch form, the command line and the worker read this one dictionary.  To add a job: its configuration in
-`configs.py`, its generator in `engine/algorithms/` or `engine/jobs/`, and one line here.
+`configs/`, its generator in the room of its subject (`engine/policy_learning/`, `engine/offline_learning/`,
+`engine/reward_learning/`, `engine/jobs/`), and one line here.
 """
 
 from __future__ import annotations
@@ -49,28 +50,33 @@ class JobKind:
     needs: tuple[str, ...] = TRAIN_EXTRA  # packages of the `train` extra
 
 
-def _training(
-    kind: str, title: str, config: type[JobConfig], makes: Literal["policy", "reward_model"] = "policy"
-) -> JobKind:
-    """A training loop: the file of its name in `engine/algorithms/`."""
-    return JobKind(kind, title, config, f"engine.algorithms.{kind}", trains=True, makes=makes)
+def _policy(kind: str, title: str, config: type[JobConfig], room: str) -> JobKind:
+    """A training loop of a policy: the file of its name in its room."""
+    return JobKind(kind, title, config, f"engine.{room}.{kind}", trains=True, makes="policy")
 
 
 JOBS: dict[str, JobKind] = {
     job.kind: job
     for job in (
         JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
-        _training("reward", "Train a reward model", RewardConfig, makes="reward_model"),
-        _training("ppo", "Optimise a policy with PPO", PPOConfig),
-        _training("grpo", "Optimise a policy with GRPO", GRPOConfig),
-        _training("rloo", "Optimise a policy with RLOO", RLOOConfig),
-        _training("dpo", "Learn from preference pairs (DPO)", DPOConfig),
-        _training("sft", "Imitate good responses (SFT)", SFTConfig),
+        JobKind(
+            "reward",
+            "Train a reward model",
+            RewardConfig,
+            "engine.reward_learning.job",
+            trains=True,
+            makes="reward_model",
+        ),
+        _policy("ppo", "Optimise a policy with PPO", PPOConfig, "policy_learning"),
+        _policy("grpo", "Optimise a policy with GRPO", GRPOConfig, "policy_learning"),
+        _policy("rloo", "Optimise a policy with RLOO", RLOOConfig, "policy_learning"),
+        _policy("dpo", "Learn from preference pairs (DPO)", DPOConfig, "offline_learning"),
+        _policy("sft", "Imitate good responses (SFT)", SFTConfig, "offline_learning"),
         JobKind(
             "best_of_n",
             "Keep the best of N responses",
             BestOfNConfig,
-            "engine.algorithms.best_of_n",
+            "engine.policy_learning.best_of_n",
             makes="policy",
         ),
         JobKind("export", "Export to ONNX", ExportConfig, "engine.jobs.export_onnx", needs=EXPORT_EXTRA),

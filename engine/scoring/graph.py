@@ -1,6 +1,6 @@
 """An exported trunk in onnxruntime: token ids in, features and the keys and values of every layer out.
 
-The graph is that of `engine.jobs.onnx_graph`.  Sequences of any lengths, each after a past of any length of
+The graph is that of `engine.onnx.trunk_graph`.  Sequences of any lengths, each after a past of any length of
 its own, go through in one run: new tokens are padded on the right, pasts on the right too, and the bias hides
 the padding from everybody.
 """

@@ -27,8 +27,8 @@ def child(options: dict[str, Any]) -> None:
     import polars as pl
     import torch
 
-    from engine.algorithms import ppo
     from engine.models.parts import resolve_device
+    from engine.policy_learning import ppo
     from engine.protocol.configs import PPOConfig
     from engine.protocol.events import Metrics, Progress
     from engine.protocol.rundir import Inputs, ModelRef, RunDir

@@ -61,12 +61,12 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     """
     import polars as pl
 
-    from engine.algorithms import reward
     from engine.models.parts import resolve_device
     from engine.protocol.catalog import build
     from engine.protocol.configs import RewardConfig
     from engine.protocol.events import Finished, Metrics
     from engine.protocol.rundir import Inputs, ModelRef, RunDir
+    from engine.reward_learning import job as reward
 
     fixed = {
         "name": "benchmark",

@@ -11,8 +11,8 @@ import torch
 
 from engine.errors import UsageError
 from engine.jobs.export_onnx import export, onnx_scores, torch_scores, write_beside
-from engine.jobs.onnx_graph import export_trunk
 from engine.models.scale import Scale, load_scale
+from engine.onnx.trunk_graph import export_trunk
 from engine.scoring import Scorer
 from engine.text import Chat, Tokeniser
 from tests.engine.models.test_scale import frozen_folder

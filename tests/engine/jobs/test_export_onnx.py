@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs import export_onnx
-from engine.jobs.agreement import kendall_tau
+from engine.onnx.agreement import kendall_tau
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message
 from engine.scoring import Precision, graph

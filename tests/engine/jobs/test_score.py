@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.algorithms.frozen import save_frozen
 from engine.errors import NonFiniteError
 from engine.jobs import score
 from engine.models.reward import load_reward_model, token_scores
 from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Finished, Message
+from engine.reward_learning.frozen.fit import save_frozen
 from engine.scoring.head import RewardHead
 from engine.text import Tokeniser
 from tests.engine.jobs.runs import chat, make_run, outputs, until_output

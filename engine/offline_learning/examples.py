@@ -1,0 +1,142 @@
+"""Stored responses as SFT and DPO learn them: one lesson a prompt, its responses packed behind it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.models.packing import Row
+from engine.models.trunk import grouped
+from engine.protocol.configs import StoredResponsesConfig
+from engine.text import Chat, Tokeniser
+from engine.training.split import heldout_prompts
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One prompt with K distinct responses, end-of-sequence included, and M pairs of them.
+
+    Usually there is one row.  Where a prompt had to be cut on the left, by another amount for each response,
+    there are several.
+    """
+
+    prompt_id: str
+    rows: tuple[Row, ...]  # responses of all rows in order are responses 0 … K−1
+    winner: Tensor  # [M] int64
+    loser: Tensor  # [M] int64
+
+    @property
+    def count(self) -> int:
+        """K"""
+        return sum(len(row.responses) for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """Response tokens."""
+        return sum(len(response) for row in self.rows for response in row.responses)
+
+    @property
+    def length(self) -> int:
+        return max(row.length for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Lessons split by prompt, and what was left out."""
+
+    train: list[Lesson]
+    heldout: list[Lesson]
+    was_cut: int  # responses whose prompt was cut
+    left_out: int  # responses that leave no room for a prompt
+
+
+class LessonReader:
+    """Turns records of a prompt into a lesson."""
+
+    def __init__(self, tokeniser: Tokeniser, config: StoredResponsesConfig) -> None:
+        self._tokeniser, self._config = tokeniser, config
+        self._limit = min(config.max_tokens, tokeniser.max_positions or config.max_tokens)
+        self.was_cut = self.left_out = 0
+
+    def lesson(
+        self, prompt_id: str, records: list[Record], pairs: Iterable[tuple[str, str]]
+    ) -> Lesson | None:
+        """A lesson of the records' distinct responses; pairs are response ids, winner first."""
+        messages: Chat = json.loads(records[0]["messages"])
+        prompt = self._tokeniser.encode_prompt(messages, self._config.template)
+        pieces: list[tuple[list[int], list[int]]] = []
+        kept: list[str] = []
+        for response_id, text in {record["response_id"]: record["text"] for record in records}.items():
+            response = self._tokeniser.encode_response(text)
+            tokens = self._tokeniser.join_for_score(prompt, response, self._limit)
+            if not tokens.prompt:
+                self.left_out += 1
+                continue
+            self.was_cut += tokens.was_cut
+            pieces.append((tokens.prompt, tokens.response))
+            kept.append(response_id)
+        if not pieces:
+            return None
+        rows, order = grouped(pieces)
+        place = {kept[old]: new for new, old in enumerate(order)}
+        inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
+        indices = torch.tensor(inside, dtype=torch.long).reshape(-1, 2)
+        return Lesson(prompt_id, tuple(rows), indices[:, 0], indices[:, 1])
+
+    def split(self, lessons: list[Lesson], what: str) -> Lessons:
+        """Train and held-out lessons, by prompt, in the order of a seeded hash.
+
+        Of the same seed and share it is the split that reward training makes.  Raises UsageError when nothing
+        is left to learn from.
+        """
+        if not lessons:
+            raise UsageError(f"There are no {what} to learn from; judge or import some more.")
+        ids = [lesson.prompt_id for lesson in lessons]
+        out = heldout_prompts(ids, holdout=self._config.holdout, seed=self._config.seed)
+        if len(out) == len(ids):
+            raise UsageError("Every prompt is held out; lower holdout, or add prompts.")
+        train = [lesson for lesson in lessons if lesson.prompt_id not in out]
+        heldout = [lesson for lesson in lessons if lesson.prompt_id in out]
+        return Lessons(train, heldout, self.was_cut, self.left_out)
+
+
+def by_prompt(path: Path) -> list[tuple[str, list[Record]]]:
+    """Records of a table with prompt_id, messages, response_id and text, by prompt."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in pq.read_table(path).to_pylist():
+        found[record["prompt_id"]].append(record)
+    return sorted(found.items())
+
+
+def judgements(records: list[Record]) -> list[list[Record]]:
+    """The ranked responses of each judgement, best first."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record["rank"] is not None:
+            found[record["judgement_id"]].append(record)
+    return [
+        sorted(ranked, key=lambda record: (record["rank"], record["response_id"]))
+        for _, ranked in sorted(found.items())
+    ]
+
+
+def implied_pairs(records: list[Record]) -> list[tuple[str, str]]:
+    """Every pair (winner, loser) of response ids that the judgements imply; ties give none."""
+    return [
+        (better["response_id"], worse["response_id"])
+        for ranked in judgements(records)
+        for better, worse in itertools.combinations(ranked, 2)
+        if better["rank"] < worse["rank"]
+    ]

@@ -1,0 +1,303 @@
+"""The loop that PPO, GRPO and RLOO share: sample, score, aim, update.
+
+0. before the first step: scores of reference samples are shifted and scaled to mean 0 and variance 1, and a
+   critic's head is scaled to predict them
+1. sample K responses to each of B prompts                                  (policy_rollout.collect)
+2. score the cut text; log π, log π_ref, values by the forward pass of training   (policy_rollout.measure)
+3. rewards and advantages, as the algorithm has them                        (Algorithm.aim)
+4. some epochs of its losses                                                (policy_update.Update)
+5. steer β and the multiplier of a constraint, write rollouts and traces, tell the metrics, checkpoint
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from engine.errors import NonFiniteError, WorkbenchError
+from engine.models.catalogue import resolving
+from engine.objectives.kl import AdaptiveKL
+from engine.objectives.rewards import DualAscent
+from engine.objectives.value import calibration
+from engine.policy_learning.models import Models, load_models
+from engine.policy_learning.record import (
+    keep_batch,
+    rollout_metrics,
+    update_metrics,
+    write_rollouts,
+    write_traces,
+)
+from engine.policy_learning.rewards import ScoreScale, final_scores
+from engine.policy_learning.rollout import (
+    Measured,
+    Prompts,
+    Rollout,
+    Targets,
+    collect,
+    measure,
+    read_prompts,
+)
+from engine.policy_learning.update import BrokenUpdateError, Learner, Update, UpdateStats
+from engine.protocol.configs import PolicyLearningConfig
+from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
+from engine.protocol.rundir import RunDir
+from engine.training.checkpoint import load_checkpoint, save_checkpoint
+from engine.training.guards import collapsed, pausing
+from engine.training.optimiser import annealed
+from engine.training.policy import save_trained
+
+REFERENCE_SAMPLES = 32  # responses that the normalisation of scores is taken from
+
+
+class Algorithm(Learner, Protocol):
+    """What PPO, GRPO and RLOO do differently: rewards and advantages here, losses in `backward`."""
+
+    @property
+    def critic(self) -> str | None:
+        """“separate”, “shared”, or None without a critic."""
+        ...
+
+    def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
+        """Phase 3.  final_N: the normalised score of each response, or the penalty of one cut short."""
+        ...
+
+
+@dataclass
+class State:
+    """What changes from step to step besides weights; goes into checkpoints."""
+
+    step: int  # finished steps
+    beta: float
+    multiplier: float  # of the constraint
+    scale: ScoreScale
+    first: dict[str, float]  # score, length and entropy of the policy that the run started from
+    last: dict[str, float] = field(default_factory=dict)  # metrics of the last step
+    told: list[str] = field(default_factory=list)  # what has collapsed, each told once
+
+    def to_json(self, models: Models) -> dict[str, Any]:
+        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.portions.items()}}
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any], models: Models) -> State:
+        for name, part in saved.pop("portions").items():
+            models.portions[name].size, models.portions[name].told = part["size"], part["told"]
+        return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))
+
+
+def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> Iterator[Event]:
+    """The job.
+
+    Raises UsageError without usable prompts or with a reward that cannot be used, NonFiniteError when a loss
+    breaks, WorkbenchError when the KL leaves its bound or the responses collapse; in the last cases the batch
+    is kept.
+    """
+    folders: dict[str, Path] = {}
+    for role, model in run.inputs.models.items():
+        folders[role] = yield from resolving(model.folder)
+    yield Progress(stage="loading models", done=0, total=1)
+    models = load_models(config, folders, critic=algorithm.critic)
+    text_config: Any = models.policy.model.config.get_text_config()
+    positions = getattr(text_config, "max_position_embeddings", None)
+    prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
+    yield Progress(stage="loading models", done=1, total=1)
+    yield from _words(prompts, models, config)
+
+    if (checkpoint := run.latest_checkpoint()) is not None:
+        saved = load_checkpoint(checkpoint, optimisers=models.optimisers, generators={})
+        state = State.from_json(saved, models)
+    else:
+        state = yield from start(models, prompts, config)
+
+    def save() -> None:
+        saved = state.to_json(models)
+        save_checkpoint(run, state.step, optimisers=models.optimisers, generators={}, state=saved)
+
+    while state.step < config.steps:
+        yield from one_step(algorithm, models, prompts, state, config, run)
+        yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
+        if state.step < config.steps:
+            if (yield from pausing(run, save)):
+                return
+            if config.checkpoint_every and state.step % config.checkpoint_every == 0:
+                save()
+    yield from finish(models, state, folders["policy"], config, run)
+
+
+def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
+    """What the person should know before the training starts."""
+    if prompts.too_long:
+        yield Message(level="warning", text=f"{prompts.too_long} prompts are too long and were left out.")
+    if len(prompts.kept) < config.prompts_per_step:
+        yield Message(
+            level="warning",
+            text=f"There are {len(prompts.kept)} prompts, so a step has that many, "
+            f"not {config.prompts_per_step}.",
+        )
+    if models.policy.trunk.why_not_packed:
+        text = f"Samples of a prompt are encoded one by one: {models.policy.trunk.why_not_packed}."
+        yield Message(level="info", text=text)
+
+
+def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Generator[Event, None, State]:
+    """0. Scale of the scores and of a critic, from samples of the policy before any step."""
+    chosen = prompts.of_step(0, math.ceil(REFERENCE_SAMPLES / config.samples), config.seed + 1)
+    stage = "sampling the reference policy"
+    rollout = yield from collect(models, chosen, config, "reference samples", config.seed, stage=stage)
+    measured = yield from measure(models, rollout)
+    scale = ScoreScale.of(measured.scored) if config.normalise_score else ScoreScale()
+    if models.critic is not None and measured.values is not None:
+        combined = models.rewards.combined(measured.scored, scale, config.multiplier)
+        final = final_scores(combined, rollout.stopped, config.missing_stop_penalty)
+        models.critic.calibrate(*calibration(measured.values, final, rollout.mask))
+    if measured.ratio_max_deviation > 0.2:
+        yield Message(
+            level="info",
+            text="Sampling and training round differently: probabilities of a token differ by up to "
+            f"{measured.ratio_max_deviation:.0%}; those of training are used.",
+        )
+    first = {
+        "score": float(measured.scores.mean()),
+        "length": float(rollout.mask.sum(dim=1).float().mean()),
+        "entropy": float(measured.entropy[rollout.mask].mean()),
+    }
+    return State(step=0, beta=config.beta, multiplier=config.multiplier, scale=scale, first=first)
+
+
+def one_step(
+    algorithm: Algorithm,
+    models: Models,
+    prompts: Prompts,
+    state: State,
+    config: PolicyLearningConfig,
+    run: RunDir,
+) -> Iterator[Event]:
+    """Phases 1 to 5; `state` is moved on by one step."""
+    number = state.step + 1
+    began = time.perf_counter()
+    chosen = prompts.of_step(state.step, config.prompts_per_step, config.seed)
+    rollout = yield from collect(models, chosen, config, "rollout", config.seed, state.step, stage="sampling")
+    sampled = time.perf_counter()
+    due = number == 1 or number % config.gold_every == 0 or number == config.steps
+    measured = yield from measure(models, rollout, with_gold=due)
+    combined = models.rewards.combined(measured.scored, state.scale, state.multiplier)
+    final = final_scores(combined, rollout.stopped, config.missing_stop_penalty)
+    targets = algorithm.aim(rollout, measured, final, state.beta)
+    metrics = rollout_metrics(rollout, measured, targets, state.beta)
+    yield write_rollouts(run, number, rollout, measured, targets)
+    _check_bound(run, number, rollout, measured, targets, config)
+    yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
+    update = Update(algorithm, models, rollout, measured, targets, state.beta, config, state.step)
+    stats = yield from _guarded(update, run)
+    metrics |= update_metrics(stats, annealed(state.step, config.steps, config.learning_rate))
+    metrics |= {
+        "ppo/seconds_rollout": sampled - began,
+        "ppo/seconds_update": time.perf_counter() - sampled,
+    }
+    if config.trace_every and (number == 1 or number % config.trace_every == 0):
+        yield write_traces(run, number, models, rollout, measured, targets, stats)
+    metrics |= steer(models, state, measured, targets, config)
+    state.step, state.last = number, metrics
+    yield Metrics(step=number, values=metrics)
+
+
+def steer(
+    models: Models, state: State, measured: Measured, targets: Targets, config: PolicyLearningConfig
+) -> dict[str, float]:
+    """β and the multiplier of the next step; the multiplier of this one as a metric."""
+    if config.kl == "adaptive":
+        control = AdaptiveKL(config.kl_target, config.kl_horizon)
+        state.beta = control.updated(state.beta, targets.kl_a_response, len(measured.scores))
+    cost = measured.scored.cost
+    if cost is None:
+        return {}
+    told = {"ppo/multiplier": state.multiplier}
+    excess = float(models.rewards.excess(cost, state.scale).mean())
+    state.multiplier = DualAscent(config.constraint_rate).updated(state.multiplier, excess)
+    return told
+
+
+def _guarded(update: Update, run: RunDir) -> Generator[Event, None, UpdateStats]:
+    """The update; a loss that is not finite keeps the batch and becomes a sentence."""
+    try:
+        return (yield from update.run())
+    except BrokenUpdateError as broken:
+        number, reason = update.step + 1, {"reason": str(broken)}
+        where = keep_batch(run, number, update.rollout, update.measured, update.targets, reason)
+        raise NonFiniteError(
+            f"The loss or its gradient is not finite at step {number} ({broken}); the batch is in {where}. "
+            "Lower learning_rate, or use dtype float32."
+        ) from broken
+
+
+def _check_bound(
+    run: RunDir,
+    step: int,
+    rollout: Rollout,
+    measured: Measured,
+    targets: Targets,
+    config: PolicyLearningConfig,
+) -> None:
+    kl = targets.kl_a_response
+    if kl <= config.kl_bound:
+        return
+    where = keep_batch(run, step, rollout, measured, targets, {"reason": f"kl {kl}"})
+    raise WorkbenchError(
+        f"The policy has left its bound: KL {kl:.1f} nats a response at step {step}, and kl_bound is "
+        f"{config.kl_bound:g}; the batch is in {where}. Raise beta, or lower learning_rate or kl_target."
+    )
+
+
+def _check_collapse(
+    run: RunDir,
+    state: State,
+    metrics: dict[str, float],
+    rollout: Rollout,
+    measured: Measured,
+    targets: Targets,
+    config: PolicyLearningConfig,
+) -> Iterator[Event]:
+    """Warn once, or stop, when length or entropy have fallen to a share of what they were; keep the batch."""
+    for name in ("length", "entropy"):
+        told = collapsed(name, metrics[f"ppo/{name}"], state.first[name], config.collapse_share)
+        if told is None or config.collapse == "ignore" or name in state.told:
+            continue
+        step = state.step + 1
+        where = keep_batch(run, step, rollout, measured, targets, {"reason": f"collapsed {name}"})
+        sentence = f"At step {step} {told}; the batch is in {where}. Raise beta, or lower learning_rate."
+        if config.collapse == "stop":
+            raise WorkbenchError(sentence)
+        state.told.append(name)
+        yield Message(level="warning", text=sentence)
+
+
+def finish(
+    models: Models, state: State, policy_folder: Path, config: PolicyLearningConfig, run: RunDir
+) -> Iterator[Event]:
+    """Save the policy and tell how it went."""
+    yield Progress(stage="saving", done=0, total=1)
+    destination = run.path / "model"
+    save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
+    yield Progress(stage="saving", done=1, total=1)
+    summary: dict[str, float | int | str | bool | None] = {
+        "steps": state.step,
+        "score_before": state.first["score"],
+        "score_after": state.last["ppo/score"],
+        "kl": state.last["ppo/kl"],
+        "length": state.last["ppo/length"],
+        "beta": state.beta,
+    }
+    parents = {role: model.name for role, model in run.inputs.models.items()}
+    yield Artifact(
+        kind="policy",
+        name=config.name,
+        path=run.relative(destination),
+        step=state.step,
+        details={**summary, **parents},
+    )
+    yield Finished(summary=summary)

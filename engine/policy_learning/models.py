@@ -1,0 +1,164 @@
+"""The models of policy learning: policy, reference policy, critic, rewards.
+
+With adapters there are two sets of weights: the reference is the policy without its adapters, and the reward
+model that the critic started from is the critic without its adapters; a shared critic, or none, leaves the
+policy alone beside the reward models.  With full tuning the reference, and a separate critic, are copies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from engine.errors import UsageError
+from engine.models.features import FEATURE_TOKENS
+from engine.models.packing import Row
+from engine.models.policy import load_policy
+from engine.models.scale import Scale, load_scale
+from engine.models.trunk import Trunk, device_of, head_scores, make_trainable
+from engine.policy_learning.reward_parts import Scales
+from engine.policy_learning.rewards import Rewards, load_rewards
+from engine.protocol.configs import PolicyLearningConfig
+from engine.training.guards import Portion
+from engine.training.optimiser import MasterAdam
+from engine.training.policy import Policy, Seen, load_trainable_policy
+
+ADAM_EPS = 1e-5  # Blog, "Adam learning rate and epsilon"
+BATCH_SEQUENCES = 64  # sampled at once
+
+
+@dataclass
+class Critic:
+    """Values of states: a head on a trunk of its own, or on the states of the policy."""
+
+    head: nn.Linear
+    trunk: Trunk | None  # None: it reads the states that the policy's pass gave
+
+    def values(self, rows: list[Row], seen: Seen) -> Tensor:
+        """Value of the state before every response token, [N, T] float32, 0 beyond the responses."""
+        states = seen.states if self.trunk is None else self.trunk.states(rows, "before")
+        return torch.where(states.mask, head_scores(self.head, states.hidden), 0)
+
+    @torch.no_grad()
+    def calibrate(self, scale: float, shift: float) -> None:
+        """Turn the value v into scale·v + shift."""
+        self.head.weight.mul_(scale)
+        self.head.bias.mul_(scale).add_(shift)
+
+
+@dataclass
+class Models:
+    """Everything with weights, and what trains them."""
+
+    policy: Policy
+    critic: Critic | None
+    rewards: Rewards
+    optimisers: dict[str, MasterAdam]
+    peaks: dict[str, float]  # learning rate of each optimiser before it is annealed
+    portions: dict[str, Portion]  # how much goes through at once when sampling, scoring, training
+
+    @property
+    def device(self) -> torch.device:
+        return self.policy.trunk.device
+
+
+def load_models(
+    config: PolicyLearningConfig, folders: Mapping[str, Path], *, critic: str | None = None
+) -> Models:
+    """Load the models, folders by role, and choose what is trained.
+
+    critic: “separate”, “shared” or None.  Raises UsageError when reward model and policy do not share their
+    tokens: a separate critic, which starts from the reward model, reads the policy's tokens.
+    """
+    device, rank = device_of(config.device), config.lora_rank if config.tuning == "lora" else None
+    policy = load_trainable_policy(
+        folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
+        temperature=config.temperature,
+    )  # fmt: skip
+    rewards = load_rewards(config, folders, policy.tokeniser, Scales(config.dtype, device))
+    optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}
+    made: Critic | None = None
+    parts: dict[str, nn.Module] = {}
+    if critic == "shared":
+        made = Critic(_value_head(policy.trunk, device), None)
+    elif critic == "separate":
+        made, parts = _separate_critic(config, folders, policy, rewards.main, rank)
+    if made is not None:
+        trained = nn.ModuleDict({"value": made.head, **parts})
+        optimisers["critic"] = MasterAdam(trained, eps=ADAM_EPS)
+    return Models(
+        policy=policy,
+        critic=made,
+        rewards=rewards,
+        optimisers=optimisers,
+        peaks={
+            "policy": config.learning_rate,
+            "critic": getattr(config, "critic_learning_rate", config.learning_rate),
+        },
+        portions={
+            "sampling": Portion(BATCH_SEQUENCES, "sequences"),
+            "scoring": Portion(FEATURE_TOKENS, "tokens"),
+            "training": Portion(config.microbatch, "sequences"),
+        },
+    )
+
+
+def _separate_critic(
+    config: PolicyLearningConfig,
+    folders: Mapping[str, Path],
+    policy: Policy,
+    main: Scale | None,
+    rank: int | None,
+) -> tuple[Critic, dict[str, nn.Module]]:
+    """A critic on the first reward model's trunk; without one, on the policy's own weights from zero."""
+    device = device_of(config.device)
+    if main is None:
+        copy = load_policy(folders["policy"], config.dtype, device)
+        trunk, start = Trunk.of(copy, policy.tokeniser.pad_id, device), None
+    else:
+        folder = _folder_of_main(config, folders)
+        if _vocabulary(folders["policy"]) != _vocabulary(folder):
+            raise UsageError(
+                f"The policy {config.policy} and the reward model in {folder.name} have different "
+                "tokenisers, so a critic that starts from it could not read the policy's tokens; set critic "
+                "to shared, or train a reward model from the policy's own family."
+            )
+        own = main if rank is not None else load_scale(folder, config.dtype, device)
+        trunk, start = own.trunk, main.value_start()
+    head = _value_head(trunk, device, start)
+    module = trunk.module
+    assert isinstance(module, PreTrainedModel)
+    make_trainable(module, lora_rank=rank, seed=config.seed + 1)
+    return Critic(head, trunk), {"model": module}
+
+
+def _folder_of_main(config: PolicyLearningConfig, folders: Mapping[str, Path]) -> Path:
+    if config.reward_model:
+        return folders["reward_model"]
+    return next(folder for role, folder in folders.items() if role.startswith("reward:"))
+
+
+def _value_head(trunk: Trunk, device: torch.device, start: tuple[Tensor, float] | None = None) -> nn.Linear:
+    """A float32 head for values, from zero or from a reward model's head (weight [D] and bias)."""
+    size: Any = trunk.module.config
+    head = nn.Linear(size.get_text_config().hidden_size, 1, device=device)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        if start is not None:
+            head.weight.copy_(start[0][None])
+            head.bias.fill_(start[1])
+    return head
+
+
+def _vocabulary(folder: Path) -> Any:
+    """What decides which text a token id stands for."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return content["model"].get("vocab"), [(t["id"], t["content"]) for t in content.get("added_tokens", [])]

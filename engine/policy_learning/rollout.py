@@ -1,0 +1,258 @@
+"""Phases 1 and 2 of a step of policy learning: sample responses, look at them with every model.
+
+Shapes: `B` prompts of the step, `K` samples a prompt, `N = B·K` responses, `T` tokens of the longest one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.models.packing import Row
+from engine.models.trunk import grouped
+from engine.objectives.kl import k1
+from engine.policy_learning.models import Models
+from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.rewards import Scored
+from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
+from engine.protocol.events import Event, Progress
+from engine.rollout import Sampled, response_text, sample
+from engine.text import Chat, Tokeniser
+from engine.training.checkpoint import seeded
+from engine.training.guards import halving
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An input-only prompt."""
+
+    prompt_id: str
+    messages: Chat
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The training prompts, and how many were left out as too long."""
+
+    kept: list[Prompt]
+    too_long: int
+
+    def of_step(self, step: int, count: int, seed: int) -> list[Prompt]:
+        """`count` distinct prompts of step `step` (from 0), each pass in a fresh order, its rest skipped."""
+        count = min(count, len(self.kept))
+        steps_a_pass = len(self.kept) // count
+        passes, place = divmod(step, steps_a_pass)
+        order = torch.randperm(len(self.kept), generator=seeded("prompts", seed, passes)).tolist()
+        return [self.kept[i] for i in order[place * count : (place + 1) * count]]
+
+
+def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, positions: int | None) -> Prompts:
+    """Read the `prompts` table; of a table with a `split`, the rows of 'train'.
+
+    Raises UsageError when no prompt is short enough.
+    """
+    longest = config.max_prompt_tokens
+    if positions:
+        longest = min(longest, positions - config.max_new_tokens)
+    kept, too_long = [], 0
+    for record in pq.read_table(path).to_pylist():
+        if (record.get("split") or "train") != "train":
+            continue
+        messages = json.loads(record["messages"])
+        tokens = tokeniser.encode_prompt(messages, config.template)
+        if len(tokens) > longest:
+            too_long += 1
+        elif tokens:
+            kept.append(Prompt(record["prompt_id"], messages, tokens))
+    if not kept:
+        raise UsageError(
+            f"No prompt to learn on: {too_long} prompts are longer than {longest} tokens and there is no "
+            "other; import prompts or raise max_prompt_tokens."
+        )
+    return Prompts(kept, too_long)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Phase 1: what the policy said."""
+
+    prompts: list[Prompt]  # [B]
+    sampled: list[Sampled]  # [N]
+    texts: list[str]  # [N], cut at the stop token
+    tokens: Tensor  # [N, T] on the CPU, 0 beyond the end
+    mask: Tensor  # [N, T] bool
+    sampled_logprobs: Tensor  # [N, T] as kept by the sampler
+
+    @property
+    def stopped(self) -> Tensor:
+        """[N] bool: ended by a stop token, whichever of them, not by the budget."""
+        return torch.tensor([response.stopped for response in self.sampled])
+
+    @property
+    def groups(self) -> Tensor:
+        """[N] int64: which prompt of the step each response answers."""
+        return torch.tensor([response.prompt_index for response in self.sampled])
+
+    def prompt_of(self, n: int) -> Prompt:
+        return self.prompts[self.sampled[n].prompt_index]
+
+    def micro_batches(self, chosen: Sequence[int], sequences: int) -> Iterator[tuple[list[Row], list[int]]]:
+        """Rows of the chosen responses, `sequences` at a time, and which response each place of them holds.
+
+        Samples of a prompt share a row.  Long rows come first, so that rows padded together are alike; the
+        order within a minibatch does not change its gradient.
+        """
+        rank = {n: (-len(self.prompt_of(n).tokens), self.sampled[n].prompt_index, n) for n in chosen}
+        ordered = sorted(chosen, key=rank.__getitem__)
+        for start in range(0, len(ordered), sequences):
+            part = ordered[start : start + sequences]
+            rows, order = grouped([(self.prompt_of(n).tokens, self.sampled[n].token_ids) for n in part])
+            yield rows, [part[place] for place in order]
+
+
+def collect(
+    models: Models, prompts: list[Prompt], config: PolicyLearningConfig, *key: object, stage: str
+) -> Generator[Event, None, Rollout]:
+    """1. Sample K responses a prompt: temperature only, no nucleus, stop at the model's own stop tokens.
+
+    `key` and the seed decide the randomness.
+    """
+    total = len(prompts) * config.samples
+
+    def attempt(sequences: int) -> Generator[Event, None, list[Sampled]]:
+        sampled: list[Sampled] = []
+        for batch in sample(
+            models.policy.model,
+            models.policy.tokeniser,
+            [prompt.tokens for prompt in prompts],
+            samples=config.samples,
+            temperature=config.temperature,
+            top_p=1.0,
+            max_new_tokens=config.max_new_tokens,
+            stop_ids=models.policy.tokeniser.stop_ids,
+            generator=seeded(*key),
+            batch_sequences=sequences,
+        ):
+            sampled += batch.responses
+            yield Progress(stage=stage, done=len(sampled), total=total, unit="responses")
+        return sampled
+
+    return as_rollout(models, prompts, (yield from halving(models.portions["sampling"], attempt)))
+
+
+def as_rollout(models: Models, prompts: list[Prompt], sampled: list[Sampled]) -> Rollout:
+    """Responses as padded tensors."""
+    longest = max(len(response.token_ids) for response in sampled)
+    tokens_N_T = torch.zeros(len(sampled), longest, dtype=torch.long)
+    logprobs_N_T = torch.zeros(len(sampled), longest)
+    mask_N_T = torch.zeros(len(sampled), longest, dtype=torch.bool)
+    for n, response in enumerate(sampled):
+        length = len(response.token_ids)
+        tokens_N_T[n, :length] = torch.tensor(response.token_ids)
+        logprobs_N_T[n, :length] = torch.tensor(response.logprobs)
+        mask_N_T[n, :length] = True
+    texts = [response_text(models.policy.tokeniser, response) for response in sampled]
+    return Rollout(prompts, sampled, texts, tokens_N_T, mask_N_T, logprobs_N_T)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Phase 2: what every model says of the responses; [N, T] on the CPU, 0 beyond the end."""
+
+    scored: Scored
+    gold: Tensor | None  # [N] of the gold scorer, where it was asked
+    logprobs: Tensor  # of the policy that sampled, by the forward pass of training
+    ref_logprobs: Tensor
+    entropy: Tensor
+    values: Tensor | None  # None without a critic
+    ratio_max_deviation: float  # max |exp(log π in training − log π at sampling) − 1|
+
+    @property
+    def scores(self) -> Tensor:
+        """[N] as the reward models give them."""
+        return self.scored.scores
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Phase 3: what the losses aim at; [N, T], 0 beyond the end."""
+
+    kl: Tensor  # k1 estimate of each token, nats
+    rewards: Tensor  # −β·kl a token where the algorithm puts it there, and the score at the last one
+    advantages: Tensor  # as the loss sees them
+    returns: Tensor | None  # what a critic should predict
+
+    @property
+    def kl_a_response(self) -> float:
+        return float(self.kl.sum(dim=1).mean())
+
+
+def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Generator[Event, None, Measured]:
+    """2. Scores, log-probabilities, reference log-probabilities, values.
+
+    Log-probabilities are computed again by the forward pass that training uses, so that the ratio of the
+    first epoch is 1 whatever the sampler rounds differently; the largest deviation is kept for the record.
+    A shared critic's values come from the same pass.
+    """
+    conversations = [(rollout.prompt_of(n).messages, text) for n, text in enumerate(rollout.texts)]
+
+    def passes(sequences: int) -> Generator[Event, None, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        logprobs, references, values, entropy = torch.zeros(4, *rollout.mask.shape)
+        seen, total = 0, len(rollout.sampled)
+        for rows, order in rollout.micro_batches(range(total), sequences):
+            with torch.no_grad():  # left before the yield: the consumer's gradients are its own
+                found = models.policy.look(rows)
+                width = found.logprobs.shape[1]
+                logprobs[order, :width], entropy[order, :width] = found.logprobs.cpu(), found.entropy.cpu()
+                references[order, :width] = models.policy.reference_logprobs(rows).cpu()
+                if models.critic is not None:
+                    values[order, :width] = models.critic.values(rows, found).cpu()
+            seen += len(order)
+            yield Progress(stage="scoring", done=seen, total=total, unit="responses")
+        return logprobs, references, values, entropy
+
+    logprobs, references, values, entropy = yield from halving(models.portions["training"], passes)
+    deviation = ((logprobs - rollout.sampled_logprobs).exp() - 1).abs()[rollout.mask].max()
+    scored, gold = yield from scores_of(models, conversations, with_gold)
+    return Measured(
+        scored=scored,
+        gold=gold,
+        logprobs=logprobs,
+        ref_logprobs=references,
+        entropy=entropy,
+        values=None if models.critic is None else values,
+        ratio_max_deviation=float(deviation),
+    )
+
+
+def scores_of(
+    models: Models, conversations: Sequence[Conversation], with_gold: bool
+) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+    """What all rewards say, and the gold scorer if asked."""
+
+    def attempt(tokens: int) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+        yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
+        gold = models.rewards.gold_scores(conversations, tokens) if with_gold else None
+        return models.rewards.score(conversations, tokens), gold
+
+    return (yield from halving(models.portions["scoring"], attempt))
+
+
+def kl_of(rollout: Rollout, measured: Measured) -> Tensor:
+    """The k1 estimate of every token's KL to the reference, [N, T] nats, 0 beyond the end."""
+    return torch.where(rollout.mask, k1(measured.logprobs, measured.ref_logprobs), 0)
+
+
+def at_last_token(x_N: Tensor, mask_N_T: Tensor) -> Tensor:
+    """x at the last token of each response, 0 elsewhere.  [N, T]"""
+    placed_N_T = torch.zeros(mask_N_T.shape)
+    placed_N_T[torch.arange(len(x_N)), mask_N_T.sum(dim=1) - 1] = x_N
+    return placed_N_T

@@ -1,0 +1,204 @@
+"""Phase 4 of a step of policy learning: some epochs of an algorithm's losses on one rollout."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.errors import NonFiniteError
+from engine.models.packing import Row
+from engine.objectives.policy import PolicyLoss
+from engine.policy_learning.models import Models
+from engine.policy_learning.rollout import Measured, Rollout, Targets
+from engine.protocol.configs import PolicyLearningConfig
+from engine.protocol.events import Event, Progress
+from engine.training.checkpoint import seeded
+from engine.training.guards import halving
+from engine.training.optimiser import annealed
+
+
+@dataclass
+class Sums:
+    """Sums over the tokens of one minibatch; losses are those of the whole minibatch."""
+
+    tokens: int
+    responses: int
+    policy_loss: float = 0.0
+    value_loss: float = 0.0
+    kl_loss: float | None = None  # of algorithms that have the KL in the loss
+    clipped: float = 0.0
+    ratio: float = 0.0
+    kl: float = 0.0
+    deviation: float = 0.0
+
+    def add(self, loss: PolicyLoss) -> None:
+        self.policy_loss += float(loss.loss.detach())
+        self.clipped += float(loss.clipped)
+        self.ratio += float(loss.ratio_sum)
+        self.kl += float(loss.kl_sum)
+        self.deviation = max(self.deviation, float(loss.ratio_max_deviation))
+
+    @property
+    def total_loss(self) -> float:
+        return self.policy_loss + self.value_loss + (self.kl_loss or 0.0)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some responses of a minibatch, with what the losses compare the models to; [n, t] on their device."""
+
+    rows: list[Row]
+    old_logprobs: Tensor
+    ref_logprobs: Tensor
+    advantages: Tensor
+    mask: Tensor
+    old_values: Tensor | None
+    returns: Tensor | None
+    beta: float
+    sums: Sums  # of the whole minibatch, added to as the losses are taken
+
+
+class Learner(Protocol):
+    """What an algorithm does in the update."""
+
+    def backward(self, models: Models, batch: MicroBatch) -> Tensor:
+        """Take the losses of a micro-batch, add their gradients, and return the log-probabilities [n, t].
+
+        Losses are divided by the tokens or responses of the whole minibatch (`batch.sums`), so the cut into
+        micro-batches is no matter.
+        """
+        ...
+
+
+@dataclass
+class UpdateStats:
+    """What the update did; averages are over minibatches, weighted by tokens."""
+
+    ratio: Tensor  # [N, T] the ratio that the loss saw last of each token
+    minibatches: list[Sums] = field(default_factory=list)
+    grad_norms: dict[str, list[float]] = field(default_factory=dict)  # by optimiser
+    stopped_early: bool = False
+
+    def mean(self, name: str) -> float:
+        """Per-token mean of a sum over all minibatches."""
+        return sum(getattr(m, name) for m in self.minibatches) / sum(m.tokens for m in self.minibatches)
+
+
+class BrokenUpdateError(NonFiniteError):
+    """The loss or its gradient is not finite; the caller keeps the batch and says so."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Everything that the update of one step reads."""
+
+    learner: Learner
+    models: Models
+    rollout: Rollout
+    measured: Measured
+    targets: Targets
+    beta: float
+    config: PolicyLearningConfig
+    step: int  # from 0
+
+    def run(self) -> Generator[Event, None, UpdateStats]:
+        """`epochs` passes over the rollout, each in a fresh order.
+
+        The update ends early, before the step that would be taken, once the mean KL a token to the sampling
+        policy exceeds `target_kl_update`.  Raises BrokenUpdateError.
+        """
+        config, optimisers = self.config, self.models.optimisers
+        stats = UpdateStats(torch.ones(self.rollout.mask.shape), grad_norms={name: [] for name in optimisers})
+        seen, total = 0, config.epochs * len(self.rollout.sampled)
+        for epoch in range(config.epochs):
+            for chosen in minibatches(self.rollout, config, self.step, epoch):
+                sums = yield from self._minibatch(chosen, stats, seen, total)
+                seen += len(chosen)
+                stats.minibatches.append(sums)
+                if not math.isfinite(sums.total_loss):
+                    raise BrokenUpdateError(f"policy loss {sums.policy_loss}, value loss {sums.value_loss}")
+                if config.target_kl_update and sums.kl / sums.tokens > config.target_kl_update:
+                    self._forget()
+                    stats.stopped_early = True
+                    return stats
+                self._step(stats)
+        return stats
+
+    def _minibatch(
+        self, chosen: list[int], stats: UpdateStats, seen: int, total: int
+    ) -> Generator[Event, None, Sums]:
+        """The gradients of one minibatch, in as many micro-batches as memory asks for."""
+
+        def attempt(sequences: int) -> Generator[Event, None, Sums]:
+            self._forget()  # what an attempt left that ran out of memory
+            sums, done = Sums(tokens=int(self.rollout.mask[chosen].sum()), responses=len(chosen)), seen
+            for rows, order in self.rollout.micro_batches(chosen, sequences):
+                batch = self._cut(rows, order, sums)
+                logprobs_n_t = self.learner.backward(self.models, batch).detach()
+                for optimiser in self.models.optimisers.values():
+                    optimiser.collect()
+                ratio_n_t = (logprobs_n_t - batch.old_logprobs).exp()
+                stats.ratio[order, : ratio_n_t.shape[1]] = torch.where(batch.mask, ratio_n_t, 1).cpu()
+                done += len(order)
+                yield Progress(stage="updating", done=done, total=total, unit="responses")
+            return sums
+
+        return (yield from halving(self.models.portions["training"], attempt))
+
+    def _cut(self, rows: list[Row], order: list[int], sums: Sums) -> MicroBatch:
+        """What belongs to these responses, as wide as the longest of them."""
+        width, device = int(self.rollout.mask[order].sum(dim=1).max()), self.models.device
+
+        def part(whole: Tensor) -> Tensor:
+            return whole[order, :width].to(device)
+
+        values, returns = self.measured.values, self.targets.returns
+        return MicroBatch(
+            rows=rows,
+            old_logprobs=part(self.measured.logprobs),
+            ref_logprobs=part(self.measured.ref_logprobs),
+            advantages=part(self.targets.advantages),
+            mask=part(self.rollout.mask),
+            old_values=None if values is None else part(values),
+            returns=None if returns is None else part(returns),
+            beta=self.beta,
+            sums=sums,
+        )
+
+    def _forget(self) -> None:
+        for optimiser in self.models.optimisers.values():
+            optimiser.forget()
+
+    def _step(self, stats: UpdateStats) -> None:
+        """Clip, check and take one step of every optimiser."""
+        norms = {
+            name: optimiser.clip(self.config.max_grad_norm)
+            for name, optimiser in self.models.optimisers.items()
+        }
+        if not all(math.isfinite(norm) for norm in norms.values()):
+            told = ", ".join(f"{name} {norm}" for name, norm in norms.items())
+            raise BrokenUpdateError(f"gradient norm of {told}")
+        for name, optimiser in self.models.optimisers.items():
+            optimiser.step(annealed(self.step, self.config.steps, self.models.peaks[name]))
+            stats.grad_norms[name].append(norms[name])
+
+
+def minibatches(rollout: Rollout, config: PolicyLearningConfig, step: int, epoch: int) -> list[list[int]]:
+    """Indices of responses of each minibatch: prompts in a fresh order, and the samples of each.
+
+    Samples of a prompt stay together as far as the cut allows, so that they share its forward pass.
+    """
+    generator = seeded("minibatches", config.seed, step, epoch)
+    order: list[int] = []
+    for prompt in torch.randperm(len(rollout.prompts), generator=generator).tolist():
+        samples = [n for n, response in enumerate(rollout.sampled) if response.prompt_index == prompt]
+        order += [samples[i] for i in torch.randperm(len(samples), generator=generator).tolist()]
+    count = min(config.minibatches, len(order))
+    bounds = [round(i * len(order) / count) for i in range(count + 1)]
+    return [order[start:end] for start, end in itertools.pairwise(bounds)]

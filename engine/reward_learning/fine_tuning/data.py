@@ -1,0 +1,270 @@
+"""Rankings as the reward model learns them: one element a prompt, with every annotator's judgements."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.models.packing import Row
+from engine.models.trunk import grouped
+from engine.objectives.ranking import Pairs, Ties, pairs_of, ties_of
+from engine.text import Chat, Tokeniser
+from engine.training.split import heldout_prompts
+
+COLUMNS = ("judgement_id", "annotator", "prompt_id", "messages", "response_id", "text", "rank")
+OVERALL = "overall"
+MAJORITY = "majority"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one annotator said about some responses of a prompt under one criterion."""
+
+    annotator: str
+    criterion: int  # place among the criteria learned
+    indices: Tensor  # [n] int64, responses of the element
+    ranks: Tensor  # [n] int64
+    ratings: Tensor | None = None  # [n] float64, where it was a rating
+    compares_ties: bool = True  # false for a best-of: those not chosen were not compared with each other
+
+    @property
+    def pairs(self) -> Pairs:
+        """Strict preferences, as indices of the element's responses."""
+        found = pairs_of(self.ranks)
+        return Pairs(self.indices[found.winner], self.indices[found.loser], found.distance)
+
+    @property
+    def ties(self) -> Ties:
+        """Pairs judged equal."""
+        found = ties_of(self.ranks if self.compares_ties else torch.arange(len(self.ranks)))
+        return Ties(self.indices[found.first], self.indices[found.second])
+
+
+@dataclass(frozen=True)
+class Element:
+    """One prompt, its K responses, and what everybody said about them.
+
+    Usually there is one row.  When prompt and response are too long together the prompt is cut on the left,
+    by another amount for each response; responses whose cut prompts differ lie in different rows.
+    """
+
+    prompt_id: str
+    rows: tuple[Row, ...]  # responses of all rows in order are responses 0 … K−1
+    response_ids: tuple[str, ...]
+    judgements: tuple[Judgement, ...]
+    was_cut: int  # responses whose prompt (or text) was cut
+    split: str | None  # as the table says, if it says
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each response, end-of-sequence included."""
+        return [len(response) for row in self.rows for response in row.responses]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return sum(row.length for row in self.rows)
+
+    @property
+    def pairs(self) -> int:
+        """Strict preferences of all judgements."""
+        return sum(judgement.pairs.winner.numel() for judgement in self.judgements)
+
+    @property
+    def ties(self) -> int:
+        """Pairs judged equal, of all judgements."""
+        return sum(judgement.ties.first.numel() for judgement in self.judgements)
+
+
+@dataclass(frozen=True)
+class RankingData:
+    """Elements split by prompt, and what was left out of them."""
+
+    train: list[Element]
+    heldout: list[Element]
+    criteria: tuple[str, ...]
+    unused: tuple[Element, ...] = ()  # prompts whose judgements teach this objective nothing
+
+    @property
+    def was_cut(self) -> int:
+        return sum(element.was_cut for element in self.train + self.heldout)
+
+    @property
+    def ties(self) -> int:
+        """Tied pairs, of prompts that are not learned from too."""
+        return sum(element.ties for element in [*self.train, *self.heldout, *self.unused])
+
+
+def read_rankings(
+    path: Path,
+    tokeniser: Tokeniser,
+    *,
+    max_tokens: int,
+    holdout: float,
+    seed: int,
+    criteria: Sequence[str] | None = None,
+    objective: str = "bradley_terry",
+    majority: bool = False,
+) -> RankingData:
+    """Read the `rankings` table.
+
+    `criteria` None takes all that the table has; `majority` turns the judgements of several people into the
+    pairs on which most of them agree.  Raises UsageError when there is nothing to learn from.
+    """
+    table = pq.read_table(path)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise UsageError(
+            f"The rankings in {path.name} have no column “{missing[0]}”; take the snapshot again."
+        )
+    records = table.to_pylist()
+    names = _criteria(records, criteria)
+    by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        if record.get("criterion", OVERALL) in names:
+            by_prompt[record["prompt_id"]].append(record)
+    elements = [
+        _element(prompt_id, rows, tokeniser, max_tokens, names, majority)
+        for prompt_id, rows in sorted(by_prompt.items())
+    ]
+    useful = [element for element in elements if _teaches(element, objective)]
+    if not useful:
+        raise UsageError(_nothing(len(elements), objective))
+    said = {element.prompt_id: element.split for element in useful}
+    out = heldout_prompts(said, holdout=holdout, seed=seed, said=said)
+    train = [element for element in useful if element.prompt_id not in out]
+    if not train:
+        raise UsageError("Every judged prompt is held out; judge more prompts or lower holdout.")
+    unused = tuple(element for element in elements if not _teaches(element, objective))
+    return RankingData(train, [e for e in useful if e.prompt_id in out], names, unused)
+
+
+def _criteria(records: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The criteria to learn.  Raises UsageError for one that nobody judged by."""
+    there = {record.get("criterion", OVERALL) for record in records}
+    if wanted is None:
+        return tuple(sorted(there, key=lambda name: (name != OVERALL, name)))
+    for name in wanted:
+        if there and name not in there:
+            known = ", ".join(sorted(there))
+            raise UsageError(f"Nobody has judged by the criterion “{name}”; there are judgements of {known}.")
+    return tuple(wanted)
+
+
+def _teaches(element: Element, objective: str) -> bool:
+    if objective == "rating":
+        return any(judgement.ratings is not None for judgement in element.judgements)
+    return bool(element.pairs or (element.ties and objective in ("davidson", "rao_kupper")))
+
+
+def _nothing(prompts: int, objective: str) -> str:
+    if objective == "rating":
+        return (
+            f"There is no rating among the judgements of {prompts} prompts; rate some responses, or choose "
+            "another objective."
+        )
+    return (
+        f"There is no preference to learn from: {prompts} judged prompts, and no response ranked above "
+        "another; judge some more prompts, or import rankings."
+    )
+
+
+def _element(
+    prompt_id: str,
+    records: list[dict[str, Any]],
+    tokeniser: Tokeniser,
+    max_tokens: int,
+    criteria: Sequence[str],
+    majority: bool,
+) -> Element:
+    messages: Chat = json.loads(records[0]["messages"])
+    texts = {record["response_id"]: record["text"] for record in records}
+    pieces, cut = [], 0
+    for text in texts.values():
+        tokens = tokeniser.encode_for_score(messages, text, max_tokens, template=None)
+        if not tokens.prompt:
+            raise UsageError(
+                f"max_tokens is {max_tokens}, too few for a prompt and a response of {prompt_id}; raise it."
+            )
+        cut += tokens.was_cut
+        pieces.append((tokens.prompt, tokens.response))
+    rows, order = grouped(pieces)
+    ids = list(texts)
+    index = {ids[place]: position for position, place in enumerate(order)}
+    judgements = _judgements(records, index, criteria)
+    return Element(
+        prompt_id=prompt_id,
+        rows=tuple(rows),
+        response_ids=tuple(ids[place] for place in order),
+        judgements=majority_of(judgements) if majority else judgements,
+        was_cut=cut,
+        split=records[0].get("split"),
+    )
+
+
+def _judgements(
+    records: list[dict[str, Any]], index: Mapping[str, int], criteria: Sequence[str]
+) -> tuple[Judgement, ...]:
+    """The judgements of a prompt; responses without a rank drop out."""
+    by_id: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        if record["rank"] is not None:
+            by_id[record["judgement_id"]].append(record)
+    found = []
+    for _, items in sorted(by_id.items()):
+        items.sort(key=lambda item: index[item["response_id"]])
+        first, ratings = items[0], [item.get("rating") for item in items]
+        rated = all(rating is not None for rating in ratings)
+        found.append(
+            Judgement(
+                annotator=first["annotator"],
+                criterion=criteria.index(first.get("criterion", OVERALL)),
+                indices=torch.tensor([index[item["response_id"]] for item in items]),
+                ranks=torch.tensor([item["rank"] for item in items]),
+                ratings=torch.tensor(ratings, dtype=torch.float64) if rated else None,
+                compares_ties=first.get("kind") != "best_of",
+            )
+        )
+    return tuple(found)
+
+
+Pair = tuple[int, int, int]
+"""A criterion and two responses, the smaller index first."""
+
+
+def verdicts(judgements: Sequence[Judgement]) -> dict[Pair, dict[str, int]]:
+    """What each annotator said of each pair: 1 the first response is better, −1 the second, 0 a tie.
+
+    One who judged a pair more than once counts with the sign of the sum.
+    """
+    said: dict[Pair, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for judgement in judgements:
+        for sign, (one, other, *_) in ((1, judgement.pairs), (0, judgement.ties)):
+            for i, j in zip(one.tolist(), other.tolist(), strict=True):
+                pair = (judgement.criterion, min(i, j), max(i, j))
+                said[pair][judgement.annotator] += sign if i < j else -sign
+    return {
+        pair: {name: (total > 0) - (total < 0) for name, total in by.items()}
+        for pair, by in sorted(said.items())
+    }
+
+
+def majority_of(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
+    """One judgement for each pair on which more than half of its judges agree; ties and the rest drop out."""
+    found = []
+    for (criterion, first, second), by in verdicts(judgements).items():
+        said = list(by.values())
+        for verdict, ranks in ((1, (1, 2)), (-1, (2, 1))):
+            if 2 * said.count(verdict) > len(said):
+                indices = torch.tensor([first, second])
+                found.append(Judgement(MAJORITY, criterion, indices, torch.tensor(ranks)))
+    return tuple(found)

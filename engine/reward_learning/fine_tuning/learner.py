@@ -1,0 +1,270 @@
+"""A reward model in training: trunk, heads, and one step of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from engine.errors import NonFiniteError
+from engine.models.packing import pack
+from engine.models.parts import output_head
+from engine.models.policy import load_policy
+from engine.models.reward import init_reward_model
+from engine.models.trunk import Trunk, device_of, make_trainable
+from engine.objectives.logprobs import chosen_logprobs
+from engine.objectives.preference import accuracy
+from engine.protocol.configs import RewardConfig
+from engine.protocol.events import Event
+from engine.protocol.rundir import RunDir
+from engine.reward_learning.fine_tuning.data import Element
+from engine.reward_learning.fine_tuning.objective import Objective, Terms
+from engine.text import Tokeniser
+from engine.training.checkpoint import save_failed_batch, seeded
+from engine.training.guards import Portion, halving
+from engine.training.optimiser import MasterAdam
+
+EVALUATION_TOKENS = 4096
+TIE_RATE = 0.02  # peak learning rate of the tie parameter: one number of size 1, unlike a weight
+
+
+class Heads(nn.Module):
+    """E linear heads over one trunk, computed in float32 whatever the trunk computes in.
+
+    In bfloat16 near scores would be rounded to equal ones.
+    """
+
+    def __init__(self, first: nn.Linear, members: int, seed: int) -> None:
+        """The first member is `first`; the others are drawn as it was, N(0, 1/√(D+1)), bias 0."""
+        super().__init__()
+        C, D = first.weight.shape
+        drawn = [first.weight.detach().float()]
+        for member in range(1, members):
+            noise = torch.randn(C, D, generator=seeded("head", seed, member))
+            drawn.append((noise / math.sqrt(D + 1)).to(first.weight.device))
+        self.weight = nn.Parameter(torch.stack(drawn))  # [E, C, D]
+        self.bias = None
+        if first.bias is not None:
+            self.bias = nn.Parameter(torch.zeros(members, C, device=first.weight.device))
+
+    def forward(self, hidden_N_D: Tensor) -> Tensor:
+        """Scores [E, N, C] float32."""
+        scores = torch.einsum("nd,ecd->enc", hidden_N_D.float(), self.weight)
+        return scores if self.bias is None else scores + self.bias[:, None]
+
+
+@dataclass
+class Learner:
+    """The model in training.  E members of the ensemble of heads, C criteria."""
+
+    model: PreTrainedModel
+    trunk: Trunk
+    heads: Heads
+    objective: Objective
+    terms: dict[str, Terms]  # by prompt: what its judgements teach
+    optimisers: dict[str, MasterAdam]
+    lm_head: nn.Linear | None  # for the language-model loss
+    portion: Portion  # tokens in one forward and backward
+    bootstrap: dict[str, Tensor] = field(default_factory=dict)  # by prompt: weight for each member, [E]
+
+    def scores(self, elements: Sequence[Element]) -> list[Tensor]:
+        """Scores of all responses of each element, [E, K, C] float32, from one forward pass."""
+        rows = [row for element in elements for row in element.rows]
+        scores_E_N_C = self.heads(self.trunk.last(rows))
+        return list(scores_E_N_C.split([len(element.lengths) for element in elements], dim=1))
+
+    def losses(self, elements: Sequence[Element]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Sum over prompts of the loss, of the language-model loss, and the scores of each prompt.
+
+        The ensemble's loss is the mean over its members, each with its own weights of the prompts.
+        """
+        rows = [row for element in elements for row in element.rows]
+        batch = self.trunk.pack(rows)
+        hidden_R_S_D = self.trunk.hidden(batch)
+        scores_E_N_C = self.heads(hidden_R_S_D[batch.row, batch.index_last])
+        scores = list(scores_E_N_C.split([len(element.lengths) for element in elements], dim=1))
+        total = scores_E_N_C.new_zeros(())
+        for element, scores_E_K_C in zip(elements, scores, strict=True):
+            loss_E = self.objective(scores_E_K_C, self.terms[element.prompt_id])
+            weight_E = self.bootstrap.get(element.prompt_id)
+            total = total + (loss_E if weight_E is None else loss_E * weight_E).mean()
+        lm = scores_E_N_C.new_zeros(())
+        if self.lm_head is not None:
+            first = 0
+            for element in elements:
+                n = first + self.terms[element.prompt_id].best
+                real = batch.mask[n]
+                hidden_T_D = hidden_R_S_D[batch.row[n], batch.index_before[n][real]]
+                lm = lm - chosen_logprobs(self.lm_head, hidden_T_D, batch.tokens[n][real]).logprobs.mean()
+                first += len(element.lengths)
+        return total, lm, scores
+
+    @torch.no_grad()
+    def scored(self, elements: Sequence[Element]) -> Iterator[tuple[Element, Tensor]]:
+        """Scores [E, K, C] of each element on the CPU, longest first."""
+        for group in micro_batches(elements, EVALUATION_TOKENS, self.trunk):
+            for element, scores_E_K_C in zip(group, self.scores(group), strict=True):
+                yield element, scores_E_K_C.cpu()
+
+    def finish(self) -> None:
+        """Turn the model into float32 and its own head into the mean of the ensemble.  Ends the training."""
+        self.optimisers["model"].to_full_precision(self.model)
+        head = output_head(self.model)
+        with torch.no_grad():
+            head.weight.copy_(self.heads.weight.mean(dim=0))
+            if head.bias is not None and self.heads.bias is not None:
+                head.bias.copy_(self.heads.bias.mean(dim=0))
+
+
+def make_learner(
+    folder: Path,
+    tokeniser: Tokeniser,
+    config: RewardConfig,
+    *,
+    criteria: Sequence[str] = ("overall",),
+    terms: dict[str, Terms] | None = None,
+    tie_share: float = 0.0,
+) -> Learner:
+    """A new reward model on the weights of the policy in `folder`, ready to be trained."""
+    device, terms = device_of(config.device), terms or {}
+    model = init_reward_model(
+        folder, dtype=config.dtype, device=config.device, seed=config.seed, criteria=criteria
+    )
+    make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)
+    head = output_head(model)
+    heads = Heads(head, config.ensemble, config.seed)
+    head.requires_grad_(False)  # the heads learn in its place
+    objective = Objective(config, tie_share).to(device)
+    trunk = Trunk.of(model, tokeniser.pad_id, device)
+    optimisers = {"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(heads, eps=1e-8)}
+    if objective.tie.requires_grad:
+        optimisers["tie"] = MasterAdam(objective, eps=1e-8)
+    return Learner(
+        model=model,
+        trunk=trunk,
+        heads=heads,
+        objective=objective,
+        terms={prompt: one.to(device) for prompt, one in terms.items()},
+        optimisers=optimisers,
+        lm_head=_lm_head(folder, trunk, config) if config.lm_coefficient else None,
+        portion=Portion(config.batch_tokens, "tokens"),
+        bootstrap=_bootstrap(list(terms), config, device) if config.ensemble > 1 else {},
+    )
+
+
+def _bootstrap(prompts: list[str], config: RewardConfig, device: torch.device) -> dict[str, Tensor]:
+    """Weights of a Bayesian bootstrap over prompts (Rubin 1981): Exp(1), mean 1 for each member; [E] each."""
+    draws_P_E = torch.empty(len(prompts), config.ensemble)
+    draws_P_E.exponential_(generator=seeded("bootstrap", config.seed))
+    weights_P_E = (draws_P_E / draws_P_E.mean(dim=0)).to(device)
+    return dict(zip(sorted(prompts), weights_P_E, strict=True))
+
+
+def _lm_head(folder: Path, trunk: Trunk, config: RewardConfig) -> nn.Linear:
+    """The policy's language-model head: the trunk's embeddings where they are tied, else a frozen copy."""
+    policy = load_policy(folder, config.dtype, trunk.device)
+    head = output_head(policy)
+    if policy.config.tie_word_embeddings:
+        head.weight = trunk.module.get_input_embeddings().weight  # type: ignore[operator]
+    else:
+        head.requires_grad_(False)
+    return head
+
+
+def micro_batches(elements: Sequence[Element], budget: int, trunk: Trunk) -> Iterator[list[Element]]:
+    """Cut elements, longest first, into groups of which a forward pass computes at most `budget` tokens.
+
+    A group is never less than one element.
+    """
+    group: list[Element] = []
+    for element in sorted(elements, key=lambda element: element.tokens, reverse=True):
+        if group and trunk.tokens([row for other in [*group, element] for row in other.rows]) > budget:
+            yield group
+            group = []
+        group.append(element)
+    if group:
+        yield group
+
+
+def train_step(
+    learner: Learner, elements: list[Element], rate: float, config: RewardConfig, run: RunDir, step: int
+) -> Generator[Event, None, dict[str, float]]:
+    """One optimiser step on the mean over prompts of their loss; returns its metrics.
+
+    Micro-batches change nothing but memory: they are halved when it runs out.
+    """
+
+    def attempt(tokens: int) -> Generator[Event, None, tuple[float, float, Tensor]]:
+        yield from ()
+        return _gradients(learner, elements, config.lm_coefficient, tokens)
+
+    loss, language, margin_M = yield from halving(learner.portion, attempt)
+    norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
+    if not math.isfinite(norm):
+        raise NonFiniteError(_broken(run, step, elements, loss))
+    for name, optimiser in learner.optimisers.items():
+        optimiser.step(TIE_RATE * rate / config.learning_rate if name == "tie" else rate)
+    metrics = {
+        "train/loss": loss,
+        "train/accuracy": accuracy(margin_M),
+        "train/learning_rate": rate,
+        "train/grad_norm": norm,
+    }
+    if learner.lm_head is not None:
+        metrics["train/lm_loss"] = language
+    if learner.objective.tie.requires_grad:
+        metrics["train/tie"] = float(learner.objective.tie_strength.detach())
+    return metrics
+
+
+def _gradients(
+    learner: Learner, elements: list[Element], lm_coefficient: float, tokens: int
+) -> tuple[float, float, Tensor]:
+    """Collect the gradients of a step: mean loss, mean language-model loss, margins of all pairs [M]."""
+    for module in (learner.model, learner.heads, learner.objective):
+        module.zero_grad()  # of an attempt that ran out of memory
+    for optimiser in learner.optimisers.values():
+        optimiser.forget()
+    total, language, margins = 0.0, 0.0, []
+    for group in micro_batches(elements, tokens, learner.trunk):
+        ranking, lm, scores = learner.losses(group)
+        loss = (ranking + lm_coefficient * lm) / len(elements)
+        total += float(ranking.detach()) / len(elements)
+        language += float(lm.detach()) / len(elements)
+        if math.isfinite(total + language):
+            loss.backward()
+            for optimiser in learner.optimisers.values():
+                optimiser.collect()
+        for element, scores_E_K_C in zip(group, scores, strict=True):
+            margins.append(margins_of(learner.terms[element.prompt_id], scores_E_K_C.detach().mean(dim=0)))
+    return total, language, torch.cat(margins)
+
+
+def margins_of(terms: Terms, scores_K_C: Tensor) -> Tensor:
+    """Score of the winner minus that of the loser for every strict pair, [M]."""
+    scores = scores_K_C.flatten()
+    return scores[terms.pairs.winner] - scores[terms.pairs.loser]
+
+
+def _clip(learner: Learner, max_norm: float) -> float:
+    """Scale all collected gradients so that their norm together is at most `max_norm`; the norm before."""
+    parameters = [p for optimiser in learner.optimisers.values() for p in optimiser.masters.values()]
+    return float(nn.utils.clip_grad_norm_(parameters, max_norm))
+
+
+def _broken(run: RunDir, step: int, elements: list[Element], loss: float) -> str:
+    """Keep the batch; the sentence for the person."""
+    rows = [row for element in elements for row in element.rows]
+    batch = pack(rows, pad_id=0)
+    details = {"loss": str(loss), "prompt_ids": [element.prompt_id for element in elements]}
+    tensors = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "tokens": batch.tokens}
+    folder = save_failed_batch(run, step, tensors, details)
+    return (
+        f"The loss or its gradient is not finite at step {step} (loss {loss}); the batch is in {folder}. "
+        "Lower learning_rate, or use dtype float32."
+    )

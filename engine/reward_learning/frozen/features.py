@@ -1,0 +1,170 @@
+"""The features of every response of the store, computed once and kept for the next run.
+
+Parts are written every few seconds, so that a stopped run goes on where it was; the whole then becomes
+`features/features.parquet`.  Features of an earlier run on the same trunk are taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig, AutoModel
+
+from engine.errors import ModelFilesError, WorkbenchError
+from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
+from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
+from engine.models.parts import place
+from engine.models.policy import load_weights
+from engine.models.trunk import Trunk, device_of
+from engine.protocol.configs import RewardConfig
+from engine.protocol.events import Artifact, Event, Message, Progress
+from engine.protocol.rundir import RunDir
+from engine.scoring.head import Part
+from engine.tables import read_rows
+from engine.text import Tokeniser
+
+PARTS: tuple[Part, ...] = ("last", "mean")
+SECONDS_A_PART = 20.0
+
+
+def response_features(
+    config: RewardConfig, run: RunDir, folder: Path, tokeniser: Tokeniser
+) -> Generator[Event, None, FeatureStore]:
+    """Features of all responses of the tables `responses` and `rankings`, by the trunk in `folder`.
+
+    Texts are cut as in scoring (`Tokeniser.score_tokens`), not at max_tokens, so that the head reads later
+    what it was fitted to.
+    """
+    info = feature_info(config, folder, tokeniser)
+    rows = _all_responses(run)
+    destination = run.artifact_dir("features")
+    if not _complete(destination / FILE, info, rows):
+        parts = run.artifact_dir("features/parts")
+        files = _usable([*_earlier(run), *sorted(parts.glob("part-*.parquet"))], info)
+        known = FeatureStore(info, files)
+        missing = known.missing(rows)
+        if len(known) and len(missing) < len(rows):
+            yield Message(
+                level="info", text=f"Features of {len(rows) - len(missing)} responses were there already."
+            )
+        if missing:
+            waiting = {response: rows[response] for response in missing}
+            yield from _compute(config, folder, tokeniser, info, waiting, parts)
+        whole = FeatureStore(info, _usable([*files, *sorted(parts.glob("part-*.parquet"))], info))
+        write_features(destination / FILE, info, whole.batches(sorted(rows)))
+        description = json.dumps(asdict(info) | {"responses": len(rows)})
+        (destination / DESCRIPTION).write_text(description + "\n", encoding="utf-8")
+        (destination / DESCRIPTION).chmod(0o600)
+        shutil.rmtree(parts)
+    yield Artifact(
+        kind="features",
+        name=config.policy,
+        path=run.relative(destination),
+        details={
+            "base": config.policy,
+            "layers": ",".join(map(str, info.layers)),
+            "width": info.width,
+            "responses": len(rows),
+        },
+    )
+    return FeatureStore.open(destination)
+
+
+def feature_info(config: RewardConfig, folder: Path, tokeniser: Tokeniser) -> FeatureInfo:
+    """What this run's features are of."""
+    try:
+        text: Any = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    except (OSError, ValueError) as error:
+        raise ModelFilesError(f"The configuration in {folder} cannot be read ({error}).") from error
+    layers = default_layers(text.num_hidden_layers)
+    return FeatureInfo(
+        base=config.policy,
+        trunk=fingerprint(folder),
+        layers=layers,
+        parts=PARTS,
+        width=len(PARTS) * len(layers) * text.hidden_size,
+        dtype=config.dtype,
+        template="chat" if tokeniser.has_chat_template else "plain",
+    )
+
+
+def _all_responses(run: RunDir) -> dict[str, dict[str, Any]]:
+    """Every response of the input tables, by its id."""
+    columns = ["response_id", "messages", "text"]
+    names = [name for name in ("responses", "rankings") if name in run.inputs.tables]
+    return {row["response_id"]: row for name in names for row in read_rows(run.table(name), columns)}
+
+
+def _earlier(run: RunDir) -> list[Path]:
+    """The features of an earlier run, if this one was given some."""
+    return [run.table("features")] if "features" in run.inputs.tables else []
+
+
+def _usable(files: list[Path], info: FeatureInfo) -> list[Path]:
+    """The files that can be read and are of the same trunk, layers and parts."""
+    found = []
+    for path in files:
+        try:
+            if FeatureInfo.of(path).fits(info):
+                found.append(path)
+        except WorkbenchError:  # a file of an older kind, or gone: its features are computed anew
+            continue
+    return found
+
+
+def _complete(path: Path, info: FeatureInfo, rows: dict[str, Any]) -> bool:
+    return bool(_usable([path], info)) and not FeatureStore.open(path).missing(rows)
+
+
+def load_trunk(folder: Path, config: RewardConfig, tokeniser: Tokeniser) -> Trunk:
+    """The model in `folder` without its head.  Raises ModelFilesError when weights are missing."""
+    device = device_of(config.device)
+    model, missing = load_weights(AutoModel, folder, config.dtype)
+    if missing:
+        raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
+    return Trunk.of(place(model, device).eval(), tokeniser.pad_id, device)
+
+
+def _compute(
+    config: RewardConfig,
+    folder: Path,
+    tokeniser: Tokeniser,
+    info: FeatureInfo,
+    waiting: dict[str, dict[str, Any]],
+    parts: Path,
+) -> Iterator[Event]:
+    """Run the waiting responses through the trunk, writing a part every few seconds."""
+    yield Progress(stage="loading model", done=0, total=1)
+    trunk = load_trunk(folder, config, tokeniser)
+    yield Progress(stage="loading model", done=1, total=1)
+    if trunk.why_not_packed:
+        yield Message(level="info", text=f"Responses are encoded one by one: {trunk.why_not_packed}.")
+    encoded = [
+        tokeniser.encode_for_score(row["messages"], row["text"], tokeniser.score_tokens)
+        for row in waiting.values()
+    ]
+    if cut := sum(tokens.was_cut for tokens in encoded):
+        text = f"{cut} responses with their prompts are over {tokeniser.score_tokens} tokens and were cut."
+        yield Message(level="warning", text=text)
+    ids, pairs = list(waiting), [(tokens.prompt, tokens.response) for tokens in encoded]
+    pending: list[tuple[list[str], np.ndarray]] = []
+    done, started = 0, time.monotonic()
+    written = started
+    for places, features_n_F in features_of(trunk, pairs, info.layers, PARTS, FEATURE_TOKENS):
+        pending.append(([ids[i] for i in places], features_n_F.numpy()))
+        done += len(places)
+        if time.monotonic() - written > SECONDS_A_PART or done == len(ids):
+            number = len(list(parts.glob("part-*.parquet"))) + 1
+            write_features(parts / f"part-{number:06d}.parquet", info, pending)
+            pending, written = [], time.monotonic()
+        rate = done / max(time.monotonic() - started, 1e-9)
+        yield Progress(
+            stage="features", done=done, total=len(ids), unit="responses", rate=rate, rate_unit="responses/s"
+        )

@@ -1,0 +1,219 @@
+"""Train a reward model on a frozen trunk: a head on features that are computed once.
+
+1. features: every stored response through the trunk once, in parts that a stopped run finds again
+2. split by prompt as fine-tuning does; cross-validate the strength of the ridge on training prompts
+3. fit the head and an ensemble over prompts; measure on prompts never trained on, with a learning curve
+4. save: the trunk as a plain base model, its head beside it; the scores of every response
+
+Fitting itself is in `engine.frozen`, without torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoModel
+
+from engine.errors import ModelFilesError
+from engine.frozen.fit import FitSettings, Fitted, fit
+from engine.frozen.store import FeatureStore
+from engine.models.policy import load_weights, save_model
+from engine.protocol.configs import RewardConfig
+from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
+from engine.protocol.rundir import RunDir
+from engine.reward_learning.fine_tuning.annotators import words
+from engine.reward_learning.fine_tuning.plan import read_lessons
+from engine.reward_learning.frozen.data import Judged, judged_of
+from engine.reward_learning.frozen.features import PARTS, response_features
+from engine.reward_learning.frozen.report import heldout_metrics, learning_curve
+from engine.scoring.head import RewardHead
+from engine.tables import SCORES, SPLITS, write_output
+from engine.text import Tokeniser
+
+ENSEMBLE = 16
+"""Heads of the ensemble when the configuration wants no certain number: here they cost nothing."""
+
+
+def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
+    """The job, with the base model in `folder`.  Raises UsageError without a preference to learn."""
+    tokeniser = Tokeniser.from_folder(folder)
+    lessons = read_lessons(config, run, tokeniser)
+    judged = judged_of(lessons)
+    yield from _words(config, judged)
+    yield from words(lessons.annotators, config.weights)
+    store = yield from response_features(config, run, folder, tokeniser)
+    yield write_output(run, run.output_path("splits", 1), "splits", SPLITS, judged.split_rows())
+    yield Progress(stage="fitting", done=0, total=1)
+    features_N_F = store.rows(judged.response_ids)
+    settings = fit_settings(config)
+    fitted = fit(
+        features_N_F,
+        judged.training(),
+        layers=store.info.layers,
+        parts=PARTS,
+        settings=settings,
+    )
+    yield Progress(stage="fitting", done=1, total=1)
+    yield from _cross_validation(fitted)
+    scores_N_C = fitted.head.scores(features_N_F)
+    heldout = heldout_metrics(judged, scores_N_C)
+    if heldout:
+        yield Metrics(step=1, values=heldout)
+    yield from learning_curve(
+        judged, features_N_F, dataclasses.replace(settings, members=0), store.info.layers, PARTS
+    )
+    yield from _save(config, run, folder, fitted.head, judged, scores_N_C, heldout)
+    yield from _scores(run, store, fitted.head)
+    yield Finished(summary=_summary(judged, fitted, heldout))
+
+
+def fit_settings(config: RewardConfig) -> FitSettings:
+    """How the configuration wants the head fitted."""
+    return FitSettings(
+        votes="all",  # a majority, if one is wanted, was taken on reading
+        ties=config.objective in ("davidson", "rao_kupper"),
+        folds=config.folds,
+        members=config.ensemble if config.ensemble > 1 else ENSEMBLE,
+        seed=config.seed,
+    )
+
+
+def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
+    """What the person should know before the work starts."""
+    data, pairs = judged.data, sum(element.pairs for element in judged.data.train)
+    yield Message(
+        level="info",
+        text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} are held out.",
+    )
+    if judged.dropped:
+        text = f"No preference on {', '.join(judged.dropped)} is among them, so that is not learned."
+        yield Message(level="warning", text=text)
+    if not data.heldout:
+        yield Message(
+            level="warning", text="No prompt is held out; cross-validation alone says how good it is."
+        )
+    if config.objective not in ("bradley_terry", "davidson"):
+        kind = "Davidson" if config.objective == "rao_kupper" else "Bradley–Terry"
+        yield Message(
+            level="warning",
+            text=f"On a frozen trunk the objective is {kind}; {config.objective} is for full and lora.",
+        )
+
+
+def _cross_validation(fitted: Fitted) -> Iterator[Event]:
+    for criterion, report in fitted.reports.items():
+        if math.isnan(report.calibrated.log_loss):
+            yield Message(
+                level="warning",
+                text=f"Too few prompts to cross-validate {criterion}; the strength is a guess.",
+            )
+            continue
+        yield Message(
+            level="info",
+            text=f"{criterion}: cross-validated over {report.prompts} prompts in {report.folds} folds, "
+            f"{report.calibrated.pairs} pairs: accuracy {report.calibrated.accuracy:.3f}, log-loss "
+            f"{report.calibrated.log_loss:.3f}.\n{report.table()}",
+        )
+        prefix = "cv/" if criterion == fitted.head.criteria[0] else f"cv/{criterion}/"
+        for number, (strength, found) in enumerate(zip(report.strengths, report.measures, strict=True)):
+            values = {"strength": strength, "accuracy": found.accuracy, "log_loss": found.log_loss}
+            yield Metrics(step=number, values={prefix + name: value for name, value in values.items()})
+
+
+def save_frozen(
+    folder: Path, destination: Path, head: RewardHead, score_mean: float = 0.0, score_std: float = 1.0
+) -> None:
+    """Save the trunk of the model in `folder` as a plain base model, with its tokeniser and the head.
+
+    Weights keep the number format of their file.  Raises ModelFilesError when the folder lacks some.
+    """
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = said.get("dtype") or said.get("torch_dtype")
+    dtype = name if name in ("bfloat16", "float16") else "float32"
+    model, missing = load_weights(AutoModel, folder, dtype)
+    if missing:
+        raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
+    model.config.pad_token_id = Tokeniser.from_folder(folder).pad_id
+    model.config.score_mean, model.config.score_std = score_mean, score_std
+    save_model(model, folder, destination)
+    head.save(destination)
+
+
+def _save(
+    config: RewardConfig,
+    run: RunDir,
+    folder: Path,
+    head: RewardHead,
+    judged: Judged,
+    scores_N_C: np.ndarray,
+    heldout: dict[str, float],
+) -> Iterator[Event]:
+    yield Progress(stage="saving", done=0, total=1)
+    trained = scores_N_C[judged.in_training(), 0].astype(np.float64)
+    mean, std = float(trained.mean()), float(trained.std())
+    destination = run.path / "model"
+    save_frozen(folder, destination, head, mean, std)
+    yield Progress(stage="saving", done=1, total=1)
+    yield Artifact(
+        kind="reward_model",
+        name=config.name,
+        path=run.relative(destination),
+        step=1,
+        details={
+            "score_mean": mean,
+            "score_std": std,
+            "base": run.model("policy").name,
+            "tuning": "frozen",
+            "criteria": head.criteria,
+            **_told(heldout),
+        },
+    )
+
+
+def _told(heldout: dict[str, float]) -> dict[str, float]:
+    """Held-out numbers as details and summary name them."""
+    return {
+        name.replace("heldout/", "heldout_"): value
+        for name, value in heldout.items()
+        if math.isfinite(value) and name.count("/") == 1
+    }
+
+
+def _scores(run: RunDir, store: FeatureStore, head: RewardHead) -> Iterator[Event]:
+    """Scores of every response with features, each criterion for itself."""
+    rows: list[dict[str, Any]] = []
+    for ids, features_n_F in store.batches(store.ids):
+        scores_n_C, spread_n_C = head.scores(features_n_F), head.spread(features_n_F)
+        for place, response in enumerate(ids):
+            for c, criterion in enumerate(head.criteria):
+                spread = None if spread_n_C is None else float(spread_n_C[place, c])
+                rows.append(
+                    {
+                        "response_id": response,
+                        "score": float(scores_n_C[place, c]),
+                        "backend": f"torch-{store.info.dtype}",
+                        "criterion": criterion,
+                        "uncertainty": spread,
+                    }
+                )
+    yield write_output(run, run.output_path("scores", 1), "scores", SCORES, rows)
+
+
+def _summary(
+    judged: Judged, fitted: Fitted, heldout: dict[str, float]
+) -> dict[str, float | int | str | None]:
+    report = fitted.reports[fitted.head.criteria[0]]
+    found: dict[str, float | int | str | None] = {
+        "prompts": len(judged.data.train),
+        "pairs": sum(element.pairs for element in judged.data.train),
+        "strength": report.strength,
+    }
+    if math.isfinite(report.calibrated.accuracy):
+        found |= {"cv_accuracy": report.calibrated.accuracy, "cv_log_loss": report.calibrated.log_loss}
+    return found | _told(heldout)

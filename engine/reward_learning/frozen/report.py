@@ -1,0 +1,85 @@
+"""How good a fitted head is: on prompts that it never saw, and as judgements grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from engine.errors import UsageError
+from engine.frozen.comparisons import Comparisons
+from engine.frozen.fit import FitSettings, fit_head
+from engine.frozen.measure import measure
+from engine.protocol.events import Event, Metrics, Progress
+from engine.reward_learning.frozen.data import Judged
+from engine.reward_learning.report import measured
+from engine.scoring.head import Part, RewardHead
+from engine.training.checkpoint import stable_hash
+
+SHARES = tuple(range(10, 110, 10))
+"""Per cent of the training prompts at the points of the learning curve."""
+
+
+def heldout_metrics(judged: Judged, scores_N_C: np.ndarray) -> dict[str, float]:
+    """Metrics `heldout/*` as fine-tuning has them; empty when nothing is held out."""
+    row = {response: n for n, response in enumerate(judged.response_ids)}
+    scores = {
+        element.prompt_id: torch.from_numpy(scores_N_C[[row[response] for response in element.response_ids]])
+        for element in judged.data.heldout
+    }
+    return measured(judged.data.heldout, scores, judged.data.criteria)
+
+
+def learning_curve(
+    judged: Judged,
+    features_N_F: np.ndarray,
+    settings: FitSettings,
+    layers: Sequence[int],
+    parts: Sequence[Part],
+) -> Iterator[Event]:
+    """Fit 10, 20 … 100 % of the training prompts, each share within the next; measure on the held-out ones.
+
+    Metrics `curve/*` of the first criterion at step = strict training pairs; every fit chooses its own
+    strength.
+    """
+    criterion = next(iter(judged.comparisons))
+    held = judged.within(judged.heldout_prompts).get(criterion)
+    if held is None:
+        return
+    strict = held.without_ties()
+    order = sorted(
+        judged.train_prompts, key=lambda prompt: (stable_hash("curve", settings.seed, prompt), prompt)
+    )
+    last = 0
+    for share in SHARES:
+        chosen = set(order[: max(1, round(share / 100 * len(order)))])
+        part = judged.within(chosen).get(criterion)
+        pairs = 0 if part is None else int((part.win + part.loss > 0).sum())
+        if part is not None and pairs > last:
+            head = _try_fit(features_N_F, part, settings, layers, parts)
+            if head is not None:
+                found = measure(_margins(head.scores(features_N_F)[:, 0], strict), strict)
+                values = {"curve/accuracy": found.accuracy, "curve/log_loss": found.log_loss}
+                yield Metrics(step=pairs, values=values | {"curve/prompts": float(len(chosen))})
+                last = pairs
+        yield Progress(stage="learning curve", done=share, total=100, unit="%")
+
+
+def _margins(scores_N: np.ndarray, comparisons: Comparisons) -> np.ndarray:
+    scores = scores_N.astype(np.float64)
+    return np.asarray(scores[comparisons.left] - scores[comparisons.right])
+
+
+def _try_fit(
+    features_N_F: np.ndarray,
+    part: Comparisons,
+    settings: FitSettings,
+    layers: Sequence[int],
+    parts: Sequence[Part],
+) -> RewardHead | None:
+    """The head, or None where the few prompts of a first share hold no preference to learn."""
+    try:
+        return fit_head(features_N_F, part, layers=layers, parts=parts, settings=settings)
+    except UsageError:
+        return None

@@ -1,0 +1,92 @@
+"""The policy in training, beside the reference that it started as: what every loop that trains one shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from engine.models.lora import without_lora
+from engine.models.packing import ResponseStates, Row
+from engine.models.parts import output_head
+from engine.models.policy import load_policy, save_policy
+from engine.models.trunk import Trunk, device_of, make_trainable
+from engine.objectives.logprobs import chosen_logprobs
+from engine.text import Tokeniser
+from engine.training.optimiser import MasterAdam
+
+
+class Seen(NamedTuple):
+    """What one pass of the policy gives of N responses, T tokens of the longest; 0 beyond their ends."""
+
+    logprobs: Tensor  # [N, T] float32, log π of every response token
+    entropy: Tensor  # [N, T] nats; 0 where gradients are taken
+    states: ResponseStates  # that predict the tokens
+
+
+@dataclass
+class Policy:
+    """The policy in training, and the reference that it started as."""
+
+    model: PreTrainedModel
+    trunk: Trunk
+    frozen: tuple[PreTrainedModel, Trunk] | None  # the reference; None: the policy without its adapters
+    tokeniser: Tokeniser
+    temperature: float
+
+    def look(self, rows: list[Row]) -> Seen:
+        """log π of every response token of all rows, in order, and the states that it was read from."""
+        return _look(self.model, self.trunk, rows, self.temperature)
+
+    def reference_logprobs(self, rows: list[Row]) -> Tensor:
+        """log π_ref of every response token, [N, T]."""
+        if self.frozen is not None:
+            return _look(*self.frozen, rows, self.temperature).logprobs
+        with without_lora(self.model):
+            return self.look(rows).logprobs
+
+
+def _look(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float) -> Seen:
+    states = trunk.states(rows, "before")
+    found = chosen_logprobs(
+        output_head(model), states.hidden[states.mask], states.tokens[states.mask], temperature=temperature
+    )
+    logprobs_N_T, entropy_N_T = torch.zeros(2, *states.mask.shape, device=states.mask.device).unbind()
+    logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, found.logprobs)
+    if found.entropy is not None:
+        entropy_N_T[states.mask] = found.entropy
+    return Seen(logprobs_N_T, entropy_N_T, states)
+
+
+def load_trainable_policy(
+    folder: Path,
+    *,
+    dtype: str,
+    device: str,
+    lora_rank: int | None,
+    seed: int,
+    temperature: float = 1.0,
+    with_reference: bool = True,
+) -> Policy:
+    """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
+    tokeniser, place = Tokeniser.from_folder(folder), device_of(device)
+    model = load_policy(folder, dtype, place)
+    frozen = None
+    if lora_rank is None and with_reference:
+        copy = load_policy(folder, dtype, place).requires_grad_(False)
+        frozen = (copy, Trunk.of(copy, tokeniser.pad_id, place))
+    make_trainable(model, lora_rank=lora_rank, seed=seed)
+    return Policy(model, Trunk.of(model, tokeniser.pad_id, place), frozen, tokeniser, temperature)
+
+
+def save_trained(policy: Policy, optimiser: MasterAdam, source: Path, destination: Path) -> None:
+    """Save the policy, adapters merged, as plain transformers loads it.  Ends the training.
+
+    In float32: steps smaller than a bfloat16 digit of the base weights would be lost.
+    """
+    optimiser.to_full_precision(policy.model)
+    save_policy(policy.model, source, destination, dtype="float32")

@@ -1,0 +1,223 @@
+"""SFT and DPO on the fake model."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from engine.errors import NonFiniteError, UsageError
+from engine.offline_learning import dpo, sft
+from engine.offline_learning.examples import LessonReader, by_prompt, implied_pairs
+from engine.offline_learning.loop import make_pupil
+from engine.offline_learning.sft import best_ranked
+from engine.protocol.configs import DPOConfig, SFTConfig, StoredResponsesConfig
+from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Stopped
+from engine.protocol.rundir import RunDir
+from engine.text import Tokeniser
+from engine.training.policy import Policy, load_trainable_policy
+from tests.engine.training.runs import make_run, only, rankings
+
+COMMON: dict[str, Any] = {
+    "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "epochs": 2, "batch_prompts": 4,
+    "microbatch": 2, "holdout": 0.25, "learning_rate": 2e-3, "checkpoint_every": 2,
+}  # fmt: skip
+CONFIGS: dict[str, StoredResponsesConfig] = {"sft": SFTConfig(**COMMON), "dpo": DPOConfig(**COMMON)}
+RUNS: dict[str, Callable[..., Any]] = {"sft": sft.run, "dpo": dpo.run}
+KINDS = list(CONFIGS)
+
+
+class Job:
+    def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
+        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
+        rows = rankings(10)
+        self.run: RunDir = make_run(path, self.config, models, {"rankings": rows, "responses": rows[:8]})
+        self.kind = kind
+
+    def start(self) -> Any:
+        return RUNS[self.kind](self.config, self.run)
+
+    def events(self) -> list[Event]:
+        return list(self.start())
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.run.path / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learns_and_registers_a_policy(tmp_path: Path, ppo_models: dict[str, Path], kind: str) -> None:
+    job = Job(tmp_path / "run", ppo_models, kind)
+    events = job.events()
+    losses = [m.values["heldout/loss"] for m in only(events, Metrics) if "heldout/loss" in m.values]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]  # type: ignore[operator]
+    (artifact,) = only(events, Artifact)
+    assert (artifact.kind, artifact.name) == ("policy", "better")
+    saved = AutoModelForCausalLM.from_pretrained(job.run.path / artifact.path).state_dict()
+    base = AutoModelForCausalLM.from_pretrained(ppo_models["policy"]).state_dict()
+    assert saved.keys() == base.keys()
+    assert any(not torch.equal(saved[name], base[name]) for name in base)
+    assert isinstance(events[-1], Finished)
+
+
+def test_dpo_starts_at_log_two_with_every_held_out_margin_tied(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    first, *rest = only(Job(tmp_path / "run", ppo_models, "dpo").events(), Metrics)
+    assert first.values["heldout/loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert first.values["heldout/accuracy"] == 0.5
+    assert first.values["heldout/margin"] == 0
+    assert rest[-1].values["heldout/accuracy"] > 0.6  # type: ignore[operator]
+    train = rest[0].values
+    difference = train["dpo/chosen_reward"] - train["dpo/rejected_reward"]  # type: ignore[operator]
+    assert train["train/margin"] == pytest.approx(difference, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_paused_and_killed_runs_end_with_the_same_weights(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str
+) -> None:
+    whole = Job(tmp_path / "whole", ppo_models, kind)
+    whole.events()
+    broken = Job(tmp_path / "broken", ppo_models, kind)
+    broken.run.pause_path.touch()
+    assert broken.events()[-1] == Stopped(paused=True)
+    broken.run.pause_path.unlink()
+    job = broken.start()
+    for event in job:
+        if isinstance(event, Metrics) and event.step == 3 and "train/loss" in event.values:
+            break
+    job.close()
+    steps = [m.step for m in only(broken.events(), Metrics) if "train/loss" in m.values]
+    assert steps == [3, 4]  # from the checkpoint after step 2
+    one, other = whole.weights(), broken.weights()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Job(tmp_path / "small", ppo_models, kind, microbatch=1, epochs=1)
+    small.events()
+    look = Policy.look
+
+    def limited(policy: Policy, rows: list[Any]) -> Any:
+        if torch.is_grad_enabled() and len(rows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return look(policy, rows)
+
+    monkeypatch.setattr(Policy, "look", limited)
+    halved = Job(tmp_path / "halved", ppo_models, kind, microbatch=4, epochs=1)
+    told = [event.text for event in only(halved.events(), Message) if "Memory ran out" in event.text]
+    assert len(told) == 1
+    one, other = small.weights(), halved.weights()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=1e-3)
+
+
+def lesson(
+    folder: Path, config: StoredResponsesConfig, records: list[dict[str, Any]], pairs: Any = ()
+) -> Any:
+    found = LessonReader(Tokeniser.from_folder(folder), config).lesson("p0", records, pairs)
+    assert found is not None
+    return found
+
+
+def test_sft_counts_response_tokens_only_and_the_end_of_turn(ppo_models: dict[str, Path]) -> None:
+    folder, config = ppo_models["policy"], CONFIGS["sft"]
+    records = rankings(1)[:2]
+    policy = load_trainable_policy(folder, dtype="float32", device="cpu", lora_rank=2, seed=0)
+    one = lesson(folder, config, records)
+    taken = sft.SFT(config).take(policy, [one])  # type: ignore[arg-type]
+    model, tokeniser = AutoModelForCausalLM.from_pretrained(folder).eval(), Tokeniser.from_folder(folder)
+    total, tokens = 0.0, 0
+    for record in records:
+        prompt = tokeniser.encode_prompt(json.loads(record["messages"]))
+        response = [*tokeniser.encode_response(record["text"]), tokeniser.eos_id]
+        with torch.no_grad():
+            logp = model(input_ids=torch.tensor([prompt + response])).logits[0].log_softmax(-1)
+        total -= float(logp[len(prompt) - 1 : -1].gather(1, torch.tensor(response)[:, None]).sum())
+        tokens += len(response)
+    assert float(taken.loss.detach()) == pytest.approx(total, rel=1e-4)
+    assert sft.SFT(config).weight(one) == tokens  # type: ignore[arg-type]
+
+
+def test_dpo_gradient_is_that_of_finite_differences(ppo_models: dict[str, Path], tmp_path: Path) -> None:
+    folder, config = ppo_models["policy"], msgspec.structs.replace(CONFIGS["dpo"], tuning="full")
+    assert isinstance(config, DPOConfig)
+    records = rankings(1)[:4]
+    one = lesson(folder, config, records, implied_pairs(records))
+    method, pupil = dpo.DPO(config), make_pupil(folder, config)
+    method.reference["p0"] = dpo.response_logprobs(pupil.policy, [one]).detach() + torch.arange(
+        float(one.count)
+    )
+    parameter = dict(pupil.policy.model.named_parameters())["model.norm.weight"]
+    method.take(pupil.policy, [one]).loss.backward()
+    assert parameter.grad is not None
+    expected = float(parameter.grad.norm())
+    direction = parameter.grad.clone() / expected
+    values = []
+    for step in (1e-2, -1e-2):
+        with torch.no_grad():
+            parameter.add_(step * direction)
+            values.append(float(method.take(pupil.policy, [one]).loss))
+            parameter.sub_(step * direction)
+    assert (values[0] - values[1]) / 2e-2 == pytest.approx(expected, rel=2e-2)
+
+
+def test_pairs_are_those_of_each_judgement_and_responses_lie_in_one_row(ppo_models: dict[str, Path]) -> None:
+    records = rankings(1)  # two judgements of the same four responses
+    ranked = {record["response_id"]: record["rank"] for record in records}
+    pairs = implied_pairs(records)
+    assert len(pairs) == 2 * 6
+    assert all(ranked[winner] < ranked[loser] for winner, loser in pairs)
+    one = lesson(ppo_models["policy"], CONFIGS["dpo"], records, pairs)
+    assert (len(one.rows), one.count, len(one.winner)) == (1, 4, 12)
+    tied = [{**record, "rank": 1} for record in records]
+    assert implied_pairs(tied) == []
+
+
+def test_best_ranked_responses_once_each(tmp_path: Path) -> None:
+    records = rankings(1)
+    best = [record["response_id"] for record in best_ranked(records)]
+    assert best == [record["response_id"] for record in records[:4] if record["rank"] == 1]
+    other = [{**r, "judgement_id": "x", "rank": 5 - r["rank"]} for r in records[:4]]
+    assert len(best_ranked(records + other)) == 2
+
+
+def test_sft_learns_from_stored_responses(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
+    job = Job(tmp_path / "run", ppo_models, "sft", learn_from="responses", holdout=0.0, epochs=1)
+    texts = [event.text for event in only(job.events(), Message)]
+    assert texts[0] == "Learning 4 responses to 1 prompts; 0 prompts are held out."
+    assert len(by_prompt(job.run.table("responses"))) == 1
+
+
+def test_long_prompts_are_cut_and_responses_without_room_left_out(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    texts = [
+        event.text for event in only(Job(tmp_path / "a", ppo_models, "dpo", max_tokens=20).events(), Message)
+    ]
+    assert any("over max_tokens and were cut" in text for text in texts)
+    rows = [{**row, "text": row["text"] * 9} for row in rankings(4)]
+    config = msgspec.structs.replace(CONFIGS["dpo"], max_tokens=8)
+    run = make_run(tmp_path / "b", config, ppo_models, {"rankings": rows})
+    with pytest.raises(UsageError, match="no preferences to learn from"):
+        list(dpo.run(config, run))  # type: ignore[arg-type]
+
+
+def test_a_broken_loss_stops_with_the_batch(
+    tmp_path: Path, ppo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dpo, "direct_preference", lambda w, loser, **_: w * math.nan)
+    job = Job(tmp_path / "run", ppo_models, "dpo", holdout=0.0)
+    with pytest.raises(NonFiniteError, match="not finite at step 1"):
+        job.events()
+    assert (job.run.path / "failed-batch" / "tensors.safetensors").exists()

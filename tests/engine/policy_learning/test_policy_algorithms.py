@@ -1,0 +1,407 @@
+"""GRPO and RLOO on the fake model, and what they share with PPO: rewards, safety, resume."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.errors import UsageError, WorkbenchError
+from engine.models.packing import Row
+from engine.models.scale import load_scale
+from engine.policy_learning import grpo, ppo, rloo
+from engine.policy_learning import loop as policy_learning
+from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning.models import load_models
+from engine.policy_learning.ppo import PPO
+from engine.policy_learning.rewards import Rewards, Scored, ScoreScale
+from engine.policy_learning.rollout import collect, measure, read_prompts
+from engine.policy_learning.update import Update, UpdateStats
+from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
+from engine.protocol.events import Event, Finished, Message, Metrics, Output, Stopped
+from engine.protocol.rewards import Component, Ensemble
+from engine.protocol.rundir import RunDir
+from engine.training.policy import Policy
+from tests.engine.models.test_scale import frozen_folder
+from tests.engine.training.runs import finished, make_run, only, prompts
+
+COMMON: dict[str, Any] = {
+    "name": "better", "policy": "p", "reward_model": "reward_model", "device": "cpu", "dtype": "float32",
+    "steps": 3, "prompts_per_step": 2, "samples": 3, "max_new_tokens": 6, "learning_rate": 5e-3,
+    "checkpoint_every": 1, "trace_every": 1,
+}  # fmt: skip
+CONFIGS: dict[str, PolicyLearningConfig] = {
+    "grpo": GRPOConfig(**COMMON, epochs=2, minibatches=2),
+    "rloo": RLOOConfig(**COMMON),
+    "shared": PPOConfig(**COMMON, critic="shared", epochs=2),
+}
+RUNS: dict[str, Callable[..., Any]] = {"grpo": grpo.run, "rloo": rloo.run, "shared": ppo.run}
+KINDS = list(CONFIGS)
+
+
+@pytest.fixture(autouse=True)
+def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_learning, "REFERENCE_SAMPLES", 6)
+
+
+class Job:
+    """A run of one kind in a directory of its own."""
+
+    def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
+        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
+        self.run: RunDir = make_run(path, self.config, models, {"prompts": prompts()})
+        self.kind = kind
+
+    def start(self) -> Any:
+        return RUNS[self.kind](self.config, self.run)
+
+    def events(self) -> list[Event]:
+        return list(self.start())
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.run.path / "model" / "model.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_paused_and_killed_runs_end_with_the_same_weights(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str
+) -> None:
+    whole = Job(tmp_path / "whole", ppo_models, kind)
+    whole.events()
+    broken = Job(tmp_path / "broken", ppo_models, kind, checkpoint_every=0)
+    broken.run.pause_path.touch()
+    first = broken.events()
+    assert first[-1] == Stopped(paused=True)
+    assert [event.step for event in only(first, Metrics)] == [1]
+    assert broken.run.latest_checkpoint() == broken.run.checkpoint_dir(1)
+    broken.run.pause_path.unlink()
+    job = broken.start()
+    for event in job:
+        if isinstance(event, Output) and event.step == 3:
+            break  # in the middle of the last step
+    job.close()
+    rest = broken.events()
+    assert [event.step for event in only(rest, Metrics)] == [2, 3]  # the paused step is not repeated
+    assert isinstance(rest[-1], Finished)
+    assert same(whole.weights(), broken.weights())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_pass_has_ratio_one_and_everything_is_finite(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str
+) -> None:
+    job = Job(tmp_path / "run", ppo_models, kind, steps=1, epochs=1, minibatches=1)
+    (metrics,) = only(job.events(), Metrics)
+    assert metrics.values["ppo/ratio_mean"] == pytest.approx(1, abs=1e-5)
+    assert metrics.values["ppo/clip_fraction"] == 0
+    assert metrics.values["ppo/kl"] == pytest.approx(0, abs=1e-4)
+    assert all(value is not None and math.isfinite(value) for value in metrics.values.values())
+    has_critic = kind == "shared"
+    assert ("ppo/value_loss" in metrics.values) == has_critic
+    assert ("ppo/critic_grad_norm" in metrics.values) == has_critic
+    assert ("ppo/kl_loss" in metrics.values) == (kind == "grpo")
+    traces = pq.read_table(job.run.trace_path(1)).to_pylist()
+    assert all((row["value"] is not None) == has_critic for row in traces)
+
+
+def test_grpo_tokens_share_the_advantage_of_their_response(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    job = Job(tmp_path / "run", ppo_models, "grpo", steps=1, missing_stop_penalty=-2.0)
+    job.events()
+    rollouts = pq.read_table(job.run.output_path("rollouts", 1)).to_pylist()
+    traces = pq.read_table(job.run.trace_path(1)).to_pylist()
+    for prompt in {row["prompt_id"] for row in rollouts}:
+        group = [row for row in rollouts if row["prompt_id"] == prompt]
+        rewards = torch.tensor([row["reward"] for row in group])  # the KL is in the loss, not in the reward
+        expected = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
+        for row, advantage in zip(group, expected.tolist(), strict=True):
+            own = {
+                t["advantage"]
+                for t in traces
+                if (t["prompt_id"], t["sample_index"]) == (prompt, row["sample_index"])
+            }
+            assert sorted(own) == pytest.approx([advantage], abs=1e-5)
+
+
+def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
+    scores = torch.tensor(
+        [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text in conversations]
+    )
+    return Scored({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_raises_a_synthetic_reward(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rewards, "score", ascii_share)
+    job = Job(
+        tmp_path / "run", ppo_models, kind, steps=8, samples=16, epochs=2, minibatches=1, learning_rate=3e-2,
+        target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9, missing_stop_penalty=0.0,
+        checkpoint_every=0, trace_every=0, collapse="ignore",
+    )  # fmt: skip
+    scores = [event.values["ppo/score"] for event in only(job.events(), Metrics)]
+    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.08  # type: ignore[arg-type]
+
+
+FUNCTIONS = """
+def length(prompt, response):
+    return float(len(response))
+
+def fails(prompt, response):
+    raise KeyError("x")
+
+def endless(prompt, response):
+    return float("nan")
+"""
+
+
+@pytest.fixture
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_rewards.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_rewards", raising=False)
+
+
+@pytest.mark.usefixtures("functions")
+def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
+    models = {**ppo_models, "gold": ppo_models["reward_model"], "constraint": ppo_models["reward_model"]}
+    job = Job(
+        tmp_path / "run", models, "rloo", steps=2, rewards=("own_rewards:length*-0.5",), gold="gold",
+        constraint="constraint", constraint_bound=-10.0, gold_every=2,
+    )  # fmt: skip
+    events = job.events()
+    first, second = [event.values for event in only(events, Metrics)]
+    for step, values in enumerate((first, second), start=1):
+        rows = pq.read_table(job.run.output_path("rollouts", step)).to_pylist()
+        components = [json.loads(row["components"]) for row in rows]
+        for row, found in zip(rows, components, strict=True):
+            assert found["own_rewards:length"] == len(row["text"])
+            expected = found["reward_model"] - 0.5 * found["own_rewards:length"]
+            assert row["score"] == pytest.approx(expected, abs=1e-4)
+            assert found["cost"] == pytest.approx(found["reward_model"], abs=1e-5)
+        mean = sum(found["own_rewards:length"] for found in components) / len(components)
+        assert values["reward/own_rewards:length"] == pytest.approx(mean)
+        assert values["ppo/gold"] == pytest.approx(values["reward/reward_model"], abs=1e-5)
+    assert first["ppo/multiplier"] == 1.0
+    assert second["ppo/multiplier"] > 1.0  # type: ignore[operator]  # the cost is far above its bound
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("own_rewards:fails", "own_rewards:fails failed"),
+        ("own_rewards:endless", "own_rewards:endless gave nan"),
+        ("own_rewards:missing", "own_rewards:missing does not exist"),
+        ("no_such_package.x:f", "no_such_package.x:f cannot be imported"),
+    ],
+)
+def test_a_reward_function_that_cannot_be_used_is_named(
+    tmp_path: Path, ppo_models: dict[str, Path], path: str, sentence: str
+) -> None:
+    job = Job(tmp_path / "run", ppo_models, "rloo", rewards=(path,))
+    with pytest.raises(UsageError, match=sentence):
+        job.events()
+
+
+@pytest.mark.usefixtures("functions")
+def test_functions_alone_are_a_reward_and_a_critic_starts_from_the_policy(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    models = {"policy": ppo_models["policy"]}
+    changes: dict[str, Any] = {"reward_model": "", "rewards": ("own_rewards:length",), "steps": 1}
+    for kind, more in (("grpo", {}), ("shared", {"critic": "separate"})):
+        events = Job(tmp_path / kind, models, kind, **changes, **more).events()
+        assert isinstance(events[-1], Finished)
+
+
+class OutOfMemory:
+    """Lets the policy see at most so many responses at once, while gradients are taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.failures = 0
+        look = Policy.look
+
+        def limited(policy: Policy, rows: list[Any]) -> Any:
+            if torch.is_grad_enabled() and sum(len(row.responses) for row in rows) > most:
+                self.failures += 1
+                raise RuntimeError(
+                    "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+                )
+            return look(policy, rows)
+
+        monkeypatch.setattr(Policy, "look", limited)
+
+
+@pytest.mark.parametrize("kind", ["grpo", "shared"])
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Job(tmp_path / "small", ppo_models, kind, microbatch=2, minibatches=1)
+    small.events()
+    limit = OutOfMemory(monkeypatch, most=3)
+    halved = Job(tmp_path / "halved", ppo_models, kind, microbatch=8, minibatches=1)
+    events = halved.events()
+    told = [event.text for event in only(events, Message) if "Memory ran out" in event.text]
+    assert told == [
+        "Memory ran out, so 4 sequences go through the model at once from here on, or fewer; "
+        "the result is the same."
+    ]
+    assert limit.failures == 2  # of 6 responses at once, and of 4
+    one, other = small.weights(), halved.weights()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=1e-3)
+
+
+def test_memory_that_is_never_enough_is_an_error(
+    tmp_path: Path, ppo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    OutOfMemory(monkeypatch, most=0)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        Job(tmp_path / "run", ppo_models, "rloo", microbatch=4).events()
+
+
+@pytest.mark.parametrize("what", ["warn", "stop", "ignore"])
+def test_collapsed_entropy_is_told_or_stops_with_the_batch(
+    tmp_path: Path, ppo_models: dict[str, Path], what: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapsed(rollout: Any, measured: Any, targets: Any, beta: float) -> dict[str, float]:
+        return {**metrics(rollout, measured, targets, beta), "ppo/entropy": 1e-3}
+
+    metrics = policy_learning.rollout_metrics
+    monkeypatch.setattr(policy_learning, "rollout_metrics", collapsed)
+    job = Job(tmp_path / "run", ppo_models, "rloo", steps=2, collapse=what)
+    kept = job.run.path / "failed-batch" / "tensors.safetensors"
+    if what == "stop":
+        with pytest.raises(WorkbenchError, match="entropy of responses has collapsed"):
+            job.events()
+    else:
+        told = [event.text for event in only(job.events(), Message) if "collapsed" in event.text]
+        assert len(told) == (what == "warn")
+    assert kept.exists() == (what != "ignore")
+
+
+def made(tmp_path: Path, models: dict[str, Path], **changes: Any) -> tuple[Any, Any, Any]:
+    """A PPO learner with its models and a rollout that has been measured."""
+    job = Job(tmp_path / "made", models, "shared", **changes)
+    found = load_models(job.config, models, critic=job.config.critic)  # type: ignore[attr-defined]
+    table = read_prompts(job.run.table("prompts"), found.policy.tokeniser, job.config, 512)
+    rollout = finished(collect(found, table.of_step(0, 2, 0), job.config, 0, stage="sampling"))
+    return found, rollout, finished(measure(found, rollout))
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_one_pass_gives_a_shared_critic_what_two_would(
+    tmp_path: Path, ppo_models: dict[str, Path], tuning: Any
+) -> None:
+    models, rollout, measured = made(tmp_path, ppo_models, tuning=tuning)
+    assert not measured.values.any()  # the head starts from zero
+    torch.nn.init.normal_(models.critic.head.weight)
+    everything = range(len(rollout.sampled))
+    for rows, order in rollout.micro_batches(everything, 6):
+        seen = models.policy.look(rows)
+        apart = models.policy.trunk.states(rows, "before")
+        expected = models.critic.head(apart.hidden.float()).squeeze(-1) * apart.mask
+        torch.testing.assert_close(models.critic.values(rows, seen), expected)
+        torch.testing.assert_close(
+            seen.logprobs.detach(), measured.logprobs[order, : seen.logprobs.shape[1]], atol=1e-5, rtol=0
+        )
+
+
+def test_a_shared_critic_teaches_the_trunk_and_holds_no_second_one(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    models, rollout, measured = made(tmp_path, ppo_models, value_coefficient=1.0)
+    assert sum(p.numel() for p in models.optimisers["critic"].masters.values()) == 33
+    torch.nn.init.normal_(models.critic.head.weight)
+    nothing = torch.zeros(rollout.mask.shape)
+    targets = policy_rollout.Targets(nothing, nothing, nothing, returns=rollout.mask.float() * 3)
+    job = Job(tmp_path / "update", ppo_models, "shared", value_coefficient=1.0, epochs=1)
+    update = Update(PPO(job.config), models, rollout, measured, targets, 0.0, job.config, 0)  # type: ignore[arg-type]
+    stats = finished(update.run())  # the advantages are 0, so the value loss alone moves the policy
+    assert stats.grad_norms["policy"][0] > 0
+    assert stats.grad_norms["critic"][0] > 0
+    assert stats.minibatches[0].policy_loss == 0
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_gradients_of_the_critics_do_not_depend_on_micro_batches(
+    tmp_path: Path, ppo_models: dict[str, Path], critic: Any
+) -> None:
+    models, rollout, measured = made(tmp_path, ppo_models, critic=critic)
+    learner = PPO(msgspec.structs.replace(CONFIGS["shared"], critic=critic))  # type: ignore[arg-type]
+    targets = learner.aim(rollout, measured, measured.scores, 0.1)
+    found = []
+    for size in (1, 6):
+        models.portions["training"].size = size
+        update = Update(learner, models, rollout, measured, targets, 0.1, learner.config, 0)
+        finished(update._minibatch(list(range(6)), UpdateStats(torch.ones(rollout.mask.shape)), 0, 6))
+        gradients = [
+            master.grad.clone()
+            for optimiser in models.optimisers.values()
+            for master in optimiser.masters.values()
+            if master.grad is not None
+        ]
+        found.append(gradients)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mini_batches_are_steps_of_the_optimiser(
+    tmp_path: Path, ppo_models: dict[str, Path], kind: str
+) -> None:
+    job = Job(tmp_path / "run", ppo_models, kind, steps=1, epochs=2, minibatches=3, target_kl_update=0.0)
+    (metrics,) = only(job.events(), Metrics)
+    assert metrics.values["ppo/optimiser_steps"] == 6
+
+
+def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
+    members = torch.tensor([[1.0, 5.0, 3.0], [3.0, 1.0, 2.0]])
+    scored = Scored({"rm": members}, {"rm": members.mean(dim=0)}, members.mean(dim=0), None)
+
+    def combined(ensemble: str) -> list[float]:
+        part = SimpleNamespace(component=Component("rm"))
+        rewards = Rewards([part], Ensemble.parse(ensemble), None, 0.0, None)
+        return rewards.combined(scored, ScoreScale(), 1.0).tolist()
+
+    assert combined("") == [2.0, 3.0, 2.5]
+    assert combined("minimum") == [1.0, 1.0, 2.0]
+    assert combined("mean-variance:1") == [2.0 - 1, 3.0 - 4, 2.5 - 0.25]
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
+    tmp_path: Path, ppo_models: dict[str, Path], tuning: Any
+) -> None:
+    folder = tmp_path / "frozen"
+    frozen_folder(ppo_models["policy"], folder, ensemble=3)
+    models = {**ppo_models, "reward_model": folder}
+    job = Job(
+        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, ensemble="mean-variance:0.5",
+        steps=2, epochs=1,
+    )  # fmt: skip
+    first, second = [event.values for event in only(job.events(), Metrics)]
+    rows = pq.read_table(job.run.output_path("rollouts", 2)).to_pylist()
+    scale = load_scale(folder, "float32")
+    for row in rows:  # scored without the adapters that the critic has on the same trunk
+        messages = next(json.loads(p["messages"]) for p in prompts() if p["prompt_id"] == row["prompt_id"])
+        tokens = scale.tokeniser.encode_for_score(messages, row["text"])
+        members = scale.members([Row(tokens.prompt, [tokens.response])])
+        assert members is not None
+        assert row["score"] == pytest.approx(float(members[:, 0, 0].mean()), abs=1e-4)
+    assert first["ppo/value_loss"] != second["ppo/value_loss"]

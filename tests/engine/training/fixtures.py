@@ -1,0 +1,31 @@
+"""A policy and reward models small enough to optimise in a test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+STOPS = [2, *range(60, 110)]
+"""Stop tokens of the talkative fake: end of sequence, and others that are not."""
+
+
+@pytest.fixture(scope="session")
+def ppo_models(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_reward: Path
+) -> dict[str, Path]:
+    """Folders of a policy with many stop tokens (a random model rarely says just one) and a reward model."""
+    policy = tmp_path_factory.mktemp("ppo") / "policy"
+    shutil.copytree(tiny_model, policy)
+    generation = json.loads((policy / "generation_config.json").read_text())
+    (policy / "generation_config.json").write_text(json.dumps({**generation, "eos_token_id": STOPS}))
+    return {"policy": policy, "reward_model": tiny_reward}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tiny models are quicker on one thread."""
+    torch.set_num_threads(1)
