@@ -25,6 +25,22 @@ def parser(what: str) -> argparse.ArgumentParser:
     return arguments
 
 
+def add_dtypes(arguments: argparse.ArgumentParser) -> None:
+    """The number format of ours and of the peer: each side is to be measured at its faster one."""
+    formats = ("bfloat16", "float32")
+    arguments.add_argument("--dtype", choices=formats, help="of ours; default: what a job would take here")
+    arguments.add_argument("--peer-dtype", choices=formats, help="of the peer; default: as ours")
+
+
+def resolve_dtypes(options: argparse.Namespace) -> None:
+    """Fill in the formats that were not named."""
+    if options.dtype is None:
+        import torch
+
+        options.dtype = "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    options.peer_dtype = options.peer_dtype or options.dtype
+
+
 def say(text: str) -> None:
     """Narrate on stderr; stdout is for the figures."""
     print(text, file=sys.stderr, flush=True)
@@ -47,6 +63,7 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
         "bf16": "avx512_bf16" in flags,
+        "isa": os.environ.get("ATEN_CPU_CAPABILITY", "the processor's own"),
         "python": platform.python_version(),
     }
 

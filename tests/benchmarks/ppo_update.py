@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a PPO update: 4 prompts × 4 samples × 32 tokens, 4 epochs, bfloat16.
+"""Seconds and peak memory of a PPO update: 4 prompts × 4 samples × 32 tokens, 4 epochs.
 
 An update is a whole step: sampling, scoring, log-probabilities, values, and all epochs.  Ours and, with
 `--peer PYTHON`, TRL's (16 prompts, one sample each) run in turn, each in a process of its own, of which the
@@ -16,7 +16,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.common import parser, peer_json, report, say, summary, versions, worker_json
+from tests.benchmarks.common import (
+    add_dtypes,
+    parser,
+    peer_json,
+    report,
+    resolve_dtypes,
+    say,
+    summary,
+    versions,
+    worker_json,
+)
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prompts_user_oriented.jsonl"
 PROMPT_TOKENS = 96
@@ -37,6 +47,7 @@ def child(options: dict[str, Any]) -> None:
         name="benchmark",
         reward_model="benchmark",
         device=str(resolve_device()),
+        dtype=options["dtype"],
         critic=options["critic"],
         tuning=options["tuning"],
         steps=options["updates"],
@@ -79,11 +90,11 @@ def child(options: dict[str, Any]) -> None:
     print(json.dumps({"seconds": seconds, "rollouts": rollouts, "lengths": lengths, "peak_bytes": peak}))
 
 
-def write_reward_model(policy: Path, destination: Path) -> None:
+def write_reward_model(policy: Path, destination: Path, dtype: str) -> None:
     """The policy with a random head."""
     from engine.models.reward import init_reward_model, save_reward_model
 
-    save_reward_model(init_reward_model(policy, dtype="bfloat16"), policy, destination)
+    save_reward_model(init_reward_model(policy, dtype=dtype), policy, destination)
 
 
 def read_prompts(data: Path) -> list[dict[str, str]]:
@@ -101,6 +112,7 @@ def main() -> None:
     arguments.add_argument("--child", action="store_true", help="read settings on stdin and train")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--data", type=Path, default=DATA)
+    add_dtypes(arguments)
     arguments.add_argument("--critic", choices=("separate", "shared"), default="separate")
     arguments.add_argument("--tuning", choices=("full", "lora"), default="full")
     arguments.add_argument("--episodes", type=int, default=16)
@@ -113,6 +125,7 @@ def main() -> None:
     if options.child:
         child(json.load(sys.stdin))
         return
+    resolve_dtypes(options)
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
     with tempfile.TemporaryDirectory() as folder:
@@ -124,8 +137,8 @@ def measure(options: Any, folder: Path) -> None:
     from engine.models.catalogue import resolve_model
 
     model = Path(resolve_model(options.model))
-    write_reward_model(model, folder / "reward")
-    names = ("critic", "tuning", "episodes", "samples", "tokens", "epochs", "updates")
+    write_reward_model(model, folder / "reward", options.dtype)
+    names = ("dtype", "critic", "tuning", "episodes", "samples", "tokens", "epochs", "updates")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     places = {"folder": str(folder), "model": str(model), "reward_model": str(folder / "reward")}
     prompts = read_prompts(options.data)
@@ -138,6 +151,7 @@ def measure(options: Any, folder: Path) -> None:
             words = ["--model", str(model), "--prompts", str(options.data), "--updates", str(options.updates)]
             words += ["--episodes", str(options.episodes), "--epochs", str(options.epochs)]
             words += ["--response-length", str(options.tokens), "--max-prompt-tokens", str(PROMPT_TOKENS)]
+            words += ["--dtype", options.peer_dtype]
             theirs.append(peer_json(options.peer, "trl_ppo.py", *words))
             say(f"peer: {theirs[-1]}")
     seconds = summary([second for run in mine for second in run["seconds"]])
@@ -146,7 +160,11 @@ def measure(options: Any, folder: Path) -> None:
     if theirs:
         peer_seconds = summary([second for run in theirs for second in run["all"]])
         peer_peak = max(run["peak_bytes"] for run in theirs)
-        figures |= {"peer_seconds": peer_seconds, "peer_peak_gib": round(peer_peak / 2**30, 2)}
+        figures |= {
+            "peer_dtype": options.peer_dtype,
+            "peer_seconds": peer_seconds,
+            "peer_peak_gib": round(peer_peak / 2**30, 2),
+        }
         figures["ratio"] = round(peer_seconds["median"] / seconds["median"], 2)
         figures["memory_ratio"] = round(peak / peer_peak, 2)
     report("ppo update", **figures, versions=versions("torch", "transformers"))

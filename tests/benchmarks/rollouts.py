@@ -18,7 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.common import parser, peer_json, report, say, summary, versions, worker_json
+from tests.benchmarks.common import (
+    add_dtypes,
+    parser,
+    peer_json,
+    report,
+    resolve_dtypes,
+    say,
+    summary,
+    versions,
+    worker_json,
+)
 
 if TYPE_CHECKING:
     from engine.text import Tokeniser
@@ -133,7 +143,7 @@ def main() -> None:
     arguments.add_argument("--prompts", type=int, default=4)
     arguments.add_argument("--samples", type=int, default=8)
     arguments.add_argument("--tokens", type=int, default=64)
-    arguments.add_argument("--dtype", default="bfloat16", help="of ours; the peer's is bfloat16")
+    add_dtypes(arguments)
     arguments.add_argument("--continuous", action="store_true", help="generate_batch has turns too")
     arguments.add_argument("--endpoint", default="", help="of a vLLM server, which has turns too")
     arguments.add_argument("--trainable", action="store_true", help="lay out the weights in every call")
@@ -144,6 +154,7 @@ def main() -> None:
     if options.child:
         child(json.load(sys.stdin))
         return
+    resolve_dtypes(options)
 
     from engine.models.catalogue import resolve_model
 
@@ -158,7 +169,7 @@ def main() -> None:
         file = Path(temporary) / "prompts.jsonl"
         file.write_text("".join(json.dumps({"prompt": q}) + "\n" for q in questions(options.prompts)))
         words = ["--model", model, "--prompts", str(file), "--b", str(options.prompts)]
-        words += ["--k", str(options.samples), "--tokens", str(options.tokens)]
+        words += ["--k", str(options.samples), "--tokens", str(options.tokens), "--dtype", options.peer_dtype]
         for _ in range(options.turns):
             for way in ways:
                 asked = settings | {"model": model, "way": way, "endpoint": options.endpoint}
@@ -173,6 +184,7 @@ def main() -> None:
     steps = summary([1000 * options.prompts * options.samples / speed for speed in speeds["ours"]])
     figures: dict[str, Any] = {"tokens_per_second": mine, "ms_a_step": steps, **settings}
     if theirs:
+        figures["peer_dtype"] = options.peer_dtype
         figures["peer_tokens_per_second"] = summary(theirs)
         figures["ratio"] = round(mine["median"] / summary(theirs)["median"], 2)
     for way in ways[1:]:
