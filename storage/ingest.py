@@ -2,18 +2,20 @@
 
 All effects of a batch of lines (metrics, messages, rows from Parquet, artifacts, status) and the place
 reached in `events.jsonl` move in one transaction, so a crash between two batches repeats or loses nothing.
+A batch is a slice of what was read: `slices` cuts it so that nobody waits long for the store.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from storage import artifacts, policies, responses, runs, scores
 from storage.errors import StoreError
+from storage.parquet import ALL_ROWS, Span, parquet_rows
 from storage.records import RunRow
 from storage.store import Store
 
@@ -21,41 +23,89 @@ Line = Mapping[str, Any]
 SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
 
 
+SLICE_ROWS = 1000
+"""Rows that one transaction stores, about; on a slow machine some 20 ms, for which a judgement waits."""
+STATEMENT_ROWS = 250
+"""What an event with statements of its own costs, as so many rows of metrics."""
+
+
+def slices(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    """The lines in runs that are stored at once, each of about `SLICE_ROWS` rows."""
+    start, rows = 0, 0
+    for end, line in enumerate(lines):
+        more = _weight(line["event"])
+        if rows and rows + more > SLICE_ROWS:
+            yield lines[start:end]
+            start, rows = end, 0
+        rows += more
+    if start < len(lines):
+        yield lines[start:]
+
+
+def _weight(event: Mapping[str, Any]) -> int:
+    match event["type"]:
+        case "metrics":
+            return 1 + len(event["values"])
+        case "output":
+            return STATEMENT_ROWS + min(int(event["rows"]), SLICE_ROWS)
+        case "artifact" | "started":
+            return STATEMENT_ROWS
+    return 1
+
+
 def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int:
-    """Take in lines of `events.jsonl`; the number that were new.
+    """Take in lines of `events.jsonl`, in one transaction; the number that were new.
 
     A line is the plain decoded JSON: `{"seq": 1, "at": 1700000000.0, "event": {"type": "started", …}}`.
-    Lines up to the run's last_seq are passed over.  `offset` is the byte after the last of them.
+    Lines up to the run's last_seq are passed over.  `offset` is the byte after the last of them, or a byte
+    before them as long as further lines of the same reading are to come.
     """
+    run = runs.run_row(store, run_id)
+    fresh = [line for line in lines if line["seq"] > run.last_seq]
+    begun = _ahead(store, run, fresh[0]["event"]) if len(fresh) == 1 else 0
     with store.transaction():
-        run = runs.run_row(store, run_id)
-        fresh = [line for line in lines if line["seq"] > run.last_seq]
         changes: dict[str, Any] = {}
-        measured: list[runs.MetricRow] = []
+        waiting = _Waiting(store, run_id)
         for line in fresh:
             event, at = line["event"], _time(line["at"])
             if event["type"] == "metrics":
-                measured += [
-                    (run_id, line["seq"], event["step"], name, _finite(value), at)
-                    for name, value in event["values"].items()
-                ]
+                waiting.measured(line["seq"], event, at)
             elif event["type"] == "started" and event.get("resumed_from_step") is not None:
-                runs.insert_metrics(store, measured)
-                measured = []
+                waiting.store()
                 runs.drop_after_step(store, run_id, event["resumed_from_step"])
             elif event["type"] == "output":
-                _output(store, run, event, line["seq"], at)
+                _output(store, run, event, line["seq"], at, begun)
             elif event["type"] == "artifact":
                 _artifact(store, run, event)
             elif event["type"] == "message":
-                runs.add_message(store, run_id, line["seq"], event["level"], event["text"], at)
+                waiting.messages.append((run_id, line["seq"], event["level"], event["text"], at))
             changes |= _changes(event, at)
-        runs.insert_metrics(store, measured)
+        waiting.store()
         if fresh:
             changes["last_seq"] = fresh[-1]["seq"]
         if fresh or offset > run.last_offset:
             runs.update_run(store, run_id, **changes, last_offset=offset)
     return len(fresh)
+
+
+class _Waiting:
+    """Metrics and messages of a batch, which are stored by one statement each."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+        self._metrics: list[runs.MetricRow] = []
+        self.messages: list[runs.MessageRow] = []
+
+    def measured(self, seq: int, event: Mapping[str, Any], at: datetime) -> None:
+        self._metrics += [
+            (self._run_id, seq, event["step"], name, _finite(value), at)
+            for name, value in event["values"].items()
+        ]
+
+    def store(self) -> None:
+        runs.insert_metrics(self._store, self._metrics)
+        runs.insert_messages(self._store, self.messages)
+        self._metrics, self.messages = [], []
 
 
 def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
@@ -84,28 +134,48 @@ def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     return {}
 
 
-def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: datetime) -> None:
-    kind = event["kind"]
-    if kind == "traces":  # the view token_traces reads the file where it lies
+def _ahead(store: Store, run: RunRow, event: Mapping[str, Any]) -> int:
+    """All but the last rows of a long table, in transactions of their own, before the event; how many.
+
+    Rows are known by their keys, so those of a reading that was cut off are simply stored again.
+    """
+    if event["type"] != "output" or event["rows"] <= SLICE_ROWS or event["kind"] == "traces":
+        return 0
+    path = _inside(run, event["path"])
+    count = parquet_rows(store, path) if path.is_file() else 0
+    begun = max(0, count - 1) // SLICE_ROWS * SLICE_ROWS
+    for start in range(0, begun, SLICE_ROWS):
+        _rows(store, run, event["kind"], path, (start, start + SLICE_ROWS))
+    return begun
+
+
+def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: datetime, begun: int) -> None:
+    if event["kind"] == "traces":  # the view token_traces reads the file where it lies
         return
     path = _inside(run, event["path"])
-    if not path.is_file():
-        lost = f"{event['rows']} rows of {kind} are lost: {path} is not there."
+    if path.is_file():
+        _rows(store, run, event["kind"], path, (begun, ALL_ROWS[1]))
+    else:
+        lost = f"{event['rows']} rows of {event['kind']} are lost: {path} is not there."
         runs.add_message(store, run.run_id, seq, "warning", lost, at)
-        return
+
+
+def _rows(store: Store, run: RunRow, kind: str, path: Path, rows: Span) -> None:
+    """Some rows of a table that a run has written."""
     if kind == "responses":
         policy = _answered_by(store, run)
         sampling = {key: run.config[key] for key in SAMPLING if key in run.config}
+        seed = run.config.get("seed")
         responses.insert_from_parquet(
-            store, path, run_id=run.run_id, policy_id=policy, sampling=sampling, seed=run.config.get("seed")
+            store, path, run_id=run.run_id, policy_id=policy, sampling=sampling, seed=seed, rows=rows
         )
     elif kind == "scores":
         model = _scored_by(store, run)
-        scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model)
+        scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model, rows=rows)
     elif kind == "splits":
-        runs.insert_splits_from_parquet(store, path, run_id=run.run_id)
+        runs.insert_splits_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "rollouts":
-        runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id)
+        runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id, rows=rows)
 
 
 def _scored_by(store: Store, run: RunRow) -> str:

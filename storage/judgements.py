@@ -26,7 +26,6 @@ from storage.store import Store
 
 RANKING_KINDS = ("ranking", "best_of", "rating")
 ITEM_COLUMNS = ("judgement_id", "response_id", "rank", "rating", "position")
-FEW = 50  # judgements: below that parameters are faster than importing pyarrow
 
 
 def annotator_kind(name: str) -> str:
@@ -57,23 +56,18 @@ def record_many(store: Store, judgements: Iterable[NewJudgement]) -> list[str]:
     rows: list[dict[str, Any]] = []
     items: list[tuple[Any, ...]] = []
     known: dict[str, str] = {}
-    with store.transaction() as cursor:
+    with store.transaction():
         for new in judgements:
             if new.annotator not in known:
                 known[new.annotator] = ensure_annotator(store, new.annotator)
             row = _values(random_id("j"), known[new.annotator], new)
             rows.append(row)
             items += [(row["judgement_id"], i.response_id, i.rank, i.rating, i.position) for i in new.items]
-        if len(rows) < FEW:
-            for row in rows:
-                store.write(block("judgements", "add"), row)
-            if items:
-                cursor.executemany(block("judgements", "add_items"), items)
-        else:
-            values = [tuple(row.values()) for row in rows]
-            store.write_many(block("judgements", "load"), tuple(rows[0]), values)
-            if items:
-                store.write_many(block("judgements", "load_items"), ITEM_COLUMNS, items)
+        if rows:
+            store.write_many(
+                block("judgements", "load"), tuple(rows[0]), [tuple(row.values()) for row in rows]
+            )
+        store.write_many(block("judgements", "load_items"), ITEM_COLUMNS, items)
     return [row["judgement_id"] for row in rows]
 
 

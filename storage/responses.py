@@ -10,6 +10,7 @@ from typing import Any
 
 from storage import policies
 from storage.ids import imported_response_id, policy_id
+from storage.parquet import ALL_ROWS, Span, rows_of
 from storage.records import ResponseRow
 from storage.sql import block
 from storage.store import Store
@@ -54,13 +55,20 @@ def add(
 
 
 def insert_from_parquet(
-    store: Store, path: Path, *, run_id: str, policy_id: str, sampling: Mapping[str, Any], seed: int | None
+    store: Store,
+    path: Path,
+    *,
+    run_id: str,
+    policy_id: str,
+    sampling: Mapping[str, Any],
+    seed: int | None,
+    rows: Span = ALL_ROWS,
 ) -> int:
     """Ingest what a generate job wrote; rows that are there already are left.  The number added."""
     return store.write(
         block("responses", "ingest"),
         {
-            "path": str(path),
+            **rows_of(path, rows),
             "run_id": run_id,
             "policy_id": policy_id,
             "sampling": json.dumps(dict(sampling)),

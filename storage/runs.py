@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import NotFoundError
+from storage.parquet import ALL_ROWS, Span, rows_of
 from storage.policies import unknown
 from storage.records import RunMessage, RunRow
 from storage.sql import block
 from storage.store import Store
 
 COLUMNS = frozenset(RunRow.__dataclass_fields__) - {"run_id", "kind", "name"}
-MetricRow = tuple[str, int, int, str, float | None, datetime]  # run_id, seq, step, name, value, logged_at
+METRIC_COLUMNS = ("run_id", "seq", "step", "name", "value", "logged_at")
+MetricRow = tuple[str, int, int, str, float | None, datetime]
+MESSAGE_COLUMNS = ("run_id", "seq", "level", "text", "logged_at")
+MessageRow = tuple[str, int, str, str, datetime]
 
 
 def insert_run(
@@ -72,10 +76,7 @@ def run_row(store: Store, run_id: str) -> RunRow:
 
 def insert_metrics(store: Store, rows: Iterable[MetricRow]) -> None:
     """Add metrics; those of a (run_id, seq) that is there already are left."""
-    values = list(rows)
-    if values:
-        with store.transaction() as cursor:
-            cursor.executemany(block("runs", "add_metric"), values)
+    store.write_many(block("runs", "load_metrics"), METRIC_COLUMNS, list(rows))
 
 
 def metrics(store: Store, run_id: str, *, after_step: int = -1) -> dict[str, list[tuple[int, float]]]:
@@ -96,10 +97,12 @@ def drop_after_step(store: Store, run_id: str, step: int) -> None:
 
 
 def add_message(store: Store, run_id: str, seq: int, level: str, text: str, logged_at: datetime) -> None:
-    store.write(
-        block("runs", "add_message"),
-        {"run_id": run_id, "seq": seq, "level": level, "text": text, "logged_at": logged_at},
-    )
+    insert_messages(store, [(run_id, seq, level, text, logged_at)])
+
+
+def insert_messages(store: Store, rows: Iterable[MessageRow]) -> None:
+    """Add what a run has told; those of a (run_id, seq) that is there already are left."""
+    store.write_many(block("runs", "load_messages"), MESSAGE_COLUMNS, list(rows))
 
 
 def messages(store: Store, run_id: str, limit: int = 50) -> list[RunMessage]:
@@ -108,14 +111,14 @@ def messages(store: Store, run_id: str, limit: int = 50) -> list[RunMessage]:
     return found[::-1]
 
 
-def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str) -> int:
+def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:
     """Ingest the rollouts of steps; the same step again replaces."""
-    return store.write(block("runs", "ingest_rollouts"), {"path": str(path), "run_id": run_id})
+    return store.write(block("runs", "ingest_rollouts"), {**rows_of(path, rows), "run_id": run_id})
 
 
-def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str) -> int:
+def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:
     """Ingest which prompts a run trained on and which it kept to be measured on."""
-    return store.write(block("runs", "ingest_splits"), {"path": str(path), "run_id": run_id})
+    return store.write(block("runs", "ingest_splits"), {**rows_of(path, rows), "run_id": run_id})
 
 
 def rollout_steps(store: Store, run_id: str) -> list[int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from storage.parquet import ALL_ROWS, Span, rows_of
 from storage.records import NewScore, UnscoredResponse
 from storage.sql import block
 from storage.store import Store
 
 COLUMNS = ("response_id", "reward_model_id", "score", "backend", "run_id", "criterion", "uncertainty")
-FEW = 50  # scores: below that parameters are faster than importing pyarrow
 
 
 def upsert(store: Store, scores: Iterable[NewScore]) -> int:
@@ -21,20 +21,19 @@ def upsert(store: Store, scores: Iterable[NewScore]) -> int:
         (s.response_id, s.reward_model_id, s.score, s.backend, s.run_id, s.criterion, s.uncertainty)
         for s in scores
     ]
-    if len(values) >= FEW:
-        # Of a response scored twice in one call the last score counts, as it does one by one.
-        latest = {(row[0], row[1], row[3], row[5]): row for row in values}
-        store.write_many(block("scores", "load"), COLUMNS, list(latest.values()))
-    elif values:
-        with store.transaction() as cursor:
-            cursor.executemany(block("scores", "add"), values)
+    # Of a response scored twice in one call the last score counts, as it does one by one.
+    latest = {(row[0], row[1], row[3], row[5]): row for row in values}
+    store.write_many(block("scores", "load"), COLUMNS, list(latest.values()))
     return len(values)
 
 
-def insert_from_parquet(store: Store, path: Path, *, run_id: str, reward_model_id: str) -> int:
+def insert_from_parquet(
+    store: Store, path: Path, *, run_id: str, reward_model_id: str, rows: Span = ALL_ROWS
+) -> int:
     """Ingest what a score job wrote; the number of finite scores."""
     return store.write(
-        block("scores", "ingest"), {"path": str(path), "run_id": run_id, "reward_model_id": reward_model_id}
+        block("scores", "ingest"),
+        {**rows_of(path, rows), "run_id": run_id, "reward_model_id": reward_model_id},
     )
 
 

@@ -10,9 +10,6 @@ INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, 
 VALUES ($judgement_id, $prompt_id, $annotator_id, $kind, $criterion, $supersedes, $reason, $flagged, $note,
         $seconds, $source)
 
--- name: add_items
-INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position) VALUES (?, ?, ?, ?, ?)
-
 -- name: load
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
                         seconds, source)

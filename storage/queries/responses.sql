@@ -46,5 +46,6 @@ INSERT INTO responses (response_id, prompt_id, policy_id, run_id, sample_index, 
                        finish_reason, sampling, seed)
 SELECT 'r' || substr(sha256($run_id || chr(31) || prompt_id || chr(31) || sample_index::VARCHAR), 1, 16), prompt_id,
        $policy_id, $run_id, sample_index, text, token_ids, token_logprobs, finish_reason, $sampling, $seed
-FROM read_parquet($path)
+FROM read_parquet($path, file_row_number = true)
+WHERE file_row_number >= $first AND file_row_number < $end
 ON CONFLICT DO NOTHING

@@ -9,8 +9,10 @@ FROM runs
 WHERE $run_id IS NULL OR run_id = $run_id
 ORDER BY created_at DESC, rowid DESC
 
--- name: add_metric
-INSERT INTO metrics (run_id, seq, step, name, value, logged_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: load_metrics
+INSERT INTO metrics (run_id, seq, step, name, value, logged_at)
+SELECT run_id, seq, step, name, value, logged_at FROM arrived
+ON CONFLICT DO NOTHING
 
 -- name: metrics
 SELECT name, step, value
@@ -25,9 +27,9 @@ DELETE FROM metrics WHERE run_id = $run_id AND step > $step
 -- name: drop_rollouts_after
 DELETE FROM rollouts WHERE run_id = $run_id AND step > $step
 
--- name: add_message
+-- name: load_messages
 INSERT INTO run_messages (run_id, seq, level, text, logged_at)
-VALUES ($run_id, $seq, $level, $text, $logged_at)
+SELECT run_id, seq, level, text, logged_at FROM arrived
 ON CONFLICT DO NOTHING
 
 -- name: messages
@@ -39,12 +41,14 @@ SELECT $run_id, step, prompt_id, sample_index, text, score, reward, kl, tokens, 
 FROM (
     SELECT NULL::JSON AS components WHERE false      -- files of runs with one scorer need not have the column
     UNION ALL BY NAME
-    SELECT * FROM read_parquet($path)
+    SELECT * FROM read_parquet($path, file_row_number = true)
+    WHERE file_row_number >= $first AND file_row_number < $end
 )
 
 -- name: ingest_splits
 INSERT OR REPLACE INTO run_prompts (run_id, prompt_id, split)
-SELECT $run_id, prompt_id, split FROM read_parquet($path)
+SELECT $run_id, prompt_id, split FROM read_parquet($path, file_row_number = true)
+WHERE file_row_number >= $first AND file_row_number < $end
 
 -- name: rollout_steps
 SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step

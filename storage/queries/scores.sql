@@ -1,7 +1,3 @@
--- name: add
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-
 -- name: load
 INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
 SELECT response_id, reward_model_id, score, backend, run_id, criterion, uncertainty FROM arrived
@@ -13,7 +9,8 @@ SELECT response_id, $reward_model_id, score, backend, $run_id, coalesce(criterio
        CASE WHEN isfinite(uncertainty) THEN uncertainty END
 FROM (SELECT NULL::VARCHAR AS criterion, NULL::DOUBLE AS uncertainty WHERE false
       UNION ALL BY NAME
-      SELECT * FROM read_parquet($path))
+      SELECT * FROM read_parquet($path, file_row_number = true)
+      WHERE file_row_number >= $first AND file_row_number < $end)
 WHERE score IS NOT NULL AND isfinite(score)
 
 -- name: unscored

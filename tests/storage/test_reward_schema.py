@@ -12,7 +12,7 @@ import pytest
 from storage import artifacts, ingest, migrate, responses, runs, scores
 from storage.errors import StoreError
 from storage.records import NewScore
-from storage.store import Store
+from storage.store import MANY, Store
 from tests.storage.builders import add_prompt, add_responses
 from tests.storage.test_ingest import line, parquet, queue
 
@@ -78,7 +78,7 @@ def test_a_score_has_a_criterion_and_the_models_first_one_counts(store: Store, f
     prompt = add_prompt(store)
     (response,) = add_responses(store, prompt, "Hello.")
     reward_model = model(store, criteria=["helpful", "brief"])
-    more = [] if few else [NewScore(f"r{n}", reward_model, 0.0, "x") for n in range(scores.FEW)]
+    more = [] if few else [NewScore(f"r{n}", reward_model, 0.0, "x") for n in range(MANY)]
     told = [
         NewScore(response, reward_model, 1.0, "torch-float32", criterion="brief", uncertainty=0.5),
         NewScore(response, reward_model, 2.0, "torch-float32", criterion="helpful"),

@@ -1,7 +1,8 @@
 """What a job says becomes rows, each event exactly once.
 
-A reading of `events.jsonl`, its rows and the place where the next reading begins are one transaction, so this
-process may be killed at any moment: the next one goes on where the last committed reading ended.
+A reading of `events.jsonl` is stored in slices, each with its rows and the place reached in one
+transaction, so this process may be killed at any moment: the next one goes on where the last committed slice
+ended.  Slices are short, because a judgement that is recorded meanwhile waits for the one being stored.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import runs
 from storage.errors import DiskFullError, StoreError
+from storage.ingest import Line, slices
 from storage.ingest import ingest as store_lines
 from storage.interchange.clean import clean_text
 from storage.records import RunRow
@@ -46,22 +48,26 @@ def catch_up(store: Store, row: RunRow) -> int:
 
 
 def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> int:
-    """One reading in one transaction; where a line of it cannot be stored, line by line without that one."""
+    """One reading by slices; where a line of one cannot be stored, line by line without that line."""
     lines = [_line(row, envelope) for envelope in envelopes]
-    failed = any(isinstance(envelope.event, Failed) for envelope in envelopes)
-    try:
-        with store.transaction():
-            new = store_lines(store, row.run_id, lines, offset)
-            if failed:
-                runs.update_run(store, row.run_id, stderr_tail=stderr_tail(run))
-        return new
-    except DiskFullError:
-        raise
-    except NOT_STORED:
-        return _take_in_singly(store, row, lines, offset)
+    if any(isinstance(envelope.event, Failed) for envelope in envelopes):
+        runs.update_run(store, row.run_id, stderr_tail=stderr_tail(run))
+    new = 0
+    for part in slices(lines):
+        # The offset moves with the last slice; until then a line is known by its number.
+        reached = offset if part[-1] is lines[-1] else row.last_offset
+        try:
+            new += store_lines(store, row.run_id, part, reached)
+        except DiskFullError:
+            raise
+        except NOT_STORED:
+            new += _take_in_singly(store, row, part, reached)
+    if not lines:
+        runs.update_run(store, row.run_id, last_offset=offset)
+    return new
 
 
-def _take_in_singly(store: Store, row: RunRow, lines: Sequence[dict[str, Any]], offset: int) -> int:
+def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: int) -> int:
     new = 0
     for line in lines:
         try:
