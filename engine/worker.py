@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,8 +27,8 @@ from engine.errors import UsageError, WorkbenchError, is_out_of_memory
 from engine.protocol import launch
 from engine.protocol.catalog import JobKind, find_job
 from engine.protocol.configs import JobConfig
-from engine.protocol.events import Event, Failed, Finished, Progress, Started, Stopped
-from engine.protocol.log import EventLog
+from engine.protocol.events import Event, Failed, Finished, Message, Progress, Started, Stopped
+from engine.protocol.log import EventLog, decode_line
 from engine.protocol.rundir import RunDir, checkpoint_step
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
@@ -130,18 +131,22 @@ def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: S
     if lacking is not None:
         raise UsageError(lacking)
     function = getattr(importlib.import_module(job.module), job.function)
-    device, device_name = resolve_device(config.device, job)
+    place = resolve_place(config, job, dtype_begun_in(run))
     checkpoint = run.latest_checkpoint()
     log.append(
         Started(
             pid=os.getpid(),
-            device=device_name,
+            device=place.name,
+            dtype=place.dtype,
             versions=versions(job),
             resumed_from_step=None if checkpoint is None else checkpoint_step(checkpoint),
         )
     )
+    if place.slow is not None:
+        log.append(Message(level="warning", text=place.slow))
     throttle = ProgressThrottle()
-    events = function(msgspec.structs.replace(config, device=device), run)
+    settled = msgspec.structs.replace(config, device=place.device, dtype=place.dtype or config.dtype)
+    events = function(settled, run)
     with contextlib.closing(events):
         if stop:
             return Stopped()
@@ -161,26 +166,47 @@ def use_all_cores() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
-def resolve_device(wanted: str, job: JobKind) -> tuple[str, str]:
-    """The torch device and how to tell it to a person.  Raises UsageError when it does not exist."""
-    if "torch" not in job.needs:
-        return wanted, "cpu" if wanted == "auto" else wanted
-    import torch
+class Place(NamedTuple):
+    """Where a job computes: `auto` of device and number format resolved."""
 
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cpu" or (wanted == "auto" and not has_gpu):
-        return "cpu", "cpu"
-    device = "cuda:0" if wanted in ("auto", "cuda") else wanted
-    if not device.startswith("cuda:") or not device[5:].isdigit():
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, not “{wanted}”.")
-    if not has_gpu:
-        raise UsageError(f'device is “{wanted}”, but torch sees no GPU here; use device = "auto" or "cpu".')
-    count = torch.cuda.device_count()
-    if int(device[5:]) >= count:
-        raise UsageError(
-            f"device is “{wanted}”, but there are only {count} GPUs, cuda:0 to cuda:{count - 1}."
+    device: str  # as its configuration gets it
+    name: str  # for a person
+    dtype: str  # empty for a job without torch
+    slow: str | None = None  # a sentence, where this number format is the slower one here
+
+
+def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) -> Place:
+    """Device and number format of a job; `begun_in` is the number format of a run that is gone on with.
+
+    Raises UsageError for a device that does not exist.
+    """
+    if "torch" not in job.needs:
+        return Place(config.device, "cpu" if config.device == "auto" else config.device, "")
+    from engine.models.device import describe, multiplies_bfloat16_fast, resolve_device, resolve_dtype
+
+    device = resolve_device(config.device)
+    name, dtype = describe(device), begun_in or resolve_dtype(job.dtype or config.dtype, device)
+    slow = None
+    if dtype == "bfloat16" and not multiplies_bfloat16_fast(device):
+        why = "which it began in" if begun_in else "which was asked for"
+        slow = (
+            f"This run computes in bfloat16, {why}, and {name} is slow at it; "
+            "a new run with dtype auto computes in float32, and is faster here."
         )
-    return device, f"{device} {torch.cuda.get_device_name(device)}"
+    return Place(str(device), name, dtype, slow)
+
+
+def dtype_begun_in(run: RunDir) -> str | None:
+    """The number format of the run's first process; None for a run that has not begun, or has not said."""
+    try:
+        with run.events_path.open("rb") as file:
+            for line in file:
+                found = decode_line(line)
+                if found is not None and isinstance(found.event, Started):
+                    return found.event.dtype or None
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def versions(job: JobKind) -> dict[str, str]:

@@ -117,6 +117,7 @@ def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
             return {
                 "status": "running",
                 "device": event["device"],
+                "dtype": event.get("dtype"),
                 "reason": None,
                 "ended_at": None,
                 **started,

@@ -178,6 +178,7 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    dtype: str | None = None  # number format that it computes in, once it has started
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def write_responses(
     """Columns response_id, prompt_id, messages, text.
 
     `policy` keeps those of one policy, `source` those to prompts of one source.
-    `unscored_by` (a reward model's id) leaves out what that model has scored, with `backend` if given.
+    `unscored_by` (a reward model's id) leaves out what that model has scored, with a backend that begins so.
     `shuffle` takes them in an order that has nothing to do with where they come from, the same every time.
     """
     values = {

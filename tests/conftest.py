@@ -16,6 +16,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", SPEED["GOMP_SPINCOUNT"])
 
 from tests.fakes import tiny_model_folder
 
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""What makes torch on an x86 processor one with AVX2 and without bfloat16; onnxruntime has no such switch."""
+
 settings.register_profile("workbench", deadline=None)  # a busy machine is no failure
 settings.load_profile("workbench")
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from engine.errors import UsageError
 from engine.models.catalogue import resolving
-from engine.models.parts import resolve_device
+from engine.models.device import resolve_device
 from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress

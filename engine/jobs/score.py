@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.models.catalogue import resolving
-from engine.models.parts import resolve_device
+from engine.models.device import resolve_device
 from engine.models.scale import load_scale
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress

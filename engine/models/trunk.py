@@ -138,8 +138,3 @@ def make_trainable(model: PreTrainedModel, *, lora_rank: int | None, seed: int) 
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.to(dtype)
-
-
-def device_of(name: str) -> torch.device:
-    """The torch device of a configuration whose `auto` the worker has already resolved."""
-    return torch.device("cpu" if name == "auto" else name)

@@ -29,9 +29,9 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.models.catalogue import resolving
+from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
-from engine.models.trunk import device_of
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.reward_parts import Scales
 from engine.policy_learning.rewards import Rewards, ScoreScale, load_rewards
@@ -101,7 +101,7 @@ def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
 
 
 def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser) -> Sampler:
-    device = device_of(config.device)
+    device = resolve_device(config.device)
     return Sampler(
         model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),
         tokeniser=tokeniser,

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError
+from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.packing import Row
 from engine.models.policy import load_policy
 from engine.models.scale import Scale, load_scale
-from engine.models.trunk import Trunk, device_of, head_scores, make_trainable
+from engine.models.trunk import Trunk, head_scores, make_trainable
 from engine.policy_learning.reward_parts import Scales
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.protocol.configs import PolicyLearningConfig
@@ -77,7 +78,7 @@ def load_models(
     critic: “separate”, “shared” or None.  Raises UsageError when reward model and policy do not share their
     tokens: a separate critic, which starts from the reward model, reads the policy's tokens.
     """
-    device, rank = device_of(config.device), config.lora_rank if config.tuning == "lora" else None
+    device, rank = resolve_device(config.device), config.lora_rank if config.tuning == "lora" else None
     policy = load_trainable_policy(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
         temperature=config.temperature,
@@ -118,7 +119,7 @@ def _separate_critic(
     rank: int | None,
 ) -> tuple[Critic, dict[str, nn.Module]]:
     """A critic on the first reward model's trunk; without one, on the policy's own weights from zero."""
-    device = device_of(config.device)
+    device = resolve_device(config.device)
     if main is None:
         copy = load_policy(folders["policy"], config.dtype, device)
         trunk, start = Trunk.of(copy, policy.tokeniser.pad_id, device), None

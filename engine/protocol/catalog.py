@@ -48,6 +48,7 @@ class JobKind:
     trains: bool = False  # steps after the checkpoint are repeated when it resumes
     makes: Literal["policy", "reward_model"] | None = None  # what is registered under the field `name`
     needs: tuple[str, ...] = TRAIN_EXTRA  # packages of the `train` extra
+    dtype: str | None = None  # the number format of a job that has no choice of it
 
 
 def _policy(kind: str, title: str, config: type[JobConfig], room: str) -> JobKind:
@@ -79,7 +80,14 @@ JOBS: dict[str, JobKind] = {
             "engine.policy_learning.best_of_n",
             makes="policy",
         ),
-        JobKind("export", "Export to ONNX", ExportConfig, "engine.jobs.export_onnx", needs=EXPORT_EXTRA),
+        JobKind(
+            "export",
+            "Export to ONNX",
+            ExportConfig,
+            "engine.jobs.export_onnx",
+            needs=EXPORT_EXTRA,
+            dtype="float32",  # what it writes is held against torch in float32
+        ),
         JobKind("score", "Score stored responses", ScoreConfig, "engine.jobs.score"),
     )
 }

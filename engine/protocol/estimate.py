@@ -29,7 +29,7 @@ PROCESS_BYTES = 700 << 20  # Python, torch and transformers before a model is lo
 LOGIT_CHUNK = 256  # positions whose logits exist at once, and their gradients
 DECODING = 5.0  # a decoded token costs as much as so many that are read together
 TYPICAL_PROMPT = 64  # tokens, where nothing says how long prompts are
-RATES = {"cpu": 2e11, "cuda": 2e13}
+RATES = {"cpu bfloat16": 2e11, "cpu float32": 1e11, "cuda": 2e13}
 """Parameter-tokens a second where no run has been measured yet: two cores, and a large GPU."""
 
 
@@ -100,8 +100,9 @@ def estimate(
 ) -> Estimate:
     """Memory and time of a job.
 
-    model_config: `config.json` of its policy; reward models are taken to be as large.  prompts: how many it
-    will read.  rate: parameter-tokens a second of an earlier run on this machine.
+    config: with device and dtype as they will be; `auto` is taken for a CPU in float32.  model_config:
+    `config.json` of its policy; reward models are taken to be as large.  prompts: how many it will read.
+    rate: parameter-tokens a second of an earlier run on this machine.
     """
     if isinstance(config, GenerateConfig) and config.endpoint:
         return Estimate(
@@ -112,13 +113,14 @@ def estimate(
         return Estimate(None, None, "The model's sizes are not known yet, so nothing is estimated.")
     memory = memory_of(config, sizes)
     work = work_of(config, sizes, prompts)
-    used = rate or RATES["cuda" if config.device.startswith("cuda") else "cpu"]
+    dtype = "bfloat16" if config.dtype == "bfloat16" else "float32"
+    used = rate or RATES["cuda" if config.device.startswith("cuda") else f"cpu {dtype}"]
     seconds = None if work is None else work / used
     sentence = f"About {_bytes(memory)} of memory at its peak"
     if seconds is not None:
         grounds = "as fast as the last such run" if rate else "a guess until a run here has been measured"
         sentence += f", and {_time(seconds)} ({grounds})"
-    return Estimate(memory, seconds, sentence + ".")
+    return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
 
 
 def memory_of(config: JobConfig, sizes: Sizes) -> int:

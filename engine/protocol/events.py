@@ -21,7 +21,8 @@ class Started(Event, frozen=True, kw_only=True, tag="started", omit_defaults=Tru
     """The worker has read its configuration and begun; written once a process, again after a resume."""
 
     pid: int
-    device: str  # "cpu" or "cuda:0 NVIDIA …"
+    device: str  # "cpu AVX2" or "cuda:0 NVIDIA …"
+    dtype: str = ""  # number format of the products, `auto` resolved; empty where nothing is multiplied
     versions: Mapping[str, str] = {}
     resumed_from_step: int | None = None
 

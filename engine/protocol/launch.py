@@ -181,8 +181,8 @@ def _private_append(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE), "ab")
 
 
-def _environment(run: RunDir) -> dict[str, str]:
-    """The worker's environment: no telemetry, and no network unless a model has to come from the hub."""
+def worker_environment() -> dict[str, str]:
+    """The environment of every process with torch: this tree's modules, what makes it quick, no telemetry."""
     root = str(Path(__file__).resolve().parents[2])  # the folder that holds `engine`
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join(part for part in (root, env.get("PYTHONPATH", "")) if part)
@@ -192,6 +192,12 @@ def _environment(run: RunDir) -> dict[str, str]:
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name, value in SPEED.items():
         env.setdefault(name, value)
+    return env
+
+
+def _environment(run: RunDir) -> dict[str, str]:
+    """The worker's environment: no network unless a model has to come from the hub."""
+    env = worker_environment()
     if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
         env.setdefault("HF_HUB_OFFLINE", "1")
     return env

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from engine.models.device import has_onednn_bfloat16
 from engine.models.lora import adapter_of, base_linear
 
 ROWS = 32  # the layout is made for products with about this many rows
@@ -28,7 +29,7 @@ def has_onednn(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or _linear is None:
         return False
     if dtype == torch.bfloat16:
-        return bool(_onednn._is_mkldnn_bf16_supported())
+        return has_onednn_bfloat16()
     return dtype == torch.float32
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from engine.models.device import resolve_device
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
 from engine.models.parts import output_head
 from engine.models.policy import load_policy, save_policy
-from engine.models.trunk import Trunk, device_of, make_trainable
+from engine.models.trunk import Trunk, make_trainable
 from engine.objectives.logprobs import chosen_logprobs
 from engine.text import Tokeniser
 from engine.training.optimiser import MasterAdam
@@ -73,7 +74,7 @@ def load_trainable_policy(
     with_reference: bool = True,
 ) -> Policy:
     """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
-    tokeniser, place = Tokeniser.from_folder(folder), device_of(device)
+    tokeniser, place = Tokeniser.from_folder(folder), resolve_device(device)
     model = load_policy(folder, dtype, place)
     frozen = None
     if lora_rank is None and with_reference:

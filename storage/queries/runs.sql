@@ -4,7 +4,7 @@ INSERT INTO runs (run_id, kind, status, config, waits_for, run_dir) VALUES ($run
 -- name: list
 SELECT run_id, kind, coalesce(config ->> '$.name', config ->> '$.reward_model', config ->> '$.policy', run_id), status,
        config, waits_for, data_hash, run_dir, device, pid, pid_started, last_seq, last_offset, stage, progress, reason,
-       stderr_tail, summary, created_at, started_at, ended_at
+       stderr_tail, summary, created_at, started_at, ended_at, dtype
 FROM runs
 WHERE $run_id IS NULL OR run_id = $run_id
 ORDER BY created_at DESC, rowid DESC

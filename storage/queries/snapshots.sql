@@ -22,6 +22,6 @@ WHERE ($policy = '' OR r.policy_id = (SELECT policy_id FROM policies WHERE name 
   AND ($source = '' OR p.source = $source)
   AND ($unscored_by = '' OR NOT EXISTS (SELECT 1 FROM scores s
        WHERE s.response_id = r.response_id AND s.reward_model_id = $unscored_by
-         AND ($backend = '' OR s.backend = $backend)))
+         AND starts_with(s.backend, $backend)))
 ORDER BY CASE WHEN $shuffle THEN sha256(r.response_id) ELSE '' END, r.created_at, r.response_id
 LIMIT $limit

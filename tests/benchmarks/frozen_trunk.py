@@ -50,14 +50,15 @@ def all_layers(responses: list[tuple[str, str]], model: str, file: Path | None) 
         rows = {key: row for row, key in enumerate(zip(held["prompts"], held["texts"], strict=True))}
         return np.asarray(held["feats"][[rows[key] for key in responses]][:, :, :2])
     from engine.models.catalogue import resolve_model
+    from engine.models.device import resolve_device
     from engine.models.features import depth, features_of, width
     from engine.models.policy import load_policy
-    from engine.models.trunk import Trunk, device_of
+    from engine.models.trunk import Trunk
     from engine.text import Tokeniser
 
     folder = resolve_model(model)
     tokeniser = Tokeniser.from_folder(folder)
-    trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, device_of("cpu"))
+    trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, resolve_device("cpu"))
     layers = tuple(range(depth(trunk.module) + 1))
     pairs = []
     for prompt, text in responses:

@@ -37,7 +37,7 @@ def child(options: dict[str, Any]) -> None:
     import polars as pl
     import torch
 
-    from engine.models.parts import resolve_device
+    from engine.models.device import resolve_device
     from engine.policy_learning import ppo
     from engine.protocol.configs import PPOConfig
     from engine.protocol.events import Metrics, Progress

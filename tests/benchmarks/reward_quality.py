@@ -61,7 +61,7 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     """
     import polars as pl
 
-    from engine.models.parts import resolve_device
+    from engine.models.device import resolve_device
     from engine.protocol.catalog import build
     from engine.protocol.configs import RewardConfig
     from engine.protocol.events import Finished, Metrics

@@ -129,7 +129,7 @@ def continuous(options: dict[str, Any], tokeniser: Tokeniser, prompts: list[list
 
 def load(options: dict[str, Any]) -> Any:
     """The model, where the worker would put it."""
-    from engine.models.parts import resolve_device
+    from engine.models.device import resolve_device
     from engine.models.policy import load_policy
 
     return load_policy(Path(options["model"]), options["dtype"], resolve_device())

@@ -51,7 +51,8 @@ class Teller:
         match event:
             case Started():
                 resumed = "" if event.resumed_from_step is None else f", from step {event.resumed_from_step}"
-                self._narrator.say(f"Started on {event.device}{resumed}.")
+                dtype = f" in {event.dtype}" if event.dtype else ""
+                self._narrator.say(f"Started on {event.device}{dtype}{resumed}.")
             case Progress():
                 rate = "" if event.rate is None else f"{event.rate:,.1f} {event.rate_unit}"
                 detail = "  ".join(part for part in (rate, self._figures) if part)

@@ -31,7 +31,18 @@ runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_ar
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
 ]
-RUN_COLUMNS = ("run_id", "kind", "name", "status", "stage", "progress", "device", "created_at", "reason")
+RUN_COLUMNS = (
+    "run_id",
+    "kind",
+    "name",
+    "status",
+    "stage",
+    "progress",
+    "device",
+    "dtype",
+    "created_at",
+    "reason",
+)
 
 
 def register(app: typer.Typer) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import platformdirs
 
 from engine.errors import WorkbenchError
+from engine.protocol import processor
 from engine.protocol.catalog import JOBS, build_typed, job_kind
 from engine.protocol.configs import JobConfig
 from engine.protocol.estimate import Estimate, estimate, sizes_of, work_of
@@ -40,9 +42,21 @@ class Estimating:
 
 def estimated(store: Store, config: JobConfig) -> Estimate:
     """Memory and time of a job that has not been submitted."""
+    config = _settled(config)
     name = str(getattr(config, "policy", ""))
     count = _prompts(store, str(getattr(config, "prompts", "")))
     return estimate(config, model_config(store, name), prompts=count, rate=measured_rate(store, config))
+
+
+def _settled(config: JobConfig) -> JobConfig:
+    """With `auto` of device and number format as torch would resolve it here."""
+    if "auto" not in (config.device, config.dtype):
+        return config
+    found = processor.ask()
+    if found is None:
+        return config
+    device = found.place(config.device) if config.device == "auto" else config.device
+    return msgspec.structs.replace(config, device=device, dtype=found.dtype(config.dtype, device))
 
 
 def model_config(store: Store, policy: str) -> dict[str, Any]:
@@ -57,11 +71,13 @@ def model_config(store: Store, policy: str) -> dict[str, Any]:
 
 
 def measured_rate(store: Store, config: JobConfig) -> float | None:
-    """Parameter-tokens a second of the newest finished run of this kind and device, if there is one."""
+    """Parameter-tokens a second of the newest finished run of this kind, device and number format."""
     kind, device = job_kind(config).kind, config.device
     for row in runs.run_rows(store):
         if row.kind == kind and row.status == "done" and row.started_at and row.ended_at:
             if device != "auto" and not (row.device or "").startswith(device):
+                continue
+            if config.dtype != (row.dtype or row.config.get("dtype")):
                 continue
             work = _work(store, row)
             seconds = (row.ended_at - row.started_at).total_seconds()

@@ -159,7 +159,7 @@ def _unscored(store: Store, folder: Path, config: ScoreConfig, request: Request)
         store,
         folder / "responses.parquet",
         unscored_by=artifacts.reward_model(store, config.reward_model).reward_model_id,
-        backend=f"torch-{config.dtype}",
+        backend="torch-" if config.dtype == "auto" else f"torch-{config.dtype}",
         limit=request.limit or 0,
     )
     if table.rows == 0 and prompts.overview(store).responses > 0:

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.protocol import processor
+
 if TYPE_CHECKING:
     from workbench.services.workspace import Workspace
 
@@ -43,10 +45,23 @@ def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
             "system": f"{platform.system()} {platform.machine()}",
             "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
             "gpu": ", ".join(gpu_names()) or "none",
+            **_torch_facts(),
         },
         "store": store,
         "settings": {"annotator": settings.annotator, "theme": settings.theme},
         "count": dataclasses.asdict(workspace.library.overview()),
+    }
+
+
+def _torch_facts() -> dict[str, str]:
+    """What `auto` means here; asked of torch in a process of its own, once a machine."""
+    found = processor.ask()
+    if found is None:
+        return {"instructions": "unknown: torch is not installed or does not start"}
+    return {
+        "instructions": found.instructions,
+        "device auto": found.device_name,
+        "dtype auto": found.device_dtype,
     }
 
 

@@ -92,7 +92,8 @@ def run_line(run: Any, now: datetime, width: int, shape: Part | None = None) -> 
 def head_lines(run: Any, now: datetime) -> Content:
     """Two lines over a run's views: what it is; what it does, or why it failed."""
     mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
-    device = f" · {safe_line(run.device, 30)}" if run.device else ""
+    places = [safe_line(place, 30) for place in (run.device, getattr(run, "dtype", None)) if place]
+    device = "".join(f" · {place}" for place in places)
     first: list[Part] = [
         (f"{mark} {safe_line(run.status, 12)}", f"bold {colour}"),
         (f"  {safe_line(run.kind, 12)} · {safe_line(run.run_id, 24)}{device}", "$foreground-muted"),

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError
+from engine.models.device import resolve_device
 from engine.models.packing import pack
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.reward import init_reward_model
-from engine.models.trunk import Trunk, device_of, make_trainable
+from engine.models.trunk import Trunk, make_trainable
 from engine.objectives.logprobs import chosen_logprobs
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig
@@ -131,7 +132,7 @@ def make_learner(
     tie_share: float = 0.0,
 ) -> Learner:
     """A new reward model on the weights of the policy in `folder`, ready to be trained."""
-    device, terms = device_of(config.device), terms or {}
+    device, terms = resolve_device(config.device), terms or {}
     model = init_reward_model(
         folder, dtype=config.dtype, device=config.device, seed=config.seed, criteria=criteria
     )

@@ -19,10 +19,11 @@ from transformers import AutoConfig, AutoModel
 
 from engine.errors import ModelFilesError, WorkbenchError
 from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
+from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
 from engine.models.parts import place
 from engine.models.policy import load_weights
-from engine.models.trunk import Trunk, device_of
+from engine.models.trunk import Trunk
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Message, Progress
 from engine.protocol.rundir import RunDir
@@ -125,7 +126,7 @@ def _complete(path: Path, info: FeatureInfo, rows: dict[str, Any]) -> bool:
 
 def load_trunk(folder: Path, config: RewardConfig, tokeniser: Tokeniser) -> Trunk:
     """The model in `folder` without its head.  Raises ModelFilesError when weights are missing."""
-    device = device_of(config.device)
+    device = resolve_device(config.device)
     model, missing = load_weights(AutoModel, folder, config.dtype)
     if missing:
         raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from engine.errors import ModelFilesError, NonFiniteError, UnknownModelError, UsageError, WorkbenchError
 from engine.models import lora
 from engine.models.catalogue import resolve_model
-from engine.models.parts import backbone, output_head, resolve_device
+from engine.models.parts import backbone, output_head
 from engine.models.policy import load_policy, save_policy
 from engine.models.reward import (
     init_reward_model,
@@ -187,11 +187,3 @@ def test_broken_weights_and_remote_code_are_sentences(tiny_model: Path, tmp_path
     (broken / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelFilesError, match="code of its own"):
         load_policy(broken)
-
-
-def test_devices() -> None:
-    assert resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(UsageError, match="not a device"):
-        resolve_device("gpu9")
-    with pytest.raises(UsageError, match="CUDA devices"):
-        resolve_device("cuda:63")

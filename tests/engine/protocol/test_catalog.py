@@ -85,7 +85,7 @@ def test_stop_strings_read_back(stop: list[str]) -> None:
             "template must be one of chat, plain, not “chart”. Did you mean “chat”?",
         ),
         ({"policy": 3}, "policy must be a text, not “3”."),
-        ({"policy": "p", "device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, not “tpu”."),
+        ({"policy": "p", "device": "tpu"}, "device must be auto, cpu, cuda, cuda:N or mps, not “tpu”."),
     ],
 )
 def test_wrong_answers_get_a_sentence(values: dict[str, object], sentence: str) -> None:

@@ -14,7 +14,7 @@ SMOLLM2: dict[str, Any] = {
 }  # fmt: skip
 SIZES = sizes_of(SMOLLM2)
 assert SIZES is not None
-PPO = PPOConfig(name="x", reward_model="r")
+PPO = PPOConfig(name="x", reward_model="r", dtype="bfloat16")
 
 
 def changed(config: JobConfig, **values: Any) -> JobConfig:

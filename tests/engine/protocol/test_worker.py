@@ -13,11 +13,11 @@ import pytest
 
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, JobKind
-from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig
+from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig
 from engine.protocol.events import AnyEvent, Failed, Finished, Message, Metrics, Progress, Started, Stopped
-from engine.protocol.log import tail
+from engine.protocol.log import EventLog, tail
 from engine.protocol.rundir import Inputs, ModelRef, RunDir
-from engine.worker import ProgressThrottle, resolve_device, sentence
+from engine.worker import ProgressThrottle, dtype_begun_in, resolve_place, sentence
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
@@ -198,15 +198,34 @@ def test_missing_packages_are_told_in_one_sentence() -> None:
     assert "pip install '.[train]'" in told
 
 
-def test_a_gpu_that_is_not_there_is_told() -> None:
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
-    assert resolve_device("auto", JOBS["ppo"]) == ("cpu", "cpu")
-    with pytest.raises(Exception, match="torch sees no GPU here"):
-        resolve_device("cuda", JOBS["ppo"])
-    with pytest.raises(Exception, match="device must be auto, cpu"):
-        resolve_device("tpu", JOBS["ppo"])
+def test_a_number_format_that_is_slow_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from engine.models import device
+
+    config, job = PPOConfig(name="x", reward_model="r", device="cpu"), JOBS["ppo"]
+    monkeypatch.setattr(device, "multiplies_bfloat16_fast", lambda place: False)
+    asked = resolve_place(config, job)
+    assert (asked.device, asked.dtype, asked.slow) == ("cpu", "float32", None)
+    begun = resolve_place(config, job, begun_in="bfloat16")
+    assert begun.dtype == "bfloat16"
+    assert begun.slow is not None
+    assert "which it began in" in begun.slow
+    monkeypatch.setattr(device, "multiplies_bfloat16_fast", lambda place: True)
+    assert resolve_place(config, job).dtype == "bfloat16"
+    kept = resolve_place(config, job, begun_in="float32")
+    assert (kept.dtype, kept.slow) == ("float32", None)
+    export = ExportConfig(reward_model="r", device="cpu")
+    assert resolve_place(export, JOBS["export"]).dtype == "float32"  # whatever this machine is quick at
+
+
+def test_the_first_process_of_a_run_decides_its_number_format(tmp_path: Path) -> None:
+    run = prepared(tmp_path, GenerateConfig(policy="p"))
+    assert dtype_begun_in(run) is None
+    with EventLog(run.events_path) as log:
+        log.append(Message(level="info", text="before"))
+        for dtype in ("bfloat16", "float32"):
+            log.append(Started(pid=1, device="cpu", dtype=dtype))
+    assert dtype_begun_in(run) == "bfloat16"
 
 
 def test_memory_errors_of_torch_are_recognised() -> None:

@@ -16,7 +16,7 @@ from storage.store import Store
 from tests.storage.builders import add_prompt
 from workbench.services.estimates import PACKAGED_CONFIG, Estimating, estimated
 
-PPO = PPOConfig(name="better", policy="smollm2", reward_model="rm")
+PPO = PPOConfig(name="better", policy="smollm2", reward_model="rm", dtype="float32", device="cpu")
 
 
 @pytest.fixture
@@ -52,13 +52,17 @@ def test_the_pace_of_the_last_finished_run_counts(store: Store, tmp_path: Path) 
         run = RunDir.create(tmp_path / f"ppo-{number}", PPO)
         run.write_inputs(Inputs(models={"policy": ModelRef("smollm2", str(tmp_path))}))
         runs.insert_run(store, f"ppo-{number}", "ppo", msgspec.to_builtins(PPO), run_dir=str(run.path))
-        ended = start + timedelta(seconds=seconds)
-        runs.update_run(store, f"ppo-{number}", status=status, started_at=start, ended_at=ended)
+        place = {"device": "cpu AVX2", "dtype": "float32"}  # as `PPO` asks
+        times = {"started_at": start, "ended_at": start + timedelta(seconds=seconds)}
+        runs.update_run(store, f"ppo-{number}", status=status, **times, **place)
     runs.insert_run(store, "ppo-old", "ppo", {"policy": "smollm2", "device": "auto", "gone": 1})
     runs.update_run(store, "ppo-old", status="done", started_at=start, ended_at=start + timedelta(seconds=9))
     assert estimated(store, PPO).seconds == pytest.approx(100)
     assert estimated(store, msgspec.structs.replace(PPO, steps=2 * PPO.steps)).seconds == pytest.approx(200)
     assert guess is not None
+    other = msgspec.structs.replace(PPO, dtype="bfloat16")  # no run has been as fast or as slow as that
+    assert estimated(store, other).seconds == pytest.approx(guess / 2)
+    assert "in bfloat16" in estimated(store, other).sentence
 
 
 def test_prompts_of_the_source_are_counted(store: Store) -> None:

@@ -16,7 +16,7 @@ from storage.store import Store
 from tests.workbench.services.job_helpers import add_prompts
 from workbench.services.jobs import Jobs
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 
 def ppo(name: str, model: Path) -> PPOConfig:
@@ -51,15 +51,15 @@ def test_the_real_worker_generates_into_the_store(tiny_model: Path, tmp_path: Pa
     with Store.open(tmp_path / "store.duckdb") as store:
         add_prompts(store, 3)
         jobs = Jobs(store)
-        config = GenerateConfig(
-            policy=str(tiny_model), samples=2, max_new_tokens=4, dtype="float32", device="cpu", seed=7
-        )
+        config = GenerateConfig(policy=str(tiny_model), samples=2, max_new_tokens=4, device="cpu", seed=7)
         said: list[AnyEvent] = []
         run_id = jobs.submit("generate", config)
         row = jobs.wait(run_id, said.append)
         assert row.status == "done", (row.reason, row.stderr_tail)
         started = next(event for event in said if isinstance(event, Started))
-        assert started.device == "cpu"
+        assert started.device == f"cpu {torch.backends.cpu.get_cpu_capability()}"
+        assert started.dtype in ("bfloat16", "float32")
+        assert (row.device, row.dtype, row.config["dtype"]) == (started.device, started.dtype, "auto")
         assert {"python", "torch", "transformers"} <= set(started.versions)
         assert any(isinstance(event, Progress) and event.rate_unit == "tokens/s" for event in said)
         rows = store.rows(
