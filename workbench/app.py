@@ -3,72 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from rich.text import Text
 from textual import events, work
-from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.theme import Theme
 
 from workbench.garbage import keep_loaded
 from workbench.messages import OPENING, CurrentJob, RunsMoved, Status
+from workbench.sturdy import SturdyApp
+from workbench.themes import DARK, LIGHT
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from textual.command import Provider
+
+    from workbench.screens.palette import Command
     from workbench.services.workspace import Workspace
 
 SMALLEST = (80, 24)
 PULSE_SECONDS = 0.25
 PULSES_A_STATUS = 2  # what moved is shown at most this often
 IDLE_PULSES_A_COUNT = 20  # the counts are read anew this often even when no run moves
-
-DARK = Theme(
-    name="workbench",
-    primary="#7fb4ca",
-    secondary="#98bb9c",
-    accent="#e0a363",
-    warning="#dca561",
-    error="#d27e7e",
-    success="#98bb9c",
-    foreground="#d5d7dc",
-    background="#16181d",
-    surface="#1d2026",
-    panel="#262a32",
-    dark=True,
-    variables={
-        "border": "#7fb4ca",
-        "border-blurred": "#3a404b",
-        "block-cursor-background": "#354650",
-        "block-cursor-foreground": "#eceef2",
-        "block-cursor-blurred-background": "#262a32",
-    },
-)
-LIGHT = Theme(
-    name="workbench-light",
-    primary="#2b6a83",
-    secondary="#3e6b45",
-    accent="#9c5a10",
-    warning="#8a5a00",
-    error="#a5303a",
-    success="#3e6b45",
-    foreground="#23262b",
-    background="#f6f5f1",
-    surface="#eeece6",
-    panel="#e2dfd7",
-    dark=False,
-    variables={
-        "border": "#2b6a83",
-        "border-blurred": "#bdb8ac",
-        "block-cursor-background": "#bcd3db",
-        "block-cursor-foreground": "#16181d",
-        "block-cursor-blurred-background": "#e2dfd7",
-    },
-)
 
 
 class Place(NamedTuple):
@@ -111,7 +75,14 @@ REPORT = screen_at("workbench.screens.report:ReportScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
 
-class WorkbenchApp(App[None]):
+def palette() -> type[Provider]:
+    """What ctrl+p finds; imported when it is first opened."""
+    from workbench.screens.palette import Commands
+
+    return Commands
+
+
+class WorkbenchApp(SturdyApp):
     """The workbench in a terminal, over an open `Workspace` or a function that opens one.
 
     The function runs in a thread while Textual starts, so that the first frame waits for neither alone;
@@ -126,6 +97,7 @@ class WorkbenchApp(App[None]):
     }
     DEFAULT_MODE = "prompts"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {palette}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Keys of this screen"),
         *(Binding(place.key, f"go('{place.mode}')", place.title) for place in PLACES),
@@ -157,6 +129,10 @@ class WorkbenchApp(App[None]):
     # -- the store ------------------------------
 
     @property
+    def log_folder(self) -> Path | None:
+        return self._workspace.log_folder if self._workspace is not None else None
+
+    @property
     def workspace(self) -> Workspace:
         """The open workspace.  Screens that may be shown before it is open await `opened` instead."""
         if self._workspace is None:
@@ -171,12 +147,10 @@ class WorkbenchApp(App[None]):
     @work
     async def open_workspace(self) -> None:
         """Wait for the store; a store that cannot be opened ends the application with its sentence."""
-        from workbench.screens.base import TOLD_ERRORS
-
         try:
             self._workspace = await asyncio.to_thread(self._opening)
-        except TOLD_ERRORS as error:
-            self.exit(return_code=1, message=safe_line(str(error)))
+        except Exception as error:
+            self.exit(return_code=1, message=Text(safe_line(self.explain(error))))
             return
         self._is_open.set()
 
@@ -202,8 +176,6 @@ class WorkbenchApp(App[None]):
     @work(thread=True, group="heartbeat", exclusive=True)
     def heartbeat(self) -> None:
         """Pump the jobs about four times a second, in a thread of its own, until the application ends."""
-        from workbench.screens.base import TOLD_ERRORS
-
         workspace = self.workspace
         pulses, told, moved = 0, "", False
         while not self._quitting.is_set():
@@ -213,7 +185,7 @@ class WorkbenchApp(App[None]):
                     self.post_message(RunsMoved())
                     moved = False
                 told = ""
-            except TOLD_ERRORS as error:
+            except Exception as error:
                 if str(error) != told:
                     told = str(error)
                     self.call_from_thread(self.tell, error)
@@ -236,29 +208,17 @@ class WorkbenchApp(App[None]):
     @work(exclusive=True, group="status")
     async def refresh_status(self) -> None:
         """Read counts and the running job anew; screens call this after they changed the store."""
-        from workbench.screens.base import TOLD_ERRORS
-
         workspace = await self.opened()
         try:
             self.status = await asyncio.to_thread(read_status, workspace)
-        except TOLD_ERRORS as error:
+        except Exception as error:
             self.tell(error)
 
-    # -- telling ------------------------------
-
-    def tell(self, error: BaseException | str, *, severity: str = "error") -> None:
-        """One sentence for the person, in the corner; never markup, never a control character."""
-        sentence = safe_line(str(error)) or type(error).__name__
-        level = (
-            "warning" if severity == "warning" else "information" if severity == "information" else "error"
-        )
-        self.notify(sentence, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+    # -- going places ------------------------------
 
     def copy_to_clipboard(self, text: str) -> None:
         """Keep copied text inside the application: no clipboard escape is ever written to the terminal."""
         self._clipboard = text
-
-    # -- going places ------------------------------
 
     def action_go(self, mode: str) -> None:
         if self.current_mode != mode:
@@ -308,39 +268,21 @@ class WorkbenchApp(App[None]):
         if name:
             self.push_screen(REPORT(name))
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+    def commands(self, screen: Screen[Any]) -> Iterator[Command]:
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
-        from workbench.screens.help import TEXTUALS_OWN
+        from workbench.screens.palette import Command, of_screen
 
-        seen = {"Import a file"}
-        for node, binding, enabled, _ in screen.active_bindings.values():
-            hidden = binding.system or binding.action in TEXTUALS_OWN or not binding.description
-            numbered = "(" in binding.action and not binding.show  # one of many: a letter, a digit, an arrow
-            named = binding.tooltip or binding.description
-            if (
-                enabled
-                and node is not self
-                and not (hidden or numbered or named in seen or binding.key == "escape")
-            ):
-                seen.add(named)
-                action, owner = binding.action, node
-                yield SystemCommand(
-                    named,
-                    f"On this screen, key {binding.key}",
-                    lambda action=action, owner=owner: self.run_action(action, owner),
-                )
+        yield from of_screen(self, screen)
         for place in PLACES:
-            yield SystemCommand(place.title, place.purpose, lambda mode=place.mode: self.action_go(mode))
+            yield Command(place.title, place.purpose, partial(self.action_go, place.mode))
         for kind, title in job_kinds():
-            yield SystemCommand(title, "Start a job", lambda kind=kind: self.action_launch(kind))
-        yield SystemCommand("Import a file", "Prompts, ranked responses or pairs", self.action_import)
-        yield SystemCommand(
-            "Report of a reward model", "Beside baselines; where it is wrong", self.action_report
-        )
-        yield SystemCommand("Dark colours", "Theme", lambda: self.action_theme(DARK.name))
-        yield SystemCommand("Light colours", "Theme", lambda: self.action_theme(LIGHT.name))
-        yield SystemCommand("Keys of this screen", "Help", self.action_help)
-        yield SystemCommand("Quit", "Jobs go on without the workbench", self.action_quit)
+            yield Command(title, "Start a job", partial(self.action_launch, kind))
+        yield Command("Import a file", "Prompts, ranked responses or pairs", self.action_import)
+        yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
+        yield Command("Theme: dark", "Dark colours", partial(self.action_theme, DARK.name))
+        yield Command("Theme: light", "Light colours", partial(self.action_theme, LIGHT.name))
+        yield Command("Keys of this screen", "Help", self.action_help)
+        yield Command("Quit", "Jobs go on without the workbench", self.action_quit, goes_somewhere=False)
 
     # -- size ------------------------------
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from engine.errors import WorkbenchError
-from storage.errors import StoreError
-
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
     from workbench.services.demo import Demo, DemoTable, StageUpdate
@@ -33,7 +30,7 @@ def watch_demo(app: WorkbenchApp, quitting: Event) -> None:
         table = demo.table()
     except DemoInterruptedError:
         return
-    except (WorkbenchError, StoreError) as error:
+    except Exception as error:
         if not quitting.is_set():
             app.call_from_thread(app.show_demo, "demo: ended early")
             app.call_from_thread(app.tell, error)

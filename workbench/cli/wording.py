@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from engine.errors import WorkbenchError
-from storage.errors import StoreError
 from storage.interchange.clean import clean_text
+from workbench.services import faults
 
 
 def sentence(error: Exception) -> str:
@@ -15,15 +14,6 @@ def sentence(error: Exception) -> str:
         context = getattr(error, "ctx", None)
         hint = f" Try “{context.command_path} --help”." if context is not None else ""
         text = error.format_message().rstrip(".") + "." + hint
-    elif isinstance(error, WorkbenchError | StoreError):
-        text = str(error)
-    elif isinstance(error, FileNotFoundError):
-        text = f"There is no file {error.filename}."
-    elif isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        text = f"{where}{error.strerror}."
-    elif isinstance(error, MemoryError):
-        text = "There is not enough memory for this; use a smaller batch or a smaller model."
     else:
-        text = f"Something unexpected went wrong ({type(error).__name__}: {error}); --debug shows where."
+        text = faults.sentence(error, where="--debug shows where")
     return " ".join(clean_text(text).split())

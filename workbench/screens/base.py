@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.css.query import QueryError
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import MountError
 
-from engine.errors import WorkbenchError
-from storage.errors import StoreError
 from workbench.widgets.header import Header
 from workbench.widgets.keybar import KeyBar
 
@@ -25,14 +24,11 @@ Answer = TypeVar("Answer")
 P = ParamSpec("P")
 S = TypeVar("S", bound="Screen[Any]")
 
-TOLD_ERRORS = (WorkbenchError, StoreError, OSError)
-"""Errors with a sentence for the person; anything else is a fault of the program and ends it with a trace."""
-
 
 def told(
     method: Callable[Concatenate[S, P], Awaitable[None]],
 ) -> Callable[Concatenate[S, P], Awaitable[None]]:
-    """Show the sentence of an error that a screen's coroutine meets, and stay alive.
+    """Show the sentence of whatever error a screen's coroutine meets, and stay alive.
 
     A screen that goes away loses its widgets before Textual stops its workers, so that one which comes back
     from waiting then may look for a widget in vain: it has nobody left to show anything to, and just ends.
@@ -42,18 +38,21 @@ def told(
     async def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
-        except TOLD_ERRORS as error:
-            cast("WorkbenchApp", self.app).tell(error)
-        except (QueryError, MountError):
-            if not is_leaving(self):
-                raise
+        except Exception as error:
+            if not came_too_late(error, self):
+                cast("WorkbenchApp", self.app).tell(error)
 
     return guarded
 
 
-def is_leaving(screen: Screen[Any]) -> bool:
-    """Whether the screen is being removed, or is gone: its widgets may be missing."""
-    return not (screen.is_attached and screen.display)  # a node being removed is no longer displayed
+def came_too_late(error: BaseException, node: object) -> bool:
+    """Whether all that broke is that a widget was looked for on a screen, or in a widget, that goes away."""
+    return isinstance(error, QueryError | MountError) and isinstance(node, DOMNode) and is_leaving(node)
+
+
+def is_leaving(node: DOMNode) -> bool:
+    """Whether the node is being removed, or is gone: its widgets may be missing."""
+    return not node.is_attached or not all(above.display for above in node.ancestors_with_self)
 
 
 class WorkbenchScreen(Screen[Any]):
@@ -83,6 +82,13 @@ class WorkbenchScreen(Screen[Any]):
     def compose_body(self) -> ComposeResult:
         """Widgets between header and key bar."""
         yield from ()
+
+    def leave(self, answer: object = None) -> bool:
+        """Close this screen unless the person has left it meanwhile; whether it was still in front."""
+        stays = self.is_current and not is_leaving(self)
+        if stays:
+            self.dismiss(answer)
+        return stays
 
     async def ask(self, question: Callable[[Workspace], Answer]) -> Answer:
         """Answer of a service, computed in a thread so that the screen never waits."""

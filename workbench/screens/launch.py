@@ -76,6 +76,8 @@ class LaunchScreen(WorkbenchScreen):
         self._given = dict(values or {})
         self._offers: dict[str, list[str]] = {}
         self._taken: list[str] = []
+        self._form_stands = asyncio.Event()
+        """Set while a whole form stands; what came earlier waits for it."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="launch"):
@@ -115,9 +117,11 @@ class LaunchScreen(WorkbenchScreen):
         place = self.query_one("#form-place", Vertical)
         self.query_one("#form-pane").border_title = Content(job.title)
         self._help(None, ())
+        self._form_stands.clear()
         async with self.batch():
             await place.remove_children()
             await place.mount(ConfigForm(job.config, values, self._offers, id="form"))
+        self._form_stands.set()
         self.estimate()
 
     @on(ConfigForm.Edited)
@@ -143,7 +147,10 @@ class LaunchScreen(WorkbenchScreen):
         await self.show_form(kind)
 
     @on(OptionList.OptionSelected, "#kinds")
-    def kind_selected(self) -> None:
+    @work(exclusive=True, group="enter")
+    @told
+    async def kind_selected(self) -> None:
+        await self._form_stands.wait()
         self._enter_form()
 
     def _enter_form(self) -> None:
@@ -172,6 +179,7 @@ class LaunchScreen(WorkbenchScreen):
 
     def action_back(self) -> None:
         """From the form to the list of jobs, from there away."""
+        self.workers.cancel_group(self, "enter")
         kinds = self.query_one(OptionList)
         if kinds.has_focus:
             self.dismiss(None)
@@ -183,6 +191,7 @@ class LaunchScreen(WorkbenchScreen):
     @told
     async def action_offer(self) -> None:
         """Choose a name of the store for the field with the cursor."""
+        await self._form_stands.wait()
         row = self.query_one(ConfigForm).focused_row
         if row is None or not row.offers:
             self.workbench.tell("The store has no names for this field.", severity="information")
@@ -199,6 +208,7 @@ class LaunchScreen(WorkbenchScreen):
     @told
     async def action_submit(self) -> None:
         """Start the job when every field is right, and go and see it run."""
+        await self._form_stands.wait()
         config = self.query_one(ConfigForm).read()
         if config is None:
             return
@@ -208,9 +218,9 @@ class LaunchScreen(WorkbenchScreen):
         if isinstance(config, RewardConfig):  # a reward model is for scoring, and scoring reads the export
             export = await self.ask(lambda workspace: workspace.jobs.submit_export_after(run_id, config))
             told = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
-        self.dismiss(run_id)
-        self.workbench.action_go("runs")
-        go_to = getattr(self.workbench.screen, "go_to", None)
-        if go_to is not None:
-            go_to(run_id)
+        if self.leave(run_id):
+            self.workbench.action_go("runs")
+            go_to = getattr(self.workbench.screen, "go_to", None)
+            if go_to is not None:
+                go_to(run_id)
         self.workbench.tell(told, severity="information")

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from workbench.screens.base import TOLD_ERRORS, told
+from workbench.screens.base import told
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
 
@@ -91,14 +91,15 @@ class ImportScreen(ModalScreen[None]):
         workspace = await app.opened()
         try:
             report = await asyncio.to_thread(workspace.library.import_file, path, on_progress=self.progress)
-        except TOLD_ERRORS as error:
-            self.say(str(error), error=True)
+        except Exception as error:
+            self.say(app.explain(error), error=True)
             return
         finally:
             self.importing = False
         app.refresh_status()
         app.tell(str(report), severity="information")
-        self.dismiss()
+        if self.is_current:
+            self.dismiss()
 
     def progress(self, rows: int, share: float) -> None:
         """Called in the importing thread with the rows read and the share of the file."""

@@ -12,7 +12,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.screens.base import TOLD_ERRORS, WorkbenchScreen, told
+from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.report_pane import SectionPane, line_content, lines_content
 from workbench.widgets.row_list import RowList
@@ -97,8 +97,8 @@ class ReportScreen(WorkbenchScreen):
         self._say(Content.assemble((safe_line(name, 40), "bold"), ("  measuring …", "$foreground-muted")))
         try:
             report = await self.ask(lambda workspace: workspace.reports.reward(name, criterion))
-        except TOLD_ERRORS as error:
-            self._say(Content.styled(safe_line(str(error)), "$text-error"))
+        except Exception as error:
+            self._say(Content.styled(safe_line(self.workbench.explain(error)), "$text-error"))
             return
         self.show_report(report)
 

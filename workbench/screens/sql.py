@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea, Tree
 
-from workbench.screens.base import TOLD_ERRORS, WorkbenchScreen, told
+from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
 from workbench.widgets.sql_text import column_label, error_place, error_sentence, relation_label
@@ -151,8 +151,8 @@ class SqlScreen(WorkbenchScreen):
             result, backend = await asyncio.to_thread(fetch, workspace, sql, unlocked)
             self._ran = sql
             await self.show_result(result, backend)
-        except TOLD_ERRORS as error:
-            self.say(error_sentence(error))
+        except Exception as error:
+            self.say(error_sentence(error, self.workbench.explain(error)))
             self._point_at(error, sql)
         finally:
             self._started = None
@@ -291,8 +291,8 @@ class SqlScreen(WorkbenchScreen):
         self.say(Content.styled("exporting …", "$primary"))
         try:
             rows = await self.ask(lambda workspace: workspace.sql.export(sql, expanded(path)))
-        except TOLD_ERRORS as error:
-            self.say(error_sentence(error))
+        except Exception as error:
+            self.say(error_sentence(error, self.workbench.explain(error)))
             return
         self.say(Content(f"{rows:,} rows written to {safe_line(path, 200)}."))
 

@@ -46,6 +46,11 @@ class Workspace:
             return cls(settings, Store.open(settings.db, runs_root=Path(scratch.name)), scratch)
         return cls(settings, Store.open(Path(settings.db), runs_root=settings.runs_root))
 
+    @property
+    def log_folder(self) -> Path | None:
+        """Where the log of faults is kept; None for a store in memory without run directories."""
+        return self.store.runs_root
+
     def close(self) -> None:
         """Close the store; running jobs go on and are found again at the next start."""
         if "live" in self.__dict__:

@@ -29,14 +29,13 @@ def error_place(error: BaseException | None) -> tuple[int, int | None] | None:
     return None
 
 
-def error_sentence(error: BaseException) -> Content:
-    """The error as one sentence, with its place in front when there is one."""
+def error_sentence(error: BaseException, sentence: str) -> Content:
+    """The sentence of an error, with its place in front when there is one."""
     place = error_place(error)
     where = ""
     if place is not None:
         where = f"Line {place[0]}" + (f", column {place[1]}: " if place[1] is not None else ": ")
-    sentence = safe_line(safe_text(str(error)), 400) or type(error).__name__
-    return Content.assemble((where, "bold $text-error"), (sentence, "$text-error"))
+    return Content.assemble((where, "bold $text-error"), (safe_line(safe_text(sentence)), "$text-error"))
 
 
 def relation_label(relation: Any) -> Text:

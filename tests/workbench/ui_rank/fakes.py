@@ -297,5 +297,6 @@ def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] 
         comparing=FakeComparing(library),
         live=FakeLive(),
         jobs=FakeJobs(),
+        log_folder=None,
         close=lambda: None,
     )

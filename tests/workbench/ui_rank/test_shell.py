@@ -185,8 +185,8 @@ async def test_errors_are_told_as_text() -> None:
 
 async def test_every_capability_is_in_the_palette() -> None:
     async with opened(fake_workspace()) as (app, pilot):
-        titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert {"Rank", "SQL", "Import a file", "Search the prompts", "Dark colours", "Quit"} <= titles
+        titles = {command.title for command in app.commands(app.screen)}
+        assert {"Rank", "SQL", "Import a file", "Search the prompts", "Theme: dark", "Quit"} <= titles
         assert len(titles) > 15
         app.action_theme("workbench-light")
         await pilot.pause()

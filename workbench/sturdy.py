@@ -1,0 +1,108 @@
+"""An application that outlives its own faults: each is told in a sentence and logged, and it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from rich.text import Text
+from textual import events
+from textual._context import active_message_pump
+from textual.actions import ActionParseResult
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.worker import WorkerFailed
+
+from workbench.widgets.safe import safe_line
+
+SCREEN_SECONDS = 2.0  # a key waits at most this long for a new screen
+
+
+class SturdyApp(App[None]):
+    """What breaks in an action, a worker or a widget, and keys that come before their screen stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_words = ""
+        self._standing: WeakSet[Screen[Any]] = WeakSet()
+
+    @property
+    def log_folder(self) -> Path | None:
+        """Where faults are logged; None when there is no such place."""
+        return None
+
+    # -- telling ------------------------------
+
+    def tell(self, error: BaseException | str, *, severity: str = "error") -> None:
+        """One sentence for the person, in the corner; never markup, never a control character."""
+        sentence = safe_line(error if isinstance(error, str) else self.explain(error))
+        level = (
+            "warning" if severity == "warning" else "information" if severity == "information" else "error"
+        )
+        self.notify(sentence, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+
+    def explain(self, error: BaseException) -> str:
+        """The sentence of an error.  One that nobody foresaw is logged too, and the sentence says where."""
+        from workbench.services import faults
+
+        if faults.is_foreseen(error):
+            return faults.sentence(error)
+        log = faults.log(error, self.log_folder)
+        return faults.sentence(error, f"{log} holds the details" if log is not None else "")
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Perform an action.  One that breaks is told and logged; what is open stays open."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:
+            self.tell(error)
+            return True
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What Textual does with an error that no handler caught: for it, the end of the application.
+
+        A worker that broke has ended by itself, and the rest goes on.  A message handler that broke leaves
+        its widget deaf, so the application ends, with a sentence and not with a trace.
+        """
+        if isinstance(error, WorkerFailed):
+            self.tell(error.error)
+            return
+        from workbench.screens.base import came_too_late
+
+        if came_too_late(error, active_message_pump.get(None)):
+            return
+        self._last_words = safe_line(self.explain(error))
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        self._exit_renderables.append(Text(self._last_words))
+        self._close_messages_no_wait()
+
+    # -- keys ------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """A key waits until the screen that it is meant for stands and has its cursor."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._screen_stands()
+        await super().on_event(event)
+
+    async def _screen_stands(self) -> None:
+        """Return once the screen on top is mounted and has dealt with what came with its opening."""
+        screen = self.screen
+        if screen in self._standing:
+            return
+        stands = asyncio.Event()
+        screen.call_later(stands.set)
+        with suppress(TimeoutError):  # a screen that is stuck must not keep the person from leaving
+            await asyncio.wait_for(stands.wait(), SCREEN_SECONDS)
+        self._standing.add(screen)
