@@ -11,9 +11,12 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 SEPARATOR = "\x1f"
-Chat = list[dict[str, str]]
+Chat = list[dict[str, Any]]
+# What a message may hold beside role and content; chat templates that know tools read it.
+KEPT_WITH_MESSAGE = ("name", "tool_calls", "tool_call_id", "function_call", "reasoning_content", "thinking")
 
 
 def content_id(letter: str, *parts: str) -> str:
@@ -27,9 +30,13 @@ def random_id(letter: str) -> str:
 
 
 def canonical_messages(messages: Chat) -> str:
-    """The one JSON text of a conversation: roles and contents only, in this order, without spaces."""
+    """The one JSON text of a conversation: role, content and what belongs to tools, in this order."""
     return json.dumps(
-        [{"role": m["role"], "content": m["content"]} for m in messages],
+        [
+            {"role": m["role"], "content": m["content"]}
+            | ({key: m[key] for key in KEPT_WITH_MESSAGE if m.get(key)} if len(m) > 2 else {})
+            for m in messages
+        ],
         ensure_ascii=False,
         separators=(",", ":"),
     )

@@ -42,7 +42,23 @@ def shown_text(chat: Chat) -> str:
     turns = [m for m in chat if m["role"] != "system"]
     if len(turns) == 1:
         return turns[0]["content"]
-    return "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in turns)
+    return "\n\n".join(f"{m['role'].capitalize()}: {shown_turn(m)}" for m in turns)
+
+
+def shown_turn(turn: Mapping[str, Any]) -> str:
+    """A turn's text with the calls of tools that belong to it."""
+    calls = turn.get("tool_calls") or ([turn["function_call"]] if turn.get("function_call") else [])
+    said = [turn["content"]] if turn["content"] else []
+    return "\n".join([*said, *map(_shown_call, calls)])
+
+
+def _shown_call(call: Any) -> str:
+    function = call.get("function", call) if isinstance(call, dict) else call
+    if isinstance(function, dict) and isinstance(function.get("name"), str):
+        arguments = function.get("arguments", "")
+        said = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return f"[calls {function['name']}({said})]"
+    return f"[calls {json.dumps(call, ensure_ascii=False, default=str)}]"
 
 
 def add(

@@ -308,16 +308,46 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnFate:
+    """What became of a column of an imported file; `warning` where a person should look at it."""
+
+    column: str
+    became: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows left out for one reason, with the places of the first ones."""
+
+    reason: str
+    rows: int
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did.  `skipped` says how many rows were left out, by reason."""
 
     path: Path
-    shape: str  # prompts, responses, ranked, pairs, annotated_pairs
+    shape: str  # prompts, responses, ranked, ranked_lists, pairs, annotated_pairs, steps
     rows: int
     prompts: Count
     responses: Count
     judgements: Count
     skipped: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
+    preset: str | None = None
+    confidence: float = 1.0
+    columns: tuple[ColumnFate, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    mapping: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at: columns that nobody reads, and what was taken where the file leaves it open."""
+        return (*(c.warning for c in self.columns if c.warning), *self.notes)
 
     @property
     def sentence(self) -> str:
@@ -334,7 +364,7 @@ class ImportReport:
         ]
         parts += [f"{number:,} rows skipped: {reason}" for reason, number in self.skipped.items()]
         return (
-            f"{self.path.name}: {self.rows:,} row{'' if self.rows == 1 else 's'}; "
+            f"{self.name or self.path.name}: {self.rows:,} row{'' if self.rows == 1 else 's'}; "
             + ("; ".join(parts) or "nothing added")
             + "."
         )

@@ -158,8 +158,16 @@ class Store:
             changed = cursor.execute(sql, parameters).fetchone()
         return int(changed[0]) if changed else 0
 
-    def write_many(self, sql: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def write_many(
+        self,
+        sql: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        types: Mapping[str, str] | None = None,
+    ) -> None:
         """Run `INSERT … SELECT … FROM arrived` where the table `arrived` is `rows`, in one statement.
+
+        `types`: Arrow's names of the types of some columns; elsewhere the values tell.
 
         Few rows go as JSON, many as an Arrow table, which costs 1 µs a row and, once, the import of pyarrow.
         """
@@ -171,7 +179,10 @@ class Store:
             return
         import pyarrow as pa
 
-        arrays = [pa.array(column) for column in zip(*rows, strict=True)]
+        told_types = types or {}
+        arrays = [
+            pa.array(column, told_types.get(name)) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+        ]
         with self.transaction() as cursor:
             cursor.register("arrived", pa.table(arrays, names=list(columns)))
             try:

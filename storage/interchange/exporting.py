@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import duckdb
 from storage.errors import DiskFullError, FileNameError, NotFoundError, StoreError
 from storage.faults import fault_of, told
 from storage.ids import Chat
-from storage.interchange.rows import listed, looks_like_messages
+from storage.interchange.mapping.cells import parsed
+from storage.interchange.mapping.conversations import messages_in
+from storage.interchange.mapping.transcripts import transcript_of
 from storage.policies import unknown
 from storage.sql import block
 from storage.store import Store
@@ -140,7 +142,7 @@ def _row(
 
 def _ambiguous(text: str) -> bool:
     """Plain text that a reader would take for a conversation."""
-    return looks_like_messages(text) is not None
+    return messages_in(text) is not None or transcript_of(text) is not None or parsed(text) is not None
 
 
 def _stream(store: Store, sql: str) -> Iterator[tuple[Any, ...]]:
@@ -177,3 +179,8 @@ def _unfinished(target: Path) -> Path:
 
 def _escaped(path: Path) -> str:
     return str(path).replace("'", "''")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,4 +1,4 @@
-"""Import a file: read it in bounded memory, check every row, then merge all of it in one transaction.
+"""Import files: read in bounded memory, row by row, then merged all at once in one transaction.
 
 What identifies a thing is its content (see `storage.ids`), so importing a file again adds nothing. Two rows
 in which one annotator judges the same responses alike are one judgement; if the verdicts differ they are
@@ -7,142 +7,190 @@ two, and both stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from storage.errors import ImportFileError
-from storage.interchange.annotated_pairs import ANNOTATED_PAIRS
+from storage.ids import random_id
 from storage.interchange.clean import clean_text
-from storage.interchange.csv_file import open_csv
-from storage.interchange.jsonl import open_jsonl
-from storage.interchange.pairs import PAIRS
-from storage.interchange.parquet import open_parquet
-from storage.interchange.prompts_file import PROMPTS
-from storage.interchange.ranked import RANKED, RANKED_LISTS, RESPONSES
-from storage.interchange.rows import Row, RowError, Table, listed, wrong
-from storage.interchange.shapes import Job, Options, Shape, choose, find_columns, require
+from storage.interchange.containers.parts import wrong
+from storage.interchange.mapping.cells import RowError, as_json
+from storage.interchange.mapping.language import Statement, parse_statement
+from storage.interchange.planning import Plan, propose, require_sure
 from storage.interchange.staging import Staging
-from storage.records import ImportReport
+from storage.records import ColumnFate, ImportReport, LeftOut
 from storage.store import Store
 
-# In the order in which they are tried: the first whose columns are there is the file's shape.
-SHAPES: tuple[Shape, ...] = (ANNOTATED_PAIRS, PAIRS, RANKED_LISTS, RANKED, RESPONSES, PROMPTS)
-FORMATS: dict[str, Callable[[Path], Table]] = {
-    ".jsonl": open_jsonl,
-    ".ndjson": open_jsonl,
-    ".json": open_jsonl,
-    ".csv": open_csv,
-    ".tsv": open_csv,
-    ".parquet": open_parquet,
-    ".pq": open_parquet,
-}
 TELL_EVERY = 500  # rows
+MOST_BAD = 0.5  # share of rows left out above which the file is refused
+EARLY = 5000  # rows after which a file of nothing but bad rows is refused
+SHOWN = 5  # numbers of rows that are told for a reason
+Progress = Callable[[int, float], None]
+
+
+@dataclass
+class _Count:
+    """Rows as they go by."""
+
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+    late: dict[str, str] = field(default_factory=dict)  # columns that the sample did not have, with the first place
+
+    def leave(self, reason: str, place: str) -> None:
+        self.left_out[reason] += 1
+        seen = self.places.setdefault(reason, [])
+        if len(seen) < SHOWN:
+            seen.append(place)
+
+    @property
+    def bad(self) -> int:
+        return self.left_out.total()
 
 
 def import_file(
     store: Store,
-    path: Path | str,
+    path: Path | str | Sequence[Path | str],
     *,
     shape: str = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | Iterable[Statement] | None = None,
     policy: str | None = None,
     annotator: str | None = None,
     source: str | None = None,
     criterion: str = "overall",
-    on_progress: Callable[[int, float], None] | None = None,
+    preset: str | None = None,
+    encoding: str | None = None,
+    strict: bool = False,
+    most_bad: float = MOST_BAD,
+    on_progress: Progress | None = None,
 ) -> ImportReport:
-    """Import a JSON Lines, CSV or Parquet file.
+    """Propose and run in one.  Raises ImportFileError (nothing is imported then), DiskFullError.
 
-    `shape` is one of SHAPES' names or auto; `columns` says which column fills a role (role → column);
-    `policy` and `annotator` are for files that name none; before columns that are one annotator each,
-    `annotator` stands as the name of their group; `on_progress` gets rows read and the share of the
-    file, 0 … 1. Raises ImportFileError (nothing is imported then), DiskFullError.
+    `columns` says what a column is (role → path, or statements); `policy` and `annotator` are for files that
+    name none; before columns that are one annotator each, `annotator` stands as the name of their group.
     """
-    file = Path(path)
-    table = _open(file)
-    roles = find_columns(table, columns)
-    chosen = _shape(table, roles, shape)
-    used = {role: column for role, column in roles.items() if role in chosen.roles}
-    extra = tuple(c for c in table.columns if c not in used.values())
-    staging = Staging(store, source or file.name, criterion)
-    prefix = f"{annotator} " if annotator else ""
-    job = Job(staging, used, Options(policy or "imported", annotator or "imported", prefix), extra)
+    plan = propose(
+        path, kind=shape, columns=statements(columns), policy=policy, annotator=annotator, source=source,
+        criterion=criterion, preset=preset, encoding=encoding,
+    )  # fmt: skip
+    return run(store, plan, strict=strict, most_bad=most_bad, on_progress=on_progress)
+
+
+def statements(columns: Mapping[str, str] | Iterable[Statement] | None) -> list[Statement]:
+    """`{"prompt": "info.post"}` as statements."""
+    if isinstance(columns, Mapping):
+        return [parse_statement(f"{role}={path}") for role, path in columns.items()]
+    return list(columns or ())
+
+
+def run(
+    store: Store, plan: Plan, *, strict: bool = False, most_bad: float = MOST_BAD, on_progress: Progress | None = None
+) -> ImportReport:
+    """Import what the plan says.  `strict` refuses a file with one bad row, `most_bad` one with a larger share."""
+    require_sure(plan)
+    staging = Staging(store, plan.name)
+    taker = plan.taker()
+    count = _Count()
     try:
-        rows = _take_all(table, chosen, job, on_progress)
-        prompts, responses, judgements, alone = staging.merge()
+        _stage_all(plan, taker.take, staging, count, strict, most_bad, on_progress)
+        _refuse_bad(plan, count, most_bad)
+        fates = _fates(plan, count)
+        prompts, responses, judgements, alone = staging.merge(_record(plan, count, fates))
     finally:
         staging.close()
     if alone:
-        job.skipped["only one response is ranked"] += alone
-    return ImportReport(file, chosen.name, rows, prompts, responses, judgements, dict(job.skipped))
+        count.left_out["only one response is ranked"] += alone
+    notes = _notes(plan, taker.dropped, staging)
+    left_out = [LeftOut(reason, n, tuple(count.places.get(reason, ()))) for reason, n in count.left_out.most_common()]
+    return ImportReport(
+        plan.source.path, plan.layout or "", count.rows, prompts, responses, judgements, dict(count.left_out),
+        plan.source.name, plan.preset.name if plan.preset else None, plan.confidence, tuple(fates), tuple(left_out),
+        tuple(notes), str(plan.mapping),
+    )  # fmt: skip
 
 
-def _take_all(table: Table, shape: Shape, job: Job, on_progress: Callable[[int, float], None] | None) -> int:
-    count = 0
-    for row in taken(table, shape, job):
-        count += 1
-        if on_progress is not None and count % TELL_EVERY == 0:
-            on_progress(count, row.share)
-    if on_progress is not None:
-        on_progress(count, 1.0)
-    if count == 0:
-        raise wrong(table.path, "there are no rows in it")
-    return count
-
-
-def taken(table: Table, shape: Shape, job: Job) -> Iterator[Row]:
-    """The rows, each after the shape has taken it.  Raises ImportFileError with the place of a bad row."""
-    for row in table.rows:
+def _stage_all(
+    plan: Plan, take: Callable[[Any], Any], staging: Staging, count: _Count, strict: bool, most_bad: float, on_progress: Progress | None
+) -> None:
+    known = {key for row in plan.sample for key in row}
+    part = plan.source.parts[0]
+    for part, number, row in plan.rows():
+        count.rows += 1
         try:
-            shape.take(job, row.values, row.number)
+            if isinstance(row, RowError):
+                raise row
+            if not row.keys() <= known:
+                for key in row.keys() - known:
+                    count.late[key] = _place(plan, part, number)
+                known |= row.keys()
+            staging.add(take(row), part.split)
         except RowError as error:
-            raise wrong(
-                table.path, f"{table.word} {row.number}: {_complete(error, row.values, job)}"
-            ) from None
-        yield row
+            place = _place(plan, part, number)
+            if strict:
+                raise wrong(plan.source.name, f"{place}: {clean_text(str(error))}") from None
+            count.leave(clean_text(str(error)), place)
+            if count.rows == EARLY:
+                _refuse_bad(plan, count, max(most_bad, 0.95))
+        if on_progress is not None and count.rows % TELL_EVERY == 0:
+            on_progress(count.rows, plan.source.share(part))
+    if on_progress is not None:
+        on_progress(count.rows, 1.0)
 
 
-def _complete(error: RowError, values: Mapping[str, object], job: Job) -> str:
-    """A column that is not there at all in this row is said to be missing, not to be empty."""
-    gone = [
-        column
-        for column in job.columns.values()
-        if f'"{column}" is empty' in str(error) and column not in values
+def _place(plan: Plan, part: Any, number: int) -> str:
+    where = f"{part.word} {number}"
+    return where if len(plan.source.parts) == 1 else f"{part.path.name} {where}"
+
+
+def _refuse_bad(plan: Plan, count: _Count, most_bad: float) -> None:
+    if count.rows == 0:
+        raise wrong(plan.source.name, "there are no rows in it")
+    if count.bad <= most_bad * count.rows:
+        return
+    reason, number = count.left_out.most_common(1)[0]
+    place = count.places[reason][0]
+    if number == count.rows:
+        raise wrong(plan.source.name, f"{place}: {reason}" + (f" (so in all {number:,} rows)" if number > 1 else ""))
+    raise wrong(
+        plan.source.name,
+        f"{count.bad:,} of {count.rows:,} rows cannot be read, most because {reason} (first {place}); "
+        "look at the file, or raise --most-bad",
+    )
+
+
+def _fates(plan: Plan, count: _Count) -> list[ColumnFate]:
+    fates = [ColumnFate(f.column, f.became, f.warning) for f in plan.fates]
+    seen = {f.column for f in fates}
+    fates += [
+        ColumnFate(clean_text(name), f"metadata; first in {place}", f'"{clean_text(name)}" is not in the first rows and is only metadata')
+        for name, place in count.late.items()
+        if name not in seen
     ]
-    return f'there is no "{gone[0]}"' if gone else clean_text(str(error))
+    return fates
 
 
-def _open(path: Path) -> Table:
-    if path.is_dir():
-        raise ImportFileError(f"{path} is a folder; give a file.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-        if not start:
-            raise wrong(path, "the file is empty")
-        return _reader(path, start)(path)
-    except FileNotFoundError:
-        raise ImportFileError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise ImportFileError(f"{path} cannot be read: {error.strerror or error}.") from None
+def _record(plan: Plan, count: _Count, fates: list[ColumnFate]) -> dict[str, Any]:
+    """The row of `imports`."""
+    return {
+        "import_id": random_id("i"),
+        "name": plan.name,
+        "path": str(plan.source.path.absolute()),
+        "preset": plan.preset.name if plan.preset else None,
+        "mapping": str(plan.mapping),
+        "licence": plan.source.licence or (plan.preset.licence if plan.preset else None),
+        "origin": plan.source.origin or (plan.preset.source if plan.preset else None),
+        "rows": count.rows,
+        "left_out": as_json(dict(count.left_out)),
+        "columns": as_json({f.column: f.became for f in fates}),
+    }
 
 
-def _reader(path: Path, start: bytes) -> Callable[[Path], Table]:
-    if start.startswith(b"PAR1"):
-        return open_parquet
-    by_name = FORMATS.get(path.suffix.lower())
-    if by_name is not None:
-        return by_name
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return open_jsonl
-    raise wrong(path, f"it is not known how to read this; files end in {listed(sorted(FORMATS))}")
-
-
-def _shape(table: Table, roles: Mapping[str, str], name: str) -> Shape:
-    if name == "auto":
-        return choose(table, roles, SHAPES)
-    known = {shape.name: shape for shape in SHAPES}
-    if name not in known:
-        raise ImportFileError(f'There is no shape "{name}"; there are {listed(list(known))}.')
-    require(table, roles, known[name])
-    return known[name]
+def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
+    """What a person should know beside the columns."""
+    notes = [*plan.warnings, *plan.source.notes, *dict.fromkeys(note for part in plan.source.parts for note in part.notes)]
+    notes += [f"{what}: {number:,}" for what, number in dropped.most_common(8)]
+    if staging.repeated:
+        notes.append(f"the same response twice in one row counts once: {staging.repeated:,} judgements")
+    return [clean_text(note) for note in notes]

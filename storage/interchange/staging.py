@@ -1,4 +1,4 @@
-"""Rows on their way in: checked and gathered in temporary tables first, merged in one transaction at the end.
+"""Examples on their way in: gathered in temporary tables first, merged in one transaction at the end.
 
 Nothing of a file touches the store before its last row has been read, other threads can write meanwhile, and
 memory stays bounded because DuckDB spills temporary tables to disk.
@@ -6,46 +6,43 @@ memory stays bounded because DuckDB spills temporary tables to disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from storage.faults import told
-from storage.ids import Chat, annotator_id, canonical_messages, imported_judgement_id, policy_id, prompt_id
-from storage.ids import imported_response_id as response_id
+from storage.ids import SEPARATOR, annotator_id, canonical_messages, policy_id
+from storage.interchange.mapping.cells import as_json
+from storage.interchange.mapping.example import Answer, Example, Judged
 from storage.prompts import shown_text
 from storage.records import Count
 from storage.sql import block
 from storage.store import Store
 
-CHUNK = 4096  # rows of a temporary table
+CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 16_000_000  # merged by one statement
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
-    "stage_prompts": ("n", "prompt_id", "text", "messages", "source", "metadata"),
-    "stage_responses": ("n", "response_id", "prompt_id", "policy_id", "text"),
-    "stage_items": (
-        "judgement_id",
-        "prompt_id",
-        "annotator_id",
-        "kind",
-        "response_id",
-        "rank",
-        "rating",
-        "position",
+    "stage_prompts": (
+        "n", "prompt_id", "text", "messages", "source", "metadata", "external_id", "reference", "split", "subset",
     ),
+    "stage_responses": ("n", "response_id", "prompt_id", "policy_id", "text", "metadata"),
+    "stage_steps": ("response_id", "step", "text", "label"),
+    "stage_items": ("n", "judgement_id", "response_id", "rank", "rating", "position"),
+    "stage_about": (
+        "n", "judgement_id", "prompt_id", "annotator_id", "kind", "criterion", "strength", "note", "seconds", "metadata",
+    ),
+    "stage_rows": (
+        "n", "group", "prompt_id", "annotator_id", "kind", "criterion", "response_id", "rank", "rating", "strength", "note",
+        "seconds",
+    ),
+}  # fmt: skip
+# Arrow cannot tell the type of a column in which every value is missing.
+TYPES = {
+    **dict.fromkeys(("n", "step", "position"), "int64"),
+    **dict.fromkeys(("label", "rating", "rank", "strength", "seconds"), "float64"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One response in a judgement."""
-
-    response_id: str
-    rank: int | None
-    rating: float | None = None
-    position: int | None = None
 
 
 @dataclass
@@ -54,12 +51,13 @@ class Staging:
 
     store: Store
     source: str
-    criterion: str = "overall"
-    policies: dict[str, str] = field(default_factory=dict)  # name by id
+    policies: dict[str, str] = field(default_factory=dict)  # id by name
     annotators: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0  # responses that stand twice in one row, by one policy
     _buffers: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
     _characters: int = 0  # in the buffers
     _total: int = 0  # characters staged so far
+    _rows: int = 0  # in the buffers
     _known: set[str] = field(default_factory=set)
     _n: int = 0
 
@@ -67,63 +65,95 @@ class Staging:
         self._run("drop")
         self._run("create")
 
-    def prompt(self, chat: Chat, *, source: str | None = None, metadata: str | None = None) -> str:
+    def add(self, example: Example, split: str | None = None) -> None:
+        """All of one row."""
+        prompt = self._prompt(example, split)
+        responses = [self._response(prompt, answer) for answer in example.answers]
+        for judged in example.judgements:
+            self._judgement(prompt, responses, judged)
+        if self._rows >= CHUNK or self._characters > CHUNK_CHARACTERS:
+            self._flush()
+
+    def _prompt(self, example: Example, split: str | None) -> str:
+        chat = example.chat
         canonical = canonical_messages(chat)
-        prompt = prompt_id(canonical)
+        prompt = "p" + _digits(canonical)
         if self._new(prompt):
-            row = (self._n, prompt, shown_text(chat), canonical, source or self.source, metadata)
+            text = chat[0]["content"] if len(chat) == 1 else shown_text(chat)
+            row = (
+                self._n, prompt, text, canonical, example.source or self.source,
+                as_json(example.metadata) if example.metadata else None,
+                example.id, example.reference, example.split or split, example.subset,
+            )  # fmt: skip
             self._add("stage_prompts", row, 2 * len(canonical))
         return prompt
 
-    def response(self, prompt: str, policy: str, text: str) -> str:
-        policy_key = policy_id(policy)
-        self.policies[policy_key] = policy
-        response = response_id(prompt, policy_key, text)
+    def _response(self, prompt: str, answer: Answer) -> str:
+        policy = self.policies.get(answer.policy) or self.policies.setdefault(answer.policy, policy_id(answer.policy))
+        response = "r" + _digits(f"{prompt}{SEPARATOR}{policy}{SEPARATOR}{answer.text}")
         if self._new(response):
-            self._add("stage_responses", (self._n, response, prompt, policy_key, text), len(text))
+            metadata = as_json(answer.metadata) if answer.metadata else None
+            self._add("stage_responses", (self._n, response, prompt, policy, answer.text, metadata), len(answer.text))
+            for number, (text, label) in enumerate(answer.steps or ()):
+                self._add("stage_steps", (response, number, text, label), len(text))
         return response
 
-    def judgement(self, prompt: str, annotator: str, kind: str, verdicts: Sequence[Verdict]) -> None:
-        """A whole judgement.  The same verdict staged twice is one judgement."""
-        key = annotator_id(annotator)
-        self.annotators[key] = annotator
-        values = [(v.response_id, str(v.rank if v.rating is None else v.rating)) for v in verdicts]
-        judgement = imported_judgement_id(prompt, key, kind, self.criterion, values)
-        for v in verdicts:
+    def _judgement(self, prompt: str, responses: list[str], judged: Judged) -> None:
+        person = self.annotators.get(judged.annotator) or self.annotators.setdefault(judged.annotator, annotator_id(judged.annotator))
+        self._n += 1
+        if judged.group is not None:
+            place, rank, rating = judged.items[0]
+            group = SEPARATOR.join((prompt, person, judged.kind, judged.criterion, judged.group))
+            about = (judged.strength, judged.note, judged.seconds)
             self._add(
-                "stage_items", (judgement, prompt, key, kind, v.response_id, v.rank, v.rating, v.position), 0
+                "stage_rows",
+                (self._n, group, prompt, person, judged.kind, judged.criterion, responses[place], rank, rating, *about),
+                0,
             )
+            return
+        items = {responses[place]: (rank, rating, place) for place, rank, rating in reversed(judged.items)}
+        self.repeated += len(items) < len(judged.items)
+        if len(items) < 2 and judged.kind != "rating":
+            return
+        ranks = whole_ranks([rank for rank, _, _ in items.values()])
+        said = [
+            f"{response}={rating if rank is None else rank}"
+            for (response, (_, rating, _)), rank in zip(items.items(), ranks, strict=True)
+        ]
+        key = "j" + _digits(SEPARATOR.join((prompt, person, judged.kind, judged.criterion, *sorted(said))))
+        for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True):
+            self._add("stage_items", (self._n, key, response, rank, rating, place), 0)
+        metadata = as_json(judged.metadata) if judged.metadata else None
+        self._add(
+            "stage_about",
+            (self._n, key, prompt, person, judged.kind, judged.criterion, judged.strength, judged.note, judged.seconds, metadata),
+            len(metadata or ""),
+        )
 
-    def ranked_row(self, group: str, prompt: str, annotator: str, verdict: Verdict) -> None:
-        """One response of a judgement that is spread over rows; `group` holds them together."""
-        key = annotator_id(annotator)
-        self.annotators[key] = annotator
-        kind = "ranking" if verdict.rating is None else "rating"
-        row = (f"group {group}", prompt, key, kind, verdict.response_id, verdict.rank, verdict.rating, None)
-        self._add("stage_items", row, 0)
-
-    def merge(self) -> tuple[Count, Count, Count, int]:
+    def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.
 
-        One transaction: all of the file or nothing.
+        One transaction: all of the file or nothing.  `record` is the row of `imports`, without its id's counts.
         """
         self._flush()
         cursor = self.store.cursor()
         with told(self.store.path):
-            cursor.execute(block("staging", "join_groups"), {"criterion": self.criterion})
-            cursor.execute(block("staging", "settle_judgements"))
+            cursor.execute(block("staging", "join_groups"))
             row = cursor.execute(block("staging", "count_single")).fetchone()
+            cursor.execute(block("staging", "settle_items"))
+            cursor.execute(block("staging", "settle_about"))
         alone = int(row[0]) if row else 0
-        names = {"ids": list(self.policies), "names": list(self.policies.values())}
-        people = {"ids": list(self.annotators), "names": list(self.annotators.values())}
-        judged = {"criterion": self.criterion, "source": self.source}
+        names = {"ids": list(self.policies.values()), "names": list(self.policies)}
+        people = {"ids": list(self.annotators.values()), "names": list(self.annotators)}
         with self.store.transaction():
             self.store.write(block("staging", "merge_policies"), names)
             self.store.write(block("staging", "merge_annotators"), people)
             prompts = self._merge_texts("prompts", {})
             responses = self._merge_texts("responses", {"source": self.source})
-            self.store.write(block("staging", "merge_items"))
-            judgements = self._merge_judgements(judged)
+            self.store.write(block("staging", "merge_steps"))
+            judgements = self._merge_judgements()
+            added = {"prompts": prompts.added, "responses": responses.added, "judgements": judgements.added}
+            self.store.write(block("staging", "record_import"), {**record, "added": as_json(added)})
         return prompts, responses, judgements, alone
 
     def close(self) -> None:
@@ -137,14 +167,14 @@ class Staging:
         for after in range(0, self._n, step):
             portion = {**values, "after": after, "upto": after + step}
             added += self.store.write(block("staging", f"merge_{what}"), portion)
-        return self._count(added, f"(SELECT DISTINCT {what[:-1]}_id FROM stage_{what})")
+        row = self.store.row(f"SELECT count(DISTINCT {what[:-1]}_id) FROM stage_{what}")
+        return Count(added, (int(row[0]) if row else 0) - added)
 
-    def _merge_judgements(self, values: dict[str, Any]) -> Count:
-        added = self.store.write(block("staging", "merge_judgements"), values)
-        return self._count(added, "(SELECT DISTINCT judgement_id FROM stage_judgements)")
-
-    def _count(self, added: int, table: str) -> Count:
-        row = self.store.row(f"SELECT count(*) FROM {table}")
+    def _merge_judgements(self) -> Count:
+        self._run("new_judgements")
+        self.store.write(block("staging", "merge_items"))
+        added = self.store.write(block("staging", "merge_judgements"), {"source": self.source})
+        row = self.store.row(block("staging", "count_judgements"))
         return Count(added, (int(row[0]) if row else 0) - added)
 
     def _new(self, key: str) -> bool:
@@ -157,21 +187,34 @@ class Staging:
         return True
 
     def _add(self, table: str, row: tuple[Any, ...], characters: int) -> None:
-        buffer = self._buffers[table]
-        buffer.append(row)
+        self._buffers[table].append(row)
         self._characters += characters
         self._total += characters
-        if len(buffer) >= CHUNK or self._characters > CHUNK_CHARACTERS:
-            self._flush()
+        self._rows += 1
 
     def _flush(self) -> None:
         for table, columns in TABLES.items():
             rows = self._buffers[table]
             if rows:
-                self.store.write_many(f"INSERT INTO {table} SELECT * FROM arrived", columns, rows)
+                self.store.write_many(f"INSERT INTO {table} SELECT * FROM arrived", columns, rows, TYPES)
                 rows.clear()
-        self._characters = 0
+        self._characters = self._rows = 0
 
     def _run(self, name: str) -> None:
         with told(self.store.path):
             self.store.cursor().execute(block("staging", name))
+
+
+def whole_ranks(ranks: list[float | None]) -> list[int | None]:
+    """Ranks from 1: those that count from 0 are moved, means of ranks become places."""
+    known = [r for r in ranks if r is not None]
+    if not known:
+        return [None] * len(ranks)
+    if all(r == int(r) for r in known):
+        move = max(1 - int(min(known)), 0)
+        return [None if r is None else int(r) + move for r in ranks]
+    return [None if r is None else 1 + sum(other < r for other in known) for r in ranks]
+
+
+def _digits(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -89,9 +89,9 @@ class Library:
 
     def import_kinds(self) -> tuple[str, ...]:
         """What rows can be, besides `auto`."""
-        from storage.interchange.importing import SHAPES
+        from storage.interchange.mapping.taking import LAYOUTS
 
-        return tuple(shape.name for shape in SHAPES)
+        return LAYOUTS
 
     def export(self, what: str, path: Path | str) -> int:
         """Write a table, a view or `pairs` to a .csv, .parquet or .jsonl file; the number of rows."""

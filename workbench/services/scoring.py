@@ -131,7 +131,7 @@ class Scoring:
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         file = Path(path)
-        waiting = list(responses_in(self.store, file, shape=kind, columns=columns, policy=policy))
+        waiting = list(responses_in(file, shape=kind, columns=columns, policy=policy))
         if not waiting:
             raise UsageError(f"{file.name} holds no responses to score.")
         import_file(self.store, file, shape=kind, columns=columns, policy=policy)

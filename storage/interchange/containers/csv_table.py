@@ -1,0 +1,75 @@
+"""CSV with a header (comma, semicolon, tab or bar), read row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.streams import opened
+from storage.interchange.mapping.cells import RowError
+
+UNNAMED = re.compile(r"^(Unnamed: \d+)?$")  # how pandas calls the column of row numbers
+
+
+def open_csv(path: Path, encoding: str, delimiter: str | None = None) -> Part:
+    """Every value is text; an empty cell is empty text."""
+    csv.field_size_limit(LONGEST_ROW)
+    part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1))
+    part.read = lambda: _rows(part, encoding, delimiter)
+    return part
+
+
+def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered]:
+    path, number = part.path, 0
+    try:
+        with path.open("rb") as raw, opened(path, raw) as stream:
+            part.position = raw.tell
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")  # type: ignore[type-var]
+            first, lines = _header(path, text)
+            reader = csv.reader(lines, delimiter=delimiter or delimiter_of(first), strict=True)
+            header = next(reader)
+            header = [name.strip() or f"column {n}" for n, name in enumerate(header, 1)]
+            if len(set(header)) < len(header):
+                raise wrong(path, "two columns have the same name")
+            part.columns = tuple(header)
+            for cells in reader:
+                if not cells:
+                    continue
+                number += 1
+                if len(cells) != len(header):
+                    yield number, RowError(f"it has {len(cells)} cells and the header has {len(header)}")
+                else:
+                    yield number, dict(zip(header, cells, strict=True))
+    except UnicodeDecodeError:
+        raise wrong(path, f"the text after row {number} is not {encoding}; say --encoding, mostly cp1252 or latin-1") from None
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise wrong(path, f"a quotation mark after row {number} is never closed; is the file truncated?") from None
+        raise wrong(path, f"row {number + 1} is not CSV ({error})") from None
+
+
+def _header(path: Path, text: io.TextIOBase) -> tuple[str, Iterator[str]]:
+    """The first line, and all lines; Excel's `sep=;` is taken off."""
+    first = text.readline(LONGEST_ROW)
+    while first and not first.strip():
+        first = text.readline(LONGEST_ROW)
+    if re.fullmatch(r"sep=.\s*", first):
+        first = text.readline(LONGEST_ROW)
+    if not first:
+        raise wrong(path, "the file is empty")
+
+    def lines() -> Iterator[str]:
+        yield first
+        yield from text
+
+    return first, lines()
+
+
+def delimiter_of(header: str) -> str:
+    """What parts the columns, by the header outside quotation marks."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=bare.count)

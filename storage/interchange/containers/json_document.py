@@ -1,0 +1,249 @@
+"""One JSON document: a list of rows, a list inside an object, columns, the data-set viewer's rows.
+
+A list is read element by element, whatever its size; only what must be known as a whole (columns, rows by
+name) is held in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.streams import opened
+from storage.interchange.mapping.cells import RowError, kind_of
+from storage.interchange.mapping.conversations import is_message
+
+WRAPPERS = ("data", "rows", "examples", "items", "instances", "records", "results", "samples", "dataset", "entries", "annotations",
+            "questions", "comparisons", "pairs", "preferences", "tasks", "conversations", "train", "test", "validation")  # fmt: skip
+SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+WHOLE = 8 * 2**20  # characters; a longer document is streamed
+LARGEST = 256 * 2**20  # characters of a document that has to be held whole
+CHUNK = 2**20
+_SPACE = " \t\r\n\ufeff"
+
+
+def open_json(path: Path, encoding: str) -> Part:
+    part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1))
+    part.read = lambda: _numbered(part, encoding)
+    return part
+
+
+def _numbered(part: Part, encoding: str) -> Iterator[Numbered]:
+    with part.path.open("rb") as raw, opened(part.path, raw) as stream:
+        part.position = raw.tell
+        text = io.TextIOWrapper(stream, encoding=encoding, errors="strict")  # type: ignore[type-var]
+        try:
+            for number, value in enumerate(_values(part, Scanner(part.path, text)), 1):
+                yield number, value if isinstance(value, dict) else RowError(f"it is {kind_of(value)} where an object is expected")
+        except UnicodeDecodeError as error:
+            raise wrong(part.path, f"its text is not {encoding} ({error.reason}); say --encoding") from None
+
+
+class Scanner:
+    """Values one after another out of a stream of text."""
+
+    def __init__(self, path: Path, text: io.TextIOBase) -> None:
+        self.path = path
+        self._text = text
+        self._decoder = json.JSONDecoder()
+        self._buffer = ""
+        self._place = 0
+        self._ended = False
+        self._read = 0
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            while self._place < len(self._buffer):
+                if self._buffer[self._place] not in _SPACE:
+                    return self._buffer[self._place]
+                self._place += 1
+            if not self._fill(CHUNK):
+                return ""
+
+    def skip(self, expected: str) -> None:
+        found = self.peek()
+        if found != expected:
+            self._broken("breaks off" if not found else f"is broken: “{expected}” is expected where “{found}” stands")
+        self._place += 1
+
+    def value(self) -> Any:
+        """The next whole value."""
+        self.peek()
+        size = CHUNK
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._place)
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, RecursionError):
+                    self._broken("is nested too deeply")
+                if len(self._buffer) - self._place > LARGEST or not self._fill(size):
+                    self._broken("breaks off; it seems truncated" if self._ended else "is too large to be read as one object")
+                if size > CHUNK and _certainly_broken(error, len(self._buffer)):
+                    self._broken("is broken")
+                size *= 2
+                continue
+            if end == len(self._buffer) and self._fill(CHUNK):
+                continue  # a number may go on
+            self._place = end
+            return value
+
+    def whole(self, most: int) -> bool:
+        """Whether all of the text is in the buffer, after reading up to `most` characters."""
+        while not self._ended and len(self._buffer) - self._place < most:
+            self._fill(CHUNK)
+        return self._ended
+
+    def _fill(self, size: int) -> bool:
+        if self._ended:
+            return False
+        chunk = self._text.read(size)
+        if not chunk:
+            self._ended = True
+            return False
+        self._read += len(chunk)
+        self._buffer = self._buffer[self._place :] + chunk
+        self._place = 0
+        return True
+
+    def _broken(self, how: str) -> None:
+        raise wrong(self.path, f"the JSON {how}, near character {self._read - len(self._buffer) + self._place + 1:,}")
+
+
+def _certainly_broken(error: Exception, held: int) -> bool:
+    return isinstance(error, json.JSONDecodeError) and error.pos < held - 65536 and "Unterminated" not in error.msg
+
+
+def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
+    first = scanner.peek()
+    if first == "[":
+        yield from _elements(scanner)
+        return
+    if first != "{":
+        raise wrong(part.path, "this is no JSON" if first else "the file is empty")
+    if not scanner.whole(WHOLE):
+        yield from _streamed(part, scanner)
+        return
+    values = []
+    while scanner.peek() == "{":
+        values.append(scanner.value())
+    if scanner.peek() not in ("", ","):
+        raise wrong(part.path, "something else follows the JSON")
+    yield from values if len(values) > 1 else rows_of(values[0], part.notes)
+
+
+def _elements(scanner: Scanner) -> Iterator[Any]:
+    scanner.skip("[")
+    if scanner.peek() == "]":
+        return
+    while True:
+        yield scanner.value()
+        if scanner.peek() == "]":
+            scanner.skip("]")
+            return
+        scanner.skip(",")
+
+
+def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
+    """A large object: the elements of its first list of objects are the rows, in columns all of it."""
+    scanner.skip("{")
+    before: dict[str, Any] = {}
+    while True:
+        key = scanner.value()
+        scanner.skip(":")
+        if scanner.peek() == "[" and (key in WRAPPERS or not before):
+            stream = _elements(scanner)
+            first = next(stream, None)
+            if isinstance(first, dict):
+                yield from _unwrapped(first, stream)
+                _note(before, part.notes)
+                return
+            before[key] = [first, *stream]
+        else:
+            before[key] = scanner.value()
+        if scanner.peek() == "}":
+            break
+        scanner.skip(",")
+    yield from rows_of(before, part.notes)
+
+
+def _unwrapped(first: dict[str, Any], rest: Iterator[Any]) -> Iterator[Any]:
+    viewer = isinstance(first.get("row"), dict) and "row_idx" in first
+    yield first["row"] if viewer else first
+    for value in rest:
+        yield value.get("row") if viewer and isinstance(value, dict) else value
+
+
+def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
+    """The rows that one JSON object holds, in whichever layout; the object itself where it is a row."""
+    rows = value.get("rows")
+    if isinstance(rows, list) and rows and all(isinstance(r, dict) and isinstance(r.get("row"), dict) for r in rows):
+        cut = sum(bool(r.get("truncated_cells")) for r in rows)
+        if cut:
+            notes.append(f"the viewer has cut cells in {cut} rows")
+        yield from (r["row"] for r in rows)
+        return
+    names, table = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(table, list) and all(isinstance(r, list) for r in table):
+        yield from (dict(zip(names, r, strict=False)) for r in table)
+        return
+    lists = {k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)}
+    if lists and len(lists) == len(value) and set(value) <= set(SPLITS):
+        yield from ({**row, "split": row.get("split", name)} for name, part in lists.items() for row in part)
+        return
+    columns = _columns(value)
+    if columns is not None:
+        yield from columns
+        return
+    wrapper = next((k for k in WRAPPERS if k in lists and not all(map(is_message, lists[k]))), None)
+    if wrapper is None and len(lists) == 1 and not any(k in value for k in ("prompt", "question", "instruction", "id", "chosen")):
+        only = next(iter(lists))
+        wrapper = None if all(map(is_message, lists[only])) else only
+    if wrapper is not None:
+        _note({k: v for k, v in value.items() if k != wrapper}, notes)
+        yield from lists[wrapper]
+        return
+    yield from _by_name(value)
+
+
+def _columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """`{"prompt": […], "chosen": […]}`, or the same with the rows' numbers as keys."""
+    values = list(value.values())
+    if len(values) < 1:
+        return None
+    if all(isinstance(v, dict) for v in values):
+        keys = list(values[0])
+        if keys and all(k.isdigit() for k in keys) and all(list(v) == keys for v in values):
+            return [{name: column[k] for name, column in value.items()} for k in keys]
+        return None
+    if not all(isinstance(v, list) for v in values) or len({len(v) for v in values}) != 1 or not values[0]:
+        return None
+    messages = all(all(isinstance(e, dict) and is_message(e) for e in v) for v in values)
+    if messages or (len(values) == 1 and isinstance(values[0][0], dict)):
+        return None
+    return [dict(zip(value, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _by_name(value: dict[str, Any]) -> Iterator[Any]:
+    """`{"q1": {…}, "q2": {…}}`: rows by their ids; anything else is one row."""
+    rows = list(value.values())
+    if len(rows) > 1 and all(isinstance(r, dict) and r for r in rows):
+        shared = set.intersection(*(set(r) for r in rows))
+        if len(shared) >= 2 and not all(is_message(r) for r in rows):
+            yield from ({"id": name, **row} for name, row in value.items())
+            return
+    yield value
+
+
+def _note(rest: dict[str, Any], notes: list[str]) -> None:
+    shown = {k: v for k, v in rest.items() if isinstance(v, str | int | float)}
+    if rest:
+        said = ", ".join(f"{k} {str(v)[:30]}" for k, v in list(shown.items())[:4])
+        notes.append("beside the rows the file says " + (said or ", ".join(list(rest)[:6])))
+
+
+__all__ = ["LONGEST_ROW", "open_json", "rows_of"]

@@ -1,0 +1,63 @@
+"""JSON Lines: one object a line, read line by line.  A line that is broken is told and left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.streams import opened
+from storage.interchange.mapping.cells import RowError, kind_of
+
+
+def open_json_lines(path: Path, encoding: str) -> Part:
+    part = Part(path, lambda: iter(()), "line", size=max(path.stat().st_size, 1))
+    part.read = lambda: _rows(part, encoding)
+    return part
+
+
+def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
+    decode = msgspec.json.Decoder().decode
+    with part.path.open("rb") as raw, opened(part.path, raw) as stream:
+        part.position = raw.tell
+        number = 0
+        for line in _lines(part.path, stream, encoding):
+            number += 1
+            if line.isspace() or not line:
+                continue
+            try:
+                value = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                value = _again(line)
+            yield number, value if isinstance(value, dict | RowError) else RowError(f"it is {kind_of(value)} where a JSON object is expected")
+
+
+def _again(line: bytes | str) -> Any:
+    """Python's reader knows NaN and lone surrogates; what it cannot read is no JSON."""
+    try:
+        return json.loads(line)
+    except UnicodeDecodeError:
+        return RowError("it is not UTF-8 text")
+    except (ValueError, RecursionError):
+        cut = not line.endswith(b"\n" if isinstance(line, bytes) else "\n")  # type: ignore[arg-type]
+        return RowError("the last line breaks off; the file seems truncated" if cut else "it is not a JSON object")
+
+
+def _lines(path: Path, stream: IO[bytes], encoding: str) -> Iterator[bytes]:
+    if encoding not in ("utf-8", "utf-8-sig"):
+        import codecs
+
+        reader = codecs.getreader(encoding)(stream, errors="strict")
+        for line in reader:
+            yield line.encode("utf-8", "surrogatepass")
+        return
+    first = True
+    while line := stream.readline(LONGEST_ROW + 1):
+        if len(line) > LONGEST_ROW:
+            raise wrong(path, "a line is longer than 64 MB; this is not JSON Lines")
+        yield line.removeprefix(b"\xef\xbb\xbf") if first else line
+        first = False

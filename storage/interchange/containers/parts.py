@@ -1,0 +1,66 @@
+"""A file as rows: what every reader gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ImportFileError
+from storage.interchange.mapping.cells import RowError
+
+LONGEST_ROW = 64 * 2**20  # bytes; a longer line is not a row of prompts and responses
+
+# A number as a person counts (lines of JSON Lines, rows of data elsewhere), and the row or what is wrong with it.
+Numbered = tuple[int, dict[str, Any] | RowError]
+
+
+@dataclass
+class Part:
+    """One file.  `read` starts anew each time; `position` says how many bytes of it have been read."""
+
+    path: Path
+    read: Callable[[], Iterator[Numbered]]
+    word: str = "row"  # what one row is called: line, row
+    split: str | None = None
+    size: int = 1
+    position: Callable[[], int] = lambda: 0
+    columns: tuple[str, ...] = ()  # where the file says them before its rows
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Source:
+    """One or more files that are imported together."""
+
+    name: str
+    path: Path
+    parts: list[Part]
+    licence: str | None = None
+    origin: str | None = None  # the data set's name or address, as its card says it
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        return self.parts[0].word
+
+    def rows(self) -> Iterator[tuple[Part, int, dict[str, Any] | RowError]]:
+        for part in self.parts:
+            for number, row in part.read():
+                yield part, number, row
+
+    def share(self, part: Part) -> float:
+        """How much of all files has been read, 0 … 1."""
+        before = 0
+        for other in self.parts:
+            if other is part:
+                break
+            before += other.size
+        total = sum(p.size for p in self.parts)
+        return min(1.0, (before + min(part.position(), part.size)) / max(total, 1))
+
+
+def wrong(path: Path | str, sentence: str) -> ImportFileError:
+    name = path.name if isinstance(path, Path) else path
+    return ImportFileError(f"{name}: {sentence}; nothing was imported.")

@@ -1,0 +1,142 @@
+"""What a value is: numbers, texts, missing ones, and lists or objects written as text."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+from storage.interchange.clean import clean_text
+
+MISSING = frozenset({"", "n/a", "na", "nan", "null", "none", "<na>", "-", "?", "#n/a", "unknown", "nil"})
+LONGEST_LITERAL = 4 * 2**20  # characters; Python's reader of literals needs much memory
+
+
+class RowError(Exception):
+    """Why a row is left out, in words that many rows share."""
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a person's words."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float | Decimal):
+        return "a number"
+    if isinstance(value, str):
+        return "text" if value else "empty"
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else type(value).__name__
+
+
+def missing(value: object) -> bool:
+    """None, NaN, or a cell that stands for neither text nor number."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return math.isnan(value)
+    return isinstance(value, str) and value.strip().lower() in MISSING
+
+
+def number_of(value: object) -> float | None:
+    """A finite number, of text too (`4/5` is 4, `1,5` is 1.5); None where there is none."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, int | float | Decimal):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if found := re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*/\s*\d+", text):
+        text = found[1]
+    elif re.fullmatch(r"-?\d+,\d{1,2}", text):
+        text = text.replace(",", ".")
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def truth_of(value: object) -> bool | None:
+    """true, yes, 1, good … and their contraries; None for anything else."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in {"true", "yes", "y", "t", "good", "desirable", "thumbs_up", "up", "like", "correct", "+", "👍"}:
+            return True
+        if word in {"false", "no", "f", "bad", "undesirable", "thumbs_down", "down", "dislike", "incorrect", "👎"}:
+            return False
+    number = number_of(value)
+    return {1.0: True, 0.0: False, -1.0: False}.get(number) if number is not None else None
+
+
+def name_of(value: object) -> str | None:
+    """A name: text, or a number or a list of texts as text; None where it is missing."""
+    if missing(value):
+        return None
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list) and all(isinstance(v, str | int) for v in value):
+        return clean_text(", ".join(map(str, value))) or None
+    if isinstance(value, list | dict):
+        return as_json(value)
+    return clean_text(str(value))
+
+
+def as_json(value: object) -> str:
+    """JSON text, with times and decimals as text; cleaned."""
+    return clean_text(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def cleaned(value: Any) -> Any:
+    """A value with every text in it cleaned."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [cleaned(v) for v in value]
+    if isinstance(value, dict):
+        return {clean_text(str(k)): cleaned(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    return str(value)
+
+
+def parsed(text: str) -> Any:
+    """A list or an object that text holds: JSON, or what Python and numpy print; None where it holds none."""
+    stripped = text.strip()
+    if not stripped or stripped[0] not in "[{" or stripped[-1] not in "]}":
+        return None
+    try:
+        found = json.loads(stripped)
+    except (ValueError, RecursionError):
+        found = _literal(stripped)
+    return found if isinstance(found, list | dict) else None
+
+
+def _literal(text: str) -> Any:
+    """`[{'role': 'user', …}]`; numpy prints lists without commas between their elements."""
+    if len(text) > LONGEST_LITERAL or not re.match(r"[\[{]\s*(['\"\[{\]}]|-?\d|None|True|False)", text):
+        return None
+    for form in (text, re.sub(r"\}\s+\{", "}, {", text), re.sub(r"(?<=['\"])\s*\n\s*(?=['\"])", ", ", text)):
+        cleaned = re.sub(r"\barray\((\[.*?\])(?:, dtype=\w+)?\)", r"\1", form, flags=re.DOTALL) if "array(" in form else form
+        try:
+            return ast.literal_eval(cleaned)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None

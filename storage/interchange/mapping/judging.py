@@ -1,0 +1,244 @@
+"""What a row says of its responses: verdicts on two, ranks and ratings of several, a rating of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping as AnyMapping
+from typing import TYPE_CHECKING, Any
+
+from storage.interchange.mapping import verdicts
+from storage.interchange.mapping.cells import RowError, cleaned, missing, name_of, number_of, parsed, truth_of
+from storage.interchange.mapping.example import Judged
+from storage.interchange.mapping.language import Mapping, Statement, value_at
+
+if TYPE_CHECKING:
+    from storage.interchange.mapping.taking import Defaults
+
+Row = AnyMapping[str, Any]
+RANKS = {"a": (1.0, 2.0), "b": (2.0, 1.0), "tie": (1.0, 1.0), "bad": (1.0, 1.0)}
+BAD = "both are bad"
+
+
+class Judging:
+    """The judgements of a row, by the roles that the mapping fills."""
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        codings: AnyMapping[str, verdicts.Coding],
+        defaults: Defaults,
+        value: Callable[[Row, str], Any],
+    ) -> None:
+        self.mapping = mapping
+        self.codings = codings
+        self.defaults = defaults
+        self._value = value
+        self._simple = not any(mapping.has(r) for r in ("annotator", "criterion", "strength", "note", "seconds"))
+        self._winners = self._verdict_columns()
+
+    def made(
+        self, row: Row, kind: str, items: list[tuple[int, float | None, float | None]], criterion: str | None = None
+    ) -> Judged:
+        """A judgement with what the row says about the judging."""
+        if self._simple:
+            return Judged(self.defaults.annotator, criterion or self.defaults.criterion, kind, items)
+        said = name_of(self._value(row, "criterion"))
+        return Judged(
+            name_of(self._value(row, "annotator")) or self.defaults.annotator,
+            criterion or said or self.defaults.criterion,
+            kind,
+            items,
+            strength=self._number(row, "strength"),
+            note=name_of(self._value(row, "note")),
+            seconds=self._number(row, "seconds"),
+        )
+
+    # --- two responses -----------------------------------------------------------------------------------
+
+    def of_two(self, row: Row) -> list[Judged]:
+        """A judgement for each annotator and criterion that says something."""
+        ratings = self._number(row, "rating_a"), self._number(row, "rating_b")
+        found: list[Judged] = []
+        for statement, criterion, annotator in self._winners:
+            found += self._said(row, statement, criterion, annotator, ratings)
+        if self.mapping.has("won_a"):
+            found += self._one_hot(row, ratings)
+        if not found and ratings[0] is not None and ratings[1] is not None and not self._winners:
+            found.append(self.made(row, "rating", [(0, None, ratings[0]), (1, None, ratings[1])]))
+        names = dict.fromkeys([*self.mapping.under("criterion_a"), *self.mapping.under("criterion_b")])
+        for name in names:
+            pair = self._number(row, f"criterion_a.{name}"), self._number(row, f"criterion_b.{name}")
+            items = [(n, None, rating) for n, rating in enumerate(pair) if rating is not None]
+            if items:
+                found.append(self.made(row, "rating", items, name))
+        return found
+
+    def _verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
+        mapping = self.mapping
+        plain: list[tuple[Statement, str | None, str | None]] = [(s, None, None) for s in mapping.all("winner")]
+        plain += [(s, name, None) for name, many in mapping.under("winner").items() for s in many]
+        prefix = self.defaults.annotator_prefix
+        plain += [(s, None, prefix + name) for name, many in mapping.under("winner_by").items() for s in many]
+        return plain
+
+    def _said(
+        self,
+        row: Row,
+        statement: Statement,
+        criterion: str | None,
+        annotator: str | None,
+        ratings: tuple[float | None, float | None],
+    ) -> list[Judged]:
+        value = value_at(row, statement.path.steps)
+        if statement.path.listed:
+            return self._several(row, statement, criterion, value)
+        verdict = self._read(statement, value, row)
+        if verdict.better == "skip":
+            return []
+        judged = self._pair(row, verdict, criterion, ratings)
+        if annotator is not None:
+            judged.annotator = annotator
+        return [judged]
+
+    def _several(self, row: Row, statement: Statement, criterion: str | None, values: Any) -> list[Judged]:
+        """A list with a verdict of each annotator; the annotators' names stand in the same list, or are numbers."""
+        if not isinstance(values, list):
+            return []
+        prefix = statement.path.list_prefix
+        names = next((s for s in self.mapping.all("annotator") if s.path.listed and s.path.list_prefix == prefix), None)
+        people = value_at(row, names.path.steps) if names else None
+        elements = value_at(row, prefix)
+        used = {str(s.path.steps[-1]) for s in self.mapping.statements if s.path.list_prefix == prefix and s.path.listed}
+        found = []
+        for place, value in enumerate(values):
+            verdict = self._read(statement, value, row)
+            if verdict.better == "skip":
+                continue
+            judged = self._pair(row, verdict, criterion, (None, None))
+            name = name_of(people[place]) if isinstance(people, list) else None
+            judged.annotator = name or f"{self.defaults.annotator} {place + 1}"
+            element = elements[place] if isinstance(elements, list) and place < len(elements) else None
+            if isinstance(element, dict) and criterion is None:
+                rest = {k: v for k, v in element.items() if k not in used and v not in (None, "", [], {})}
+                judged.metadata = cleaned(rest) if rest else None
+            found.append(judged)
+        return found
+
+    def _read(self, statement: Statement, value: Any, row: Row) -> verdicts.Verdict:
+        coding = self.codings.get(str(statement.path))
+        verdict = coding.read(value) if coding else verdicts.worded(value)
+        if (verdict is None or not coding) and isinstance(value, str):
+            sides = [name_of(self._value(row, role)) for role in ("policy_a", "policy_b")]
+            if sides[0] != sides[1] and value in sides:
+                return verdicts.Verdict("ab"[sides.index(value)])
+        if verdict is None:
+            if missing(value):
+                return verdicts.SKIP
+            raise RowError(f'"{statement.path}" holds a verdict that cannot be read, as {_shown(value)}')
+        return verdict
+
+    def _pair(
+        self, row: Row, verdict: verdicts.Verdict, criterion: str | None, ratings: tuple[float | None, float | None]
+    ) -> Judged:
+        ranks = RANKS[verdict.better]
+        judged = self.made(row, "pair", [(0, ranks[0], ratings[0]), (1, ranks[1], ratings[1])], criterion)
+        if judged.strength is None:
+            judged.strength = verdict.strength
+        if verdict.better == "bad":
+            judged.note = f"{BAD}; {judged.note}" if judged.note else BAD
+        return judged
+
+    def _one_hot(self, row: Row, ratings: tuple[float | None, float | None]) -> list[Judged]:
+        """One column an outcome: won_a, won_b and, where there is one, won_tie."""
+        won = [number_of(self._value(row, role)) for role in ("won_a", "won_b", "won_tie")]
+        sides = [n if n is not None else 0.0 for n in won]
+        if not any(sides):
+            better = None if self.mapping.has("won_tie") or all(n is None for n in won) else "tie"
+        else:
+            top = max(sides)
+            better = "tie" if sides.count(top) > 1 else ("a", "b", "tie")[sides.index(top)]
+        if better is None:
+            return []
+        strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
+        return [self._pair(row, verdicts.Verdict(better, strength), None, ratings)]
+
+    # --- several, or one ---------------------------------------------------------------------------------
+
+    def of_list(self, row: Row, places: list[int], length: int) -> list[Judged]:
+        """Ranks and ratings of a list.  `places`: where the responses that are kept stand in the file's list."""
+        found = []
+        ranks = self._list(row, "ranks", length)
+        ratings = self._list(row, "ratings", length)
+        if ranks is not None:
+            if any(r is not None and r < 0 for r in ranks):
+                ranks = [None if r is not None and r < 0 else r for r in ranks]
+            items = [(n, ranks[p], ratings[p] if ratings else None) for n, p in enumerate(places) if ranks[p] is not None]
+            found.append(self.made(row, "ranking", items))
+        elif ratings is not None:
+            found.append(self.made(row, "rating", [(n, None, ratings[p]) for n, p in enumerate(places) if ratings[p] is not None]))
+        best = number_of(self._value(row, "best"))
+        if best is not None and int(best) in places:
+            chosen = places.index(int(best))
+            found.append(self.made(row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]))
+        for name, many in self.mapping.under("criterion").items():
+            values = self._numbers(value_at(row, many[0].path.steps), name, length)
+            if values is not None:
+                items = [(n, None, values[p]) for n, p in enumerate(places) if values[p] is not None]
+                found.append(self.made(row, "rating", items, name))
+        return [judged for judged in found if judged.items]
+
+    def of_one(self, row: Row) -> list[Judged]:
+        """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""
+        group = name_of(self._value(row, "group")) or ""
+        found = []
+        rank, rating = self._number(row, "rank"), self._number(row, "rating")
+        if rank is not None:
+            found.append(self.made(row, "ranking", [(0, rank, rating)]))
+        elif rating is not None:
+            found.append(self.made(row, "rating", [(0, None, rating)]))
+        if self.mapping.has("label"):
+            label = self._value(row, "label")
+            truth = truth_of(label)
+            if truth is not None:
+                found.append(self.made(row, "rating", [(0, None, float(truth))]))
+            elif not missing(label):
+                raise RowError(f'"{self.mapping.get("label").path}" is neither true nor false, as {_shown(label)}')  # type: ignore[union-attr]
+        for name, many in self.mapping.under("criterion").items():
+            number = number_of(value_at(row, many[0].path.steps))
+            if number is not None:
+                found.append(self.made(row, "rating", [(0, None, number)], name))
+        for judged in found:
+            judged.group = group
+        return found
+
+    # --- values ------------------------------------------------------------------------------------------
+
+    def _number(self, row: Row, role: str) -> float | None:
+        """A number; RowError where there is something else than a number or a missing one."""
+        value = self._value(row, role)
+        if value is None:
+            return None
+        number = number_of(value)
+        if number is None and not missing(value):
+            raise RowError(f'"{self.mapping.get(role).path}" is no number, as {_shown(value)}')  # type: ignore[union-attr]
+        return number
+
+    def _list(self, row: Row, role: str, length: int) -> list[float | None] | None:
+        return self._numbers(self._value(row, role), role, length)
+
+    def _numbers(self, value: Any, role: str, length: int) -> list[float | None] | None:
+        if isinstance(value, str):
+            value = parsed(value)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise RowError(f"{role} is no list")
+        if len(value) != length:
+            raise RowError(f"there are {length} responses and {len(value)} {role}")
+        found = [number_of(v) for v in value]
+        return found if any(n is not None for n in found) else None
+
+
+def _shown(value: Any) -> str:
+    from storage.interchange.clean import clean_text
+
+    return f'"{clean_text(value)[:30]}"' if isinstance(value, str) else clean_text(str(value))[:30]

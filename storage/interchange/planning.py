@@ -1,0 +1,322 @@
+"""What an import would do, before it does it: `propose` reads a sample, `Plan.with_role` changes what a column is."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ImportFileError
+from storage.interchange.containers.opening import open_source
+from storage.interchange.containers.parts import Part, Source, wrong
+from storage.interchange.fates import Fate, fates_of
+from storage.interchange.mapping.cells import RowError
+from storage.interchange.mapping.example import Example
+from storage.interchange.mapping.infer import SURE, infer
+from storage.interchange.mapping.language import Mapping, Statement, parse_statement
+from storage.interchange.mapping.names import plain
+from storage.interchange.mapping.profile import Column, Row, profile
+from storage.interchange.mapping.taking import LAYOUTS, Defaults, Taker, expanded, layout_of
+from storage.interchange.mapping.verdicts import Coding, find_coding, given
+from storage.interchange.presets.catalogue import BY_NAME, Preset
+from storage.interchange.presets.fitting import fitting
+from storage.interchange.presets.unfold import MANY, ONE
+
+SAMPLE = 300  # rows of the first file
+SAMPLE_OTHERS = 20  # of each of the next files
+OTHERS = 10
+Found = tuple[Part, int, dict[str, Any] | RowError]
+NEEDED = ("prompt", "chosen", "rejected", "response_a", "response_b", "response", "responses", "rank", "ranks", "rating", "ratings")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A file, what its columns are taken for, and what would come of it."""
+
+    source: Source
+    sample: tuple[Row, ...]  # as the mapping reads them
+    sample_errors: tuple[tuple[int, str], ...]  # rows of the sample that no reader could read
+    mapping: Mapping
+    codings: dict[str, Coding]
+    confidence: float  # 1 sure … 0 nothing known
+    preset: Preset | None = None
+    warnings: tuple[str, ...] = ()
+    defaults: Defaults = field(default_factory=Defaults)
+    source_name: str | None = None  # the user's word for where the prompts come from
+    kind: str = "auto"
+    said: tuple[Statement, ...] = ()  # what the user has said
+
+    @property
+    def layout(self) -> str | None:
+        """prompts, responses, ranked, ranked_lists, pairs, annotated_pairs, steps; None where roles are missing."""
+        return layout_of(self.mapping)
+
+    @property
+    def name(self) -> str:
+        return self.source_name or self.source.name
+
+    @property
+    def sure(self) -> bool:
+        return self.confidence >= SURE and self.layout is not None
+
+    def taker(self) -> Taker:
+        return Taker(self.mapping, self.codings, self.defaults)
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        return profile(self.sample)
+
+    @cached_property
+    def preview(self) -> tuple[list[Example], Counter[str], Counter[str]]:
+        """The sample as it would come in, reasons for rows left out, and what is changed or not kept."""
+        taker, examples, left_out = self.taker(), [], Counter(reason for _, reason in self.sample_errors)
+        for row in self.sample:
+            try:
+                examples.append(taker.take(row))
+            except RowError as error:
+                left_out[str(error)] += 1
+        return examples, left_out, taker.dropped
+
+    @cached_property
+    def fates(self) -> list[Fate]:
+        """What becomes of each column."""
+        return fates_of(self.mapping, self.columns, self.layout, self.preview[0])
+
+    def with_role(self, role: str, path: str) -> Plan:
+        """The same plan where `role` is the column `path`, as a mapping writes it.  Raises MappingError."""
+        return self._again((*(s for s in self.said if s.role != role), parse_statement(f"{role}={path}")))
+
+    def without_role(self, role: str) -> Plan:
+        """The same plan where no column has `role`."""
+        mapping = self.mapping.without(role)
+        return replace(self, mapping=mapping, confidence=1.0 if layout_of(mapping) else 0.0)
+
+    def _again(self, said: tuple[Statement, ...]) -> Plan:
+        return _proposed(replace(self, said=said), self.preset)
+
+    def rows(self) -> Iterator[Found]:
+        """All rows of the files, in the form that the mapping reads."""
+        return unfolded(self.source.rows(), self.preset)
+
+
+def propose(
+    named: Path | str | Sequence[Path | str],
+    *,
+    kind: str = "auto",
+    columns: Iterable[Statement] = (),
+    preset: str | None = None,
+    policy: str | None = None,
+    annotator: str | None = None,
+    criterion: str = "overall",
+    source: str | None = None,
+    encoding: str | None = None,
+) -> Plan:
+    """A plan by a sample of the rows; it may be unsure (`Plan.sure`), and `require_sure` says what to ask.
+
+    Raises ImportFileError where there is nothing to read, or a preset or a kind that nobody knows.
+    """
+    if kind not in ("auto", *LAYOUTS):
+        raise ImportFileError(f'There is no shape "{kind}"; there are {", ".join(LAYOUTS)}.')
+    if preset is not None and preset not in BY_NAME:
+        near = difflib.get_close_matches(preset, BY_NAME, n=1)
+        raise ImportFileError(f"There is no preset “{preset}”" + (f"; did you mean “{near[0]}”?" if near else f"; there are {', '.join(BY_NAME)}."))
+    opened = open_source(named, encoding)
+    raw = list(_sample(opened))
+    errors = tuple((number, str(row)) for _, number, row in raw if isinstance(row, RowError))
+    rows = [row for _, _, row in raw if not isinstance(row, RowError)]
+    if not rows:
+        if errors:
+            number, reason = errors[0]
+            raise wrong(opened.name, f"{opened.word} {number}: {reason}")
+        raise wrong(opened.name, "there are no rows in it")
+    prefix = f"{annotator} " if annotator else ""
+    plan = Plan(
+        opened, tuple(rows), errors, Mapping(), {}, 0.0, None, (), Defaults(policy or "imported", annotator or "imported", prefix, criterion),
+        source, kind, tuple(columns),
+    )  # fmt: skip
+    chosen = BY_NAME[preset] if preset else fitting(rows) if kind == "auto" else None
+    return _proposed(plan, chosen, raw)
+
+
+def _sample(source: Source) -> Iterator[Found]:
+    for place, part in enumerate(source.parts[: OTHERS + 1]):
+        rows = part.read()
+        for number, row in islice(rows, SAMPLE_OTHERS if place else SAMPLE):
+            yield part, number, row
+        close = getattr(rows, "close", None)
+        if close:
+            close()
+
+
+def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None) -> Plan:
+    """The plan with its mapping: the preset's, or what the sample suggests, and above both what the user has said."""
+    _check_columns(plan)
+    if preset is None:
+        found = infer(plan.sample, plan.said, plan.kind)
+        mapping = expanded(found.mapping, list(plan.sample))
+        sure = 1.0 if plan.said and layout_of(mapping) and found.confidence >= SURE else found.confidence
+        made = replace(plan, mapping=mapping, codings=found.codings, confidence=sure, preset=None, warnings=tuple(found.warnings))
+        return made
+    sample, errors = plan.sample, plan.sample_errors
+    if raw is not None and preset.unfold:
+        brought = list(unfolded(iter(raw), preset))
+        sample = tuple(row for _, _, row in brought if not isinstance(row, RowError))
+        errors = tuple((n, str(row)) for _, n, row in brought if isinstance(row, RowError))
+        if not sample:
+            raise wrong(plan.source.name, f"it looks like {preset.name} and no row can be read: {errors[0][1] if errors else 'there are none'}")
+    mapping = _fitted(preset, sample).with_statements(plan.said)
+    if not mapping.has("prompt") and layout_of(mapping) is None:
+        found = infer(sample, mapping.statements, "auto")
+        mapping = found.mapping
+    mapping = expanded(mapping, list(sample))
+    codings = _codings(mapping, sample)
+    warnings = tuple(c.warning for c in codings.values() if c.warning)
+    return replace(
+        plan, sample=sample, sample_errors=errors, mapping=mapping, codings=codings, confidence=1.0, preset=preset, warnings=warnings
+    )
+
+
+def _check_columns(plan: Plan) -> None:
+    """A column that the user names has to be in the file."""
+    names = dict.fromkeys(key for row in plan.sample for key in row)
+    for part in plan.source.parts:
+        names.update(dict.fromkeys(part.columns))
+    for statement in plan.said:
+        column = statement.path.column
+        if column and column not in names:
+            near = difflib.get_close_matches(column.lower(), [str(n) for n in names], n=1, cutoff=0.6)
+            hint = f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(list(names)[:8])}"
+            raise wrong(plan.source.name, f'there is no column "{column}"{hint}')
+
+
+def _fitted(preset: Preset, sample: Sequence[Row]) -> Mapping:
+    """The statements of a preset whose columns the file has; data sets differ in what they leave out."""
+    names = {key for row in sample for key in row}
+    statements = [parse_statement(text) for text in preset.mapping]
+    return Mapping(tuple(s for s in statements if not s.path.column or s.path.column in names))
+
+
+def _codings(mapping: Mapping, sample: Sequence[Row]) -> dict[str, Coding]:
+    by_path = {str(c.path): c for c in profile(sample)}
+    codings = {}
+    for statement in mapping.statements:
+        if statement.role.partition(".")[0] not in ("winner", "winner_by"):
+            continue
+        if statement.coding:
+            signed = set(statement.coding) >= {"-1", "0", "1"}
+            codings[str(statement.path)] = Coding("signed", a_below=statement.coding["-1"] == "a") if signed else given(statement.coding)
+            continue
+        column = by_path.get(str(statement.path))
+        values = [v for row in (column.present if column else ()) for v in (row if isinstance(row, list) else [row])]
+        coding = find_coding(values, statement.path.column)
+        if coding:
+            codings[str(statement.path)] = coding
+    return codings
+
+
+def unfolded(rows: Iterator[Found], preset: Preset | None) -> Iterator[Found]:
+    """Rows of tools and trees in the form that their preset's mapping reads."""
+    name = preset.unfold if preset else None
+    if name is None:
+        yield from rows
+    elif name in ONE:
+        for part, number, row in rows:
+            if isinstance(row, RowError):
+                yield part, number, row
+                continue
+            try:
+                for made in ONE[name](row):
+                    yield part, number, made
+            except RowError as error:
+                yield part, number, error
+            except (AttributeError, TypeError, KeyError, IndexError, ValueError):
+                yield part, number, RowError(f"it is not in the form of {preset.name}")  # type: ignore[union-attr]
+    else:
+        yield from _unfolded_together(rows, name)
+
+
+def _unfolded_together(rows: Iterator[Found], name: str) -> Iterator[Found]:
+    last: list[Found] = []
+    errors: list[Found] = []
+
+    def plain_rows() -> Iterator[Row]:
+        for found in rows:
+            if isinstance(found[2], RowError):
+                errors.append(found)
+            else:
+                last[:] = [found]
+                yield found[2]
+
+    for made in MANY[name](plain_rows()):
+        yield last[0][0], last[0][1], made
+        yield from errors
+        errors.clear()
+    yield from errors
+
+
+def require_sure(plan: Plan) -> None:
+    """Raises ImportFileError with what to say, where it is not clear what the columns are."""
+    misspelt = _misspelt(plan)
+    if misspelt is not None:
+        role, column = misspelt
+        raise wrong(
+            plan.source.name,
+            f'there is no column "{role}"; if "{column}" is meant, rename it or import with --column {role}={column}, '
+            "if not, say with --kind what the rows are",
+        )
+    if plan.layout is not None and plan.confidence >= SURE:
+        return
+    raise wrong(plan.source.name, _question(plan))
+
+
+def _misspelt(plan: Plan) -> tuple[str, str] | None:
+    """A column that nothing reads and that is nearly called as a role, where it would make the rows something else."""
+    if plan.preset is not None or plan.kind != "auto":
+        return None
+    taken = plan.mapping.columns()
+    for column in plan.columns:
+        name = plain(column.name)
+        if column.path.column in taken or len(column.path.steps) > 1 or column.kind in ("empty", "object"):
+            continue
+        for role in NEEDED:
+            if plan.mapping.has(role) or difflib.SequenceMatcher(None, name, role).ratio() < 0.8:
+                continue
+            spoken = role in ("prompt", "chosen", "rejected", "response_a", "response_b", "response")
+            if spoken and not column.spoken:
+                continue
+            changed = plan.mapping.with_statements([Statement(role, column.path)])
+            partner = {"chosen": "rejected", "rejected": "chosen"}.get(role)
+            names = {plain(c.name) for c in plan.columns}
+            if layout_of(changed) not in (None, plan.layout) or (partner in names and name != role):
+                return role, column.name
+    return None
+
+
+def _question(plan: Plan) -> str:
+    """What the columns hold, and which statement is missing; only columns that could be meant are named."""
+    free = [c for c in plan.columns if len(c.path.steps) == 1]
+    spoken = [c for c in free if c.spoken and not c.is_id and c.path.column not in plan.mapping.columns()]
+    shown = ", ".join(f'"{c.name[:40]}" ({_holds(c)})' for c in free[:8])
+    if plan.mapping.has("prompt") and plan.layout:
+        prompt = plan.mapping.get("prompt")
+        return (
+            f"it is not clear what its columns are ({shown}); if “{prompt.path}” is the prompt, say so: --column prompt={prompt.path}"  # type: ignore[union-attr]
+        )
+    if not spoken:
+        return f"its columns fit no shape: none holds text that could be a prompt ({shown})"
+    best = max(spoken, key=lambda c: c.length).name
+    return (
+        f"its columns fit no shape ({shown}); say which is the prompt and which the responses, for instance --column prompt={best}; "
+        "the roles are prompt, response, responses, chosen, rejected, response_a, response_b, winner, rank, rating"
+    )
+
+
+def _holds(column: Column) -> str:
+    if column.is_id:
+        return "ids"
+    return {"text": "text", "number": "numbers", "truth": "true or false", "empty": "nothing", "texts": "lists of texts"}.get(column.kind, column.kind)

@@ -1,0 +1,28 @@
+"""Which preset fits a sample of rows: by columns and by what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage.interchange.mapping.language import parse_path
+from storage.interchange.mapping.profile import Column, Row, profile
+from storage.interchange.presets.catalogue import PRESETS, Preset
+
+
+def fitting(rows: Sequence[Row]) -> Preset | None:
+    """The preset that fits and asks for most; None where none does."""
+    columns = {str(c.path): c for c in profile(rows)}
+    found = [preset for preset in PRESETS if fits(preset, columns)]
+    return max(found, key=lambda preset: len(preset.needs), default=None)
+
+
+def fits(preset: Preset, columns: dict[str, Column]) -> bool:
+    return all(_meets(need, columns) for need in preset.needs) and not any(c in columns for c in preset.without)
+
+
+def _meets(need: str, columns: dict[str, Column]) -> bool:
+    path, _, kinds = need.partition(":")
+    column = columns.get(str(parse_path(path)))
+    if column is None:
+        return False
+    return not kinds or column.kind in kinds.split("|")
