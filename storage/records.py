@@ -346,7 +346,7 @@ class ImportReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should look at: columns that nobody reads, and what was taken where the file leaves it open."""
+        """What a person should look at: columns that nothing reads, and what was taken for granted."""
         return (*(c.warning for c in self.columns if c.warning), *self.notes)
 
     @property

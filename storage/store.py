@@ -181,7 +181,8 @@ class Store:
 
         told_types = types or {}
         arrays = [
-            pa.array(column, told_types.get(name)) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+            pa.array(column, told_types.get(name))
+            for name, column in zip(columns, zip(*rows, strict=True), strict=True)
         ]
         with self.transaction() as cursor:
             cursor.register("arrived", pa.table(arrays, names=list(columns)))

@@ -13,7 +13,18 @@ from storage.interchange.mapping.names import named, plain, tokens
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.verdicts import worded
 
-PROMPT_PARTS = {"system", "system_prompt", "input", "context", "history", "instruction", "question", "passage", "document", "tools"}
+PROMPT_PARTS = {
+    "system",
+    "system_prompt",
+    "input",
+    "context",
+    "history",
+    "instruction",
+    "question",
+    "passage",
+    "document",
+    "tools",
+}
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
 
 
@@ -26,7 +37,9 @@ class Fate:
     warning: str | None = None
 
 
-def fates_of(mapping: Mapping, columns: Sequence[Column], layout: str | None, examples: Sequence[Example]) -> list[Fate]:
+def fates_of(
+    mapping: Mapping, columns: Sequence[Column], layout: str | None, examples: Sequence[Example]
+) -> list[Fate]:
     """One entry a column of the file, in its order."""
     roles: dict[str, list[str]] = {}
     for statement in mapping.statements:
@@ -44,9 +57,22 @@ def fates_of(mapping: Mapping, columns: Sequence[Column], layout: str | None, ex
         mine = roles.get(name, [])
         if mine and mine != ["keep"]:
             became = "left out, as said" if mine == ["ignore"] else ", ".join(r for r in mine if r != "keep")
-            if name in inner and mine != ["ignore"] and layout in ("ranked_lists", "annotated_pairs") and column.kind == "objects":
-                became += f"; the rest of it is kept as metadata of the {'responses' if layout == 'ranked_lists' else 'judgements'}"
-            elif name in inner and column.kind == "object" and "keep" not in mine and _unread(name, mapping, columns):
+            if (
+                name in inner
+                and mine != ["ignore"]
+                and layout in ("ranked_lists", "annotated_pairs")
+                and column.kind == "objects"
+            ):
+                became += (
+                    "; the rest of it is kept as metadata of the"
+                    f" {'responses' if layout == 'ranked_lists' else 'judgements'}"
+                )
+            elif (
+                name in inner
+                and column.kind == "object"
+                and "keep" not in mine
+                and _unread(name, mapping, columns)
+            ):
                 became += "; not kept: " + ", ".join(_unread(name, mapping, columns)[:6])
             fates.append(Fate(name, became))
         elif column.kind == "empty":
@@ -61,7 +87,13 @@ def fates_of(mapping: Mapping, columns: Sequence[Column], layout: str | None, ex
 def _unread(name: str, mapping: Mapping, columns: Sequence[Column]) -> list[str]:
     read = {str(s.path) for s in mapping.statements}
     leaves = [c for c in columns if c.path.column == name and len(c.path.steps) == 2]
-    return [c.name for c in leaves if str(c.path) not in read and not any(p.startswith(f"{c.path}.") or p.startswith(f"{c.path}[") for p in read) and c.present]
+    return [
+        c.name
+        for c in leaves
+        if str(c.path) not in read
+        and not any(p.startswith(f"{c.path}.") or p.startswith(f"{c.path}[") for p in read)
+        and c.present
+    ]
 
 
 def _kept_with(layout: str | None, examples: Sequence[Example]) -> str:
@@ -72,27 +104,68 @@ def _kept_with(layout: str | None, examples: Sequence[Example]) -> str:
 
 def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None:
     name = plain(column.name)
-    if name in PROMPT_PARTS and column.spoken and not column.is_id and not mapping.has({"system_prompt": "system"}.get(name, name)):
+    if (
+        name in PROMPT_PARTS
+        and column.spoken
+        and not column.is_id
+        and not mapping.has({"system_prompt": "system"}.get(name, name))
+    ):
         role = "system" if name.startswith("system") else "input"
-        return f'"{column.name}" looks like a part of the prompt and is only metadata; to use it: --column {role}={column.path}'
-    if layout == "prompts" and column.spoken and not column.is_id and column.words > 0.5 and any(named(r, name) >= 0.85 for r in ("response", "responses")):
-        return f'"{column.name}" looks like responses and is only metadata; to use it: --column response={column.path}'
+        return (
+            f'"{column.name}" looks like a part of the prompt and is only metadata; to use it: --column'
+            f" {role}={column.path}"
+        )
+    if (
+        layout == "prompts"
+        and column.spoken
+        and not column.is_id
+        and column.words > 0.5
+        and any(named(r, name) >= 0.85 for r in ("response", "responses"))
+    ):
+        return (
+            f'"{column.name}" looks like responses and is only metadata; to use it: --column'
+            f" response={column.path}"
+        )
     if _like_verdict(column, name):
-        return f'"{column.name}" looks like a verdict and is only metadata; to use it: --column {_verdict_role(column, name, layout)}={column.path}'
+        return (
+            f'"{column.name}" looks like a verdict and is only metadata; to use it: --column'
+            f" {_verdict_role(column, name, layout)}={column.path}"
+        )
     return None
 
 
 def _like_verdict(column: Column, name: str) -> bool:
     if column.kind in ("number", "numbers", "truth", "truths") and not column.is_id:
-        if tokens(column.name) & {"margin", "confidence", "seconds", "time", "at", "id", "index", "turn", "turns", "length", "count", "num", "tokens"}:
+        if tokens(column.name) & {
+            "margin",
+            "confidence",
+            "seconds",
+            "time",
+            "at",
+            "id",
+            "index",
+            "turn",
+            "turns",
+            "length",
+            "count",
+            "num",
+            "tokens",
+        }:
             return False
-        points = max(named("winner", name) if named("winner", name) >= 0.75 else 0, named("rank", name), named("rating", name))
+        points = max(
+            named("winner", name) if named("winner", name) >= 0.75 else 0,
+            named("rank", name),
+            named("rating", name),
+        )
         return points > 0 or (bool(CRITERIA.match(name)) and column.kind in ("number", "numbers"))
     if column.kind == "text" and column.distinct <= 12 and len(column.present) > 1:
         read = [worded(v) is not None or truth_of(v) is not None for v in column.present]
         return all(read) and (named("winner", name) >= 0.5 or bool(ANNOTATOR.match(name)))
     if column.kind in ("objects", "object", "texts"):
-        return bool(tokens(column.name) & {"annotations", "ranking", "rankings", "ratings", "preference", "preferences"})
+        return bool(
+            tokens(column.name)
+            & {"annotations", "ranking", "rankings", "ratings", "preference", "preferences"}
+        )
     return False
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from storage.ids import random_id
 from storage.interchange.clean import clean_text
 from storage.interchange.containers.parts import wrong
-from storage.interchange.mapping.cells import RowError, as_json
+from storage.interchange.mapping.cells import NothingNewError, RowError, as_json
 from storage.interchange.mapping.language import Statement, parse_statement
 from storage.interchange.planning import Plan, propose, require_sure
 from storage.interchange.staging import Staging
@@ -35,19 +35,18 @@ class _Count:
     """Rows as they go by."""
 
     rows: int = 0
+    bad: int = 0  # that cannot be read
     left_out: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
-    late: dict[str, str] = field(default_factory=dict)  # columns that the sample did not have, with the first place
+    late: dict[str, str] = field(
+        default_factory=dict
+    )  # columns that the sample did not have, with the first place
 
     def leave(self, reason: str, place: str) -> None:
         self.left_out[reason] += 1
         seen = self.places.setdefault(reason, [])
         if len(seen) < SHOWN:
             seen.append(place)
-
-    @property
-    def bad(self) -> int:
-        return self.left_out.total()
 
 
 def import_file(
@@ -72,9 +71,16 @@ def import_file(
     name none; before columns that are one annotator each, `annotator` stands as the name of their group.
     """
     plan = propose(
-        path, kind=shape, columns=statements(columns), policy=policy, annotator=annotator, source=source,
-        criterion=criterion, preset=preset, encoding=encoding,
-    )  # fmt: skip
+        path,
+        kind=shape,
+        columns=statements(columns),
+        policy=policy,
+        annotator=annotator,
+        source=source,
+        criterion=criterion,
+        preset=preset,
+        encoding=encoding,
+    )
     return run(store, plan, strict=strict, most_bad=most_bad, on_progress=on_progress)
 
 
@@ -86,9 +92,14 @@ def statements(columns: Mapping[str, str] | Iterable[Statement] | None) -> list[
 
 
 def run(
-    store: Store, plan: Plan, *, strict: bool = False, most_bad: float = MOST_BAD, on_progress: Progress | None = None
+    store: Store,
+    plan: Plan,
+    *,
+    strict: bool = False,
+    most_bad: float = MOST_BAD,
+    on_progress: Progress | None = None,
 ) -> ImportReport:
-    """Import what the plan says.  `strict` refuses a file with one bad row, `most_bad` one with a larger share."""
+    """Import what the plan says.  `strict` refuses one bad row, `most_bad` is the largest share of them."""
     require_sure(plan)
     staging = Staging(store, plan.name)
     taker = plan.taker()
@@ -103,16 +114,35 @@ def run(
     if alone:
         count.left_out["only one response is ranked"] += alone
     notes = _notes(plan, taker.dropped, staging)
-    left_out = [LeftOut(reason, n, tuple(count.places.get(reason, ()))) for reason, n in count.left_out.most_common()]
+    left_out = [
+        LeftOut(reason, n, tuple(count.places.get(reason, ()))) for reason, n in count.left_out.most_common()
+    ]
     return ImportReport(
-        plan.source.path, plan.layout or "", count.rows, prompts, responses, judgements, dict(count.left_out),
-        plan.source.name, plan.preset.name if plan.preset else None, plan.confidence, tuple(fates), tuple(left_out),
-        tuple(notes), str(plan.mapping),
-    )  # fmt: skip
+        plan.source.path,
+        plan.layout or "",
+        count.rows,
+        prompts,
+        responses,
+        judgements,
+        dict(count.left_out),
+        plan.source.name,
+        plan.preset.name if plan.preset else None,
+        plan.confidence,
+        tuple(fates),
+        tuple(left_out),
+        tuple(notes),
+        str(plan.mapping),
+    )
 
 
 def _stage_all(
-    plan: Plan, take: Callable[[Any], Any], staging: Staging, count: _Count, strict: bool, most_bad: float, on_progress: Progress | None
+    plan: Plan,
+    take: Callable[[Any], Any],
+    staging: Staging,
+    count: _Count,
+    strict: bool,
+    most_bad: float,
+    on_progress: Progress | None,
 ) -> None:
     known = {key for row in plan.sample for key in row}
     part = plan.source.parts[0]
@@ -128,7 +158,9 @@ def _stage_all(
             staging.add(take(row), part.split)
         except RowError as error:
             place = _place(plan, part, number)
-            if strict:
+            readable = isinstance(error, NothingNewError)
+            count.bad += not readable
+            if strict and not readable:
                 raise wrong(plan.source.name, f"{place}: {clean_text(str(error))}") from None
             count.leave(clean_text(str(error)), place)
             if count.rows == EARLY:
@@ -152,7 +184,9 @@ def _refuse_bad(plan: Plan, count: _Count, most_bad: float) -> None:
     reason, number = count.left_out.most_common(1)[0]
     place = count.places[reason][0]
     if number == count.rows:
-        raise wrong(plan.source.name, f"{place}: {reason}" + (f" (so in all {number:,} rows)" if number > 1 else ""))
+        raise wrong(
+            plan.source.name, f"{place}: {reason}" + (f" (so in all {number:,} rows)" if number > 1 else "")
+        )
     raise wrong(
         plan.source.name,
         f"{count.bad:,} of {count.rows:,} rows cannot be read, most because {reason} (first {place}); "
@@ -164,7 +198,11 @@ def _fates(plan: Plan, count: _Count) -> list[ColumnFate]:
     fates = [ColumnFate(f.column, f.became, f.warning) for f in plan.fates]
     seen = {f.column for f in fates}
     fates += [
-        ColumnFate(clean_text(name), f"metadata; first in {place}", f'"{clean_text(name)}" is not in the first rows and is only metadata')
+        ColumnFate(
+            clean_text(name),
+            f"metadata; first in {place}",
+            f'"{clean_text(name)}" is not in the first rows and is only metadata',
+        )
         for name, place in count.late.items()
         if name not in seen
     ]
@@ -189,7 +227,11 @@ def _record(plan: Plan, count: _Count, fates: list[ColumnFate]) -> dict[str, Any
 
 def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
     """What a person should know beside the columns."""
-    notes = [*plan.warnings, *plan.source.notes, *dict.fromkeys(note for part in plan.source.parts for note in part.notes)]
+    notes = [
+        *plan.warnings,
+        *plan.source.notes,
+        *dict.fromkeys(note for part in plan.source.parts for note in part.notes),
+    ]
     notes += [f"{what}: {number:,}" for what, number in dropped.most_common(8)]
     if staging.repeated:
         notes.append(f"the same response twice in one row counts once: {staging.repeated:,} judgements")

@@ -1,4 +1,4 @@
-"""What an import would do, before it does it: `propose` reads a sample, `Plan.with_role` changes what a column is."""
+"""What an import would do: `propose` reads a sample, `Plan.with_role` changes what a column is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,19 @@ SAMPLE = 300  # rows of the first file
 SAMPLE_OTHERS = 20  # of each of the next files
 OTHERS = 10
 Found = tuple[Part, int, dict[str, Any] | RowError]
-NEEDED = ("prompt", "chosen", "rejected", "response_a", "response_b", "response", "responses", "rank", "ranks", "rating", "ratings")
+NEEDED = (
+    "prompt",
+    "chosen",
+    "rejected",
+    "response_a",
+    "response_b",
+    "response",
+    "responses",
+    "rank",
+    "ranks",
+    "rating",
+    "ratings",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Plan:
 
     @property
     def layout(self) -> str | None:
-        """prompts, responses, ranked, ranked_lists, pairs, annotated_pairs, steps; None where roles are missing."""
+        """One of LAYOUTS; None where roles are missing."""
         return layout_of(self.mapping)
 
     @property
@@ -124,7 +136,10 @@ def propose(
         raise ImportFileError(f'There is no shape "{kind}"; there are {", ".join(LAYOUTS)}.')
     if preset is not None and preset not in BY_NAME:
         near = difflib.get_close_matches(preset, BY_NAME, n=1)
-        raise ImportFileError(f"There is no preset “{preset}”" + (f"; did you mean “{near[0]}”?" if near else f"; there are {', '.join(BY_NAME)}."))
+        raise ImportFileError(
+            f"There is no preset “{preset}”"
+            + (f"; did you mean “{near[0]}”?" if near else f"; there are {', '.join(BY_NAME)}.")
+        )
     opened = open_source(named, encoding)
     raw = list(_sample(opened))
     errors = tuple((number, str(row)) for _, number, row in raw if isinstance(row, RowError))
@@ -136,9 +151,19 @@ def propose(
         raise wrong(opened.name, "there are no rows in it")
     prefix = f"{annotator} " if annotator else ""
     plan = Plan(
-        opened, tuple(rows), errors, Mapping(), {}, 0.0, None, (), Defaults(policy or "imported", annotator or "imported", prefix, criterion),
-        source, kind, tuple(columns),
-    )  # fmt: skip
+        opened,
+        tuple(rows),
+        errors,
+        Mapping(),
+        {},
+        0.0,
+        None,
+        (),
+        Defaults(policy or "imported", annotator or "imported", prefix, criterion),
+        source,
+        kind,
+        tuple(columns),
+    )
     chosen = BY_NAME[preset] if preset else fitting(rows) if kind == "auto" else None
     return _proposed(plan, chosen, raw)
 
@@ -154,13 +179,20 @@ def _sample(source: Source) -> Iterator[Found]:
 
 
 def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None) -> Plan:
-    """The plan with its mapping: the preset's, or what the sample suggests, and above both what the user has said."""
+    """The plan with its mapping: the preset's or the sample's, and above both what the user has said."""
     _check_columns(plan)
     if preset is None:
         found = infer(plan.sample, plan.said, plan.kind)
         mapping = expanded(found.mapping, list(plan.sample))
         sure = 1.0 if plan.said and layout_of(mapping) and found.confidence >= SURE else found.confidence
-        made = replace(plan, mapping=mapping, codings=found.codings, confidence=sure, preset=None, warnings=tuple(found.warnings))
+        made = replace(
+            plan,
+            mapping=mapping,
+            codings=found.codings,
+            confidence=sure,
+            preset=None,
+            warnings=tuple(found.warnings),
+        )
         return made
     sample, errors = plan.sample, plan.sample_errors
     if raw is not None and preset.unfold:
@@ -168,7 +200,11 @@ def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None)
         sample = tuple(row for _, _, row in brought if not isinstance(row, RowError))
         errors = tuple((n, str(row)) for _, n, row in brought if isinstance(row, RowError))
         if not sample:
-            raise wrong(plan.source.name, f"it looks like {preset.name} and no row can be read: {errors[0][1] if errors else 'there are none'}")
+            raise wrong(
+                plan.source.name,
+                f"it looks like {preset.name} and no row can be read:"
+                f" {errors[0][1] if errors else 'there are none'}",
+            )
     mapping = _fitted(preset, sample).with_statements(plan.said)
     if not mapping.has("prompt") and layout_of(mapping) is None:
         found = infer(sample, mapping.statements, "auto")
@@ -177,7 +213,14 @@ def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None)
     codings = _codings(mapping, sample)
     warnings = tuple(c.warning for c in codings.values() if c.warning)
     return replace(
-        plan, sample=sample, sample_errors=errors, mapping=mapping, codings=codings, confidence=1.0, preset=preset, warnings=warnings
+        plan,
+        sample=sample,
+        sample_errors=errors,
+        mapping=mapping,
+        codings=codings,
+        confidence=1.0,
+        preset=preset,
+        warnings=warnings,
     )
 
 
@@ -209,10 +252,14 @@ def _codings(mapping: Mapping, sample: Sequence[Row]) -> dict[str, Coding]:
             continue
         if statement.coding:
             signed = set(statement.coding) >= {"-1", "0", "1"}
-            codings[str(statement.path)] = Coding("signed", a_below=statement.coding["-1"] == "a") if signed else given(statement.coding)
+            codings[str(statement.path)] = (
+                Coding("signed", a_below=statement.coding["-1"] == "a") if signed else given(statement.coding)
+            )
             continue
         column = by_path.get(str(statement.path))
-        values = [v for row in (column.present if column else ()) for v in (row if isinstance(row, list) else [row])]
+        values = [
+            v for row in (column.present if column else ()) for v in (row if isinstance(row, list) else [row])
+        ]
         coding = find_coding(values, statement.path.column)
         if coding:
             codings[str(statement.path)] = coding
@@ -266,8 +313,8 @@ def require_sure(plan: Plan) -> None:
         role, column = misspelt
         raise wrong(
             plan.source.name,
-            f'there is no column "{role}"; if "{column}" is meant, rename it or import with --column {role}={column}, '
-            "if not, say with --kind what the rows are",
+            f'there is no column "{role}"; if "{column}" is meant, rename it or import with --column'
+            f" {role}={column}, if not, say with --kind what the rows are",
         )
     if plan.layout is not None and plan.confidence >= SURE:
         return
@@ -275,7 +322,7 @@ def require_sure(plan: Plan) -> None:
 
 
 def _misspelt(plan: Plan) -> tuple[str, str] | None:
-    """A column that nothing reads and that is nearly called as a role, where it would make the rows something else."""
+    """A column that nothing reads, nearly called as a role, with which the rows would be something else."""
     if plan.preset is not None or plan.kind != "auto":
         return None
     taken = plan.mapping.columns()
@@ -304,19 +351,27 @@ def _question(plan: Plan) -> str:
     shown = ", ".join(f'"{c.name[:40]}" ({_holds(c)})' for c in free[:8])
     if plan.mapping.has("prompt") and plan.layout:
         prompt = plan.mapping.get("prompt")
+        named = prompt.path if prompt else ""
         return (
-            f"it is not clear what its columns are ({shown}); if “{prompt.path}” is the prompt, say so: --column prompt={prompt.path}"  # type: ignore[union-attr]
+            f"it is not clear what its columns are ({shown}); say which is which, as --column prompt={named}"
         )
     if not spoken:
         return f"its columns fit no shape: none holds text that could be a prompt ({shown})"
     best = max(spoken, key=lambda c: c.length).name
     return (
-        f"its columns fit no shape ({shown}); say which is the prompt and which the responses, for instance --column prompt={best}; "
-        "the roles are prompt, response, responses, chosen, rejected, response_a, response_b, winner, rank, rating"
+        f"its columns fit no shape ({shown}); say which is the prompt and which the responses, for instance"
+        f" --column prompt={best}; the roles are prompt, response, responses, chosen, rejected, response_a,"
+        " response_b, winner, rank, rating"
     )
 
 
 def _holds(column: Column) -> str:
     if column.is_id:
         return "ids"
-    return {"text": "text", "number": "numbers", "truth": "true or false", "empty": "nothing", "texts": "lists of texts"}.get(column.kind, column.kind)
+    return {
+        "text": "text",
+        "number": "numbers",
+        "truth": "true or false",
+        "empty": "nothing",
+        "texts": "lists of texts",
+    }.get(column.kind, column.kind)

@@ -25,19 +25,47 @@ PORTION_CHARACTERS = 16_000_000  # merged by one statement
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": (
-        "n", "prompt_id", "text", "messages", "source", "metadata", "external_id", "reference", "split", "subset",
+        "n",
+        "prompt_id",
+        "text",
+        "messages",
+        "source",
+        "metadata",
+        "external_id",
+        "reference",
+        "split",
+        "subset",
     ),
     "stage_responses": ("n", "response_id", "prompt_id", "policy_id", "text", "metadata"),
     "stage_steps": ("response_id", "step", "text", "label"),
     "stage_items": ("n", "judgement_id", "response_id", "rank", "rating", "position"),
     "stage_about": (
-        "n", "judgement_id", "prompt_id", "annotator_id", "kind", "criterion", "strength", "note", "seconds", "metadata",
+        "n",
+        "judgement_id",
+        "prompt_id",
+        "annotator_id",
+        "kind",
+        "criterion",
+        "strength",
+        "note",
+        "seconds",
+        "metadata",
     ),
     "stage_rows": (
-        "n", "group", "prompt_id", "annotator_id", "kind", "criterion", "response_id", "rank", "rating", "strength", "note",
+        "n",
+        "group",
+        "prompt_id",
+        "annotator_id",
+        "kind",
+        "criterion",
+        "response_id",
+        "rank",
+        "rating",
+        "strength",
+        "note",
         "seconds",
     ),
-}  # fmt: skip
+}
 # Arrow cannot tell the type of a column in which every value is missing.
 TYPES = {
     **dict.fromkeys(("n", "step", "position"), "int64"),
@@ -81,25 +109,40 @@ class Staging:
         if self._new(prompt):
             text = chat[0]["content"] if len(chat) == 1 else shown_text(chat)
             row = (
-                self._n, prompt, text, canonical, example.source or self.source,
+                self._n,
+                prompt,
+                text,
+                canonical,
+                example.source or self.source,
                 as_json(example.metadata) if example.metadata else None,
-                example.id, example.reference, example.split or split, example.subset,
-            )  # fmt: skip
+                example.id,
+                example.reference,
+                example.split or split,
+                example.subset,
+            )
             self._add("stage_prompts", row, 2 * len(canonical))
         return prompt
 
     def _response(self, prompt: str, answer: Answer) -> str:
-        policy = self.policies.get(answer.policy) or self.policies.setdefault(answer.policy, policy_id(answer.policy))
+        policy = self.policies.get(answer.policy) or self.policies.setdefault(
+            answer.policy, policy_id(answer.policy)
+        )
         response = "r" + _digits(f"{prompt}{SEPARATOR}{policy}{SEPARATOR}{answer.text}")
         if self._new(response):
             metadata = as_json(answer.metadata) if answer.metadata else None
-            self._add("stage_responses", (self._n, response, prompt, policy, answer.text, metadata), len(answer.text))
+            self._add(
+                "stage_responses",
+                (self._n, response, prompt, policy, answer.text, metadata),
+                len(answer.text),
+            )
             for number, (text, label) in enumerate(answer.steps or ()):
                 self._add("stage_steps", (response, number, text, label), len(text))
         return response
 
     def _judgement(self, prompt: str, responses: list[str], judged: Judged) -> None:
-        person = self.annotators.get(judged.annotator) or self.annotators.setdefault(judged.annotator, annotator_id(judged.annotator))
+        person = self.annotators.get(judged.annotator) or self.annotators.setdefault(
+            judged.annotator, annotator_id(judged.annotator)
+        )
         self._n += 1
         if judged.group is not None:
             place, rank, rating = judged.items[0]
@@ -107,7 +150,18 @@ class Staging:
             about = (judged.strength, judged.note, judged.seconds)
             self._add(
                 "stage_rows",
-                (self._n, group, prompt, person, judged.kind, judged.criterion, responses[place], rank, rating, *about),
+                (
+                    self._n,
+                    group,
+                    prompt,
+                    person,
+                    judged.kind,
+                    judged.criterion,
+                    responses[place],
+                    rank,
+                    rating,
+                    *about,
+                ),
                 0,
             )
             return
@@ -126,14 +180,25 @@ class Staging:
         metadata = as_json(judged.metadata) if judged.metadata else None
         self._add(
             "stage_about",
-            (self._n, key, prompt, person, judged.kind, judged.criterion, judged.strength, judged.note, judged.seconds, metadata),
+            (
+                self._n,
+                key,
+                prompt,
+                person,
+                judged.kind,
+                judged.criterion,
+                judged.strength,
+                judged.note,
+                judged.seconds,
+                metadata,
+            ),
             len(metadata or ""),
         )
 
     def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.
 
-        One transaction: all of the file or nothing.  `record` is the row of `imports`, without its id's counts.
+        One transaction: all of the file or nothing.  `record` is the row of `imports`.
         """
         self._flush()
         cursor = self.store.cursor()

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import UsageError
 from workbench.cli.output import print_json, print_records, print_table
 from workbench.cli.session import session
 
@@ -23,13 +22,21 @@ def register(app: typer.Typer) -> None:
 
 
 def import_file(
-    path: Annotated[Path, typer.Argument(help="JSON Lines, CSV or Parquet file.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="FILE…", help="Files, folders or patterns; - for standard input.")
+    ],
     kind: Annotated[
-        str, typer.Option(help="auto, or what the rows are: prompts, responses, rankings, pairs …")
+        str, typer.Option(help="auto, or what the rows are: prompts, responses, ranked, pairs …")
     ] = "auto",
     column: Annotated[
         list[str] | None,
-        typer.Option(help="FIELD=COLUMN, where the file names a column otherwise; repeatable."),
+        typer.Option(help="ROLE=COLUMN, as prompt=question or responses=answers[].text; repeatable."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file with a table [mapping] of the same.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Read the file as this data set; see docs/formats.md.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Policy that responses without one belong to.")] = None,
     annotator: Annotated[
@@ -38,15 +45,35 @@ def import_file(
             help="Annotator of judgements without one; of a column an annotator, the name of their group."
         ),
     ] = None,
+    criterion: Annotated[str, typer.Option(help="Criterion of judgements without one.")] = "overall",
+    source: Annotated[str | None, typer.Option(help="Name under which the prompts are found again.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of text that is not UTF-8: cp1252, latin-1 …")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse the file for one row that cannot be read.")
+    ] = False,
+    most_bad: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of rows that may be left out before the file is refused."),
+    ] = 0.5,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would come in; change nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Import prompts, responses and judgements; the same file twice adds nothing."""
-    report = session.workspace().library.import_file(
-        path,
-        kind=kind,
-        columns=_columns(column or []),
-        policy=policy,
-        annotator=annotator,
+    from workbench.cli.importing import asked_for, print_outlook, print_report
+    from workbench.services.importing import outlook
+
+    asked = asked_for(mapping, column or [], kind, preset, policy, annotator, criterion, source, encoding)
+    importing = session.workspace().importing
+    plan = importing.propose(paths, asked)
+    if dry_run:
+        print_outlook(outlook(plan), as_json)
+        return
+    report = importing.run(
+        plan,
+        strict=strict,
+        most_bad=most_bad,
         on_progress=lambda rows, share: session.narrator.progress(
             "importing", 100 * share, 100, "%", f"{rows:,} rows"
         ),
@@ -55,7 +82,7 @@ def import_file(
     if as_json:
         print_json(report)
     else:
-        print(report.sentence)
+        print_report(report)
 
 
 @export_app.command("data")
@@ -102,13 +129,3 @@ def info(as_json: JsonOption = False) -> None:
                 for key, value in group.items()
             ],
         )
-
-
-def _columns(pairs: list[str]) -> dict[str, str]:
-    columns = {}
-    for pair in pairs:
-        field, separator, name = pair.partition("=")
-        if not separator or not field or not name:
-            raise UsageError(f"--column takes FIELD=COLUMN, not “{pair}”.")
-        columns[field] = name
-    return columns

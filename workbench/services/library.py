@@ -69,7 +69,7 @@ class Library:
         annotator: str | None = None,
         on_progress: Callable[[int, float], None] | None = None,
     ) -> ImportReport:
-        """Import a JSON Lines, CSV or Parquet file; whole or not at all, and twice adds nothing.
+        """Import a file in one step; `Importing` shows first what it would become.
 
         `kind` says what the rows are (`import_kinds`) where the columns do not tell; `columns` maps our field
         names to the file's; `on_progress` hears rows read and the share of the file, 0 … 1.

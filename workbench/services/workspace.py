@@ -14,6 +14,7 @@ from workbench.settings import Settings
 if TYPE_CHECKING:
     from workbench.services.comparing import Comparing
     from workbench.services.estimates import Estimating
+    from workbench.services.importing import Importing
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
     from workbench.services.library import Library
@@ -75,6 +76,12 @@ class Workspace:
         from workbench.services.library import Library
 
         return Library(self.store)
+
+    @cached_property
+    def importing(self) -> Importing:
+        from workbench.services.importing import Importing
+
+        return Importing(self.store)
 
     @cached_property
     def judging(self) -> Judging:

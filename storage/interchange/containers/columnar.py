@@ -76,7 +76,11 @@ def _arrow_batches(path: Path, columns: list[str]) -> Iterator[Any]:
 
     with pa.memory_map(str(path)) as file:
         reader = _reader(file)
-        many = reader if not hasattr(reader, "num_record_batches") else (reader.get_batch(n) for n in range(reader.num_record_batches))
+        many = (
+            reader
+            if not hasattr(reader, "num_record_batches")
+            else (reader.get_batch(n) for n in range(reader.num_record_batches))
+        )
         for batch in many:
             for start in range(0, batch.num_rows, BATCH):
                 yield batch.slice(start, BATCH).select(columns)

@@ -28,7 +28,9 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
     try:
         with path.open("rb") as raw, opened(path, raw) as stream:
             part.position = raw.tell
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")  # type: ignore[type-var]
+            text = io.TextIOWrapper(
+                stream, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=""
+            )
             first, lines = _header(path, text)
             reader = csv.reader(lines, delimiter=delimiter or delimiter_of(first), strict=True)
             header = next(reader)
@@ -45,10 +47,14 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
                 else:
                     yield number, dict(zip(header, cells, strict=True))
     except UnicodeDecodeError:
-        raise wrong(path, f"the text after row {number} is not {encoding}; say --encoding, mostly cp1252 or latin-1") from None
+        raise wrong(
+            path, f"the text after row {number} is not {encoding}; say --encoding, mostly cp1252 or latin-1"
+        ) from None
     except csv.Error as error:
         if "unexpected end" in str(error):
-            raise wrong(path, f"a quotation mark after row {number} is never closed; is the file truncated?") from None
+            raise wrong(
+                path, f"a quotation mark after row {number} is never closed; is the file truncated?"
+            ) from None
         raise wrong(path, f"row {number + 1} is not CSV ({error})") from None
 
 

@@ -17,8 +17,28 @@ from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError, kind_of
 from storage.interchange.mapping.conversations import is_message
 
-WRAPPERS = ("data", "rows", "examples", "items", "instances", "records", "results", "samples", "dataset", "entries", "annotations",
-            "questions", "comparisons", "pairs", "preferences", "tasks", "conversations", "train", "test", "validation")  # fmt: skip
+WRAPPERS = (
+    "data",
+    "rows",
+    "examples",
+    "items",
+    "instances",
+    "records",
+    "results",
+    "samples",
+    "dataset",
+    "entries",
+    "annotations",
+    "questions",
+    "comparisons",
+    "pairs",
+    "preferences",
+    "tasks",
+    "conversations",
+    "train",
+    "test",
+    "validation",
+)
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 WHOLE = 8 * 2**20  # characters; a longer document is streamed
 LARGEST = 256 * 2**20  # characters of a document that has to be held whole
@@ -35,10 +55,17 @@ def open_json(path: Path, encoding: str) -> Part:
 def _numbered(part: Part, encoding: str) -> Iterator[Numbered]:
     with part.path.open("rb") as raw, opened(part.path, raw) as stream:
         part.position = raw.tell
-        text = io.TextIOWrapper(stream, encoding=encoding, errors="strict")  # type: ignore[type-var]
+        text = io.TextIOWrapper(stream, encoding=encoding, errors="strict")
         try:
             for number, value in enumerate(_values(part, Scanner(part.path, text)), 1):
-                yield number, value if isinstance(value, dict) else RowError(f"it is {kind_of(value)} where an object is expected")
+                yield (
+                    number,
+                    (
+                        value
+                        if isinstance(value, dict)
+                        else RowError(f"it is {kind_of(value)} where an object is expected")
+                    ),
+                )
         except UnicodeDecodeError as error:
             raise wrong(part.path, f"its text is not {encoding} ({error.reason}); say --encoding") from None
 
@@ -68,7 +95,9 @@ class Scanner:
     def skip(self, expected: str) -> None:
         found = self.peek()
         if found != expected:
-            self._broken("breaks off" if not found else f"is broken: “{expected}” is expected where “{found}” stands")
+            self._broken(
+                "breaks off" if not found else f"is broken: “{expected}” is expected where “{found}” stands"
+            )
         self._place += 1
 
     def value(self) -> Any:
@@ -82,7 +111,11 @@ class Scanner:
                 if isinstance(error, RecursionError):
                     self._broken("is nested too deeply")
                 if len(self._buffer) - self._place > LARGEST or not self._fill(size):
-                    self._broken("breaks off; it seems truncated" if self._ended else "is too large to be read as one object")
+                    self._broken(
+                        "breaks off; it seems truncated"
+                        if self._ended
+                        else "is too large to be read as one object"
+                    )
                 if size > CHUNK and _certainly_broken(error, len(self._buffer)):
                     self._broken("is broken")
                 size *= 2
@@ -111,11 +144,17 @@ class Scanner:
         return True
 
     def _broken(self, how: str) -> None:
-        raise wrong(self.path, f"the JSON {how}, near character {self._read - len(self._buffer) + self._place + 1:,}")
+        raise wrong(
+            self.path, f"the JSON {how}, near character {self._read - len(self._buffer) + self._place + 1:,}"
+        )
 
 
 def _certainly_broken(error: Exception, held: int) -> bool:
-    return isinstance(error, json.JSONDecodeError) and error.pos < held - 65536 and "Unterminated" not in error.msg
+    return (
+        isinstance(error, json.JSONDecodeError)
+        and error.pos < held - 65536
+        and "Unterminated" not in error.msg
+    )
 
 
 def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
@@ -181,7 +220,11 @@ def _unwrapped(first: dict[str, Any], rest: Iterator[Any]) -> Iterator[Any]:
 def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
     """The rows that one JSON object holds, in whichever layout; the object itself where it is a row."""
     rows = value.get("rows")
-    if isinstance(rows, list) and rows and all(isinstance(r, dict) and isinstance(r.get("row"), dict) for r in rows):
+    if (
+        isinstance(rows, list)
+        and rows
+        and all(isinstance(r, dict) and isinstance(r.get("row"), dict) for r in rows)
+    ):
         cut = sum(bool(r.get("truncated_cells")) for r in rows)
         if cut:
             notes.append(f"the viewer has cut cells in {cut} rows")
@@ -191,7 +234,9 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
     if isinstance(names, list) and isinstance(table, list) and all(isinstance(r, list) for r in table):
         yield from (dict(zip(names, r, strict=False)) for r in table)
         return
-    lists = {k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)}
+    lists = {
+        k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)
+    }
     if lists and len(lists) == len(value) and set(value) <= set(SPLITS):
         yield from ({**row, "split": row.get("split", name)} for name, part in lists.items() for row in part)
         return
@@ -200,7 +245,11 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
         yield from columns
         return
     wrapper = next((k for k in WRAPPERS if k in lists and not all(map(is_message, lists[k]))), None)
-    if wrapper is None and len(lists) == 1 and not any(k in value for k in ("prompt", "question", "instruction", "id", "chosen")):
+    if (
+        wrapper is None
+        and len(lists) == 1
+        and not any(k in value for k in ("prompt", "question", "instruction", "id", "chosen"))
+    ):
         only = next(iter(lists))
         wrapper = None if all(map(is_message, lists[only])) else only
     if wrapper is not None:

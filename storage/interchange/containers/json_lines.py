@@ -33,7 +33,14 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
                 value = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 value = _again(line)
-            yield number, value if isinstance(value, dict | RowError) else RowError(f"it is {kind_of(value)} where a JSON object is expected")
+            yield (
+                number,
+                (
+                    value
+                    if isinstance(value, dict | RowError)
+                    else RowError(f"it is {kind_of(value)} where a JSON object is expected")
+                ),
+            )
 
 
 def _again(line: bytes | str) -> Any:
@@ -44,16 +51,17 @@ def _again(line: bytes | str) -> Any:
         return RowError("it is not UTF-8 text")
     except (ValueError, RecursionError):
         cut = not line.endswith(b"\n" if isinstance(line, bytes) else "\n")  # type: ignore[arg-type]
-        return RowError("the last line breaks off; the file seems truncated" if cut else "it is not a JSON object")
+        return RowError(
+            "the last line breaks off; the file seems truncated" if cut else "it is not a JSON object"
+        )
 
 
 def _lines(path: Path, stream: IO[bytes], encoding: str) -> Iterator[bytes]:
     if encoding not in ("utf-8", "utf-8-sig"):
         import codecs
 
-        reader = codecs.getreader(encoding)(stream, errors="strict")
-        for line in reader:
-            yield line.encode("utf-8", "surrogatepass")
+        for text in codecs.getreader(encoding)(stream):
+            yield text.encode("utf-8", "surrogatepass")
         return
     first = True
     while line := stream.readline(LONGEST_ROW + 1):

@@ -1,4 +1,4 @@
-"""What the user names — a file, several, a folder, a pattern, standard input, a data set of the hub — as one source."""
+"""What the user names (files, a folder, a pattern, standard input, a data set of the hub) as one source."""
 
 from __future__ import annotations
 
@@ -23,8 +23,18 @@ from storage.interchange.containers.text_lines import open_text
 
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4")
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".txt")
-NO_ROWS = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "config.json", "package.json"}
-SPLIT = re.compile(r"(?:^|[-_./])(train|training|test|testing|validation|valid|val|dev|eval|heldout)(?=$|[-_./])", re.IGNORECASE)
+NO_ROWS = {
+    "dataset_infos.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "config.json",
+    "package.json",
+}
+SPLIT = re.compile(
+    r"(?:^|[-_./])(train|training|test|testing|validation|valid|val|dev|eval|heldout)(?=$|[-_./])",
+    re.IGNORECASE,
+)
 SPLIT_NAMES = {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}
 HUB = re.compile(r"^(hub:)?[\w.-]+/[\w.-]+$")
 MOST_FILES = 10_000
@@ -43,7 +53,9 @@ def open_source(named: Path | str | Sequence[Path | str], encoding: str | None =
             return _hub(str(names[0]))
         parts = [open_part(path, encoding) for path in paths]
     except OSError as error:
-        raise ImportFileError(f"{error.filename or names[0]} cannot be read: {error.strerror or error}.") from None
+        raise ImportFileError(
+            f"{error.filename or names[0]} cannot be read: {error.strerror or error}."
+        ) from None
     for part in parts:
         part.split = split_of(part.path.name)
     first = paths[0]
@@ -81,7 +93,11 @@ def open_part(path: Path, encoding: str | None = None) -> Part:
     if ending in (".parquet", ".pq"):
         raise wrong(path, "this is not a whole Parquet file; it is truncated or something else")
     if start.startswith(b"PK\x03\x04"):
-        what = "an Excel workbook; save it as CSV" if path.suffix.lower() in (".xlsx", ".ods") else "a ZIP archive; unpack it"
+        what = (
+            "an Excel workbook; save it as CSV"
+            if path.suffix.lower() in (".xlsx", ".ods")
+            else "a ZIP archive; unpack it"
+        )
         raise wrong(path, f"this is {what} and import that")
     return _open_text(path, ending, encoding)
 
@@ -121,8 +137,12 @@ def _is_lines(path: Path, text: str, ending: str, more: bool, encoding: str) -> 
         whole = False
     following = rest.lstrip()[:1]
     if whole:
-        return following == "{" or (ending in (".jsonl", ".ndjson") and bool(following)) or (not following and ending in (".jsonl", ".ndjson") and not _wraps(first))
-    return ending in (".jsonl", ".ndjson") and following == "{" and not first.rstrip() == "{"
+        return (
+            following == "{"
+            or (ending in (".jsonl", ".ndjson") and bool(following))
+            or (not following and ending in (".jsonl", ".ndjson") and not _wraps(first))
+        )
+    return ending in (".jsonl", ".ndjson") and following == "{" and first.rstrip() != "{"
 
 
 def _wraps(line: str) -> bool:
@@ -135,7 +155,9 @@ def _wraps(line: str) -> bool:
 def _long_line(path: Path, encoding: str) -> tuple[str, str]:
     with path.open("rb") as raw, opened(path, raw) as stream:
         line = stream.readline(4 * 2**20)
-        return line.decode(encoding, "replace").lstrip("\ufeff"), stream.read(4096).decode(encoding, "replace")
+        return line.decode(encoding, "replace").lstrip("\ufeff"), stream.read(4096).decode(
+            encoding, "replace"
+        )
 
 
 def _is_table(text: str) -> bool:
@@ -143,7 +165,9 @@ def _is_table(text: str) -> bool:
 
     lines = text.split("\n")[:5]
     parted = [name.strip(' "\r') for name in lines[0].split(delimiter_of(lines[0]))]
-    return len(parted) > 1 and any(named(role, plain(n)) >= 0.85 for n in parted for role in ("prompt", "response"))
+    return len(parted) > 1 and any(
+        named(role, plain(n)) >= 0.85 for n in parted for role in ("prompt", "response")
+    )
 
 
 def _ending(path: Path) -> str:
@@ -177,7 +201,9 @@ def _files_in(folder: Path) -> list[Path]:
         and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
     if not found:
-        raise ImportFileError(f"{folder} is a folder without a file that can be imported; files end in {', '.join(ENDINGS)}.")
+        raise ImportFileError(
+            f"{folder} is a folder without a file that can be imported; files end in {', '.join(ENDINGS)}."
+        )
     rows = [p for p in found if _ending(p) != ".txt"]
     return (rows or found)[:MOST_FILES]
 
@@ -223,7 +249,11 @@ def _standard_input(encoding: str | None) -> Source:
         raise ImportFileError("Standard input is empty; nothing was imported.")
     with path.open("rb") as file:
         start = file.read(16)
-    part = open_part(path, encoding) if start.startswith((b"PAR1", b"ARROW1")) else _open_text(path, "-", encoding)
+    part = (
+        open_part(path, encoding)
+        if start.startswith((b"PAR1", b"ARROW1"))
+        else _open_text(path, "-", encoding)
+    )
     source = Source("standard input", path, [part])
     source.kept = kept  # type: ignore[attr-defined]
     return source
@@ -236,12 +266,15 @@ def _hub(name: str) -> Source:
         import datasets
     except ImportError:
         raise ImportFileError(
-            f"There is no file {name}. If a data set of the hub is meant: pip install 'preference-workbench[hub]' first."
+            f"There is no file {name}. If a data set of the hub is meant: pip install"
+            " 'preference-workbench[hub]' first."
         ) from None
     try:
         loaded = datasets.load_dataset(name, streaming=True)
     except Exception as error:
-        raise ImportFileError(f"The data set {name} cannot be had from the hub: {str(error).splitlines()[0]}") from None
+        raise ImportFileError(
+            f"The data set {name} cannot be had from the hub: {str(error).splitlines()[0]}"
+        ) from None
     parts = []
     for split, rows in dict(loaded).items():
 

@@ -12,7 +12,7 @@ from storage.interchange.mapping.cells import RowError
 
 LONGEST_ROW = 64 * 2**20  # bytes; a longer line is not a row of prompts and responses
 
-# A number as a person counts (lines of JSON Lines, rows of data elsewhere), and the row or what is wrong with it.
+# A number as a person counts (lines of JSON Lines, else rows), and the row or what is wrong with it.
 Numbered = tuple[int, dict[str, Any] | RowError]
 
 

@@ -18,8 +18,13 @@ PACKED = {
     b"\xfd7zXZ\x00": "xz",
     b"\x04\x22\x4d\x18": "lz4",
 }
-BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-        (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def packing(start: bytes) -> str | None:
@@ -90,7 +95,9 @@ def encoding_of(path: Path, start: bytes, said: str | None) -> str:
         try:
             codecs.lookup(said)
         except LookupError:
-            raise wrong(path, f"there is no encoding “{said}”; usual ones are utf-8, utf-16, latin-1, cp1252") from None
+            raise wrong(
+                path, f"there is no encoding “{said}”; usual ones are utf-8, utf-16, latin-1, cp1252"
+            ) from None
         return said
     for bom, name in BOMS:
         if start.startswith(bom):
@@ -104,7 +111,8 @@ def encoding_of(path: Path, start: bytes, said: str | None) -> str:
             raise wrong(path, "this is a binary file and not text") from None
         raise wrong(
             path,
-            f"its text is not UTF-8 (byte {error.start + 1}); say in which encoding it is, mostly --encoding cp1252 or --encoding latin-1",
+            f"its text is not UTF-8 (byte {error.start + 1}); say in which encoding it is, mostly --encoding"
+            " cp1252 or --encoding latin-1",
         ) from None
     return "utf-8"
 

@@ -20,7 +20,7 @@ def open_text(path: Path, encoding: str) -> Part:
 def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
     with part.path.open("rb") as raw, opened(part.path, raw) as stream:
         part.position = raw.tell
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig" if encoding == "utf-8" else encoding)  # type: ignore[type-var]
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig" if encoding == "utf-8" else encoding)
         number = 0
         try:
             while line := text.readline(LONGEST_ROW):
@@ -28,4 +28,6 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
                 if line.strip():
                     yield number, {"prompt": line.rstrip("\r\n")}
         except UnicodeDecodeError:
-            raise wrong(part.path, f"the text after line {number} is not {encoding}; say --encoding") from None
+            raise wrong(
+                part.path, f"the text after line {number} is not {encoding}; say --encoding"
+            ) from None

@@ -1,4 +1,4 @@
-"""Prompt and answers of one row: texts, messages and whole conversations, brought to one prompt and its answers."""
+"""Prompt and answers of one row: texts, messages and whole conversations, as one prompt and its answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Any
 
 from storage.ids import Chat
 from storage.interchange.clean import clean_text
-from storage.interchange.mapping.cells import RowError, kind_of, name_of, number_of, parsed
-from storage.interchange.mapping.conversations import alternate, answer_text, chat_of, messages_in, shared_start
+from storage.interchange.mapping.cells import NothingNewError, RowError, kind_of, name_of, number_of, parsed
+from storage.interchange.mapping.conversations import (
+    alternate,
+    answer_text,
+    chat_of,
+    messages_in,
+    shared_start,
+)
 from storage.interchange.mapping.transcripts import transcript_of
 
 PARTED = "the conversations part before the last answer"
@@ -47,13 +53,20 @@ def ask(value: Any, dropped: Counter[str], form: str | None, column: str) -> Ask
 
 
 def answer_all(
-    asked: Asked, values: Sequence[Any], columns: Sequence[str], dropped: Counter[str], forms: Sequence[str | None]
+    asked: Asked,
+    values: Sequence[Any],
+    columns: Sequence[str],
+    dropped: Counter[str],
+    forms: Sequence[str | None],
 ) -> tuple[Chat, list[str]]:
     """The prompt that all answers share, and their texts.  Raises RowError."""
     if "turns" in forms and isinstance(asked.raw, list):
         told = [alternate(asked.raw, turns_of(v, c)) for v, c in zip(values, columns, strict=True)]
         return _part(Asked(None), told, dropped)
-    if all(isinstance(v, str) and (v[:1] not in "[{" or messages_in(v) is None) for v in values) and asked.chat:
+    if (
+        all(isinstance(v, str) and (v[:1] not in "[{" or messages_in(v) is None) for v in values)
+        and asked.chat
+    ):
         if not any(forms):
             return asked.chat, [clean_text(v) for v in values]
         return _plain_texts(asked, values, columns, dropped, forms)
@@ -69,7 +82,11 @@ def answer_all(
 
 
 def _plain_texts(
-    asked: Asked, values: Sequence[str], columns: Sequence[str], dropped: Counter[str], forms: Sequence[str | None]
+    asked: Asked,
+    values: Sequence[str],
+    columns: Sequence[str],
+    dropped: Counter[str],
+    forms: Sequence[str | None],
 ) -> tuple[Chat, list[str]]:
     texts: list[str] = []
     chats: list[Chat] = []
@@ -92,9 +109,15 @@ def _plain_texts(
     return asked.chat, texts
 
 
-def _conversation(asked: Asked, value: Any, column: str, dropped: Counter[str], form: str | None) -> Chat | str:
+def _conversation(
+    asked: Asked, value: Any, column: str, dropped: Counter[str], form: str | None
+) -> Chat | str:
     """A conversation, or text.  Lists of texts beside a prompt that is one too are turns of both."""
-    if isinstance(value, str) and messages_in(value) is None and (asked.chat is not None and form != "transcript"):
+    if (
+        isinstance(value, str)
+        and messages_in(value) is None
+        and (asked.chat is not None and form != "transcript")
+    ):
         return clean_text(value)
     chat = chat_of(value, dropped, form)
     if chat is not None:
@@ -140,7 +163,11 @@ def _after(prompt: Chat, chat: Chat, dropped: Counter[str]) -> str:
     """The answer at the end of a conversation whose other answers are plain text."""
     if len(chat) == 1:
         return _only(chat)
-    rest = chat[len(prompt) :] if chat[: len(prompt)] == prompt else [turn for turn in chat[-1:] if turn["role"] == "assistant"]
+    rest = (
+        chat[len(prompt) :]
+        if chat[: len(prompt)] == prompt
+        else [turn for turn in chat[-1:] if turn["role"] == "assistant"]
+    )
     if not rest:
         raise RowError("a conversation does not end with the assistant")
     return answer_text(rest)
@@ -152,7 +179,7 @@ def _part(asked: Asked, chats: list[Chat], dropped: Counter[str]) -> tuple[Chat,
         chats = [_joined(asked.chat, chat) for chat in chats]
     start = shared_start(chats)
     if not start or any(len(chat) <= len(start) or chat[len(start)]["role"] != "assistant" for chat in chats):
-        raise RowError(PARTED)
+        raise NothingNewError(PARTED)
     rests = [chat[len(start) :] for chat in chats]
     if any(turn["role"] != "assistant" for rest in rests for turn in rest):
         dropped[LATER] += 1
@@ -173,4 +200,3 @@ def _joined(prompt: Chat, chat: Chat) -> Chat:
 
 def _bare(turn: dict[str, Any]) -> str:
     return str(turn["content"]).strip()
-

@@ -19,6 +19,10 @@ class RowError(Exception):
     """Why a row is left out, in words that many rows share."""
 
 
+class NothingNewError(RowError):
+    """Why a row that can be read is left out: there is nothing in it to keep."""
+
+
 def kind_of(value: object) -> str:
     """What a value is, in a person's words."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -29,7 +33,13 @@ def kind_of(value: object) -> str:
         return "a number"
     if isinstance(value, str):
         return "text" if value else "empty"
-    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else type(value).__name__
+    return (
+        "a list"
+        if isinstance(value, list)
+        else "an object"
+        if isinstance(value, dict)
+        else type(value).__name__
+    )
 
 
 def missing(value: object) -> bool:
@@ -68,9 +78,33 @@ def truth_of(value: object) -> bool | None:
         return value
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in {"true", "yes", "y", "t", "good", "desirable", "thumbs_up", "up", "like", "correct", "+", "👍"}:
+        if word in {
+            "true",
+            "yes",
+            "y",
+            "t",
+            "good",
+            "desirable",
+            "thumbs_up",
+            "up",
+            "like",
+            "correct",
+            "+",
+            "👍",
+        }:
             return True
-        if word in {"false", "no", "f", "bad", "undesirable", "thumbs_down", "down", "dislike", "incorrect", "👎"}:
+        if word in {
+            "false",
+            "no",
+            "f",
+            "bad",
+            "undesirable",
+            "thumbs_down",
+            "down",
+            "dislike",
+            "incorrect",
+            "👎",
+        }:
             return False
     number = number_of(value)
     return {1.0: True, 0.0: False, -1.0: False}.get(number) if number is not None else None
@@ -134,7 +168,11 @@ def _literal(text: str) -> Any:
     if len(text) > LONGEST_LITERAL or not re.match(r"[\[{]\s*(['\"\[{\]}]|-?\d|None|True|False)", text):
         return None
     for form in (text, re.sub(r"\}\s+\{", "}, {", text), re.sub(r"(?<=['\"])\s*\n\s*(?=['\"])", ", ", text)):
-        cleaned = re.sub(r"\barray\((\[.*?\])(?:, dtype=\w+)?\)", r"\1", form, flags=re.DOTALL) if "array(" in form else form
+        cleaned = (
+            re.sub(r"\barray\((\[.*?\])(?:, dtype=\w+)?\)", r"\1", form, flags=re.DOTALL)
+            if "array(" in form
+            else form
+        )
         try:
             return ast.literal_eval(cleaned)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

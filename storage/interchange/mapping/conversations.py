@@ -35,7 +35,13 @@ ROLES = {
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 TEXT_KEYS = ("content", "value", "text", "message", "utterance")
 INNER_KEYS = ("messages", "conversations", "conversation", "turns", "dialogue")
-TURN_KEYS = (("user", "assistant"), ("human", "assistant"), ("human", "gpt"), ("prompt", "response"), ("instruction", "output"))
+TURN_KEYS = (
+    ("user", "assistant"),
+    ("human", "assistant"),
+    ("human", "gpt"),
+    ("prompt", "response"),
+    ("instruction", "output"),
+)
 
 
 class Dropped(Counter[str]):
@@ -43,8 +49,10 @@ class Dropped(Counter[str]):
 
 
 def is_message(value: object) -> bool:
-    return isinstance(value, dict) and any(k in value for k in ROLE_KEYS) and (
-        any(k in value for k in TEXT_KEYS) or "tool_calls" in value or "parts" in value
+    return (
+        isinstance(value, dict)
+        and any(k in value for k in ROLE_KEYS)
+        and (any(k in value for k in TEXT_KEYS) or "tool_calls" in value or "parts" in value)
     )
 
 
@@ -71,7 +79,10 @@ def message_of(message: dict[str, Any], dropped: Counter[str]) -> dict[str, Any]
         role = role.get("role")
     known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
-        raise RowError(f"a message has the role {clean_text(str(role))[:30]!r}; roles are system, user, assistant and tool")
+        raise RowError(
+            f"a message has the role {clean_text(str(role))[:30]!r}; roles are system, user, assistant and"
+            " tool"
+        )
     content = next((message[k] for k in TEXT_KEYS if message.get(k) is not None), message.get("parts"))
     made: dict[str, Any] = {"role": known, "content": content_text(content, dropped)}
     if len(message) > 2:
@@ -133,11 +144,18 @@ def _turns(value: list[Any], dropped: Counter[str]) -> Chat | None:
         return None
     if all(isinstance(turn, str) for turn in value):
         return [
-            {"role": ("user", "assistant")[n % 2], "content": clean_text(turn)} for n, turn in enumerate(value)
+            {"role": ("user", "assistant")[n % 2], "content": clean_text(turn)}
+            for n, turn in enumerate(value)
         ]
-    if all(isinstance(turn, list) and all(isinstance(m, dict) for m in turn) for turn in value) and len(value) == 1:
+    if (
+        all(isinstance(turn, list) and all(isinstance(m, dict) for m in turn) for turn in value)
+        and len(value) == 1
+    ):
         return chat_of(value[0], dropped)
-    if all(isinstance(turn, list | tuple) and len(turn) == 2 and all(isinstance(t, str) for t in turn) for turn in value):
+    if all(
+        isinstance(turn, list | tuple) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
+        for turn in value
+    ):
         return alternate([t[0] for t in value], [t[1] for t in value])
     for user, assistant in TURN_KEYS:
         if all(isinstance(turn, dict) and isinstance(turn.get(user), str) for turn in value):
@@ -166,7 +184,11 @@ def answer_text(turns: Chat) -> str:
     if all(turn["role"] == "assistant" and len(turn) == 2 for turn in turns):
         return "\n\n".join(turn["content"] for turn in turns)
     return "\n\n".join(
-        shown_turn(turn) if n == 0 and turn["role"] == "assistant" else f"{turn['role'].capitalize()}: {shown_turn(turn)}"
+        (
+            shown_turn(turn)
+            if n == 0 and turn["role"] == "assistant"
+            else f"{turn['role'].capitalize()}: {shown_turn(turn)}"
+        )
         for n, turn in enumerate(turns)
     )
 

@@ -15,7 +15,9 @@ class Answer:
     text: str
     policy: str
     metadata: dict[str, Any] | None = None
-    steps: list[tuple[str, float | None]] | None = None  # of a solution: text, label (1 right, 0 wrong, or a rating)
+    steps: list[tuple[str, float | None]] | None = (
+        None  # of a solution: text, label (1 right, 0 wrong, or a rating)
+    )
 
 
 @dataclass(slots=True)

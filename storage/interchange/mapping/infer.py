@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from storage.interchange.mapping import pairing
 from storage.interchange.mapping.cells import truth_of
 from storage.interchange.mapping.language import Mapping, Path, Statement
-from storage.interchange.mapping.names import SINGLE, score, tokens
+from storage.interchange.mapping.names import SINGLE, plain, score, tokens
 from storage.interchange.mapping.profile import Column, Row, profile
 from storage.interchange.mapping.taking import layout_of
 from storage.interchange.mapping.verdicts import Coding, find_coding, given
@@ -86,6 +86,9 @@ def infer(rows: Sequence[Row], said: Sequence[Statement] = (), kind: str = "auto
         _find_judgements(search)
     _find_about(search)
     mapping = Mapping(tuple(search.statements))
+    asked = search.column("prompt")
+    if asked is not None and asked.is_id and not _asks(asked):
+        search.warnings.append(f'"{asked.name}" is taken for the prompt and looks like ids')
     for statement in said:
         if statement.coding:
             search.codings[str(statement.path)] = given(statement.coding)
@@ -102,13 +105,22 @@ def _find_prompt(search: Search) -> None:
     whole = [search.column(r) for r in ("chosen", "rejected", "response_a", "response_b")]
     conversational = any(c is not None and _carries_prompt(c) for c in whole)
     ranked: list[tuple[float, Column]] = []
-    for column in search.free("text", "messages", "transcript", "texts"):
+    for column in search.free("text", "messages", "transcript", "texts", "number"):
+        if column.kind == "number" and not (column.texts and score("prompt", column) == 1):
+            continue
         if column.path.listed or (column.kind == "text" and (column.is_id and not _asks(column))):
             continue
         points = score("prompt", column)
         if column.kind in ("messages", "transcript"):
             points = max(points, 0.75) if not search.has("response") else points
-        elif column.kind == "texts" and column.name.lower() not in ("prompt", "prompts", "question", "turns", "messages", "history"):
+        elif column.kind == "texts" and column.name.lower() not in (
+            "prompt",
+            "prompts",
+            "question",
+            "turns",
+            "messages",
+            "history",
+        ):
             continue
         if points > 0:
             ranked.append((points - 0.05 * len(column.path.steps), column))
@@ -125,8 +137,8 @@ def _find_prompt(search: Search) -> None:
 
 
 def _asks(column: Column) -> bool:
-    """A sample of one-word prompts under a prompt's own name."""
-    return score("prompt", column) >= 0.9 and not re.fullmatch(r"[\w-]*\d[\w-]*", column.texts[0] if column.texts else "")
+    """Prompts of one word each, in a column that nothing else could be."""
+    return plain(column.name) in ("prompt", "question", "instruction", "query")
 
 
 def _carries_prompt(column: Column) -> bool:
@@ -143,15 +155,31 @@ def _find_context(search: Search) -> None:
     prompt = search.column("prompt")
     for column in search.free("text"):
         name = column.name.lower()
-        if name in ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction") and not column.path.listed:
+        if (
+            name in ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
+            and not column.path.listed
+        ):
             search.give("system", column)
-        elif name in ("input", "context", "inputs", "passage", "document") and prompt is not None and prompt is not column:
-            if tokens(prompt.name) & {"instruction", "question", "query", "prompt", "task"} and not column.path.listed:
-                search.give("input", column, sure=1.0 if name == "input" else 0.8)
+        elif (
+            name in ("input", "context", "inputs", "passage", "document")
+            and prompt is not None
+            and prompt is not column
+        ) and (
+            tokens(prompt.name) & {"instruction", "question", "query", "prompt", "task"}
+            and not column.path.listed
+        ):
+            search.give("input", column, sure=1.0 if name == "input" else 0.8)
     for column in search.columns:
-        if column.name.lower() in ("history", "chat_history", "conversation_history") and str(column.path) not in search.taken and prompt is not None:
-            if column.kind in ("messages", "other", "chats") and not column.path.listed:
-                search.give("turns", column, sure=0.8)
+        if (
+            (
+                column.name.lower() in ("history", "chat_history", "conversation_history")
+                and str(column.path) not in search.taken
+                and prompt is not None
+            )
+            and column.kind in ("messages", "other", "chats")
+            and not column.path.listed
+        ):
+            search.give("turns", column, sure=0.8)
     if prompt is not None:
         pairing.find_forms(search, prompt)
 
@@ -166,7 +194,14 @@ def _find_judgements(search: Search) -> None:
     elif search.has("chosen", "rejected"):
         for role, pattern in (("chosen_rating", r"chosen"), ("rejected_rating", r"rejected")):
             for column in search.free("number"):
-                if tokens(column.name) & {pattern} and tokens(column.name) & {"score", "rating", "reward", "rm", "avg", "mean"}:
+                if tokens(column.name) & {pattern} and tokens(column.name) & {
+                    "score",
+                    "rating",
+                    "reward",
+                    "rm",
+                    "avg",
+                    "mean",
+                }:
                     search.give(role, column)
         for column in search.free("number"):
             if tokens(column.name) & {"margin", "strength"}:
@@ -196,16 +231,27 @@ def _find_verdicts(search: Search) -> None:
     ends = pairing.ends(search)
     for column in search.free("text", "number", "truth", "texts"):
         points = score("winner", column)
-        if ANNOTATOR.match(column.name) and not column.path.listed and find_coding(column.present, column.name, ends):
+        if (
+            ANNOTATOR.match(column.name)
+            and not column.path.listed
+            and find_coding(column.present, column.name, ends)
+        ):
             search.give(f"winner_by.{column.name}", column)
-        elif points >= 0.5 and not one_hot and not search.has("winner") and not column.path.listed:
-            if find_coding(column.present, column.name, ends) is not None or pairing.names_a_side(search, column):
-                search.give("winner", column, sure=0.4 + 0.6 * points)
+        elif (
+            points >= 0.5
+            and not (one_hot or search.has("winner") or column.path.listed)
+            and (find_coding(column.present, column.name, ends) or pairing.names_a_side(search, column))
+        ):
+            search.give("winner", column, sure=0.4 + 0.6 * points)
     if not search.has("winner") and not one_hot:
         _find_several_verdicts(search, ends)
     pairing.two_sided_numbers(search)
     for column in search.free("number", "text"):
-        if tokens(column.name) & {"strength", "margin"} and not column.path.listed and column.kind == "number":
+        if (
+            tokens(column.name) & {"strength", "margin"}
+            and not column.path.listed
+            and column.kind == "number"
+        ):
             search.give("strength", column)
 
 
@@ -217,7 +263,11 @@ def _find_several_verdicts(search: Search, ends: tuple[str, str]) -> None:
         values = [v for row in column.present if isinstance(row, list) for v in row]
         if score("winner", column) >= 0.5 and find_coding(values, column.name, ends):
             search.give("winner", column, sure=0.8)
-            people = [c for c in search.free() if c.path.list_prefix == column.path.list_prefix and score("annotator", c) > 0]
+            people = [
+                c
+                for c in search.free()
+                if c.path.list_prefix == column.path.list_prefix and score("annotator", c) > 0
+            ]
             if people:
                 search.give("annotator", people[0])
     if search.has("winner") or any(s.role.startswith("winner_by.") for s in search.statements):
@@ -232,7 +282,8 @@ def _find_several_verdicts(search: Search, ends: tuple[str, str]) -> None:
 def _find_list_judgements(search: Search) -> None:
     responses = search.path("responses")
     assert responses is not None
-    lengths = [len(v) for v in (search.column("responses").values if search.column("responses") else []) if isinstance(v, list)]  # type: ignore[union-attr]
+    listed = search.column("responses")
+    lengths = [len(v) for v in (listed.values if listed else []) if isinstance(v, list)]
     for column in search.free():
         same_list = column.path.listed and column.path.list_prefix == responses.list_prefix
         if column.kind not in ("numbers", "truths") or not (same_list or not column.path.listed):
@@ -244,13 +295,19 @@ def _find_list_judgements(search: Search) -> None:
             search.give("ranks", column)
         elif score("rating", column) > 0 and not search.has("ratings"):
             search.give("ratings", column)
-        elif CRITERIA.match(column.name) or (same_list and re.fullmatch(r"ratings?|scores?", column.name, re.I)):
+        elif CRITERIA.match(column.name) or (
+            same_list and re.fullmatch(r"ratings?|scores?", column.name, re.I)
+        ):
             search.give(f"criterion.{column.name}", column, sure=0.9)
         elif len(column.path.steps) > len(responses.list_prefix) + 2 and same_list:
             inner = [s for s in column.path.steps if isinstance(s, str)]
             search.give(f"criterion.{inner[-1]}", column, sure=0.9)
     for column in search.free("number"):
-        if re.search(r"^(best|chosen|preferred|selected|choice|winner)(_?(index|idx|id|response|answer|choice))?$", column.name, re.I):
+        if re.search(
+            r"^(best|chosen|preferred|selected|choice|winner)(_?(index|idx|id|response|answer|choice))?$",
+            column.name,
+            re.I,
+        ):
             search.give("best", column, sure=0.8)
 
 
@@ -260,9 +317,17 @@ def _find_single_judgements(search: Search) -> None:
             continue
         if column.kind == "number" and score("rank", column) > 0:
             search.give("rank", column)
-        elif column.kind != "number" and column.kind != "truth" and not all(truth_of(v) is not None for v in column.present):
+        elif (
+            column.kind != "number"
+            and column.kind != "truth"
+            and not all(truth_of(v) is not None for v in column.present)
+        ):
             continue
-        elif score("label", column) > 0 and column.present and all(truth_of(v) is not None for v in column.present):
+        elif (
+            score("label", column) > 0
+            and column.present
+            and all(truth_of(v) is not None for v in column.present)
+        ):
             search.give("label", column)
         elif column.kind == "number" and score("rating", column) > 0 and not search.has("rating"):
             search.give("rating", column)
@@ -271,7 +336,12 @@ def _find_single_judgements(search: Search) -> None:
 
 
 def _find_policies(search: Search) -> None:
-    for role, side in (("policy_a", "response_a"), ("policy_b", "response_b"), ("chosen_policy", "chosen"), ("rejected_policy", "rejected")):
+    for role, side in (
+        ("policy_a", "response_a"),
+        ("policy_b", "response_b"),
+        ("chosen_policy", "chosen"),
+        ("rejected_policy", "rejected"),
+    ):
         if search.has(side):
             pairing.side_policy(search, role, side)
     if search.has("responses"):
@@ -292,29 +362,58 @@ def _find_policies(search: Search) -> None:
 
 def _find_about(search: Search) -> None:
     for role in SINGLE:
-        kinds = ("text", "number", "texts", "other", "numbers") if role in ("id", "annotator", "source", "reference", "group") else ("text",)
+        kinds = (
+            ("text", "number", "texts", "other", "numbers")
+            if role in ("id", "annotator", "source", "reference", "group")
+            else ("text",)
+        )
         if search.has(role) or (role in ("annotator", "group", "criterion") and not _judged(search)):
             continue
-        found = [(score(role, c), c) for c in search.free(*kinds) if not c.path.listed and len(c.path.steps) <= 2]
+        found = [
+            (score(role, c), c) for c in search.free(*kinds) if not c.path.listed and len(c.path.steps) <= 2
+        ]
         found = [item for item in found if item[0] > 0]
         if found and (role != "criterion" or search.has("rating")):
             search.give(role, max(found, key=lambda item: item[0])[1])
 
 
 def _judged(search: Search) -> bool:
-    return any(s.role.split(".")[0] in ("rank", "rating", "label", "criterion", "chosen", "winner", "ranks", "ratings", "best", "won_a", "rating_a") for s in search.statements)
+    return any(
+        s.role.split(".")[0]
+        in (
+            "rank",
+            "rating",
+            "label",
+            "criterion",
+            "chosen",
+            "winner",
+            "ranks",
+            "ratings",
+            "best",
+            "won_a",
+            "rating_a",
+        )
+        for s in search.statements
+    )
 
 
 def _read_codings(search: Search, mapping: Mapping) -> None:
     """The codings of all verdicts; a verdict that cannot be read, or leaves it open, is told."""
     ends = pairing.ends(search)
     for statement in mapping.statements:
-        if statement.role.partition(".")[0] not in ("winner", "winner_by") or str(statement.path) in search.codings:
+        if (
+            statement.role.partition(".")[0] not in ("winner", "winner_by")
+            or str(statement.path) in search.codings
+        ):
             continue
         column = next((c for c in search.columns if c.path == statement.path), None)
         if column is None:
             continue
-        values = [v for row in column.present for v in (row if isinstance(row, list) and column.path.listed else [row])]
+        values = [
+            v
+            for row in column.present
+            for v in (row if isinstance(row, list) and column.path.listed else [row])
+        ]
         coding = find_coding(values, column.name, ends)
         if coding is None:
             continue

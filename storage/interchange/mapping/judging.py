@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping as AnyMapping
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any
 
 from storage.interchange.mapping import verdicts
@@ -32,21 +33,27 @@ class Judging:
         self.codings = codings
         self.defaults = defaults
         self._value = value
-        self._simple = not any(mapping.has(r) for r in ("annotator", "criterion", "strength", "note", "seconds"))
+        self._simple = not any(
+            mapping.has(r) for r in ("annotator", "criterion", "strength", "note", "seconds")
+        )
         self._winners = self._verdict_columns()
 
     def made(
-        self, row: Row, kind: str, items: list[tuple[int, float | None, float | None]], criterion: str | None = None
+        self,
+        row: Row,
+        kind: str,
+        items: Sequence[tuple[int, float | None, float | None]],
+        criterion: str | None = None,
     ) -> Judged:
         """A judgement with what the row says about the judging."""
         if self._simple:
-            return Judged(self.defaults.annotator, criterion or self.defaults.criterion, kind, items)
+            return Judged(self.defaults.annotator, criterion or self.defaults.criterion, kind, list(items))
         said = name_of(self._value(row, "criterion"))
         return Judged(
             name_of(self._value(row, "annotator")) or self.defaults.annotator,
             criterion or said or self.defaults.criterion,
             kind,
-            items,
+            list(items),
             strength=self._number(row, "strength"),
             note=name_of(self._value(row, "note")),
             seconds=self._number(row, "seconds"),
@@ -74,7 +81,9 @@ class Judging:
 
     def _verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
         mapping = self.mapping
-        plain: list[tuple[Statement, str | None, str | None]] = [(s, None, None) for s in mapping.all("winner")]
+        plain: list[tuple[Statement, str | None, str | None]] = [
+            (s, None, None) for s in mapping.all("winner")
+        ]
         plain += [(s, name, None) for name, many in mapping.under("winner").items() for s in many]
         prefix = self.defaults.annotator_prefix
         plain += [(s, None, prefix + name) for name, many in mapping.under("winner_by").items() for s in many]
@@ -100,14 +109,20 @@ class Judging:
         return [judged]
 
     def _several(self, row: Row, statement: Statement, criterion: str | None, values: Any) -> list[Judged]:
-        """A list with a verdict of each annotator; the annotators' names stand in the same list, or are numbers."""
+        """A list with a verdict of each annotator, whose names stand in the same list or are numbers."""
         if not isinstance(values, list):
             return []
         prefix = statement.path.list_prefix
-        names = next((s for s in self.mapping.all("annotator") if s.path.listed and s.path.list_prefix == prefix), None)
+        names = next(
+            (s for s in self.mapping.all("annotator") if s.path.listed and s.path.list_prefix == prefix), None
+        )
         people = value_at(row, names.path.steps) if names else None
         elements = value_at(row, prefix)
-        used = {str(s.path.steps[-1]) for s in self.mapping.statements if s.path.list_prefix == prefix and s.path.listed}
+        used = {
+            str(s.path.steps[-1])
+            for s in self.mapping.statements
+            if s.path.list_prefix == prefix and s.path.listed
+        }
         found = []
         for place, value in enumerate(values):
             verdict = self._read(statement, value, row)
@@ -137,7 +152,11 @@ class Judging:
         return verdict
 
     def _pair(
-        self, row: Row, verdict: verdicts.Verdict, criterion: str | None, ratings: tuple[float | None, float | None]
+        self,
+        row: Row,
+        verdict: verdicts.Verdict,
+        criterion: str | None,
+        ratings: tuple[float | None, float | None],
     ) -> Judged:
         ranks = RANKS[verdict.better]
         judged = self.made(row, "pair", [(0, ranks[0], ratings[0]), (1, ranks[1], ratings[1])], criterion)
@@ -164,21 +183,35 @@ class Judging:
     # --- several, or one ---------------------------------------------------------------------------------
 
     def of_list(self, row: Row, places: list[int], length: int) -> list[Judged]:
-        """Ranks and ratings of a list.  `places`: where the responses that are kept stand in the file's list."""
+        """Ranks and ratings of a list.  `places`: where the responses that are kept stand in it."""
         found = []
         ranks = self._list(row, "ranks", length)
         ratings = self._list(row, "ratings", length)
         if ranks is not None:
             if any(r is not None and r < 0 for r in ranks):
                 ranks = [None if r is not None and r < 0 else r for r in ranks]
-            items = [(n, ranks[p], ratings[p] if ratings else None) for n, p in enumerate(places) if ranks[p] is not None]
+            items = [
+                (n, ranks[p], ratings[p] if ratings else None)
+                for n, p in enumerate(places)
+                if ranks[p] is not None
+            ]
             found.append(self.made(row, "ranking", items))
         elif ratings is not None:
-            found.append(self.made(row, "rating", [(n, None, ratings[p]) for n, p in enumerate(places) if ratings[p] is not None]))
+            found.append(
+                self.made(
+                    row,
+                    "rating",
+                    [(n, None, ratings[p]) for n, p in enumerate(places) if ratings[p] is not None],
+                )
+            )
         best = number_of(self._value(row, "best"))
         if best is not None and int(best) in places:
             chosen = places.index(int(best))
-            found.append(self.made(row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]))
+            found.append(
+                self.made(
+                    row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]
+                )
+            )
         for name, many in self.mapping.under("criterion").items():
             values = self._numbers(value_at(row, many[0].path.steps), name, length)
             if values is not None:
@@ -195,13 +228,13 @@ class Judging:
             found.append(self.made(row, "ranking", [(0, rank, rating)]))
         elif rating is not None:
             found.append(self.made(row, "rating", [(0, None, rating)]))
-        if self.mapping.has("label"):
+        if (said := self.mapping.get("label")) is not None:
             label = self._value(row, "label")
             truth = truth_of(label)
             if truth is not None:
                 found.append(self.made(row, "rating", [(0, None, float(truth))]))
             elif not missing(label):
-                raise RowError(f'"{self.mapping.get("label").path}" is neither true nor false, as {_shown(label)}')  # type: ignore[union-attr]
+                raise RowError(f'"{said.path}" is neither true nor false, as {_shown(label)}')
         for name, many in self.mapping.under("criterion").items():
             number = number_of(value_at(row, many[0].path.steps))
             if number is not None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping as AnyMapping
+from collections.abc import Iterable
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,11 +39,11 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True)
-class Any_:
+class AnyKey:
     """`*`: every key of an object."""
 
 
-Step = str | int | Each | Any_
+Step = str | int | Each | AnyKey
 
 
 class MappingError(ImportFileError):
@@ -75,11 +76,11 @@ class Path:
 
     @cached_property
     def wild(self) -> bool:
-        return any(isinstance(step, Any_) for step in self.steps)
+        return any(isinstance(step, AnyKey) for step in self.steps)
 
     def named(self, key: str) -> Path:
         """The path with `key` in the place of its `*`."""
-        return Path(tuple(key if isinstance(step, Any_) else step for step in self.steps))
+        return Path(tuple(key if isinstance(step, AnyKey) else step for step in self.steps))
 
     def __str__(self) -> str:
         if self.constant is not None:
@@ -91,7 +92,7 @@ class Path:
             elif isinstance(step, int):
                 text += f"[{step}]"
             else:
-                text += ("." if text else "") + (ANY if isinstance(step, Any_) else _key_text(step))
+                text += ("." if text else "") + (ANY if isinstance(step, AnyKey) else _key_text(step))
         return text
 
 
@@ -126,7 +127,7 @@ class Mapping:
         return role in self._by_role
 
     def get(self, role: str) -> Statement | None:
-        return self._by_role.get(role, [None])[0]  # type: ignore[list-item]
+        return self._by_role.get(role, [None])[0]
 
     def all(self, role: str) -> list[Statement]:
         return self._by_role.get(role, [])
@@ -134,15 +135,13 @@ class Mapping:
     def under(self, prefix: str) -> dict[str, list[Statement]]:
         """The statements of roles `prefix.NAME`, by NAME."""
         start = prefix + "."
-        return {
-            role[len(start) :]: found for role, found in self._by_role.items() if role.startswith(start)
-        }
+        return {role[len(start) :]: found for role, found in self._by_role.items() if role.startswith(start)}
 
     def columns(self) -> set[str]:
         return {s.path.column for s in self.statements if s.path.column}
 
     def with_statements(self, new: Iterable[Statement]) -> Mapping:
-        """The new statements in the place of those of the same roles, and of those that read the same path."""
+        """The new statements in the place of those of the same roles or the same paths."""
         new = tuple(new)
         roles = {s.role for s in new}
         paths = {s.path for s in new if s.path.constant is None}
@@ -166,7 +165,9 @@ def parse_statement(text: str) -> Statement:
     role, equals, rest = text.partition("=")
     role = role.strip()
     if not equals or not role or not rest.strip():
-        raise MappingError(f"“{_short(text)}” says no column; write ROLE=COLUMN, for instance prompt=question.")
+        raise MappingError(
+            f"“{_short(text)}” says no column; write ROLE=COLUMN, for instance prompt=question."
+        )
     check_role(role)
     path, place = _path(rest.lstrip(), text)
     rest = rest.lstrip()[place:].strip()
@@ -177,12 +178,16 @@ def parse_statement(text: str) -> Statement:
     if rest.startswith("as "):
         form = rest[3:].strip()
         if form not in FORMS:
-            raise MappingError(f"“{_short(text)}”: “{form}” is no way to read a value; there are {', '.join(FORMS)}.")
+            raise MappingError(
+                f"“{_short(text)}”: “{form}” is no way to read a value; there are {', '.join(FORMS)}."
+            )
         rest = ""
     if rest:
         raise MappingError(f"“{_short(text)}”: “{_short(rest)}” after the column cannot be understood.")
     if path.wild and not role.endswith(".*"):
-        raise MappingError(f"“{_short(text)}”: a * in the column needs a role that ends in .*, as criterion.*")
+        raise MappingError(
+            f"“{_short(text)}”: a * in the column needs a role that ends in .*, as criterion.*"
+        )
     if role.endswith(".*") and not path.wild:
         raise MappingError(f"“{_short(text)}”: the role ends in .* and the column has no *.")
     return Statement(role, path, coding, form)
@@ -217,7 +222,7 @@ def _path(text: str, whole: str) -> tuple[Path, int]:
                 raise MappingError(f"“{_short(whole)}”: the name in quotation marks is broken.") from None
             place = quoted.end()
         elif text.startswith(ANY, place):
-            steps.append(Any_())
+            steps.append(AnyKey())
             place += 1
         elif key := _KEY.match(text, place):
             name = re.split(r" as (?=\w+$)", key[0])[0].rstrip()
@@ -253,7 +258,8 @@ def _coding(text: str, whole: str) -> tuple[dict[str, str], str]:
         value, meaning = value.strip().strip('"'), meaning.strip()
         if not colon or meaning not in MEANINGS:
             raise MappingError(
-                f"“{_short(whole)}”: {_short(part.strip())!r} is no VALUE:MEANING; meanings are {', '.join(MEANINGS)}."
+                f"“{_short(whole)}”: {_short(part.strip())!r} is no VALUE:MEANING; meanings are"
+                f" {', '.join(MEANINGS)}."
             )
         coding[value] = meaning
     return coding, text[end + 1 :].strip()
@@ -309,7 +315,7 @@ def structure(text: str) -> Any:
 
 def keys_at(row: Any, steps: tuple[Step, ...]) -> list[str]:
     """The keys that stand in the place of the `*` in `steps`."""
-    place = next(n for n, step in enumerate(steps) if isinstance(step, Any_))
+    place = next(n for n, step in enumerate(steps) if isinstance(step, AnyKey))
     found = value_at(row, steps[:place])
     values = found if isinstance(found, list) else [found]
     keys: dict[str, None] = {}

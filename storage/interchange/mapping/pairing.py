@@ -18,16 +18,48 @@ if TYPE_CHECKING:
     from storage.interchange.mapping.infer import Search
 
 BETTER = (
-    ("chosen", "rejected"), ("winner", "loser"), ("win", "lose"), ("better", "worse"), ("preferred", "dispreferred"),
-    ("preferred", "rejected"), ("preferred", "nonpreferred"), ("positive", "negative"), ("good", "bad"), ("accepted", "rejected"),
-    ("pos", "neg"), ("best", "worst"), ("winning", "losing"), ("desirable", "undesirable"), ("selected", "rejected"),
-    ("safe", "unsafe"), ("human_preferred", "human_rejected"), ("preferred", "non_preferred"), ("yw", "yl"), ("w", "l"), ("chosen", "reject"),
-    ("yes", "no"), ("high", "low"), ("liked", "disliked"),
-)  # fmt: skip
-SIDES = (("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"), ("one", "two"), ("x", "y"))
+    ("chosen", "rejected"),
+    ("winner", "loser"),
+    ("win", "lose"),
+    ("better", "worse"),
+    ("preferred", "dispreferred"),
+    ("preferred", "rejected"),
+    ("preferred", "nonpreferred"),
+    ("positive", "negative"),
+    ("good", "bad"),
+    ("accepted", "rejected"),
+    ("pos", "neg"),
+    ("best", "worst"),
+    ("winning", "losing"),
+    ("desirable", "undesirable"),
+    ("selected", "rejected"),
+    ("safe", "unsafe"),
+    ("human_preferred", "human_rejected"),
+    ("preferred", "non_preferred"),
+    ("yw", "yl"),
+    ("w", "l"),
+    ("chosen", "reject"),
+    ("yes", "no"),
+    ("high", "low"),
+    ("liked", "disliked"),
+)
+SIDES = (
+    ("a", "b"),
+    ("1", "2"),
+    ("0", "1"),
+    ("left", "right"),
+    ("first", "second"),
+    ("one", "two"),
+    ("x", "y"),
+)
 CONTENT = ("text", "messages", "transcript", "texts", "objects", "chats")
-NO_ANSWER = re.compile(r"(^|_)(id|ids|hash|uuid|url|model|policy|name|type|date|time|lang|language|title|source|at|utc)(_|$)")
-TEXT_OF_ITEM = re.compile(r"^(text|response|answer|completion|output|content|generated_text|summary|message|reply|value|messages|generation|body|model_output)$", re.I)
+NO_ANSWER = re.compile(
+    r"(^|_)(id|ids|hash|uuid|url|model|policy|name|type|date|time|lang|language|title|source|at|utc)(_|$)"
+)
+TEXT_OF_ITEM = re.compile(
+    r"^(text|response|answer|completion|output|content|generated_text|summary|message|reply|value|messages|generation|body|model_output)$",
+    re.I,
+)
 
 
 def find_answers(search: Search) -> None:
@@ -52,13 +84,23 @@ def _steps(search: Search) -> bool:
     """A list of texts beside a list of truths of the same length: a solution step by step."""
     if search.kind not in ("auto", "steps"):
         return False
-    lists = [c for c in search.free("texts") if not c.path.listed and plain(c.name) in ("completions", "steps", "solution_steps", "reasoning_steps")]
-    labels = [c for c in search.free("truths", "numbers") if plain(c.name) in ("labels", "step_labels", "ratings", "step_ratings", "rating")]
+    lists = [
+        c
+        for c in search.free("texts")
+        if not c.path.listed
+        and plain(c.name) in ("completions", "steps", "solution_steps", "reasoning_steps")
+    ]
+    labels = [
+        c
+        for c in search.free("truths", "numbers")
+        if plain(c.name) in ("labels", "step_labels", "ratings", "step_ratings", "rating")
+    ]
     for column in lists:
         for label in labels:
             truths = label.kind == "truths" or plain(column.name) != "completions"
             if truths and all(
-                isinstance(a, list) and isinstance(b, list) and len(a) == len(b) for a, b in zip(column.present, label.present, strict=False)
+                isinstance(a, list) and isinstance(b, list) and len(a) == len(b)
+                for a, b in zip(column.present, label.present, strict=False)
             ):
                 search.give("steps", column)
                 search.give("step_labels", label)
@@ -79,10 +121,16 @@ def _better(search: Search) -> bool:
             words = name.split("_")
             if good not in words and name != good and not name.startswith(good):
                 continue
-            other = spoken.get("_".join(bad if w == good else w for w in words)) or spoken.get(name.replace(good, bad, 1))
+            other = spoken.get("_".join(bad if w == good else w for w in words)) or spoken.get(
+                name.replace(good, bad, 1)
+            )
             if other is None or other is column or NO_ANSWER.search(name.replace(good, "")):
                 continue
-            if good in ("w", "l", "yes", "high", "win", "good", "best", "pos", "safe") and column.kind == "text" and not (column.words or other.words):
+            if (
+                good in ("w", "l", "yes", "high", "win", "good", "best", "pos", "safe")
+                and column.kind == "text"
+                and not (column.words or other.words)
+            ):
                 continue
             search.give("chosen", column, sure=1.0 if good == "chosen" else 0.9)
             search.give("rejected", other)
@@ -94,7 +142,11 @@ def _side_by_side(search: Search) -> bool:
     """Two columns whose names differ in a or b, 1 or 2, left or right."""
     if search.kind not in ("auto", "annotated_pairs"):
         return False
-    spoken = {plain(c.name): c for c in search.free("text", "messages", "transcript", "texts", "object") if not c.path.listed}
+    spoken = {
+        plain(c.name): c
+        for c in search.free("text", "messages", "transcript", "texts", "object")
+        if not c.path.listed
+    }
     found: list[tuple[float, Column, Column]] = []
     for name, column in spoken.items():
         for left, right in SIDES:
@@ -107,7 +159,12 @@ def _side_by_side(search: Search) -> bool:
     if not found:
         return False
     best = max(found, key=lambda item: item[0])
-    third = [c for c in spoken.values() if plain(c.name) == _turned(plain(best[1].name), "1", "3") or plain(c.name) == _turned(plain(best[1].name), "a", "c")]
+    third = [
+        c
+        for c in spoken.values()
+        if plain(c.name) == _turned(plain(best[1].name), "1", "3")
+        or plain(c.name) == _turned(plain(best[1].name), "a", "c")
+    ]
     if third:
         return False  # more than two side by side are a list
     search.give("response_a", best[1], sure=min(1.0, best[0]))
@@ -122,15 +179,25 @@ def _turned(name: str, left: str, right: str) -> str | None:
         return turned.replace(" ", "_")
     if left.isdigit() and re.search(rf"[a-z_]{left}$", name):
         return name[: -len(left)] + right
-    if len(left) == 1 and left.isalpha() and re.search(rf"(response|answer|output|completion|text|reply|summary|model){left}$", name):
+    if (
+        len(left) == 1
+        and left.isalpha()
+        and re.search(rf"(response|answer|output|completion|text|reply|summary|model){left}$", name)
+    ):
         return name[:-1] + right
     return None
 
 
 def _answer_points(a: Column, b: Column) -> float:
     name = plain(a.name)
-    said = re.search(r"response|answer|completion|output|reply|generation|summary|human_ref|conversation|candidate|text|assistant|option|message|solution|caption|translation|continuation", name)
-    if re.search(r"score|rating|rank|preference|label|instruction|prompt|question|feedback|reasoning|critique|rationale|explanation|comment", name):
+    said = re.search(
+        r"response|answer|completion|output|reply|generation|summary|human_ref|conversation|candidate|text|assistant|option|message|solution|caption|translation|continuation",
+        name,
+    )
+    if re.search(
+        r"score|rating|rank|preference|label|instruction|prompt|question|feedback|reasoning|critique|rationale|explanation|comment",
+        name,
+    ):
         return 0.0
     if a.kind == "object":
         return 0.0
@@ -151,7 +218,11 @@ def _list(search: Search) -> bool:
         if column.kind in ("texts", "chats"):
             found.append((points, column))
         else:
-            inner = [c for c in search.columns if c.path.list_prefix == column.path.steps and len(c.path.steps) == len(column.path.steps) + 2]
+            inner = [
+                c
+                for c in search.columns
+                if c.path.list_prefix == column.path.steps and len(c.path.steps) == len(column.path.steps) + 2
+            ]
             texts = [c for c in inner if TEXT_OF_ITEM.match(c.name)]
             if texts:
                 found.append((points, min(texts, key=lambda c: _item_order(c.name))))
@@ -170,12 +241,20 @@ def _item_order(name: str) -> int:
 def _single(search: Search) -> bool:
     if search.kind not in ("auto", "responses", "ranked"):
         return False
-    found = [(score("response", c), c) for c in search.free("text", "messages", "transcript") if not c.path.listed and len(c.path.steps) <= 2]
+    found = [
+        (score("response", c), c)
+        for c in search.free("text", "messages", "transcript")
+        if not c.path.listed and len(c.path.steps) <= 2
+    ]
     found = [(points, c) for points, c in found if points > 0.5]
     if not found:
         return False
     points, column = max(found, key=lambda item: (item[0], -len(item[1].path.steps)))
-    others = [c for c in search.free("text", "messages", "transcript", "texts") if c is not column and not c.path.listed and score("prompt", c) > 0]
+    others = [
+        c
+        for c in search.free("text", "messages", "transcript", "texts")
+        if c is not column and not c.path.listed and score("prompt", c) > 0
+    ]
     if not others and not search.has("prompt"):
         return False
     search.give("response", column, sure=points)
@@ -189,14 +268,23 @@ def _numbered(search: Search) -> bool:
     groups: dict[str, dict[str, Column]] = {}
     for column in search.free("text", "messages", "transcript"):
         found = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
-        if found and found[1] and not column.path.listed and named("responses", found[1] + "s") + named("response", found[1]) > 0:
+        if (
+            found
+            and found[1]
+            and not column.path.listed
+            and named("responses", found[1] + "s") + named("response", found[1]) > 0
+        ):
             groups.setdefault(found[1], {})[found[2]] = column
     best = max(groups.values(), key=len, default={})
     if len(best) < 3:
         return False
     for column in best.values():
         search.statements.append(Statement("responses", column.path))
-    for role, name, kinds in (("policies", "policy", ("text",)), ("ranks", "rank", ("number",)), ("ratings", "rating", ("number",))):
+    for role, name, kinds in (
+        ("policies", "policy", ("text",)),
+        ("ranks", "rank", ("number",)),
+        ("ratings", "rating", ("number",)),
+    ):
         aligned = {}
         for column in search.free(*kinds):
             found = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
@@ -234,35 +322,60 @@ def _form(search: Search, roles: list[str], form: str) -> None:
 
 def _continues(prompt: Column, column: Column) -> bool:
     """Whether the transcripts hold the prompt that stands beside them."""
-    pairs = [(p, t) for p, t in zip(prompt.values, column.values, strict=True) if isinstance(p, str) and isinstance(t, str)]
+    pairs = [
+        (p, t)
+        for p, t in zip(prompt.values, column.values, strict=True)
+        if isinstance(p, str) and isinstance(t, str)
+    ]
     held = 0
     for asked, text in pairs:
         chat = transcript_of(clean_text(asked))
-        last = next((t["content"] for t in reversed(chat) if t["role"] == "user"), "") if chat else asked.strip()
+        last = (
+            next((t["content"] for t in reversed(chat) if t["role"] == "user"), "") if chat else asked.strip()
+        )
         held += bool(last) and last in text
     return bool(pairs) and held >= 0.9 * len(pairs)
 
 
 def _repeats(prompt: Column, column: Column) -> bool:
     """Word for word at the start, in nearly all rows; short prompts can begin an answer by chance."""
-    pairs = [(p.rstrip(), t) for p, t in zip(prompt.values, column.values, strict=True) if isinstance(p, str) and isinstance(t, str) and p.strip()]
+    pairs = [
+        (p.rstrip(), t)
+        for p, t in zip(prompt.values, column.values, strict=True)
+        if isinstance(p, str) and isinstance(t, str) and p.strip()
+    ]
     held = [t.startswith(p) for p, t in pairs]
     long = sum(len(p) for p, _ in pairs) / max(len(pairs), 1) >= 12
     return bool(pairs) and long and sum(held) >= 0.9 * len(held)
 
 
 def one_hot(search: Search) -> dict[str, Column]:
-    """`winner_model_a`, `winner_model_b`, `winner_tie`: one column an outcome, of truths, 0 and 1, or shares."""
+    """`winner_model_a`, `winner_model_b`, `winner_tie`: one column an outcome: truths or shares."""
     free = {plain(c.name): c for c in search.free("number", "truth") if not c.path.listed}
     for name, column in free.items():
         for left, right in SIDES:
             other = free.get(_turned(name, left, right) or "")
-            if other is None or not tokens(name) & {"winner", "win", "wins", "won", "preferred", "votes", "prefer", "better", "prob", "p"}:
+            if other is None or not tokens(name) & {
+                "winner",
+                "win",
+                "wins",
+                "won",
+                "preferred",
+                "votes",
+                "prefer",
+                "better",
+                "prob",
+                "p",
+            }:
                 continue
             if not _shares(column.present) or not _shares(other.present):
                 continue
             found = {"won_a": column, "won_b": other}
-            ties = [c for n, c in free.items() if tokens(n) & {"tie", "ties", "tied", "draw", "equal"} and _shares(c.present)]
+            ties = [
+                c
+                for n, c in free.items()
+                if tokens(n) & {"tie", "ties", "tied", "draw", "equal"} and _shares(c.present)
+            ]
             return found | ({"won_tie": ties[0]} if ties else {})
     return {}
 
@@ -278,7 +391,9 @@ def two_sided_numbers(search: Search) -> None:
     for name, column in free.items():
         for left, right in SIDES:
             other = free.get(_turned(name, left, right) or "")
-            if other is None or not re.search(r"score|rating|reward|upvotes|votes|karma|quality|helpful|correct|likes", name):
+            if other is None or not re.search(
+                r"score|rating|reward|upvotes|votes|karma|quality|helpful|correct|likes", name
+            ):
                 continue
             stem = re.sub(rf"(^|_)({left})(_|$)", "_", name).strip("_") or name
             if search.has("rating_a") or not re.search(r"score|rating|reward|votes|karma|likes", stem):
@@ -303,11 +418,16 @@ def ends(search: Search) -> tuple[str, str]:
 
 
 def side_policy(search: Search, role: str, side: str) -> None:
-    """The column that names the policy of one side: `model_a` beside `response_a`, `chosen_model` beside chosen."""
+    """The column that names one side's policy: `model_a` beside `response_a`."""
     path = search.path(side)
     if path is None:
         return
-    word = {"policy_a": ends(search)[0], "policy_b": ends(search)[1], "chosen_policy": "chosen", "rejected_policy": "rejected"}[role]
+    word = {
+        "policy_a": ends(search)[0],
+        "policy_b": ends(search)[1],
+        "chosen_policy": "chosen",
+        "rejected_policy": "rejected",
+    }[role]
     for column in search.free("text"):
         name = plain(column.name)
         base = re.sub(rf"(^|_)?{word}(_|$)", "_", name).strip("_") if word in name else ""
@@ -315,7 +435,11 @@ def side_policy(search: Search, role: str, side: str) -> None:
         for other in alternatives:
             if not base and re.search(rf"(^|_){other}$|[a-z]{other}$", name):
                 base = re.sub(rf"_?{other}$", "", name)
-        if base and re.search(r"(^|_)(model|policy|generator|llm|engine)(_name|_id)?$|^model", base) and not column.path.listed:
+        if (
+            base
+            and re.search(r"(^|_)(model|policy|generator|llm|engine)(_name|_id)?$|^model", base)
+            and not column.path.listed
+        ):
             search.give(role, column)
             return
 

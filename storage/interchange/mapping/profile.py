@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping as AnyMapping
+from collections.abc import Iterable
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from storage.interchange.mapping.cells import missing, number_of, parsed
 from storage.interchange.mapping.conversations import INNER_KEYS, is_message, messages_in
-from storage.interchange.mapping.language import Any_, Each, Path, Step, value_at
+from storage.interchange.mapping.language import AnyKey, Each, Path, Step, value_at
 from storage.interchange.mapping.transcripts import transcript_of
 
 DEEPEST = 4  # steps of a path
@@ -22,7 +23,8 @@ Row = AnyMapping[str, Any]
 class Column:
     """One path and the values that a sample of rows has there.
 
-    `kind`: text, messages, transcript, texts, chats, numbers, truths, number, truth, objects, object, bytes, empty, other.
+    `kind`: text, messages, transcript, texts, chats, numbers, truths, number, truth, objects, object, bytes,
+    empty, other.
     """
 
     path: Path
@@ -48,7 +50,13 @@ class Column:
             return "text" if self.present else "empty"
         if set(kinds) <= {"text", "number", "messages", "transcript", "texts"} and len(kinds) > 1:
             best = max(kinds, key=lambda k: kinds[k])
-            return best if kinds[best] >= MOST * sum(kinds.values()) else "messages" if set(kinds) == {"text", "messages"} else "text"
+            return (
+                best
+                if kinds[best] >= MOST * sum(kinds.values())
+                else "messages"
+                if set(kinds) == {"text", "messages"}
+                else "text"
+            )
         best = max(kinds, key=lambda k: kinds[k])
         return best if kinds[best] >= MOST * sum(kinds.values()) else "other"
 
@@ -82,7 +90,15 @@ class Column:
             return False
         unique = self.distinct == len(self.present)
         if self.kind == "number":
-            return unique and all(float(v).is_integer() for v in self.present if number_of(v) is not None and not isinstance(v, bool) and isinstance(v, int | float))
+            return (
+                len(self.present) > 1
+                and unique
+                and all(
+                    float(v).is_integer()
+                    for v in self.present
+                    if number_of(v) is not None and not isinstance(v, bool) and isinstance(v, int | float)
+                )
+            )
         return unique and self.words == 0 and self.length <= 80 and len(self.present) > 1
 
 
@@ -116,9 +132,17 @@ def _explore(steps: tuple[Step, ...], rows: list[Row], found: list[Column]) -> N
         _explore_inner(steps, elements, rows, found)
 
 
-def _explore_inner(steps: tuple[Step, ...], elements: list[Any], rows: list[Row], found: list[Column]) -> None:
+def _explore_inner(
+    steps: tuple[Step, ...], elements: list[Any], rows: list[Row], found: list[Column]
+) -> None:
     """Objects inside the elements of a list: `completions[].annotations.honesty.Rating`."""
-    for key in dict.fromkeys(k for e in elements if isinstance(e, dict) for k, v in e.items() if isinstance(v, dict) and not is_message(v)):
+    for key in dict.fromkeys(
+        k
+        for e in elements
+        if isinstance(e, dict)
+        for k, v in e.items()
+        if isinstance(v, dict) and not is_message(v)
+    ):
         inner = [e[key] for e in elements if isinstance(e, dict) and isinstance(e.get(key), dict)]
         names = dict.fromkeys(k for o in inner for k in o)
         if len(names) > 30:
@@ -128,7 +152,7 @@ def _explore_inner(steps: tuple[Step, ...], elements: list[Any], rows: list[Row]
             found.append(Column(Path(path), [value_at(row, path) for row in rows]))
         leaves = dict.fromkeys(k for o in inner for v in o.values() if isinstance(v, dict) for k in v)
         for leaf in leaves:
-            path = (*steps, Each(), key, Any_(), leaf)
+            path = (*steps, Each(), key, AnyKey(), leaf)
             found.append(Column(Path(path), []))
 
 

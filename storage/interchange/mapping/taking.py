@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping as AnyMapping
+from collections.abc import Callable
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,18 @@ from storage.ids import Chat
 from storage.interchange.clean import clean_text
 from storage.interchange.mapping import verdicts
 from storage.interchange.mapping.answers import Asked, answer_all, ask
-from storage.interchange.mapping.cells import RowError, cleaned, missing, name_of, number_of, truth_of
+from storage.interchange.mapping.cells import (
+    NothingNewError,
+    RowError,
+    cleaned,
+    missing,
+    name_of,
+    number_of,
+    parsed,
+    truth_of,
+)
 from storage.interchange.mapping.conversations import answer_text
-from storage.interchange.mapping.example import Answer, Example, Judged
+from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import Judging
 from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
 
@@ -63,7 +73,9 @@ class Taker:
         self.layout = layout_of(self.mapping)
         if self.layout == "ranked_lists":
             self.mapping = _as_lists(self.mapping)
-        self._get = {role: _getter(self.mapping.all(role), role) for role in {s.role for s in self.mapping.statements}}
+        self._get = {
+            role: _getter(self.mapping.all(role), role) for role in {s.role for s in self.mapping.statements}
+        }
         self._used = self.mapping.columns()
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
@@ -81,7 +93,7 @@ class Taker:
         example = self._take(row)
         chat = example.chat
         if not chat or not (str(chat[-1]["content"]).strip() or chat[-1]["role"] == "tool"):
-            raise RowError("the prompt is empty")
+            raise NothingNewError("the prompt is empty")
         if chat[-1]["role"] == "assistant":
             raise RowError("the prompt ends with a turn of the assistant")
         self._about(example, row)
@@ -96,12 +108,17 @@ class Taker:
         )
         policies = self._listed_names(row, "policies", len(texts))
         if policies is None:
-            sides = [self._name(row, f"{side}_policy") or self._name(row, "policy") for side in ("chosen", "rejected")]
+            sides = [
+                self._name(row, f"{side}_policy") or self._name(row, "policy")
+                for side in ("chosen", "rejected")
+            ]
             policies = [sides[0]] * len(better) + [sides[1]] * len(worse)
         answers = [Answer(t, p or self.defaults.policy) for t, p in zip(texts, policies, strict=True)]
         if len(answers) == 2 and (answers[0].text, answers[0].policy) == (answers[1].text, answers[1].policy):
-            raise RowError("chosen and rejected are the same")
-        ratings = [self._number(row, "chosen_rating")] * len(better) + [self._number(row, "rejected_rating")] * len(worse)
+            raise NothingNewError("chosen and rejected are the same")
+        ratings = [self._number(row, "chosen_rating")] * len(better) + [
+            self._number(row, "rejected_rating")
+        ] * len(worse)
         items = [(n, 1.0 if n < len(better) else 2.0, rating) for n, rating in enumerate(ratings)]
         kind = "pair" if len(items) == 2 else "best_of"
         return Example(chat, answers, [self._judging.made(row, kind, items)])
@@ -109,17 +126,18 @@ class Taker:
     def _two(self, row: Row) -> Example:
         values = [self._present(row, role) for role in ("response_a", "response_b")]
         chat, texts = self._answers(row, values, ["response_a", "response_b"])
-        policies = [self._name(row, role) or self._name(row, "policy") or self.defaults.policy for role in ("policy_a", "policy_b")]
+        policies = [
+            self._name(row, role) or self._name(row, "policy") or self.defaults.policy
+            for role in ("policy_a", "policy_b")
+        ]
         answers = [Answer(t, p) for t, p in zip(texts, policies, strict=True)]
         if (texts[0], policies[0]) == (texts[1], policies[1]):
-            raise RowError("both responses are the same")
+            raise NothingNewError("both responses are the same")
         return Example(chat, answers, self._judging.of_two(row))
 
     def _list(self, row: Row) -> Example:
         found = self._value(row, "responses")
         if isinstance(found, str):
-            from storage.interchange.mapping.cells import parsed
-
             found = parsed(found)
         if not isinstance(found, list):
             raise RowError(f'"{self._column("responses")}" is no list')
@@ -156,9 +174,14 @@ class Taker:
         labels = self._value(row, "step_labels")
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(steps)):
             raise RowError(f"there are {len(steps)} steps and another number of labels")
-        numbers = [number_of(label) if truth_of(label) is None else float(bool(truth_of(label))) for label in labels or [None] * len(steps)]
+        numbers = [
+            number_of(label) if truth_of(label) is None else float(bool(truth_of(label)))
+            for label in labels or [None] * len(steps)
+        ]
         if labels:
-            numbers = [number_of(v) if number_of(v) is not None else n for v, n in zip(labels, numbers, strict=True)]
+            numbers = [
+                number_of(v) if number_of(v) is not None else n for v, n in zip(labels, numbers, strict=True)
+            ]
         chat = self._completed(row, self._asked(row)).chat or []
         text = self._value(row, "response")
         whole = clean_text(text) if isinstance(text, str) else "\n".join(texts)
@@ -182,7 +205,11 @@ class Taker:
             return Asked(None)
         value = self._value(row, "prompt")
         if value is None or (isinstance(value, float) and missing(value)):
-            raise RowError(f'"{statement.path}" is empty' if statement.path.column in row else f'there is no "{statement.path}"')
+            raise RowError(
+                f'"{statement.path}" is empty'
+                if statement.path.column in row
+                else f'there is no "{statement.path}"'
+            )
         return ask(value, self.dropped, statement.form, str(statement.path))
 
     def _answers(self, row: Row, values: list[Any], roles: list[str]) -> tuple[Chat, list[str]]:
@@ -222,7 +249,11 @@ class Taker:
         for role in ("id", "reference", "source", "split", "subset"):
             if role in self._get:
                 setattr(example, role, self._name(row, role))
-        rest = {k: v for k, v in row.items() if k not in self._used and v is not None and v != "" and v != [] and v != {}}
+        rest = {
+            k: v
+            for k, v in row.items()
+            if k not in self._used and v is not None and v != "" and v != [] and v != {}
+        }
         if not rest:
             return
         rest = cleaned(rest)
@@ -268,9 +299,7 @@ class Taker:
     def _many(self, row: Row, role: str) -> list[Any]:
         """The values of chosen or rejected: one, or each of a list of answers."""
         value = self._present(row, role)
-        if isinstance(value, str) and value[:2] in ('["', "['", "[[") and (self.mapping.get(role).form is None):  # type: ignore[union-attr]
-            from storage.interchange.mapping.cells import parsed
-
+        if isinstance(value, str) and value[:2] in ('["', "['", "[["):
             found = parsed(value)
             value = found if isinstance(found, list) and all(isinstance(v, list) for v in found) else value
         if isinstance(value, list) and value and not isinstance(value[0], dict):
@@ -293,8 +322,6 @@ class Taker:
     def _listed_names(self, row: Row, role: str, length: int) -> list[str | None] | None:
         value = self._value(row, role)
         if isinstance(value, str):
-            from storage.interchange.mapping.cells import parsed
-
             value = parsed(value) or value
         if not isinstance(value, list):
             return None
@@ -313,9 +340,11 @@ def _as_lists(mapping: Mapping) -> Mapping:
     """In a list of responses, the roles of one response mean those of each."""
     return Mapping(
         tuple(
-            Statement(_IN_LISTS[s.role], s.path, s.coding, s.form)
-            if s.role in _IN_LISTS and (s.path.listed or s.role == "winner")
-            else s
+            (
+                Statement(_IN_LISTS[s.role], s.path, s.coding, s.form)
+                if s.role in _IN_LISTS and (s.path.listed or s.role == "winner")
+                else s
+            )
             for s in mapping.statements
         )
     )
@@ -365,5 +394,7 @@ def expanded(mapping: Mapping, rows: list[Row]) -> Mapping:
             continue
         keys = dict.fromkeys(key for row in rows for key in keys_at(row, statement.path.steps))
         stem = statement.role[:-1]
-        statements += [Statement(stem + key, statement.path.named(key), statement.coding, statement.form) for key in keys]
+        statements += [
+            Statement(stem + key, statement.path.named(key), statement.coding, statement.form) for key in keys
+        ]
     return Mapping(tuple(statements))

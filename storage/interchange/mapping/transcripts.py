@@ -12,16 +12,28 @@ from dataclasses import dataclass
 from storage.ids import Chat
 
 ROLE_WORDS = {
-    "human": "user", "user": "user", "prompter": "user", "instruction": "user", "customer": "user",
-    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "response": "assistant",
-    "chatgpt": "assistant", "ai": "assistant", "system": "system", "developer": "system",
-    "tool": "tool", "ipython": "tool",
-}  # fmt: skip
+    "human": "user",
+    "user": "user",
+    "prompter": "user",
+    "instruction": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "response": "assistant",
+    "chatgpt": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "ipython": "tool",
+}
 
 
 @dataclass(frozen=True)
 class Markers:
-    """`turn` finds the start of a turn, the speaker in its first group that is not empty; `end` is cut off."""
+    """`turn` finds the start of a turn, with the speaker as its first group; `end` is cut off."""
 
     name: str
     turn: re.Pattern[str]
@@ -57,14 +69,21 @@ FAMILIES: tuple[Markers, ...] = (
     ),
     Markers(
         "headings",
-        re.compile(r"(?:^|\n+)### ?(Human|User|Instruction|Assistant|Response|System):?[^\S\n]*\n?", re.IGNORECASE),
+        re.compile(
+            r"(?:^|\n+)### ?(Human|User|Instruction|Assistant|Response|System):?[^\S\n]*\n?", re.IGNORECASE
+        ),
         _NOTHING,
         ("###",),
     ),
     Markers("Human", re.compile(r"(?:^|\n\n)(Human|Assistant|System):"), _NOTHING, ("Human:", "System:")),
     Markers("User", re.compile(r"(?:^|\n+)(User|Assistant|System|Bot|AI):"), _NOTHING, ("User:", "System:")),
     Markers("lines", re.compile(r"(?:^|\n)(Human|Assistant):"), _NOTHING, ("Human:",)),
-    Markers("Vicuna", re.compile(r"(?:^|\s+|</s>)(USER|ASSISTANT|SYSTEM):"), re.compile(r"\s*</s>\s*$"), ("USER:", "SYSTEM:")),
+    Markers(
+        "Vicuna",
+        re.compile(r"(?:^|\s+|</s>)(USER|ASSISTANT|SYSTEM):"),
+        re.compile(r"\s*</s>\s*$"),
+        ("USER:", "SYSTEM:"),
+    ),
 )
 _LLAMA2 = re.compile(r"^\s*(?:<s>)?\s*\[INST\]")
 

@@ -17,34 +17,169 @@ MEANINGS = ("a", "b", "tie", "bad", "skip")  # bad: a tie, both are bad; skip: n
 
 WORDS: dict[str, str] = {
     **dict.fromkeys(
-        "a|first|left|model_a|model a|response_a|response a|answer_a|output_a|assistant_a|assistant a|option a|option_a|"
-        "a wins|a is better|a_better|a_win|response_1|response 1|model_1|output_1|answer_1|answer 1|model 1|answer1|"
-        "response1|output1|model1|leftvote|completion_a|completion_1|assistant 1|conversation_a|text_1|summary_1|a_wins|"
-        "choice_a|prefer_a|first_better|option 1|option_1|win_a|one".split("|"),
+        [
+            "a",
+            "first",
+            "left",
+            "model_a",
+            "model a",
+            "response_a",
+            "response a",
+            "answer_a",
+            "output_a",
+            "assistant_a",
+            "assistant a",
+            "option a",
+            "option_a",
+            "a wins",
+            "a is better",
+            "a_better",
+            "a_win",
+            "response_1",
+            "response 1",
+            "model_1",
+            "output_1",
+            "answer_1",
+            "answer 1",
+            "model 1",
+            "answer1",
+            "response1",
+            "output1",
+            "model1",
+            "leftvote",
+            "completion_a",
+            "completion_1",
+            "assistant 1",
+            "conversation_a",
+            "text_1",
+            "summary_1",
+            "a_wins",
+            "choice_a",
+            "prefer_a",
+            "first_better",
+            "option 1",
+            "option_1",
+            "win_a",
+            "one",
+        ],
         "a",
     ),
     **dict.fromkeys(
-        "b|second|right|model_b|model b|response_b|response b|answer_b|output_b|assistant_b|assistant b|option b|option_b|"
-        "b wins|b is better|b_better|b_win|response_2|response 2|model_2|output_2|answer_2|answer 2|model 2|answer2|"
-        "response2|output2|model2|rightvote|completion_b|completion_2|assistant 2|conversation_b|text_2|summary_2|b_wins|"
-        "choice_b|prefer_b|second_better|option 2|option_2|win_b|two".split("|"),
+        [
+            "b",
+            "second",
+            "right",
+            "model_b",
+            "model b",
+            "response_b",
+            "response b",
+            "answer_b",
+            "output_b",
+            "assistant_b",
+            "assistant b",
+            "option b",
+            "option_b",
+            "b wins",
+            "b is better",
+            "b_better",
+            "b_win",
+            "response_2",
+            "response 2",
+            "model_2",
+            "output_2",
+            "answer_2",
+            "answer 2",
+            "model 2",
+            "answer2",
+            "response2",
+            "output2",
+            "model2",
+            "rightvote",
+            "completion_b",
+            "completion_2",
+            "assistant 2",
+            "conversation_b",
+            "text_2",
+            "summary_2",
+            "b_wins",
+            "choice_b",
+            "prefer_b",
+            "second_better",
+            "option 2",
+            "option_2",
+            "win_b",
+            "two",
+        ],
         "b",
     ),
     **dict.fromkeys(
-        "tie|tied|equal|same|both|draw|c|tievote|a=b|neutral|both good|both_good|equally good|no preference|"
-        "no_preference|similar|about the same|tie (bothgood)|equivalent|none is better|both are good|even".split("|"),
+        [
+            "tie",
+            "tied",
+            "equal",
+            "same",
+            "both",
+            "draw",
+            "c",
+            "tievote",
+            "a=b",
+            "neutral",
+            "both good",
+            "both_good",
+            "equally good",
+            "no preference",
+            "no_preference",
+            "similar",
+            "about the same",
+            "tie (bothgood)",
+            "equivalent",
+            "none is better",
+            "both are good",
+            "even",
+        ],
         "tie",
     ),
     **dict.fromkeys(
-        "tie (bothbad)|bothbad|both bad|both_bad|both are bad|neither|bothbad_vote|tie_both_bad|both-bad|none|"
-        "both are incorrect|neither is good|both incorrect".split("|"),
+        [
+            "tie (bothbad)",
+            "bothbad",
+            "both bad",
+            "both_bad",
+            "both are bad",
+            "neither",
+            "bothbad_vote",
+            "tie_both_bad",
+            "both-bad",
+            "none",
+            "both are incorrect",
+            "neither is good",
+            "both incorrect",
+        ],
         "bad",
     ),
     **dict.fromkeys(
-        "skip|skipped|unsure|invalid|cannot tell|can't tell|not sure|error|flagged|discard|undecided|abstain".split("|"), "skip"
+        [
+            "skip",
+            "skipped",
+            "unsure",
+            "invalid",
+            "cannot tell",
+            "can't tell",
+            "not sure",
+            "error",
+            "flagged",
+            "discard",
+            "undecided",
+            "abstain",
+        ],
+        "skip",
     ),
 }
-_ARROWS = re.compile(r"^\[{0,2}\s*(?:model |response |assistant |output )?([ab12])\s*([<>=≈]+)\s*(?:model |response |assistant |output )?([ab12])\s*\]{0,2}$", re.I)
+_ARROWS = re.compile(
+    r"^\[{0,2}\s*(?:model |response |assistant |output )?([ab12])\s*([<>=≈]+)\s*(?:model |response |assistant"
+    r" |output )?([ab12])\s*\]{0,2}$",
+    re.I,
+)
 _SAID = re.compile(
     r"^(?:response|model|answer|assistant|option|output|completion|summary)?[\s_-]*([ab12])[\s_-]+(?:is|was)?[\s_-]*"
     r"(extremely|significantly|clearly|definitely|much|strongly|moderately|slightly|somewhat|marginally|a[\s_-]bit|a[\s_-]little|negligibly|far)?"
@@ -62,7 +197,9 @@ _STRENGTH = {
     "much": 3.0, "strongly": 3.0, "significantly": 3.0, "extremely": 3.0, "far": 3.0,
 }  # fmt: skip
 SIDES = {"a": "a", "1": "a", "b": "b", "2": "b"}
-MEANING_OF_INDEX = re.compile(r"winner|choice|chosen|better|best|index|_id$|^id$|safer|preferred|selected|pick|position", re.I)
+MEANING_OF_INDEX = re.compile(
+    r"winner|choice|chosen|better|best|index|_id$|^id$|safer|preferred|selected|pick|position", re.I
+)
 MEANING_OF_PROBABILITY = re.compile(r"prob|^p_|_p$|win_?rate|likelihood|confidence|score|soft", re.I)
 MEANING_OF_DIFFERENCE = re.compile(r"margin|diff|delta|gap", re.I)
 
@@ -116,7 +253,9 @@ class Coding:
     @property
     def statement(self) -> dict[str, str] | None:
         """The coding as a mapping writes it, where it is a table."""
-        return {k: v.better for k, v in self.table.items()} if self.kind in ("index", "truth", "given") else None
+        return (
+            {k: v.better for k, v in self.table.items()} if self.kind in ("index", "truth", "given") else None
+        )
 
 
 def given(table: Mapping[str, str]) -> Coding:
@@ -156,7 +295,9 @@ def _arrow(left: str, sign: str, right: str) -> Verdict | None:
     return Verdict(sides[0] if ">" in sign else sides[1], strength)
 
 
-def find_coding(values: Iterable[object], column: str = "", ends: Sequence[str] = ("a", "b")) -> Coding | None:
+def find_coding(
+    values: Iterable[object], column: str = "", ends: Sequence[str] = ("a", "b")
+) -> Coding | None:
     """The coding that reads every value of a sample, or None.
 
     `column` is the column's name, `ends` how the two responses' columns end (a and b, 1 and 2, 0 and 1):
@@ -178,9 +319,11 @@ def find_coding(values: Iterable[object], column: str = "", ends: Sequence[str] 
 def _truth(column: str) -> Coding:
     return _index(
         {"true": "a", "false": "b"},
-        None
-        if re.search(r"(^|_)(a|1|first|left)(_|$)", column, re.I)
-        else _open(column, "true means the first response is better", {"true": "b", "false": "a"}),
+        (
+            None
+            if re.search(r"(^|_)(a|1|first|left)(_|$)", column, re.I)
+            else _open(column, "true means the first response is better", {"true": "b", "false": "a"})
+        ),
         kind="truth",
     )
 
@@ -193,10 +336,21 @@ def _numbers(found: list[float], column: str, ends: tuple[str, ...], count: int)
         return _index({"1": "a", "2": "b"})
     if values <= {0, 1, 2} and 2 in values:
         if ends == ("0", "1"):
-            return _index({"0": "a", "1": "b", "2": "tie"}, _open(column, "0 and 1 are the responses' numbers and 2 a tie", {"1": "a", "2": "b", "0": "tie"}))
-        return _index({"1": "a", "2": "b", "0": "tie"}, _open(column, "1 is the first response, 2 the second, 0 a tie", {"0": "a", "1": "b", "2": "tie"}))
+            return _index(
+                {"0": "a", "1": "b", "2": "tie"},
+                _open(
+                    column, "0 and 1 are the responses' numbers and 2 a tie", {"1": "a", "2": "b", "0": "tie"}
+                ),
+            )
+        return _index(
+            {"1": "a", "2": "b", "0": "tie"},
+            _open(column, "1 is the first response, 2 the second, 0 a tie", {"0": "a", "1": "b", "2": "tie"}),
+        )
     if values <= {1, 2, 3} and 3 in values:
-        return _index({"1": "a", "2": "b", "3": "tie"}, _open(column, "1 is the first response, 2 the second, 3 a tie", {"1": "a", "2": "tie", "3": "b"}))
+        return _index(
+            {"1": "a", "2": "b", "3": "tie"},
+            _open(column, "1 is the first response, 2 the second, 3 a tie", {"1": "a", "2": "tie", "3": "b"}),
+        )
     if min(values) < 0:
         return _signed(values, column)
     if values <= {0, 0.5, 1}:
@@ -208,25 +362,50 @@ def _numbers(found: list[float], column: str, ends: tuple[str, ...], count: int)
     if max(values) <= 1:
         return _probability(column)
     whole = all(v == int(v) for v in values)
-    if 1 <= min(values) and max(values) <= 2:
-        return Coding("likert", middle=1.5, warning=_open(column, "1 is the first response, 2 the second, 1.5 a tie", None))
+    if min(values) >= 1 and max(values) <= 2:
+        return Coding(
+            "likert",
+            middle=1.5,
+            warning=_open(column, "1 is the first response, 2 the second, 1.5 a tie", None),
+        )
     low, high = 1 if min(values) >= 1 else 0, max(values)
     if whole and 4 <= high <= 10 and len(values) <= 10 and count >= len(values):
         top = next(t for t in (4, 5, 6, 7, 8, 9, 10) if t >= high)
         middle = (low + top) / 2
-        return Coding("likert", middle=middle, warning=_open(column, f"{low} … {top} run from the first response to the second, {middle:g} is the middle", None))
+        return Coding(
+            "likert",
+            middle=middle,
+            warning=_open(
+                column,
+                f"{low} … {top} run from the first response to the second, {middle:g} is the middle",
+                None,
+            ),
+        )
     return None
 
 
 def _signed(values: set[float], column: str) -> Coding:
     a_below = not MEANING_OF_DIFFERENCE.search(column)
     side = "negative" if a_below else "positive"
-    turned = {f"{v:g}": "b" if (v < 0) == a_below else "tie" if v == 0 else "a" for v in sorted(values)} if len(values) <= 7 else None
-    return Coding("signed", a_below=a_below, warning=_open(column, f"{side} means the first response is better, 0 a tie", turned))
+    turned = (
+        {f"{v:g}": "b" if (v < 0) == a_below else "tie" if v == 0 else "a" for v in sorted(values)}
+        if len(values) <= 7
+        else None
+    )
+    return Coding(
+        "signed",
+        a_below=a_below,
+        warning=_open(column, f"{side} means the first response is better, 0 a tie", turned),
+    )
 
 
 def _probability(column: str) -> Coding:
-    return Coding("probability", middle=0.5, a_below=False, warning=_open(column, "the number is the probability that the first response is better", None))
+    return Coding(
+        "probability",
+        middle=0.5,
+        a_below=False,
+        warning=_open(column, "the number is the probability that the first response is better", None),
+    )
 
 
 def _index(table: dict[str, str], warning: str | None = None, kind: str = "index") -> Coding:
@@ -237,7 +416,10 @@ def _open(column: str, taken: str, turned: Mapping[str, str] | None) -> str:
     """What was taken, and how to say it is otherwise."""
     sentence = f'"{column}" leaves open which is better: {taken}'
     if turned is None:
-        return sentence + "; where it is the other way round, exchange the two: --column response_a=… --column response_b=…"
+        return (
+            sentence + "; where it is the other way round, exchange the two: --column response_a=… --column"
+            " response_b=…"
+        )
     coding = ", ".join(f"{k}:{v}" for k, v in turned.items())
     return sentence + f"; where it is not so: --column 'winner={column}{{{coding}}}'"
 

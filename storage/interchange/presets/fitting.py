@@ -17,7 +17,9 @@ def fitting(rows: Sequence[Row]) -> Preset | None:
 
 
 def fits(preset: Preset, columns: dict[str, Column]) -> bool:
-    return all(_meets(need, columns) for need in preset.needs) and not any(c in columns for c in preset.without)
+    return all(_meets(need, columns) for need in preset.needs) and not any(
+        c in columns for c in preset.without
+    )
 
 
 def _meets(need: str, columns: dict[str, Column]) -> bool:

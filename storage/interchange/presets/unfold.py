@@ -36,7 +36,7 @@ def prm800k(row: Row) -> Iterator[Plain]:
         chosen = completions[place] if place is not None and place < len(completions) else human
         if not chosen:
             continue
-        texts.append(chosen.get("text") if isinstance(chosen, dict) else str(chosen))
+        texts.append(str(chosen.get("text") or "") if isinstance(chosen, dict) else str(chosen))
         ratings.append(chosen.get("rating") if isinstance(chosen, dict) else None)
         rest = [c for n, c in enumerate(completions) if n != place]
         if rest:
@@ -106,12 +106,20 @@ def argilla(row: Row) -> Iterator[Plain]:
     fields = dict(row.get("fields") or {})
     answers = {k: v for k, v in fields.items() if _is_answer(k, fields)}
     base: Plain = {k: v for k, v in fields.items() if k not in answers}
-    base |= {k: v for k, v in row.items() if k in ("id", "external_id", "metadata", "status", "inserted_at", "updated_at")}
+    base |= {
+        k: v
+        for k, v in row.items()
+        if k in ("id", "external_id", "metadata", "status", "inserted_at", "updated_at")
+    }
     said = list(_argilla_said(row))
     if not answers:
         raise RowError('"fields" holds no responses')
     for annotator, values in said or [(None, {})]:
-        made: Plain = {**base, "annotator": annotator, "responses": [{"name": k, "text": v} for k, v in answers.items()]}
+        made: Plain = {
+            **base,
+            "annotator": annotator,
+            "responses": [{"name": k, "text": v} for k, v in answers.items()],
+        }
         rest: Plain = {}
         for question, value in values.items():
             _argilla_value(made, rest, question, value, list(answers))
@@ -121,8 +129,9 @@ def argilla(row: Row) -> Iterator[Plain]:
 
 
 def _is_answer(name: str, fields: Mapping[str, Any]) -> bool:
-    from storage.interchange.mapping.names import named, plain
     import re
+
+    from storage.interchange.mapping.names import named, plain
 
     stem = re.sub(r"[_\W]*(\d+|[a-h])$", "", name)
     return named("response", plain(stem)) >= 0.85 and isinstance(fields[name], str | list)
@@ -135,7 +144,10 @@ def _argilla_said(row: Row) -> Iterator[tuple[str | None, Plain]]:
     if isinstance(responses, list):  # records of version 1: one entry a person
         for entry in responses:
             if entry.get("status", "submitted") == "submitted":
-                values = {q: v.get("value") if isinstance(v, dict) else v for q, v in (entry.get("values") or {}).items()}
+                values = {
+                    q: v.get("value") if isinstance(v, dict) else v
+                    for q, v in (entry.get("values") or {}).items()
+                }
                 by_user.setdefault(str(entry.get("user_id")), {}).update(values)
         responses = {}
     for question, entries in responses.items():
@@ -145,10 +157,16 @@ def _argilla_said(row: Row) -> Iterator[tuple[str | None, Plain]]:
     yield from by_user.items()
     suggested: dict[str, Plain] = {}
     suggestions = row.get("suggestions") or {}
-    pairs = suggestions.items() if isinstance(suggestions, dict) else [(s.get("question_name") or s.get("question_id"), s) for s in suggestions]
+    pairs = (
+        suggestions.items()
+        if isinstance(suggestions, dict)
+        else [(s.get("question_name") or s.get("question_id"), s) for s in suggestions]
+    )
     for question, entry in pairs:
         if isinstance(entry, dict) and entry.get("value") is not None:
-            suggested.setdefault(f"ai:{entry.get('agent') or 'suggestion'}", {})[str(question)] = entry["value"]
+            suggested.setdefault(f"ai:{entry.get('agent') or 'suggestion'}", {})[str(question)] = entry[
+                "value"
+            ]
     yield from suggested.items()
 
 
@@ -163,7 +181,9 @@ def _argilla_value(made: Plain, rest: Plain, question: str, value: Any, names: l
         made["best"] = names.index(str(listed[0]))
         return
     elif number_of(value) is not None and not isinstance(value, bool):
-        place = next((n for n, name in enumerate(names) if name in question or question.endswith(name[-2:])), None)
+        place = next(
+            (n for n, name in enumerate(names) if name in question or question.endswith(name[-2:])), None
+        )
         if place is None and len(names) == 1:
             place = 0
         if place is not None:
@@ -183,12 +203,19 @@ def labelstudio(row: Row) -> Iterator[Plain]:
     """The data as columns, one row an annotation; what was cancelled says nothing."""
     data = dict(row.get("data") or {})
     base: Plain = {"id": row.get("id"), "meta": row.get("meta")}
-    annotations = [a for a in row.get("annotations") or row.get("completions") or [] if not a.get("was_cancelled")]
+    annotations = [
+        a for a in row.get("annotations") or row.get("completions") or [] if not a.get("was_cancelled")
+    ]
     for annotation in annotations or [{}]:
         person = annotation.get("completed_by")
         if isinstance(person, dict):
             person = person.get("email") or person.get("id")
-        made: Plain = {**base, **data, "annotator": None if person is None else f"annotator {person}", "seconds": annotation.get("lead_time")}
+        made: Plain = {
+            **base,
+            **data,
+            "annotator": None if person is None else f"annotator {person}",
+            "seconds": annotation.get("lead_time"),
+        }
         results = annotation.get("result") or []
         names, ordered = _studio_answers(data, results)
         if not ordered:
@@ -208,8 +235,19 @@ def _studio_answers(data: Plain, results: list[Plain]) -> tuple[list[str], list[
         if result.get("type") == "pairwise" and len(sides) == 2 and all(s in data for s in sides):
             return sides, [{"name": s, "text": data[s]} for s in sides]
     for key, value in data.items():
-        if isinstance(value, list) and value and all(isinstance(v, dict) and ("body" in v or "text" in v or "html" in v) for v in value):
-            return [key], [{"name": str(v.get("id", n)), "text": v.get("body") or v.get("text") or v.get("html"), "title": v.get("title")} for n, v in enumerate(value)]
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(v, dict) and ("body" in v or "text" in v or "html" in v) for v in value)
+        ):
+            return [key], [
+                {
+                    "name": str(v.get("id", n)),
+                    "text": v.get("body") or v.get("text") or v.get("html"),
+                    "title": v.get("title"),
+                }
+                for n, v in enumerate(value)
+            ]
         if isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value):
             return [key], [{"name": str(n), "text": v} for n, v in enumerate(value)]
     names = [k for k in data if _is_answer(k, data)]
@@ -237,7 +275,14 @@ def _studio_result(made: Plain, result: Plain) -> None:
                 answer["rank"] = place[answer["name"]]
         return
     if "rating" in value or "number" in value:
-        target = next((a for a in answers if a["name"] in (result.get("to_name"), *str(result.get("from_name", "")).split("_"))), None)
+        target = next(
+            (
+                a
+                for a in answers
+                if a["name"] in (result.get("to_name"), *str(result.get("from_name", "")).split("_"))
+            ),
+            None,
+        )
         if target is not None or len(answers) == 1:
             (target or answers[0])["rating"] = value.get("rating", value.get("number"))
             return

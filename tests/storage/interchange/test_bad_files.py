@@ -36,29 +36,10 @@ def refused(store: Store, path: Path, **more: Any) -> str:
         ("a.jsonl", "\n\n", "a.jsonl: the file is empty"),
         ("a.csv", "\n", "a.csv: the file is empty"),
         ("a.csv", "prompt\n", "a.csv: there are no rows in it"),
-        ("a.jsonl", GOOD * 3 + GOOD[:20], "a.jsonl: the last line (4) breaks off; the file seems truncated"),
-        ("a.jsonl", GOOD + "oops\n" + GOOD, "a.jsonl: line 2 is not a JSON object"),
-        ("a.jsonl", GOOD + "7\n", "a.jsonl: line 2 is the number 7 where a JSON object is expected"),
-        ("a.json", "[\n{}]", "a.json: this is one JSON list; JSON Lines has one object a line"),
-        ("a.jsonl", "[" * 100_000 + "\n", "this is one JSON list"),
-        (
-            "a.jsonl",
-            GOOD + '{"prompt": "Q", "chosen": 5, "rejected": "b"}\n',
-            'line 2: "chosen" is the number 5 where text',
-        ),
-        ("a.jsonl", GOOD + '{"prompt": "Q", "chosen": "a"}\n', 'line 2: there is no "rejected"'),
-        (
-            "a.jsonl",
-            GOOD + '{"prompt": null, "chosen": "a", "rejected": "b"}\n',
-            'line 2: "prompt" is empty where text',
-        ),
-        (
-            "a.csv",
-            "prompt,response,rank\nQ,a,1\nQ,b,first\n",
-            'row 2: "rank" is "first" where a whole number is expected',
-        ),
-        ("a.csv", "prompt,response,rank\nQ,a,0\n", "row 1: the rank is 0; ranks count from 1"),
-        ("a.csv", "prompt,chosen,rejected\nQ,a\n", "row 1 has 2 cells and the header has 3"),
+        ("a.json", "[\n{}", "a.json: the JSON breaks off"),
+        ("a.json", '[{"prompt": "Q"} {"prompt": "R"}]', "a.json: the JSON is broken"),
+        pytest.param("a.jsonl", "[" * 100_000 + "\n", "a.jsonl: the JSON is nested too deeply", id="nested"),
+        ("a.jsonl", "oops\n", "line 1: it is not a JSON object"),
         ("a.csv", 'prompt\n"Q\nmore\n', "is never closed; is the file truncated?"),
         ("a.csv", "prompt,prompt\na,b\n", "two columns have the same name"),
         (
@@ -66,8 +47,12 @@ def refused(store: Store, path: Path, **more: Any) -> str:
             "promt,source\na,b\n",
             'no column "prompt"; if "promt" is meant, rename it or import with --column prompt=promt',
         ),
-        ("a.csv", "x,y\n1,2\n", 'its columns ("x" and "y") fit no shape'),
-        ("a.txt", "hello", "it is not known how to read this; files end in"),
+        (
+            "a.csv",
+            "x,y\n1,2\n",
+            'its columns fit no shape: none holds text that could be a prompt ("x" (numbers), "y" (numbers))',
+        ),
+        ("a.doc", "hello", "it is not known how to read this; files end in"),
         ("a.parquet", "PAR1 but no more", "this is not a whole Parquet file"),
     ],
 )
@@ -75,9 +60,50 @@ def test_one_sentence(store: Store, tmp_path: Path, name: str, content: str, sen
     assert sentence in refused(store, write(tmp_path / name, content))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.jsonl", GOOD * 3 + GOOD[:20], "line 4: the last line breaks off; the file seems truncated"),
+        ("a.jsonl", GOOD + "oops\n" + GOOD, "line 2: it is not a JSON object"),
+        ("a.jsonl", GOOD + "7\n", "line 2: it is a number where a JSON object is expected"),
+        (
+            "a.jsonl",
+            GOOD + '{"prompt": "Q", "chosen": 5, "rejected": "b"}\n',
+            'line 2: "chosen" is a number where text',
+        ),
+        ("a.jsonl", GOOD + '{"prompt": "Q", "chosen": "a"}\n', 'line 2: there is no "rejected"'),
+        ("a.jsonl", GOOD + '{"prompt": null, "chosen": "a", "rejected": "b"}\n', 'line 2: "prompt" is empty'),
+        (
+            "a.csv",
+            "prompt,response,rank\nQ,a,1\nQ,b,2\nQ,c,3\nQ,d,first\n",
+            'row 4: "rank" is no number, as "first"',
+        ),
+        ("a.csv", "prompt,chosen,rejected\nQ,a,b\nQ,a\n", "row 2: it has 2 cells and the header has 3"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_told_and_left_out(
+    store: Store, tmp_path: Path, name: str, content: str, sentence: str
+) -> None:
+    path = write(tmp_path / name, content)
+    assert f"{name}: {sentence}" in refused(store, path, strict=True)
+    report = import_file(store, path)
+    assert report.rows > 1
+    place, reason = sentence.split(": ", 1)
+    [left] = report.left_out
+    assert (left.rows, left.places) == (1, (place,))
+    assert left.reason.startswith(reason)
+
+
+def test_too_large_a_share_of_bad_rows_refuses_the_file(store: Store, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD + "oops\n" * 2)
+    told = refused(store, path)
+    assert "2 of 3 rows cannot be read, most because it is not a JSON object (first line 2)" in told
+    assert import_file(store, path, most_bad=0.7).judgements.added == 1
+
+
 def test_a_missing_file_and_a_folder(store: Store, tmp_path: Path) -> None:
     assert refused(store, tmp_path / "no.jsonl") == f"There is no file {tmp_path / 'no.jsonl'}."
-    assert "is a folder" in refused(store, tmp_path)
+    assert "is a folder without a file that can be imported" in refused(store, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
@@ -97,7 +123,7 @@ def test_a_truncated_parquet_file(store: Store, tmp_path: Path) -> None:
 
 def test_a_named_shape_and_columns_are_checked(store: Store, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "prompt,chosenn,rejected\nQ,a,b\n")
-    assert 'no column "chosen"; did you mean "chosenn"?' in refused(store, path, shape="pairs")
+    assert 'no column "chosen"; if "chosenn" is meant' in refused(store, path)
     assert 'no column "chossen"; did you mean "chosenn"?' in refused(
         store, path, columns={"chosen": "chossen"}
     )
@@ -120,7 +146,7 @@ def test_an_error_late_in_the_file_leaves_nothing_and_the_next_import_works(
 ) -> None:
     lines = [json.dumps({"prompt": f"Q{n}", "chosen": "a", "rejected": "b"}) for n in range(9000)]
     path = write(tmp_path / "a.jsonl", "\n".join([*lines, "{}"]) + "\n")
-    assert "line 9001" in refused(store, path)
+    assert "line 9001" in refused(store, path, strict=True)
     assert import_file(store, write(path, "\n".join(lines))).judgements.added == 9000
 
 
@@ -129,7 +155,7 @@ def test_an_error_late_in_the_file_leaves_nothing_and_the_next_import_works(
     [
         ('{"prompt":"a","choosen":"b","rejected":"c"}', "chosen", "choosen"),
         ('{"prompt":"a","response":"b","rnk":1}', "rank", "rnk"),
-        ('{"prompt":"a","Responses":["b","c"]}', "responses", "Responses"),
+        ('{"prompt":"a","responsess":["b","c"]}', "responses", "responsess"),
     ],
 )
 def test_a_misspelt_column_does_not_make_it_another_shape(

@@ -119,7 +119,7 @@ def test_import_is_told_and_adds_nothing_twice(workbench: Shell) -> None:
     ("arguments", "code", "part"),
     [
         (["import", "missing.csv"], 1, "missing.csv"),
-        (["import", "pairs.csv", "--column", "chosen"], 2, "FIELD=COLUMN"),
+        (["import", "pairs.csv", "--column", "chosen"], 2, "ROLE=COLUMN"),
         (["import"], 2, "--help"),
         (["imprt"], 2, "import"),
         (["judge"], 2, "--list"),

@@ -1,0 +1,118 @@
+"""How an import, and what it would be, are told on the command line."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from engine.errors import UsageError
+from storage.records import ImportReport
+from workbench.cli.output import cell, print_json, print_table
+from workbench.services.importing import Asked, Outlook, read_mapping
+
+SHOWN_REASONS = 8
+SHOWN_TEXT = 200  # characters of a prompt or a response
+
+
+def line(value: object) -> str:
+    """One line of clean text, as long as it is."""
+    return cell(value, None)
+
+
+def asked_for(
+    mapping: Path | None,
+    columns: list[str],
+    kind: str,
+    preset: str | None,
+    policy: str | None,
+    annotator: str | None,
+    criterion: str,
+    source: str | None,
+    encoding: str | None,
+) -> Asked:
+    """Flags over what the TOML file says."""
+    asked = read_mapping(mapping) if mapping else Asked()
+    for pair in columns:
+        role, equals, path = pair.partition("=")
+        if not equals or not role or not path:
+            raise UsageError(f"--column takes ROLE=COLUMN, not “{pair}”.")
+    said = {role.partition("=")[0] for role in columns}
+    kept = [text for text in asked.mapping if text.partition("=")[0] not in said]
+    given = {
+        "kind": kind if kind != "auto" else None,
+        "preset": preset,
+        "policy": policy,
+        "annotator": annotator,
+        "criterion": criterion if criterion != "overall" else None,
+        "source": source,
+        "encoding": encoding,
+    }
+    return replace(asked, mapping=(*kept, *columns), **{key: value for key, value in given.items() if value})
+
+
+def print_report(report: ImportReport) -> None:
+    """What came in, what became of each column, which rows were left out and why."""
+    print(line(report.sentence))
+    read_as = (
+        f"read as {report.preset}"
+        if report.preset
+        else f"read as {report.shape} (sure to {report.confidence:.0%})"
+    )
+    print(f"{read_as}: " + "; ".join(f"{line(c.column)} → {line(c.became)}" for c in report.columns))
+    for left in report.left_out[:SHOWN_REASONS]:
+        print(
+            f"left out {left.rows:,}: {line(left.reason)}"
+            f" ({', '.join(map(line, left.places)) or 'in several rows'})"
+        )
+    for warning in report.warnings:
+        print(f"note: {line(warning)}", file=sys.stderr)
+
+
+def print_outlook(found: Outlook, as_json: bool) -> None:
+    """The mapping, the columns, three rows and the losses."""
+    if as_json:
+        print_json(asdict(found))
+        return
+    what = (
+        f"the preset {found.preset}"
+        if found.preset
+        else f"{found.layout or 'nothing that is known'}, sure to {found.confidence:.0%}"
+    )
+    print(f"{line(found.name)}: {what}")
+    print_table(("column", "becomes"), [(line(a), line(b)) for a, b in found.columns])
+    print("\n" + "\n".join(f"  {line(text)}" for text in found.statements))
+    for number, example in enumerate(found.examples, 1):
+        print(f"\n{number}  {_short(example['prompt'])}")
+        for place, answer in enumerate(example["responses"]):
+            ranks = [
+                f"{j['criterion']} {_said(i)}"
+                for j in example["judgements"]
+                for i in j["items"]
+                if i["response"] == place
+            ]
+            print(
+                f"   → {_short(answer['text'])}  "
+                f" [{line(answer['policy'])}{'; ' + line(', '.join(ranks)) if ranks else ''}]"
+            )
+    print(
+        f"\nOf {found.rows:,} rows read: {found.prompts:,} prompts, {found.responses:,} responses,"
+        f" {found.judgements:,} judgements."
+    )
+    for reason, number in found.losses.left_out.items():
+        print(f"left out {number:,}: {line(reason)}")
+    for what, number in found.losses.dropped.items():
+        print(f"{line(what)}: {number:,}")
+    for warning in found.losses.warnings:
+        print(f"note: {line(warning)}")
+    print("Nothing was imported.")
+
+
+def _said(item: dict[str, float | None]) -> str:
+    rank, rating = item["rank"], item["rating"]
+    return f"rank {rank:g}" if rank is not None else f"{rating:g}" if rating is not None else "–"
+
+
+def _short(text: str) -> str:
+    shown = line(" ⏎ ".join(text.split("\n")))
+    return shown if len(shown) <= SHOWN_TEXT else shown[: SHOWN_TEXT - 1] + "…"
