@@ -89,11 +89,12 @@ def tiny_model_folder(
 
 def tiny_reward_folder(folder: Path, *, seed: int = 0) -> Path:
     """A reward model over `tiny_model_folder` with a random head, in `folder/tiny-reward-<seed>`."""
-    from engine.models.reward import init_reward_model, save_reward_model
+    from engine.models.reward import init_reward_model
+    from engine.models.saving import save_model
 
     source = tiny_model_folder(Path(folder), seed=seed)
     destination = Path(folder) / f"tiny-reward-{seed}"
-    save_reward_model(init_reward_model(source, dtype="float32", seed=seed), source, destination)
+    save_model(init_reward_model(source, dtype="float32", seed=seed), source, destination)
     return destination
 
 

@@ -6,10 +6,9 @@ and may be bfloat16; the adapters are float32.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -123,19 +122,31 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             layer._disable_adapters = False
 
 
-def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy with the adapters added to its weights and gone; the model itself is left as it is."""
-    model = copy.deepcopy(model)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, LoraLinear):
-            base = module.get_base_layer()
-            _weight(module).data = _fused(module, _weight(module).data)
-            parent_name, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent_name), child, base)
-    if hasattr(model, "peft_config"):
-        del model.peft_config
-    model._hf_peft_config_loaded = False
-    return model
+class Adapters(NamedTuple):
+    """The adapters of one layer, by the names of their parameters."""
+
+    layer: LoraLinear
+    down: str  # A [r, D]
+    up: str  # B [F, r]
+
+
+def adapters_of(model: nn.Module) -> dict[str, Adapters]:
+    """The adapters of each adapted layer, by its name."""
+    return {
+        name: Adapters(module, f"{name}.lora_A.{ADAPTER}.weight", f"{name}.lora_B.{ADAPTER}.weight")
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLinear)
+    }
+
+
+@torch.no_grad()
+def fused(weight: Tensor, adapters: Adapters, masters: Mapping[str, Tensor]) -> Tensor:
+    """W + (α / r) B A in float32, on the processor; `masters` take the place of parameters by name."""
+    layer = adapters.layer
+    down = masters.get(adapters.down, cast(nn.Linear, layer.lora_A[ADAPTER]).weight).cpu().float()
+    up = masters.get(adapters.up, cast(nn.Linear, layer.lora_B[ADAPTER]).weight).cpu().float()
+    delta = (up @ down) * layer.scaling[ADAPTER]
+    return weight.float() + (delta.T if layer.fan_in_fan_out else delta)
 
 
 def base_linear(layer: nn.Module) -> nn.Linear:
@@ -152,16 +163,6 @@ def adapter_of(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
         return None
     down, up = (cast(nn.Linear, part[ADAPTER]).weight.detach() for part in (layer.lora_A, layer.lora_B))
     return down, up * layer.scaling[ADAPTER]
-
-
-def _weight(layer: LoraLinear) -> Tensor:
-    return cast(nn.Linear, layer.get_base_layer()).weight
-
-
-def _fused(layer: LoraLinear, weight: Tensor) -> Tensor:
-    """W + (α / r) B A, summed in float32."""
-    delta = layer.get_delta_weight(ADAPTER)
-    return (weight.float() + delta.float()).to(weight.dtype)
 
 
 def _layers(model: nn.Module) -> list[LoraLinear]:

@@ -1,8 +1,7 @@
-"""Language models that are sampled from and trained: load and save in Hugging Face's layout."""
+"""Loading language models that are sampled from and trained; `engine.models.saving` writes them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from engine.errors import ModelFilesError
-from engine.models.files import (
-    check_model_folder,
-    copy_tokeniser,
-    dtype_of,
-    quiet_transformers,
-    writing_folder,
-)
-from engine.models.lora import has_lora, merged
+from engine.models.files import check_model_folder, dtype_of, quiet_transformers
 from engine.models.parts import place
 from engine.models.rounding import round_weights
 
@@ -67,33 +59,6 @@ def load_weights(
     if target == torch.bfloat16:
         round_weights(model)
     return model, set(info["missing_keys"])
-
-
-def save_policy(
-    model: PreTrainedModel, source_folder: Path, destination: Path, dtype: str | torch.dtype | None = None
-) -> None:
-    """Save a policy with its source's tokeniser files; adapters are merged, `dtype` converts the weights.
-
-    The destination appears whole or not at all.  Raises WorkbenchError when the disk is full.
-    """
-    save_model(merged(model) if has_lora(model) else model, source_folder, destination, dtype)
-
-
-def save_model(
-    model: PreTrainedModel, source_folder: Path, destination: Path, dtype: str | torch.dtype | None = None
-) -> None:
-    """Write config, safetensors and tokeniser files; the model in memory keeps its number format."""
-    target = dtype_of(dtype) if dtype is not None else model.dtype
-    weights = {
-        name: tensor.to(target) if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    with writing_folder(destination) as temporary, quiet_transformers():
-        model.save_pretrained(temporary, state_dict=weights)
-        config = json.loads((temporary / "config.json").read_text())  # it names the format in memory
-        config["dtype"] = str(target).removeprefix("torch.")
-        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        copy_tokeniser(Path(source_folder), temporary)
 
 
 def unloadable(folder: Path, error: Exception) -> ModelFilesError:

@@ -15,9 +15,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
-from engine.models.lora import has_lora, merged
 from engine.models.parts import backbone, output_head, place
-from engine.models.policy import load_weights, save_model
+from engine.models.policy import load_weights
 from engine.text import Tokeniser
 
 OVERALL = "overall"
@@ -80,13 +79,6 @@ def criteria_of(model: PreTrainedModel) -> tuple[str, ...]:
     if names == ["LABEL_0"]:
         return (OVERALL,)
     return tuple(names)
-
-
-def save_reward_model(
-    model: PreTrainedModel, source_folder: Path, destination: Path, dtype: str | torch.dtype | None = None
-) -> None:
-    """Save a reward model, adapters merged, with the tokeniser files of its source; whole or not at all."""
-    save_model(merged(model) if has_lora(model) else model, source_folder, destination, dtype)
 
 
 def token_scores(

@@ -21,6 +21,45 @@ def _sums(x_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor]:
     return total[group_N], count[group_N]
 
 
+def spread_within(x_N: Tensor, group_N: Tensor) -> tuple[float, float]:
+    """Standard deviation within the groups, and its standard error.
+
+    σ² = Σ (x − mean of its group)² / Σ (size − 1), what is left when every group's own level is taken out.
+    The error is the jackknife's over groups (Efron and Tibshirani, An Introduction to the Bootstrap, ch. 11),
+    σ/√(2·Σ(size − 1)) with fewer than two groups that vary.  Both are 0 when no group has two members.
+    """
+    total, count = _sums(x_N.double(), group_N)
+    squares_G = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64)
+    freedom_G = torch.zeros_like(squares_G)
+    squares_G.index_add_(0, group_N, (x_N.double() - total / count).square())
+    freedom_G.index_add_(0, group_N, (count - 1) / count)
+    used = freedom_G > 0.5
+    squares_G, freedom_G = squares_G[used], freedom_G[used]
+    groups, freedom = len(squares_G), float(freedom_G.sum())
+    if not groups:
+        return 0.0, 0.0
+    spread = float((squares_G.sum() / freedom).sqrt())
+    if groups == 1:
+        return spread, spread / (2 * freedom) ** 0.5
+    without_G = ((squares_G.sum() - squares_G).clamp_min(0) / (freedom - freedom_G)).sqrt()
+    error = (groups - 1) / groups * (without_G - without_G.mean()).square().sum()
+    return spread, float(error.sqrt())
+
+
+def penalised(x_N: Tensor, good_N: Tensor, group_N: Tensor, penalty: float) -> Tensor:
+    """x where good; elsewhere the mean of the group's good ones plus `penalty`.  [N]
+
+    A group without a good one takes the mean of all its members.  So the penalty is worth the same on a
+    prompt whose answers all score high as on one whose answers all score low.
+    """
+    good = good_N.to(x_N.dtype)
+    total, _ = _sums(torch.where(good_N, x_N, 0), group_N)
+    count, size = _sums(good, group_N)
+    every, _ = _sums(x_N, group_N)
+    level_N = torch.where(count > 0, total / count.clamp_min(1), every / size)
+    return torch.where(good_N, x_N, level_N + penalty)
+
+
 def group_advantages(rewards_N: Tensor, group_N: Tensor, *, scale: bool, eps: float = 1e-6) -> Tensor:
     """(R − mean of the group), over the group's standard deviation if `scale`.  [N]
 

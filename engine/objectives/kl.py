@@ -5,6 +5,7 @@ J. Schulman, "Approximating KL divergence" (2020), is cited as S.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,15 +41,48 @@ def exact_kl(logits_N_V: Tensor, ref_logits_N_V: Tensor) -> Tensor:
     return (logp.exp() * (logp - logq)).sum(dim=-1)
 
 
+PROPORTION = 3.0  # power of KL/goal that β follows at once
+CLIP = 0.5  # of ln(KL/goal): beyond a factor 1.65 the error counts no more
+RISE = 0.6  # share of the run over which the goal rises to the target
+HORIZONS = 8  # a run
+FEWEST_STEPS = 3  # in a horizon
+
+
+def horizon_of(episodes_a_step: int, steps: int) -> int:
+    """Episodes in which a constant error of a factor e moves β by a factor e: an eighth of the run's.
+
+    Ziegler et al. (arXiv 1909.08593, §2.2) steer with 10,000 episodes in runs of 300,000 and more; a run that
+    is shorter than the horizon cannot be steered at all.  No less than three steps, lest β swing with the
+    noise of single batches.
+    """
+    return max(math.ceil(episodes_a_step * steps / HORIZONS), FEWEST_STEPS * episodes_a_step)
+
+
 @dataclass(frozen=True)
 class AdaptiveKL:
-    """Steers β so that the KL of a response stays near `target` (Ziegler et al., arXiv 1909.08593, §2.2)."""
+    """Steers β so that the KL of a response ends at `target`.
+
+    With e = ln(KL/goal), clipped to ±½, after n responses:
+
+        level ← level · exp(e·n/horizon)      β = level · exp(3e)
+
+    The first is the controller of Ziegler et al. (arXiv 1909.08593, §2.2), an integral of the error; alone it
+    swings, because KL itself is an integral of what β does.  The second answers at once, which is what damps
+    a multiplier (Stooke et al., "Responsive safety in reinforcement learning by PID Lagrangian methods",
+    arXiv 2007.03964, §4).  The goal rises to the target over the first three fifths of the run, so that β is
+    not driven down while a policy that has only begun is still near its reference.
+    """
 
     target: float  # nats a response
     horizon: int  # episodes
 
-    def updated(self, beta: float, kl: float, episodes: int) -> float:
-        """β ← β (1 + e·n/horizon) after n responses of mean KL `kl`, the error e clipped to ±0.2."""
-        error = max(-0.2, min(0.2, kl / self.target - 1))
+    def goal(self, step: int, steps: int) -> float:
+        """The KL wanted of the responses of step `step` (from 0) of `steps`, nats: 0 before any update."""
+        return self.target * min(1.0, step / (RISE * steps))
+
+    def updated(self, level: float, kl: float, episodes: int, goal: float) -> tuple[float, float]:
+        """Level and β after `episodes` responses of mean KL `kl`."""
+        error = max(-CLIP, min(CLIP, math.log(max(kl, 1e-9) / goal)))
         # n/horizon above 1 would let one batch do more than the whole horizon is meant to.
-        return beta * (1 + error * min(1.0, episodes / self.horizon))
+        level *= math.exp(error * min(1.0, episodes / self.horizon))
+        return level, level * math.exp(PROPORTION * error)

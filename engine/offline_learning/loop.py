@@ -106,17 +106,16 @@ def study(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
         order = torch.randperm(len(lessons.train), generator=seeded("order", config.seed, epoch)).tolist()
         chosen = order[place * config.batch_prompts : (place + 1) * config.batch_prompts]
         rate = warmup_then_linear(
-            pupil.step, total, min(config.warmup_steps, total // 2), config.learning_rate
+            pupil.step, total, min(config.warmup_steps, total // 2), config.peak_learning_rate
         )
         yield from train_step(method, pupil, [lessons.train[i] for i in chosen], rate, config, run)
         yield Progress(stage="training", done=pupil.step, total=total, unit="steps")
         if pupil.step % steps_an_epoch == 0:
             yield from evaluate(method, pupil, lessons.heldout)
-        if pupil.step < total:
-            if (yield from pausing(run, save)):
-                return
-            if config.checkpoint_every and pupil.step % config.checkpoint_every == 0:
-                save()
+        if pupil.step < total and (yield from pausing(run, save)):
+            return
+        if config.checkpoint_every and (pupil.step == total or pupil.step % config.checkpoint_every == 0):
+            save()  # the last one too: what a death while saving would lose is resumed from here
     yield from finish(pupil, folder, lessons, config, run)
 
 

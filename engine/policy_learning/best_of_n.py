@@ -3,13 +3,13 @@
 No weights move, and yet the policy that answers so is a better one, at a KL to the original of at most
 ln n − (n − 1)/n; it gives the curve of over-optimisation at little cost before any policy is trained.
 
+0. the scale of scores, from the samples that policy learning takes it from (score_scale)
 1. sample N responses a prompt and score them with the reward (the proxy) and the gold scorer, a few prompts
-at a
-   time; what is done lies in files, and a resumed run goes on behind it
-2. the best of each prompt becomes a response of the policy that the job registers
-3. for n = 1, 2, 4, … N: the mean over all subsets of n samples of the proxy's and the gold's score of the
-sample
-   that the proxy likes best (engine.objectives.best_of)
+   at a time; what is done lies in files, and a resumed run goes on behind it
+2. the best of each prompt becomes a response of the policy that the job registers; the best is that of the
+   highest objective, which is the one of policy learning: normalised, with the penalty of a missing stop
+3. for n = 1, 2, 4, … N: the mean over all subsets of n samples of the objective, the proxy's and the gold's
+   score of the sample that the objective likes best (engine.objectives.best_of)
 
 The randomness of a response comes from the seed, its prompt and its sample index alone.
 """
@@ -19,13 +19,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.models.catalogue import resolving
@@ -34,12 +35,13 @@ from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.reward_parts import Scales
-from engine.policy_learning.rewards import Rewards, ScoreScale, load_rewards
-from engine.policy_learning.rollout import Prompt, read_prompts
+from engine.policy_learning.rewards import Rewards, load_rewards
+from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, read_prompts
+from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
-from engine.protocol.rundir import RunDir
-from engine.rollout import Sampled, response_text, sample
+from engine.protocol.rundir import RunDir, write_atomic
+from engine.rollout import Sampled, response_text
 from engine.tables import RESPONSES, existing_outputs, write_output
 from engine.text import Tokeniser
 from engine.training.checkpoint import stable_hash
@@ -51,8 +53,8 @@ SAMPLED = pa.schema(
         ("prompt_id", pa.string()),
         ("sample_index", pa.int32()),
         ("text", pa.string()),
-        ("score", pa.float64()),  # of the proxy: what is maximised
-        ("reward", pa.float64()),  # the same
+        ("score", pa.float64()),  # of the proxy, as its models give it
+        ("reward", pa.float64()),  # the objective: what is maximised
         ("kl", pa.float64()),
         ("tokens", pa.int32()),
         ("stopped", pa.bool_()),
@@ -72,6 +74,23 @@ class Sampler:
     sampling: Portion
     scoring: Portion
 
+    def scores(
+        self, prompts: list[Prompt], sampled: list[Sampled], *, with_gold: bool
+    ) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+        """What all rewards say of the responses, and the gold scorer if asked."""
+        texts = [response_text(self.tokeniser, response) for response in sampled]
+        conversations = [
+            (prompts[response.prompt_index].messages, text)
+            for response, text in zip(sampled, texts, strict=True)
+        ]
+
+        def attempt(tokens: int) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+            yield Progress(stage="scoring", done=0, total=len(texts), unit="responses")
+            gold = self.rewards.gold_scores(conversations, tokens) if with_gold else None
+            return self.rewards.score(conversations, tokens), gold
+
+        return (yield from halving(self.scoring, attempt))
+
 
 def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
     """The job.  Raises UsageError without usable prompts or with a reward that cannot be used."""
@@ -90,10 +109,11 @@ def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
         yield Progress(stage="loading models", done=0, total=1)
         sampler = load_sampler(config, folders, tokeniser)
         yield Progress(stage="loading models", done=1, total=1)
+        scale = yield from known_scale(sampler, prompts, config, run)
         few = max(1, config.batch_sequences // config.samples)
         for start in range(0, len(waiting), few):
             chosen = waiting[start : start + few]
-            yield from some_prompts(sampler, chosen, config, run, number)
+            yield from some_prompts(sampler, scale, chosen, config, run, number)
             number += 1
             ready = len(done) + start + len(chosen)
             yield Progress(stage="sampling", done=ready, total=len(prompts.kept), unit="prompts")
@@ -111,62 +131,64 @@ def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tok
     )
 
 
-def draw(
-    sampler: Sampler, prompts: list[Prompt], config: BestOfNConfig
-) -> Generator[Event, None, list[Sampled]]:
-    """1. N samples of each prompt, ordered by prompt and sample."""
+def known_scale(
+    sampler: Sampler, prompts: Prompts, config: BestOfNConfig, run: RunDir
+) -> Generator[Event, None, ScoreScale]:
+    """The scale of scores that policy learning with this seed would take; kept for a resumed run."""
+    path = run.path / "scale.json"
+    if path.is_file():
+        return ScoreScale(**json.loads(path.read_text()))
+    scale = ScoreScale()
+    if config.normalise_score:
+        chosen, samples = prompts.of_reference(config.seed)
+        sampled = yield from draw(
+            sampler.model, sampler.tokeniser, chosen, config, sampler.sampling,
+            stage="sampling the reference policy", samples=samples, key=(REFERENCE_KEY, config.seed),
+        )  # fmt: skip
+        scored, _ = yield from sampler.scores(chosen, sampled, with_gold=False)
+        scale = ScoreScale.of(scored, groups_of(sampled))
+        yield from scale.words()
+    write_atomic(path, json.dumps(asdict(scale)).encode())
+    return scale
 
-    def attempt(sequences: int) -> Generator[Event, None, list[Sampled]]:
-        sampled: list[Sampled] = []
-        for batch in sample(
-            sampler.model,
-            sampler.tokeniser,
-            [prompt.tokens for prompt in prompts],
-            samples=config.samples,
-            temperature=config.temperature,
-            max_new_tokens=config.max_new_tokens,
-            stop_ids=sampler.tokeniser.stop_ids,
-            seeds=[stable_hash("best of n", config.seed, prompt.prompt_id) >> 2 for prompt in prompts],
-            batch_sequences=sequences,
-        ):
-            sampled += batch.responses
-            yield Progress(stage="sampling responses", done=len(sampled), unit="responses")
-        return sampled
 
-    return (yield from halving(sampler.sampling, attempt))
+def groups_of(sampled: list[Sampled]) -> Tensor:
+    """[N] int64: which prompt each response answers."""
+    return torch.tensor([response.prompt_index for response in sampled])
 
 
 def some_prompts(
-    sampler: Sampler, prompts: list[Prompt], config: BestOfNConfig, run: RunDir, number: int
+    sampler: Sampler,
+    scale: ScoreScale,
+    prompts: list[Prompt],
+    config: BestOfNConfig,
+    run: RunDir,
+    number: int,
 ) -> Iterator[Event]:
     """1 and 2 for a few prompts; one file of samples and one of the best."""
-
-    sampled = yield from draw(sampler, prompts, config)
-    texts = [response_text(sampler.tokeniser, response) for response in sampled]
-    conversations = [
-        (prompts[response.prompt_index].messages, text) for response, text in zip(sampled, texts, strict=True)
-    ]
-
-    def score(tokens: int) -> Generator[Event, None, tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-        yield Progress(stage="scoring", done=0, total=len(texts), unit="responses")
-        scored = sampler.rewards.score(conversations, tokens)
-        proxy = sampler.rewards.combined(scored, ScoreScale(), 1.0)
-        gold = sampler.rewards.gold_scores(conversations, tokens)
-        return proxy, scored.components | ({} if gold is None else {"gold": gold})
-
-    proxy_N, components = yield from halving(sampler.scoring, score)
+    sampled = yield from draw(
+        sampler.model, sampler.tokeniser, prompts, config, sampler.sampling,
+        stage="sampling responses", samples=config.samples,
+        seeds=[stable_hash("best of n", config.seed, prompt.prompt_id) >> 2 for prompt in prompts],
+    )  # fmt: skip
+    scored, gold = yield from sampler.scores(prompts, sampled, with_gold=True)
+    stopped = torch.tensor([response.stopped for response in sampled])
+    reward_N = sampler.rewards.objective(
+        scored, scale, stopped_N=stopped, group_N=groups_of(sampled), penalty=config.missing_stop_penalty
+    )
+    components = scored.components | ({} if gold is None else {"gold": gold})
     rows = [
         {
             "step": STEP,
             "prompt_id": prompts[response.prompt_index].prompt_id,
             "sample_index": response.sample_index,
-            "text": texts[n],
-            "score": float(proxy_N[n]),
-            "reward": float(proxy_N[n]),
+            "text": response_text(sampler.tokeniser, response),
+            "score": float(scored.scores[n]),
+            "reward": float(reward_N[n]),
             "kl": None,  # the samples are the policy's own
             "tokens": len(response.token_ids),
             "stopped": response.stopped,
-            "components": json.dumps({name: float(scores[n]) for name, scores in components.items()}),
+            "components": json.dumps({name: float(found[n]) for name, found in components.items()}),
         }
         for n, response in enumerate(sampled)
     ]
@@ -176,9 +198,9 @@ def some_prompts(
 
 
 def best_row(rows: list[dict[str, Any]], sampled: list[Sampled], prompt_id: str) -> dict[str, Any]:
-    """The sample of a prompt that the proxy likes best, the first of equals, as a response."""
+    """The sample of a prompt whose reward is highest, the first of equals, as a response."""
     own = [n for n, row in enumerate(rows) if row["prompt_id"] == prompt_id]
-    best = max(own, key=lambda n: (rows[n]["score"], -n))
+    best = max(own, key=lambda n: (rows[n]["reward"], -n))
     return {
         "prompt_id": prompt_id,
         "sample_index": 0,
@@ -191,23 +213,24 @@ def best_row(rows: list[dict[str, Any]], sampled: list[Sampled], prompt_id: str)
 
 def report(run: RunDir, config: BestOfNConfig) -> Iterator[Event]:
     """3. The curve over n, from all samples of the job, in one mean over prompts."""
-    proxies: dict[str, list[float]] = defaultdict(list)
-    golds: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(run.output_path("rollouts", 0).parent.glob("rollouts-*.parquet")):
-        for row in pq.read_table(path, columns=["prompt_id", "score", "components"]).to_pylist():
-            proxies[row["prompt_id"]].append(row["score"])
+        columns = ["prompt_id", "score", "reward", "components"]
+        for row in pq.read_table(path, columns=columns).to_pylist():
+            own = found[row["prompt_id"]]
+            own["objective"].append(row["reward"])
+            own["proxy"].append(row["score"])
             if config.gold:
-                golds[row["prompt_id"]].append(json.loads(row["components"])["gold"])
-    summary: dict[str, float | int | str | None] = {"prompts": len(proxies), "samples": config.samples}
+                own["gold"].append(json.loads(row["components"])["gold"])
+    summary: dict[str, float | int | str | None] = {"prompts": len(found), "samples": config.samples}
     for n in subset_sizes(config.samples):
         values = {"bon/kl": kl_bound(n)}
-        for name, found in (("bon/proxy", proxies), ("bon/gold", golds)):
+        for name in ("objective", "proxy", "gold")[: 3 if config.gold else 2]:
             means = [
-                best_of(torch.tensor(proxies[prompt]), torch.tensor(scores), n)
-                for prompt, scores in sorted(found.items())
+                best_of(torch.tensor(own["objective"]), torch.tensor(own[name]), n)
+                for _, own in sorted(found.items())
             ]
-            if means:
-                values[name] = sum(means) / len(means)
+            values[f"bon/{name}"] = sum(means) / len(means)
         yield Metrics(step=n, values=values)
         if n in (1, config.samples):
             summary |= {f"{name.removeprefix('bon/')}_of_{n}": value for name, value in values.items()}

@@ -1,6 +1,6 @@
 """The loop that PPO, GRPO and RLOO share: sample, score, aim, update.
 
-0. before the first step: scores of reference samples are shifted and scaled to mean 0 and variance 1, and a
+0. before the first step: the scale of scores is taken from samples of the policy (score_scale), and a
    critic's head is scaled to predict them
 1. sample K responses to each of B prompts                                  (policy_rollout.collect)
 2. score the cut text; log π, log π_ref, values by the forward pass of training   (policy_rollout.measure)
@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from engine.errors import NonFiniteError, WorkbenchError
 from engine.models.catalogue import resolving
-from engine.objectives.kl import AdaptiveKL
+from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
 from engine.policy_learning.models import Models, load_models
@@ -33,8 +32,8 @@ from engine.policy_learning.record import (
     write_rollouts,
     write_traces,
 )
-from engine.policy_learning.rewards import ScoreScale, final_scores
 from engine.policy_learning.rollout import (
+    REFERENCE_KEY,
     Measured,
     Prompts,
     Rollout,
@@ -43,6 +42,7 @@ from engine.policy_learning.rollout import (
     measure,
     read_prompts,
 )
+from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.update import BrokenUpdateError, Learner, Update, UpdateStats
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
@@ -51,8 +51,6 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import collapsed, pausing
 from engine.training.optimiser import annealed
 from engine.training.policy import save_trained
-
-REFERENCE_SAMPLES = 32  # responses that the normalisation of scores is taken from
 
 
 class Algorithm(Learner, Protocol):
@@ -64,7 +62,7 @@ class Algorithm(Learner, Protocol):
         ...
 
     def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
-        """Phase 3.  final_N: the normalised score of each response, or the penalty of one cut short."""
+        """Phase 3.  final_N: what is maximised of each response (`Rewards.objective`)."""
         ...
 
 
@@ -74,6 +72,7 @@ class State:
 
     step: int  # finished steps
     beta: float
+    beta_level: float  # the slow part of an adaptive β
     multiplier: float  # of the constraint
     scale: ScoreScale
     first: dict[str, float]  # score, length and entropy of the policy that the run started from
@@ -121,11 +120,11 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     while state.step < config.steps:
         yield from one_step(algorithm, models, prompts, state, config, run)
         yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
-        if state.step < config.steps:
-            if (yield from pausing(run, save)):
-                return
-            if config.checkpoint_every and state.step % config.checkpoint_every == 0:
-                save()
+        last = state.step == config.steps
+        if not last and (yield from pausing(run, save)):
+            return
+        if config.checkpoint_every and (last or state.step % config.checkpoint_every == 0):
+            save()  # the last one too: what a death while saving would lose is resumed from here
     yield from finish(models, state, folders["policy"], config, run)
 
 
@@ -146,14 +145,14 @@ def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> It
 
 def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Generator[Event, None, State]:
     """0. Scale of the scores and of a critic, from samples of the policy before any step."""
-    chosen = prompts.of_step(0, math.ceil(REFERENCE_SAMPLES / config.samples), config.seed + 1)
-    stage = "sampling the reference policy"
-    rollout = yield from collect(models, chosen, config, "reference samples", config.seed, stage=stage)
+    chosen, samples = prompts.of_reference(config.seed)
+    stage, key = "sampling the reference policy", (REFERENCE_KEY, config.seed)
+    rollout = yield from collect(models, chosen, config, *key, stage=stage, samples=samples)
     measured = yield from measure(models, rollout)
-    scale = ScoreScale.of(measured.scored) if config.normalise_score else ScoreScale()
+    scale = ScoreScale.of(measured.scored, rollout.groups) if config.normalise_score else ScoreScale()
+    yield from scale.words()
     if models.critic is not None and measured.values is not None:
-        combined = models.rewards.combined(measured.scored, scale, config.multiplier)
-        final = final_scores(combined, rollout.stopped, config.missing_stop_penalty)
+        final = objective(models, rollout, measured, scale, config.multiplier, config)
         models.critic.calibrate(*calibration(measured.values, final, rollout.mask))
     if measured.ratio_max_deviation > 0.2:
         yield Message(
@@ -166,7 +165,22 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
         "length": float(rollout.mask.sum(dim=1).float().mean()),
         "entropy": float(measured.entropy[rollout.mask].mean()),
     }
-    return State(step=0, beta=config.beta, multiplier=config.multiplier, scale=scale, first=first)
+    return State(0, config.beta, config.beta, config.multiplier, scale, first)
+
+
+def objective(
+    models: Models,
+    rollout: Rollout,
+    measured: Measured,
+    scale: ScoreScale,
+    multiplier: float,
+    config: PolicyLearningConfig,
+) -> Tensor:
+    """[N] what is maximised, before any KL."""
+    return models.rewards.objective(
+        measured.scored, scale, stopped_N=rollout.stopped, group_N=rollout.groups,
+        penalty=config.missing_stop_penalty, multiplier=multiplier,
+    )  # fmt: skip
 
 
 def one_step(
@@ -185,16 +199,16 @@ def one_step(
     sampled = time.perf_counter()
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
     measured = yield from measure(models, rollout, with_gold=due)
-    combined = models.rewards.combined(measured.scored, state.scale, state.multiplier)
-    final = final_scores(combined, rollout.stopped, config.missing_stop_penalty)
+    final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     targets = algorithm.aim(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
+    metrics["ppo/objective"] = float(final.mean())
     yield write_rollouts(run, number, rollout, measured, targets)
     _check_bound(run, number, rollout, measured, targets, config)
     yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
     update = Update(algorithm, models, rollout, measured, targets, state.beta, config, state.step)
     stats = yield from _guarded(update, run)
-    metrics |= update_metrics(stats, annealed(state.step, config.steps, config.learning_rate))
+    metrics |= update_metrics(stats, annealed(state.step, config.steps, config.peak_learning_rate))
     metrics |= {
         "ppo/seconds_rollout": sampled - began,
         "ppo/seconds_update": time.perf_counter() - sampled,
@@ -209,14 +223,21 @@ def one_step(
 def steer(
     models: Models, state: State, measured: Measured, targets: Targets, config: PolicyLearningConfig
 ) -> dict[str, float]:
-    """β and the multiplier of the next step; the multiplier of this one as a metric."""
-    if config.kl == "adaptive":
-        control = AdaptiveKL(config.kl_target, config.kl_horizon)
-        state.beta = control.updated(state.beta, targets.kl_a_response, len(measured.scores))
+    """β and the multiplier of the next step; goal and multiplier of this one as metrics."""
+    told: dict[str, float] = {}
+    if config.kl == "adaptive" and state.step > 0:  # the first responses are the reference policy's own
+        episodes = len(measured.scores)
+        horizon = config.kl_horizon or horizon_of(episodes, config.steps)
+        control = AdaptiveKL(config.kl_target, horizon)
+        goal = control.goal(state.step, config.steps)
+        told["ppo/kl_goal"] = goal
+        state.beta_level, state.beta = control.updated(
+            state.beta_level, targets.kl_a_response, episodes, goal
+        )
     cost = measured.scored.cost
     if cost is None:
-        return {}
-    told = {"ppo/multiplier": state.multiplier}
+        return told
+    told["ppo/multiplier"] = state.multiplier
     excess = float(models.rewards.excess(cost, state.scale).mean())
     state.multiplier = DualAscent(config.constraint_rate).updated(state.multiplier, excess)
     return told

@@ -100,8 +100,8 @@ def load_models(
         rewards=rewards,
         optimisers=optimisers,
         peaks={
-            "policy": config.learning_rate,
-            "critic": getattr(config, "critic_learning_rate", config.learning_rate),
+            "policy": config.peak_learning_rate,
+            "critic": getattr(config, "critic_peak_learning_rate", 0.0),
         },
         portions={
             "sampling": Portion(BATCH_SEQUENCES, "sequences"),

@@ -1,21 +1,21 @@
-"""What policy learning maximises: components, their normalisation, and how they become one score.
+"""What policy learning and best-of-n maximise: components, and how they become one score.
 
-Each component (each member of an ensemble) is shifted and scaled to mean 0 and variance 1 on reference
-samples; then they are added with their weights, or taken pessimistically as an ensemble; a cost is
-subtracted with its multiplier.  `M` members, `N` responses.
+Each component (each member of an ensemble) is shifted and scaled (`score_scale`); then they are added with
+their weights, or taken pessimistically as an ensemble; a cost is subtracted with its multiplier; last, a
+response that never stopped has a penalty.  `M` members, `N` responses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.models.scale import Scale
+from engine.objectives.groups import penalised
 from engine.objectives.rewards import constrained, pessimistic
 from engine.policy_learning.reward_parts import (
     Conversation,
@@ -26,53 +26,10 @@ from engine.policy_learning.reward_parts import (
     import_function,
     model_part,
 )
+from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.rewards import Component, Ensemble, components_of
 from engine.text import Tokeniser
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What the reward saw of N responses, before normalisation."""
-
-    members: dict[str, Tensor]  # by component, [M, N]
-    components: dict[str, Tensor]  # by component, its members' mean, [N]
-    scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
-    cost: Tensor | None  # [N] of the constraint's model
-
-
-@dataclass(frozen=True)
-class ScoreScale:
-    """Shift and scale that give the scores of reference samples mean 0 and variance 1, by component.
-
-    A component that it does not know is left as it is.
-    """
-
-    means: dict[str, list[float]] = field(default_factory=dict)  # M numbers a component
-    stds: dict[str, list[float]] = field(default_factory=dict)
-    cost_std: float = 1.0
-
-    @classmethod
-    def of(cls, scored: Scored) -> ScoreScale:
-        means, stds = {}, {}
-        for name, members_M_N in scored.members.items():
-            means[name] = [float(mean) for mean in members_M_N.double().mean(dim=1)]
-            stds[name] = [_spread(row) for row in members_M_N]
-        return cls(means, stds, 1.0 if scored.cost is None else _spread(scored.cost))
-
-    def normalised(self, name: str, members_M_N: Tensor) -> Tensor:
-        if name not in self.means:
-            return members_M_N
-        mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])
-        return (members_M_N - mean[:, None]) / std[:, None]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"means": self.means, "stds": self.stds, "cost_std": self.cost_std}
-
-
-def _spread(scores_N: Tensor) -> float:
-    std = float(scores_N.double().std(unbiased=False))
-    return std if std > 1e-6 else 1.0
 
 
 @dataclass(frozen=True)
@@ -99,8 +56,25 @@ class Rewards:
         """[N]; None without a gold scorer."""
         return None if self.gold is None else self.gold.members(conversations, budget).mean(dim=0)
 
+    def objective(
+        self,
+        scored: Scored,
+        scale: ScoreScale,
+        *,
+        stopped_N: Tensor,
+        group_N: Tensor,
+        penalty: float,
+        multiplier: float = 1.0,
+    ) -> Tensor:
+        """What every job that learns from rewards maximises, before any KL: [N].
+
+        The combined score of a response that ended by itself; for one that the budget cut, the mean of those
+        of its prompt (`group_N`) that did, plus `penalty`.
+        """
+        return penalised(self.combined(scored, scale, multiplier), stopped_N, group_N, penalty)
+
     def combined(self, scored: Scored, scale: ScoreScale, multiplier: float) -> Tensor:
-        """The one score that is maximised, [N]."""
+        """One score of all components, [N]."""
         total = torch.zeros_like(scored.scores)
         members: list[Tensor] = []
         for part in self.parts:
@@ -118,18 +92,13 @@ class Rewards:
         return total
 
     def excess(self, cost_N: Tensor, scale: ScoreScale) -> Tensor:
-        """How far each cost lies above the bound, in standard deviations of the reference samples'.  [N]"""
+        """How far each cost lies above the bound, in standard deviations within a prompt.  [N]"""
         return (cost_N - self.bound) / scale.cost_std
 
     @property
     def main(self) -> Scale | None:
         """The first reward model, from which a critic starts; None when all components are functions."""
         return next((part.scale for part in self.parts if isinstance(part, ModelPart)), None)
-
-
-def final_scores(combined_N: Tensor, stopped_N: Tensor, penalty: float) -> Tensor:
-    """One that never stopped has the fixed penalty instead of its score.  [N]"""
-    return torch.where(stopped_N, combined_N, penalty)
 
 
 def load_rewards(

@@ -6,6 +6,7 @@ Shapes: `B` prompts of the step, `K` samples a prompt, `N = B·K` responses, `T`
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from engine.errors import UsageError
 from engine.models.packing import Row
@@ -20,13 +22,17 @@ from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.policy_learning.models import Models
 from engine.policy_learning.reward_parts import Conversation
-from engine.policy_learning.rewards import Scored
+from engine.policy_learning.score_scale import Scored
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.events import Event, Progress
 from engine.rollout import Sampled, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
-from engine.training.guards import halving
+from engine.training.guards import Portion, halving
+
+REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
+REFERENCE_A_PROMPT = 4
+REFERENCE_KEY = "reference samples"
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class Prompts:
         passes, place = divmod(step, steps_a_pass)
         order = torch.randperm(len(self.kept), generator=seeded("prompts", seed, passes)).tolist()
         return [self.kept[i] for i in order[place * count : (place + 1) * count]]
+
+    def of_reference(self, seed: int) -> tuple[list[Prompt], int]:
+        """The prompts that the scale of scores is taken from, and how many samples of each."""
+        chosen = self.of_step(0, math.ceil(REFERENCE_SAMPLES / REFERENCE_A_PROMPT), seed + 1)
+        return chosen, math.ceil(REFERENCE_SAMPLES / len(chosen))
 
 
 def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, positions: int | None) -> Prompts:
@@ -118,34 +129,61 @@ class Rollout:
             yield rows, [part[place] for place in order]
 
 
-def collect(
-    models: Models, prompts: list[Prompt], config: PolicyLearningConfig, *key: object, stage: str
-) -> Generator[Event, None, Rollout]:
-    """1. Sample K responses a prompt: temperature only, no nucleus, stop at the model's own stop tokens.
+def draw(
+    model: PreTrainedModel,
+    tokeniser: Tokeniser,
+    prompts: list[Prompt],
+    config: RewardedConfig,
+    portion: Portion,
+    *,
+    stage: str,
+    samples: int,
+    key: Sequence[object] = (),
+    seeds: Sequence[int] | None = None,
+) -> Generator[Event, None, list[Sampled]]:
+    """1. Samples of each prompt: temperature only, no nucleus, stop at the model's own stop tokens.
 
-    `key` and the seed decide the randomness.
+    `key`, or `seeds`, one a prompt, decide the randomness.
     """
-    total = len(prompts) * config.samples
+    total = len(prompts) * samples
 
     def attempt(sequences: int) -> Generator[Event, None, list[Sampled]]:
-        sampled: list[Sampled] = []
+        found: list[Sampled] = []
         for batch in sample(
-            models.policy.model,
-            models.policy.tokeniser,
+            model,
+            tokeniser,
             [prompt.tokens for prompt in prompts],
-            samples=config.samples,
+            samples=samples,
             temperature=config.temperature,
             top_p=1.0,
             max_new_tokens=config.max_new_tokens,
-            stop_ids=models.policy.tokeniser.stop_ids,
-            generator=seeded(*key),
+            stop_ids=tokeniser.stop_ids,
+            generator=None if seeds else seeded(*key),
+            seeds=seeds,
             batch_sequences=sequences,
         ):
-            sampled += batch.responses
-            yield Progress(stage=stage, done=len(sampled), total=total, unit="responses")
-        return sampled
+            found += batch.responses
+            yield Progress(stage=stage, done=len(found), total=total, unit="responses")
+        return found
 
-    return as_rollout(models, prompts, (yield from halving(models.portions["sampling"], attempt)))
+    return (yield from halving(portion, attempt))
+
+
+def collect(
+    models: Models,
+    prompts: list[Prompt],
+    config: PolicyLearningConfig,
+    *key: object,
+    stage: str,
+    samples: int = 0,
+) -> Generator[Event, None, Rollout]:
+    """1. K responses a prompt, or `samples`; `key` decides the randomness."""
+    policy, portion = models.policy, models.portions["sampling"]
+    sampled = yield from draw(
+        policy.model, policy.tokeniser, prompts, config, portion,
+        stage=stage, samples=samples or config.samples, key=key,
+    )  # fmt: skip
+    return as_rollout(models, prompts, sampled)
 
 
 def as_rollout(models: Models, prompts: list[Prompt], sampled: list[Sampled]) -> Rollout:

@@ -77,8 +77,8 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
         keep = partial(_keep, learner, run, step, figures)
         if step < plan.total and (yield from pausing(run, keep)):
             return
-        if config.checkpoint_every and step % config.checkpoint_every == 0 and step < plan.total:
-            keep()
+        if config.checkpoint_every and (step == plan.total or step % config.checkpoint_every == 0):
+            keep()  # the last one too: what a death while saving would lose is resumed from here
     yield from save(learner, folder, data, config, run, step, figures)
 
 

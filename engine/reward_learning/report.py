@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.models.features import depth
-from engine.models.reward import save_reward_model
+from engine.models.saving import save_model
 from engine.objectives.preference import accuracy, correlation, kendall_tau, log_loss
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Progress
@@ -108,10 +108,9 @@ def save(
     mean_N = level_E_N_C.mean(dim=0)[:, 0]
     mean, std = float(mean_N.mean()), float(mean_N.std(unbiased=False))
     shift_E_C = (level_E_N_C.mean(dim=(0, 1)) - level_E_N_C.mean(dim=1)).float()
-    learner.finish()
     learner.model.config.score_mean, learner.model.config.score_std = mean, std
     destination = run.path / "model"
-    save_reward_model(learner.model, folder, destination, dtype="float32")
+    save_model(learner.model, folder, destination, "float32", masters=learner.masters())
     if config.ensemble > 1:
         ensemble_head(learner, data.criteria, shift_E_C).save(destination)
     yield Progress(stage="saving", done=1, total=1)

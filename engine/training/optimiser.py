@@ -89,15 +89,6 @@ class MasterAdam:
                 self._adam.state[master] = state
         self._publish()
 
-    @torch.no_grad()
-    def to_full_precision(self, module: nn.Module) -> None:
-        """Turn the whole module into float32, trained parameters being the masters.  Ends the training."""
-        masters = {name: master.detach() for name, master in self.masters.items()}
-        module.float()
-        for name, parameter in module.named_parameters():
-            if name in masters:
-                parameter.copy_(masters[name])
-
 
 def warmup_then_linear(step: int, total: int, warmup: int, peak: float) -> float:
     """Learning rate of step `step` (from 0): up to `peak` over `warmup` steps, then down to 0 at `total`."""

@@ -14,7 +14,8 @@ from engine.models.device import resolve_device
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
 from engine.models.parts import output_head
-from engine.models.policy import load_policy, save_policy
+from engine.models.policy import load_policy
+from engine.models.saving import save_model
 from engine.models.trunk import Trunk, make_trainable
 from engine.objectives.logprobs import chosen_logprobs
 from engine.text import Tokeniser
@@ -85,9 +86,8 @@ def load_trainable_policy(
 
 
 def save_trained(policy: Policy, optimiser: MasterAdam, source: Path, destination: Path) -> None:
-    """Save the policy, adapters merged, as plain transformers loads it.  Ends the training.
+    """Save the policy, adapters merged, as plain transformers loads it.
 
     In float32: steps smaller than a bfloat16 digit of the base weights would be lost.
     """
-    optimiser.to_full_precision(policy.model)
-    save_policy(policy.model, source, destination, dtype="float32")
+    save_model(policy.model, source, destination, "float32", masters=optimiser.masters)

@@ -5,7 +5,8 @@ job `ppo` (or `--algorithm grpo`, `rloo`) once a seed through the workbench's ow
 process, and writes every metric of every step to the CSV file.  `ratio` is the rise of the mean score from
 the first fifth of the steps to the last, over its standard error across seeds; KL and length stand beside
 it, so that a score bought with length or distance is seen.  `ppo/reward` is what the loss maximises: the
-normalised score, its penalty for a response that never stops, and the KL.  `--set FIELD=VALUE` changes a
+normalised score, its penalty for a response that never stops, and the KL.  `kl_over_target` is the mean KL of
+the last fifth of the steps over `kl_target`, for each seed.  `--set FIELD=VALUE` changes a
 setting of the job, the same for all seeds.
 """
 
@@ -16,13 +17,16 @@ import math
 import statistics
 from pathlib import Path
 
+from engine.protocol.catalog import build, find_job
 from tests.benchmarks.common import parser, report, say, versions
 
 METRICS = (
     "ppo/score",
     "ppo/gold",
     "ppo/reward",
+    "ppo/objective",
     "ppo/kl",
+    "ppo/kl_goal",
     "ppo/length",
     "ppo/entropy",
     "ppo/stopped",
@@ -36,15 +40,14 @@ METRICS = (
 Curve = dict[int, dict[str, float]]
 
 
-def learn(db: str, algorithm: str, name: str, settings: dict[str, str], seeds: int) -> dict[int, Curve]:
+def learn(db: str, algorithm: str, name: str, settings: dict[str, str], seeds: range) -> dict[int, Curve]:
     """Metrics by seed and step."""
-    from engine.protocol.catalog import build, find_job
     from workbench.services.workspace import Workspace
     from workbench.settings import load_settings
 
     curves: dict[int, Curve] = {}
     with Workspace.open(load_settings(db=db)) as workspace:
-        for seed in range(1, seeds + 1):
+        for seed in seeds:
             config = build(
                 find_job(algorithm).config, {"name": f"{name}-{seed}", "seed": str(seed), **settings}
             )
@@ -97,23 +100,27 @@ def main() -> None:
     arguments.add_argument("--name", default="curve", help="of the policies, a number behind it")
     arguments.add_argument("--algorithm", choices=("ppo", "grpo", "rloo"), default="ppo")
     arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--first-seed", type=int, default=1)
     arguments.add_argument("--out", type=Path, required=True, help="CSV file of the curves")
     arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the job")
     options = arguments.parse_args()
     settings = {"policy": "smollm2", "reward_model": options.reward_model, "prompts": options.prompts}
     settings |= dict(item.split("=", 1) for item in options.set)
-    curves = learn(options.db, options.algorithm, options.name, settings, options.seeds)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    curves = learn(options.db, options.algorithm, options.name, settings, seeds)
     write(options.out, curves)
     figures: dict[str, object] = {}
     for metric in ("ppo/score", "ppo/gold", "ppo/reward", "ppo/kl", "ppo/length", "ppo/stopped"):
         if all(any(metric in row for row in curve.values()) for curve in curves.values()):
             first, last = ends(curves, metric)
             figures[metric] = {"first": [round(x, 3) for x in first], "last": [round(x, 3) for x in last]}
+    target = build(find_job(options.algorithm).config, {"name": "x", **settings}).kl_target  # type: ignore[attr-defined]
     first, last = ends(curves, "ppo/score")
     rises = [after - before for before, after in zip(first, last, strict=True)]
     error = statistics.stdev(rises) / math.sqrt(len(rises)) if len(rises) > 1 else math.nan
     report(
         "ppo curve",
+        kl_over_target=[round(kl / target, 3) for kl in ends(curves, "ppo/kl")[1]],
         algorithm=options.algorithm,
         settings=settings,
         figures=figures,

@@ -90,10 +90,11 @@ def exported(model: Path, folder: Path) -> Path:
 def untrained(folder: Path) -> Path:
     """A reward model with a random head on the packaged language model."""
     from engine.models.catalogue import resolve_model
-    from engine.models.reward import init_reward_model, save_reward_model
+    from engine.models.reward import init_reward_model
+    from engine.models.saving import save_model
 
     source = resolve_model("smollm2")
-    save_reward_model(init_reward_model(source), source, folder / "reward")
+    save_model(init_reward_model(source), source, folder / "reward")
     return folder / "reward"
 
 

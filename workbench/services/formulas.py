@@ -71,13 +71,40 @@ def _clip_numbers(config: Figures, latest: Figures) -> str:
 
 
 def _kl_reward(config: Figures, latest: Figures) -> Term:
-    normalised = ", s in standard deviations" if config.get("normalise_score") else ""
     return Term(
         f"r_t = {MINUS}β·(log π {MINUS} log π_ref) + [t = T]·s",
         f"β {number(_beta(config, latest))}, KL {number(latest.get('ppo/kl'))} nats a response, "
-        f"score {number(latest.get('ppo/score'))} → reward {number(latest.get('ppo/reward'))}",
-        f"what is maximised: the score once, at the end; the reference policy holds it back{normalised}",
+        f"s {number(latest.get('ppo/objective'))} → reward {number(latest.get('ppo/reward'))}",
+        "what is maximised: s once, at the end; the reference policy holds it back",
     )
+
+
+def _objective(config: Figures, latest: Figures, score: str, objective: str) -> Term:
+    """s, the same for every job that learns from rewards."""
+    symbols = f"s = (score {MINUS} μ) / σ" if config.get("normalise_score", True) else "s = score"
+    penalty = config.get("missing_stop_penalty", 0.0)
+    return Term(
+        f"{symbols};  unfinished: mean s of the prompt's others {MINUS if penalty < 0 else '+'} "
+        f"{number(abs(penalty))}",
+        f"mean score {number(latest.get(score))}, mean s {number(latest.get(objective))}",
+        "μ mean, σ spread within a prompt, both before learning"
+        if config.get("normalise_score", True)
+        else "the score as the reward gives it",
+    )
+
+
+def _steering(config: Figures, latest: Figures) -> list[Term]:
+    """How β is steered; nothing where it is constant."""
+    if config.get("kl") != "adaptive":
+        return []
+    return [
+        Term(
+            "β = b·(KL/goal)³,  b ← b·(KL/goal)^(n/h)",
+            f"KL {number(latest.get('ppo/kl'))}, goal {number(latest.get('ppo/kl_goal'))} of "
+            f"{number(config.get('kl_target'))}",
+            "adaptive β; KL/goal counts no further than e^±½, n responses a step, h horizon",
+        )
+    ]
 
 
 def _score(config: Figures, latest: Figures) -> list[Term]:
@@ -112,8 +139,18 @@ def _watched(latest: Figures) -> Term:
     )
 
 
-def _surrogate(config: Figures, latest: Figures, words: str) -> Term:
-    symbols = f"L_π = {MINUS}mean min(ρ·A, clip(ρ, 1 ± ε)·A),  ρ = π / π_old"
+MEANS = {
+    "tokens": "mean_t",
+    "responses": "mean_i Σ_t",
+    "response": "mean_i mean_t",
+    "token": "mean_t",
+    "budget": "mean_i Σ_t 1/T_max",
+}
+"""Over what a loss is averaged: t all tokens, i responses; T_max is the response budget."""
+
+
+def _surrogate(config: Figures, latest: Figures, mean: str, words: str) -> Term:
+    symbols = f"L_π = {MINUS}{MEANS[mean]} min(ρ·A, clip(ρ, 1 ± ε)·A),  ρ = π / π_old"
     return Term(symbols, _clip_numbers(config, latest), words)
 
 
@@ -123,10 +160,13 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     return "PPO", [
         Term("L = L_π + c·L_V", _sum(policy, config.get("value_coefficient"), value), "what Adam descends"),
         _surrogate(
-            config, latest, "policy: more of what went better than expected, no further than the clip"
+            config,
+            latest,
+            "tokens",
+            "policy: more of what went better than expected, no further than the clip",
         ),
         Term(
-            f"L_V = ½ mean max((V {MINUS} R)², (clip(V, V_old ± ε_V) {MINUS} R)²)",
+            f"L_V = ½ mean_t max((V {MINUS} R)², (clip(V, V_old ± ε_V) {MINUS} R)²)",
             f"{number(value)}    ε_V {number(config.get('clip_value'))}, "
             f"explained variance {number(latest.get('ppo/explained_variance'))}",
             "critic: predict the return R = A + V_old",
@@ -137,13 +177,15 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             f"{whitened} (GAE)",
         ),
         _kl_reward(config, latest),
+        _objective(config, latest, "ppo/score", "ppo/objective"),
+        *_steering(config, latest),
         _watched(latest),
     ]
 
 
 def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     policy, kl = latest.get("ppo/policy_loss"), latest.get("ppo/kl_loss")
-    scaled = bool(config.get("scale_advantages", True))
+    scaled, average = bool(config.get("scale_advantages", True)), config.get("loss_average", "response")
     total = policy + kl if isinstance(policy, float) and isinstance(kl, float) else None
     return "GRPO", [
         Term(
@@ -151,25 +193,27 @@ def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             f"{number(policy)} + {number(kl)} = {number(total)}    β {number(_beta(config, latest))}",
             "what Adam descends",
         ),
-        _surrogate(config, latest, f"policy, averaged by {config.get('loss_average', 'response')}"),
+        _surrogate(config, latest, average, f"policy, averaged by {average}"),
         Term(
             f"A_i = (s_i {MINUS} mean s){' / std s' if scaled else ''}",
-            f"over {number(config.get('samples'))} samples a prompt; score {number(latest.get('ppo/score'))}",
+            f"over {number(config.get('samples'))} samples a prompt",
             "the other samples of a prompt stand in for the critic",
         ),
         Term(
-            "KL = mean "
+            f"KL = {MEANS[average]} "
             + ("½ (log π − log π_ref)²" if config.get("kl_loss", "k2") == "k2" else "ρ′ − 1 − log ρ′"),
             f"{number(latest.get('ppo/kl'))} nats a response (log π − log π_ref, summed)",
             "holds the policy near the reference",
         ),
+        _objective(config, latest, "ppo/score", "ppo/objective"),
+        *_steering(config, latest),
         _watched(latest),
     ]
 
 
 def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     return "RLOO", [
-        _surrogate(config, latest, "what Adam descends: REINFORCE with the ratio clipped"),
+        _surrogate(config, latest, "responses", "what Adam descends: REINFORCE with the ratio clipped"),
         Term(
             f"A_i = R_i {MINUS} mean of the other R_j,  R = Σ r_t",
             f"over {number(config.get('samples'))} samples a prompt; "
@@ -177,6 +221,8 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             "the other samples of a prompt are the baseline",
         ),
         _kl_reward(config, latest),
+        _objective(config, latest, "ppo/score", "ppo/objective"),
+        *_steering(config, latest),
         _watched(latest),
     ]
 
@@ -227,8 +273,9 @@ def _best_of_n(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             "y* = argmax s(y_i),  y_1 … y_n ~ π",
             f"n {number(n)}    proxy {number(latest.get('bon/proxy'))}, "
             f"gold {number(latest.get('bon/gold'))}",
-            "no weights change: the best sample by the reward is kept",
+            "no weights change: the best sample by s is kept",
         ),
+        _objective(config, latest, "bon/proxy", "bon/objective"),
         Term(
             f"KL ≤ ln n {MINUS} (n {MINUS} 1)/n",
             f"{number(latest.get('bon/kl'))} nats",

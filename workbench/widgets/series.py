@@ -23,6 +23,8 @@ LEARNING = (
     ("ppo/beta", "KL coefficient β"),
     ("ppo/policy_loss", "policy loss"),
     ("ppo/grad_norm", "gradient norm"),
+    ("ppo/objective", "objective"),
+    ("ppo/kl_goal", "goal of the KL, nats"),
 )
 IMITATION = (
     ("train/loss", "training loss"),
@@ -52,7 +54,12 @@ METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "rloo": LEARNING,
     "sft": IMITATION,
     "dpo": IMITATION,
-    "best_of_n": (("bon/proxy", "proxy score"), ("bon/gold", "gold score"), ("bon/kl", "KL bound, nats")),
+    "best_of_n": (
+        ("bon/proxy", "proxy score"),
+        ("bon/gold", "gold score"),
+        ("bon/kl", "KL bound, nats"),
+        ("bon/objective", "objective"),
+    ),
 }
 """The metrics worth a chart, by kind of job, in the order of their number keys."""
 

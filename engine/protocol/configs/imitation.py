@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from engine.errors import UsageError
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.rates import described, learning_rate
 
 
 class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
@@ -30,7 +31,9 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     ] = "lora"
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1
-    learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of Adam.")] = 1e-4
+    learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))
+    ] = 0.0
     warmup_steps: Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")] = 5
     batch_prompts: Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")] = 8
     microbatch: Annotated[
@@ -45,6 +48,11 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     holdout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")] = 0.1
     max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate given, the default in the place of 0."""
+        return learning_rate(self.learning_rate, "sft", self.tuning)
 
     def criteria(self) -> tuple[str, ...]:
         """The criteria whose judgements are learned."""
@@ -83,7 +91,9 @@ class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):
 class DPOConfig(StoredResponsesConfig, frozen=True, kw_only=True):
     """Direct preference optimisation on the pairs that rankings imply."""
 
-    learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of Adam.")] = 2e-5
+    learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))
+    ] = 0.0
     loss: Annotated[
         Literal["sigmoid", "ipo"], Meta(description="Logistic loss (DPO), or squared to a margin (IPO).")
     ] = "sigmoid"
@@ -93,6 +103,11 @@ class DPOConfig(StoredResponsesConfig, frozen=True, kw_only=True):
     label_smoothing: Annotated[
         float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong (conservative DPO).")
     ] = 0.0
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate given, the default in the place of 0."""
+        return learning_rate(self.learning_rate, "dpo", self.tuning)
 
     def check(self) -> None:
         StoredResponsesConfig.check(self)

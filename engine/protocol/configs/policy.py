@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from engine.errors import UsageError
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.rates import described, learning_rate
 from engine.protocol.rewards import ENSEMBLE, ENSEMBLE_FORM, Ensemble, components_of
 
 Template = Literal["chat", "plain"]
@@ -58,6 +59,20 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         float, Meta(gt=0.0, description="Sampling temperature; also divides every logit.")
     ] = 1.0
     template: Annotated[Template, Meta(description="Chat template of the model, or plain text.")] = "chat"
+    normalise_score: Annotated[
+        bool,
+        Meta(
+            description="Shift each component by its mean on samples of the policy before it learns, and "
+            "divide it by its standard deviation within a prompt."
+        ),
+    ] = True
+    missing_stop_penalty: Annotated[
+        float,
+        Meta(
+            description="A response that never stopped scores as the others of its prompt do in the mean, "
+            "plus this (after normalisation)."
+        ),
+    ] = -1.0
 
     def __post_init__(self) -> None:
         self.check()
@@ -87,16 +102,29 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     microbatch: Annotated[
         int, Meta(ge=1, description="Sequences in one forward and backward; halved when memory runs out.")
     ] = 16
-    learning_rate: Annotated[float, Meta(gt=0, description="Policy learning rate, annealed to 0.")] = 1e-4
+    learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Policy learning rate, annealed to 0", "policy"))
+    ] = 0.0
     clip: Annotated[float, Meta(gt=0, description="Ratio clip ε.")] = 0.2
     kl: Annotated[Literal["fixed", "adaptive"], Meta(description="β constant, or steered to the target.")] = (
         "adaptive"
     )
     beta: Annotated[float, Meta(ge=0, description="KL coefficient β (initial).")] = 0.05
     kl_target: Annotated[
-        float, Meta(gt=0, description="KL a response the adaptive β steers to, in nats.")
+        float,
+        Meta(
+            gt=0,
+            description="KL a response that the adaptive β steers to, in nats.",
+        ),
     ] = 6.0
-    kl_horizon: Annotated[int, Meta(ge=1, description="Horizon of the adaptive β, in episodes.")] = 1000
+    kl_horizon: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Episodes in which a KL that is off by a factor moves the adaptive β by that "
+            "factor; 0 takes an eighth of the run.",
+        ),
+    ] = 0
     kl_bound: Annotated[float, Meta(gt=0, description="The run stops above this KL a response, in nats.")] = (
         50.0
     )
@@ -106,13 +134,6 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             ge=0, description="Mean per-token KL to the sampling policy that ends an update early; 0 never."
         ),
     ] = 0.1
-    normalise_score: Annotated[
-        bool,
-        Meta(description="Shift and scale each component to mean 0, variance 1 on reference samples."),
-    ] = True
-    missing_stop_penalty: Annotated[
-        float, Meta(description="Score of a response that never stopped (after normalisation).")
-    ] = -1.0
     constraint: Annotated[
         str, Meta(description="Reward model of a cost whose mean must stay below a bound; empty is none.")
     ] = ""
@@ -133,6 +154,11 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 10
     trace_every: Annotated[int, Meta(ge=0, description="Steps between token traces; 0 writes none.")] = 5
     gold_every: Annotated[int, Meta(ge=1, description="Steps between evaluations by the gold scorer.")] = 1
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The policy's, the default in the place of 0."""
+        return learning_rate(self.learning_rate, "policy", self.tuning)
 
     def check(self) -> None:
         RewardedConfig.check(self)
@@ -163,14 +189,19 @@ class PPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         Literal["separate", "shared"],
         Meta(description="A critic of its own, from the reward model, or a head on the policy's trunk."),
     ] = "separate"
-    critic_learning_rate: Annotated[float, Meta(gt=0, description="Critic learning rate, annealed to 0.")] = (
-        1e-4
-    )
+    critic_learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Critic learning rate, annealed to 0", "critic"))
+    ] = 0.0
     clip_value: Annotated[float, Meta(gt=0, description="Value clip.")] = 0.2
     value_coefficient: Annotated[float, Meta(ge=0, description="Weight of the value loss.")] = 0.1
     gamma: Annotated[float, Meta(ge=0, le=1, description="Discount γ.")] = 1.0
     lam: Annotated[float, Meta(ge=0, le=1, description="GAE λ.")] = 0.95
     whiten_advantages: Annotated[bool, Meta(description="Whiten advantages over response tokens.")] = True
+
+    @property
+    def critic_peak_learning_rate(self) -> float:
+        """The critic's, the default in the place of 0."""
+        return learning_rate(self.critic_learning_rate, "critic", self.tuning)
 
 
 class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):

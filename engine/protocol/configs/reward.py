@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.rates import described, learning_rate
 
 
 class RewardConfig(JobConfig, frozen=True, kw_only=True):
@@ -49,7 +50,9 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1
-    learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of Adam.")] = 2e-5
+    learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Peak learning rate of Adam", "reward"))
+    ] = 0.0
     warmup_steps: Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")] = 5
     batch_prompts: Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")] = 4
     batch_tokens: Annotated[
@@ -74,6 +77,11 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Time that auto may take to compare lora and full with frozen.")
     ] = 30.0
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate given, the default in the place of 0."""
+        return learning_rate(self.learning_rate, "reward", self.tuning)
 
     def criteria(self) -> tuple[str, ...] | None:
         """The criteria named, in order and once each; None for all that there are."""

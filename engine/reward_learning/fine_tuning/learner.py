@@ -112,14 +112,15 @@ class Learner:
             for element, scores_E_K_C in zip(group, self.scores(group), strict=True):
                 yield element, scores_E_K_C.cpu()
 
-    def finish(self) -> None:
-        """Turn the model into float32 and its own head into the mean of the ensemble.  Ends the training."""
-        self.optimisers["model"].to_full_precision(self.model)
+    def masters(self) -> dict[str, Tensor]:
+        """The float32 weights by parameter name, the mean of the ensemble as the model's own head."""
         head = output_head(self.model)
-        with torch.no_grad():
-            head.weight.copy_(self.heads.weight.mean(dim=0))
-            if head.bias is not None and self.heads.bias is not None:
-                head.bias.copy_(self.heads.bias.mean(dim=0))
+        name = next(name for name, module in self.model.named_modules() if module is head)
+        found = dict(self.optimisers["model"].masters)
+        found[f"{name}.weight"] = self.heads.weight.mean(dim=0)
+        if head.bias is not None and self.heads.bias is not None:
+            found[f"{name}.bias"] = self.heads.bias.mean(dim=0)
+        return found
 
 
 def make_learner(
@@ -209,7 +210,7 @@ def train_step(
     if not math.isfinite(norm):
         raise NonFiniteError(_broken(run, step, elements, loss))
     for name, optimiser in learner.optimisers.items():
-        optimiser.step(TIE_RATE * rate / config.learning_rate if name == "tie" else rate)
+        optimiser.step(TIE_RATE * rate / config.peak_learning_rate if name == "tie" else rate)
     metrics = {
         "train/loss": loss,
         "train/accuracy": accuracy(margin_M),

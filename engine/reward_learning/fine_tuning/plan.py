@@ -106,7 +106,7 @@ class Plan:
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         warmup = min(self.config.warmup_steps, self.total // 2)
-        return warmup_then_linear(step, self.total, warmup, self.config.learning_rate)
+        return warmup_then_linear(step, self.total, warmup, self.config.peak_learning_rate)
 
     def evaluates_after(self, steps: int) -> bool:
         """Whether so many steps end one of the `evaluations` parts of an epoch."""

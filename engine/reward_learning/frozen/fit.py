@@ -23,7 +23,8 @@ from transformers import AutoModel
 from engine.errors import ModelFilesError
 from engine.frozen.fit import FitSettings, Fitted, fit
 from engine.frozen.store import FeatureStore
-from engine.models.policy import load_weights, save_model
+from engine.models.policy import load_weights
+from engine.models.saving import save_model
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir

@@ -14,14 +14,14 @@ from engine.errors import ModelFilesError, NonFiniteError, UnknownModelError, Us
 from engine.models import lora
 from engine.models.catalogue import resolve_model
 from engine.models.parts import backbone, output_head
-from engine.models.policy import load_policy, save_policy
+from engine.models.policy import load_policy
 from engine.models.reward import (
     init_reward_model,
     last_scores,
     load_reward_model,
-    save_reward_model,
     token_scores,
 )
+from engine.models.saving import save_model
 from engine.text import Tokeniser
 
 CHAT = [{"role": "user", "content": "Say something."}]
@@ -35,7 +35,7 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 
 def test_a_saved_policy_is_the_same_in_plain_transformers(tiny_model: Path, tmp_path: Path) -> None:
     policy = load_policy(tiny_model, "float32")
-    save_policy(policy, tiny_model, tmp_path / "out")
+    save_model(policy, tiny_model, tmp_path / "out")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.equal(logits(policy), logits(again))
     assert Tokeniser.from_folder(tmp_path / "out").encode_prompt(CHAT) == Tokeniser.from_folder(
@@ -47,7 +47,7 @@ def test_a_saved_policy_is_the_same_in_plain_transformers(tiny_model: Path, tmp_
 def test_saving_over_an_older_folder_replaces_it(tiny_model: Path, tmp_path: Path) -> None:
     policy = load_policy(tiny_model, "float32")
     for dtype in (None, "bfloat16"):
-        save_policy(policy, tiny_model, tmp_path / "out", dtype)
+        save_model(policy, tiny_model, tmp_path / "out", dtype)
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
     assert policy.dtype == torch.float32
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -90,7 +90,7 @@ def test_adapters_change_nothing_at_first_and_are_merged_on_saving(tiny_model: P
     assert (changed - base).abs().max() > 1e-3
     with lora.without_lora(policy):
         assert torch.equal(logits(policy), base)
-    save_policy(policy, tiny_model, tmp_path / "out")
+    save_model(policy, tiny_model, tmp_path / "out")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     torch.testing.assert_close(logits(plain), changed, atol=1e-4, rtol=1e-4)
     assert lora.has_lora(policy)
@@ -136,7 +136,7 @@ def test_a_head_that_is_not_finite_is_refused(tiny_model: Path, tmp_path: Path) 
     model = init_reward_model(tiny_model)
     with torch.no_grad():
         output_head(model).weight[0, 0] = float("nan")
-    save_reward_model(model, tiny_model, tmp_path / "bad")
+    save_model(model, tiny_model, tmp_path / "bad")
     with pytest.raises(NonFiniteError, match="not finite"):
         load_reward_model(tmp_path / "bad")
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.models.policy import load_policy, save_policy
+from engine.models.policy import load_policy
 from engine.models.rounding import generator_for, to_bfloat16
+from engine.models.saving import save_model
 
 numbers = st.floats(
     width=32,
@@ -53,7 +54,7 @@ def test_a_small_change_of_saved_weights_survives_loading_in_bfloat16(
     with torch.no_grad():
         grid = weight.to(torch.bfloat16).float()
         weight.copy_(grid * (1 + 2**-11))
-    save_policy(model, tiny_model, tmp_path / "moved", dtype="float32")
+    save_model(model, tiny_model, tmp_path / "moved", dtype="float32")
     loaded = load_policy(tmp_path / "moved", "bfloat16").get_input_embeddings().weight.detach().float()
     assert load_policy(tmp_path / "moved", "bfloat16").dtype == torch.bfloat16
     growth = float((loaded.abs().sum() / grid.abs().sum()) - 1)

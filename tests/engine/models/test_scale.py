@@ -15,7 +15,8 @@ from engine.errors import ModelFilesError, UsageError
 from engine.models.features import batches_of_pairs, features_of, row_features
 from engine.models.packing import Row
 from engine.models.policy import load_policy
-from engine.models.reward import init_reward_model, load_reward_model, save_reward_model, token_scores
+from engine.models.reward import init_reward_model, load_reward_model, token_scores
+from engine.models.saving import save_model
 from engine.models.scale import load_scale
 from engine.models.trunk import Trunk
 from engine.scoring.head import RewardHead
@@ -117,7 +118,7 @@ def test_a_linear_scale_gives_the_scores_of_transformers(tiny_reward: Path) -> N
 
 def test_several_criteria_are_labels_of_one_head(tiny_model: Path, tmp_path: Path) -> None:
     model = init_reward_model(tiny_model, criteria=("overall", "harmless", "brief"))
-    save_reward_model(model, tiny_model, tmp_path / "three")
+    save_model(model, tiny_model, tmp_path / "three")
     scale = load_scale(tmp_path / "three", "float32")
     assert scale.criteria == ("overall", "harmless", "brief")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "three", dtype=torch.float32)

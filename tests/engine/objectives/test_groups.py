@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.groups import group_advantages, leave_one_out, token_divisor
+from engine.objectives.groups import group_advantages, leave_one_out, penalised, spread_within, token_divisor
 
 REWARDS = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=6)
 GROUPS = st.lists(REWARDS, min_size=1, max_size=4)
@@ -81,3 +81,54 @@ def test_divisors_of_micro_batches_add_up_to_the_average(average: str) -> None:
         for part in (slice(0, 1), slice(1, 4))
     ]
     torch.testing.assert_close(sum(parts), expected)
+
+
+def test_the_spread_within_groups_and_its_error_are_the_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    group = torch.arange(6).repeat_interleave(5)
+    x = torch.randn(30, generator=generator) * 2 + 100 * group
+
+    def spread(kept: list[int]) -> float:
+        parts = [x[group == g] for g in kept]
+        squares = sum(float((part - part.mean()).square().sum()) for part in parts)
+        return math.sqrt(squares / sum(len(part) - 1 for part in parts))
+
+    without = [spread([g for g in range(6) if g != left]) for left in range(6)]
+    mean = sum(without) / 6
+    expected = math.sqrt(5 / 6 * sum((s - mean) ** 2 for s in without))
+    assert spread_within(x, group) == pytest.approx((spread(list(range(6))), expected), rel=1e-4)
+
+
+def test_the_error_of_the_spread_is_how_much_it_differs() -> None:
+    generator = torch.Generator().manual_seed(1)
+    group = torch.arange(24).repeat_interleave(4)
+    found = [
+        spread_within(torch.randn(96, generator=generator) + 3 * group.float(), group) for _ in range(300)
+    ]
+    spreads = torch.tensor([spread for spread, _ in found])
+    errors = sum(error for _, error in found) / 300
+    assert float(spreads.mean()) == pytest.approx(1, abs=0.02)
+    assert errors == pytest.approx(float(spreads.std()), rel=0.15)
+    assert errors < 0.1
+
+
+def test_groups_that_tell_no_spread() -> None:
+    assert spread_within(torch.tensor([1.0, 5.0]), torch.tensor([0, 1])) == (0.0, 0.0)
+    spread, error = spread_within(torch.tensor([1.0, 3.0, 7.0]), torch.tensor([0, 0, 1]))
+    assert (spread, error) == (pytest.approx(2**0.5), pytest.approx(1.0))
+
+
+@settings(deadline=None)
+@given(GROUPS, st.floats(-5, 5), st.data())
+def test_a_penalty_is_worth_the_same_at_every_level(
+    groups: list[list[float]], level: float, data: st.DataObject
+) -> None:
+    x, group = flat(groups)
+    good = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
+    found = penalised(x, good, group, -1.0)
+    torch.testing.assert_close(found[good], x[good])
+    for place in range(len(groups)):
+        own, bad = (group == place) & good, (group == place) & ~good
+        base = x[own].mean() if bool(own.any()) else x[group == place].mean()
+        torch.testing.assert_close(found[bad], (base - 1).expand(int(bad.sum())), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(penalised(x + level, good, group, -1.0), found + level, atol=1e-4, rtol=1e-4)

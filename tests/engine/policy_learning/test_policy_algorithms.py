@@ -22,8 +22,9 @@ from engine.policy_learning import loop as policy_learning
 from engine.policy_learning import rollout as policy_rollout
 from engine.policy_learning.models import load_models
 from engine.policy_learning.ppo import PPO
-from engine.policy_learning.rewards import Rewards, Scored, ScoreScale
+from engine.policy_learning.rewards import Rewards
 from engine.policy_learning.rollout import collect, measure, read_prompts
+from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.policy_learning.update import Update, UpdateStats
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Output, Stopped
@@ -49,7 +50,7 @@ KINDS = list(CONFIGS)
 
 @pytest.fixture(autouse=True)
 def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_learning, "REFERENCE_SAMPLES", 6)
+    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 6)
 
 
 class Job:

@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM
 
 from engine.models.reward import last_scores, load_reward_model, token_scores
 from engine.objectives.value import calibration
+from engine.policy_learning.loop import objective
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.ppo import PPO
-from engine.policy_learning.rewards import Scored, ScoreScale, final_scores
 from engine.policy_learning.rollout import Measured, Rollout, Targets, collect, measure, read_prompts
+from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.policy_learning.update import Sums, Update, UpdateStats, minibatches
 from engine.protocol.configs import PPOConfig
 from tests.engine.training.fixtures import STOPS
@@ -39,8 +40,7 @@ class Step:
         self.targets: Targets = self.aimed(ScoreScale(), 0.1)
 
     def aimed(self, scale: ScoreScale, beta: float) -> Targets:
-        combined = self.models.rewards.combined(self.measured.scored, scale, 1.0)
-        final = final_scores(combined, self.rollout.stopped, self.config.missing_stop_penalty)
+        final = objective(self.models, self.rollout, self.measured, scale, 1.0, self.config)
         return PPO(self.config).aim(self.rollout, self.measured, final, beta)
 
     def update(self, config: PPOConfig) -> Update:
@@ -91,9 +91,13 @@ def test_stop_tokens_that_are_not_eos_end_a_response(step: Step) -> None:
 def test_the_score_is_added_once_at_the_last_token(step: Step) -> None:
     targets = step.aimed(ScoreScale({"r": [0.5]}, {"r": [2.0]}), 0.0)
     lengths = step.rollout.mask.sum(dim=1)
+    normalised = [(float(score) - 0.5) / 2.0 for score in step.measured.scores]
+    assert len({response.stopped for response in step.rollout.sampled}) == 2
     for n, response in enumerate(step.rollout.sampled):
-        normalised = (float(step.measured.scores[n]) - 0.5) / 2.0
-        expected = normalised if response.stopped else step.config.missing_stop_penalty
+        group = [m for m, r in enumerate(step.rollout.sampled) if r.prompt_index == response.prompt_index]
+        ended = [m for m in group if step.rollout.sampled[m].stopped] or group
+        level = sum(normalised[m] for m in ended) / len(ended)
+        expected = normalised[n] if response.stopped else level + step.config.missing_stop_penalty
         assert float(targets.rewards[n, lengths[n] - 1]) == pytest.approx(expected)
         assert int((targets.rewards[n] != 0).sum()) == 1
 
@@ -186,13 +190,26 @@ def test_calibration_is_least_squares() -> None:
     assert calibration(torch.zeros(6, 4), final, mask)[0] == 0
 
 
-def test_scores_are_normalised_and_a_constant_stays_finite() -> None:
-    scores = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    scored = Scored({"r": scores[None]}, {"r": scores}, scores, None)
-    normalised = ScoreScale.of(scored).normalised("r", scores[None])[0]
-    assert float(normalised.mean()) == pytest.approx(0, abs=1e-6)
-    assert float(normalised.std(unbiased=False)) == pytest.approx(1)
-    final = final_scores(normalised, torch.tensor([True, True, True, False]), -4.0)
-    assert float(final[3]) == -4.0
-    constant = Scored({"r": torch.ones(1, 3)}, {"r": torch.ones(3)}, torch.ones(3), None)
-    assert ScoreScale.of(constant).stds == {"r": [1.0]}
+def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
+    """Prompts of far apart levels do not make the spread of their answers look small."""
+    scores, group = torch.tensor([1.0, 3.0, 101.0, 103.0, 201.0, 203.0]), torch.tensor([0, 0, 1, 1, 2, 2])
+    scored = Scored({"r": scores[None]}, {"r": scores}, scores, scores)
+    scale = ScoreScale.of(scored, group)
+    assert scale.stds == {"r": [pytest.approx(2**0.5)]}
+    assert scale.cost_std == pytest.approx(2**0.5)
+    assert float(scale.normalised("r", scores[None]).mean()) == pytest.approx(0, abs=1e-6)
+    (message,) = scale.words()
+    assert (message.level, message.text) == (
+        "info",
+        "Scores of r are divided by their spread within a prompt, 1.41 ± 0 (6 samples of 3 prompts).",
+    )
+    constant = Scored({"r": torch.ones(1, 4)}, {"r": torch.ones(4)}, torch.ones(4), None)
+    assert ScoreScale.of(constant, torch.tensor([0, 0, 1, 1])).stds == {"r": [1.0]}
+
+
+def test_an_uncertain_scale_is_a_warning() -> None:
+    scores, group = torch.tensor([0.0, 0.0, 0.0, 9.0]), torch.tensor([0, 0, 1, 1])
+    scale = ScoreScale.of(Scored({"r": scores[None]}, {"r": scores}, scores, None), group)
+    (message,) = scale.words()
+    assert message.level == "warning"
+    assert message.text.endswith("few prompts vary, so the scale is uncertain.")

@@ -11,6 +11,8 @@ METRICS = {
     "ppo/policy_loss": [(1, 0.5), (2, -0.02)], "ppo/value_loss": [(2, 0.4)],
     "ppo/clip_fraction": [(2, 0.019)],
     "ppo/kl": [(2, 4.5)], "ppo/beta": [(2, 0.048)], "ppo/score": [(2, 1.7)], "ppo/reward": [(2, 1.4)],
+    "ppo/objective": [(2, 1.6)], "ppo/kl_goal": [(2, 5.0)], "bon/proxy": [(2, 0.9)],
+    "bon/objective": [(2, 0.8)],
     "train/loss": [(2, 0.6)],
 }  # fmt: skip
 
@@ -25,7 +27,7 @@ def test_ppo_adds_up() -> None:
     text = lines("ppo", {"clip": 0.2, "value_coefficient": 0.1, "normalise_score": True}, METRICS)
     assert "−0.02 + 0.1 · 0.4 = 0.02" in text
     assert "1.9 % of tokens clipped" in text
-    assert "β 0.048, KL 4.5 nats a response, score 1.7 → reward 1.4" in text
+    assert "β 0.048, KL 4.5 nats a response, s 1.6 → reward 1.4" in text
     found = formula("ppo", {}, METRICS)
     assert found is not None
     assert found.step == 2
@@ -59,6 +61,32 @@ def test_components_and_a_constraint_add_their_terms() -> None:
     assert "helpful 0.5, short −1 | minimum" in text
     assert "λ 0.3, cost –, bound 0.1" in text
     assert "components" not in lines("ppo", {}, METRICS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [*((kind, "mean score 1.7, mean s 1.6") for kind in ("ppo", "grpo", "rloo")),
+     ("best_of_n", "mean score 0.9, mean s 0.8")],
+)  # fmt: skip
+def test_what_is_maximised_is_one_formula(kind: str, numbers: str) -> None:
+    text = lines(kind, {"normalise_score": True, "missing_stop_penalty": -1.0}, METRICS)
+    assert f"s = (score − μ) / σ;  unfinished: mean s of the prompt's others − 1 | {numbers}" in text
+    assert "s = score;" in lines(kind, {"normalise_score": False, "missing_stop_penalty": 0.5}, METRICS)
+
+
+def test_a_loss_says_over_what_it_is_averaged() -> None:
+    assert "L_π = −mean_t min" in lines("ppo", {}, METRICS)
+    assert "L_π = −mean_i Σ_t min" in lines("rloo", {}, METRICS)
+    averages = {"response": "mean_i mean_t", "token": "mean_t", "budget": "mean_i Σ_t 1/T_max"}
+    for average, mean in averages.items():
+        text = lines("grpo", {"loss_average": average}, METRICS)
+        assert f"L_π = −{mean} min" in text
+        assert f"KL = {mean} ½" in text
+
+
+def test_an_adaptive_beta_has_its_rule() -> None:
+    assert "KL 4.5, goal 5 of 6" in lines("rloo", {"kl": "adaptive", "kl_target": 6.0}, METRICS)
+    assert "goal" not in lines("rloo", {"kl": "fixed"}, METRICS)
 
 
 def test_grpo_adds_up() -> None:

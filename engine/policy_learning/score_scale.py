@@ -1,0 +1,81 @@
+"""The scale of scores: shift and spread of each component on samples of the policy before it learns.
+
+Policy learning and best-of-n take it from the same samples, so that what they maximise is one quantity.
+`M` members of an ensemble, `N` responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.objectives.groups import spread_within
+from engine.protocol.events import Message
+
+UNSURE = 0.2  # standard error over spread from which the person is warned
+NO_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the reward saw of N responses, before normalisation."""
+
+    members: dict[str, Tensor]  # by component, [M, N]
+    components: dict[str, Tensor]  # by component, its members' mean, [N]
+    scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
+    cost: Tensor | None  # [N] of the constraint's model
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """Shift and scale of scores by component; one that it does not know is left as it is.
+
+    The shift is the mean over reference samples.  The scale is their standard deviation within a prompt:
+    what tells answers to one prompt apart is all that a policy can learn from, and how far prompts differ in
+    their level would only make it look smaller.
+    """
+
+    means: dict[str, list[float]] = field(default_factory=dict)  # M numbers a component
+    stds: dict[str, list[float]] = field(default_factory=dict)
+    errors: dict[str, list[float]] = field(default_factory=dict)  # standard errors of `stds`
+    cost_std: float = 1.0
+    samples: int = 0
+    prompts: int = 0
+
+    @classmethod
+    def of(cls, scored: Scored, group_N: Tensor) -> ScoreScale:
+        """From reference samples; group_N says which prompt each answers."""
+        means, stds, errors = {}, {}, {}
+        for name, members_M_N in scored.members.items():
+            means[name] = [float(mean) for mean in members_M_N.double().mean(dim=1)]
+            found = [spread_within(row, group_N) for row in members_M_N]
+            stds[name] = [_usable(spread) for spread, _ in found]
+            errors[name] = [error for _, error in found]
+        cost = 1.0 if scored.cost is None else _usable(spread_within(scored.cost, group_N)[0])
+        return cls(means, stds, errors, cost, len(group_N), len(group_N.unique()))
+
+    def normalised(self, name: str, members_M_N: Tensor) -> Tensor:
+        if name not in self.means:
+            return members_M_N
+        mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])
+        return (members_M_N - mean[:, None]) / std[:, None]
+
+    def words(self) -> Iterator[Message]:
+        """The spread of each component with its standard error; a warning where that is large."""
+        for name, stds in self.stds.items():
+            std, error = sum(stds) / len(stds), sum(self.errors[name]) / len(stds)
+            text = (
+                f"Scores of {name} are divided by their spread within a prompt, {std:.3g} ± {error:.2g} "
+                f"({self.samples} samples of {self.prompts} prompts)"
+            )
+            unsure = error > UNSURE * std
+            if unsure:
+                text += "; few prompts vary, so the scale is uncertain"
+            yield Message(level="warning" if unsure else "info", text=text + ".")
+
+
+def _usable(spread: float) -> float:
+    return spread if spread > NO_SPREAD else 1.0
