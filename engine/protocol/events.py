@@ -8,9 +8,11 @@ keyed by `(run_id, seq)`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+LAST_TIME = 253_402_300_800.0  # the year 10000, which no calendar here reaches
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -98,6 +100,6 @@ AnyEvent = Started | Progress | Metrics | Output | Artifact | Message | Finished
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `events.jsonl`."""
 
-    seq: int  # 1, 2, 3 … without gaps, across resumes
-    at: float  # seconds since the epoch
+    seq: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]  # 1, 2, 3 … without gaps, across resumes
+    at: Annotated[float, msgspec.Meta(ge=0, lt=LAST_TIME)]  # seconds since the epoch
     event: AnyEvent

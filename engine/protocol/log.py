@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from engine.errors import WorkbenchError
 from engine.protocol.events import Envelope, Event
 
 # A reader takes at most this much at a time; a longer line can only be garbage.
@@ -111,10 +112,17 @@ class EventLog:
     def append(self, event: Event) -> Envelope:
         """Stamp `event`, write it as one line and return it as written.
 
-        Raises OSError when the line cannot be written (a full disk); the log then ends as it did before.
+        Raises OSError when the line cannot be written (a full disk), WorkbenchError for a line longer than a
+        reader takes; the log then ends as it did before.
         """
         envelope = Envelope(seq=self.last_seq + 1, at=self._clock(), event=event)  # type: ignore[arg-type]
         line = encode_line(envelope)
+        if len(line) > CHUNK:
+            kind = type(event).__name__
+            raise WorkbenchError(
+                f"The job said something of {len(line):,} bytes at once ({kind}); "
+                f"an event may take {CHUNK:,}: what is long belongs into a file."
+            )
         try:
             written = 0
             while written < len(line):

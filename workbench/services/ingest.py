@@ -11,17 +11,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import duckdb
 import msgspec
 
 from engine.protocol.catalog import JOBS
-from engine.protocol.events import Envelope, Failed, Started
+from engine.protocol.events import Envelope, Failed, Finished, Started, Stopped
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import runs
-from storage.errors import DiskFullError, StoreError
+from storage.errors import DiskFullError
 from storage.ingest import Line, slices
 from storage.ingest import ingest as store_lines
 from storage.interchange.clean import clean_text
@@ -29,30 +28,45 @@ from storage.records import RunRow
 from storage.store import Store
 
 STDERR_LINES = 20
-NOT_STORED = (duckdb.Error, StoreError, KeyError, TypeError, ValueError)
+CLOSING = (Started, Finished, Stopped, Failed)
 
 
-def catch_up(store: Store, row: RunRow) -> int:
-    """Read what the run `row` has said since the last time; the number of new events.
+class Reading(NamedTuple):
+    """What was taken in of a log."""
 
-    Raises StoreError when the store cannot take it now (a full disk); nothing is lost by that.
+    new: int
+    """Events."""
+    fault: str = ""
+    """Why the log cannot be trusted: a line that is no event, or that the store refused; a sentence."""
+
+
+def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> Reading:
+    """Read what the run `row` has said since the last time.
+
+    A line that cannot be stored, for whatever reason, is left out and told as the fault; the others are
+    stored.  Of a worker that has `ended`, nothing that it said about beginning and ending counts.  Raises
+    StoreError when the store cannot take anything now (a full disk); nothing is lost by that.
     """
     run = RunDir(Path(row.run_dir or ""))
-    new = 0
+    new, fault = 0, ""
     while True:
         part = tail(run.events_path, row.last_offset)
         if part.offset == row.last_offset:
-            return new
-        new += _take_in(store, row, run, part.envelopes, part.offset)
+            return Reading(new, fault)
+        said = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
+        stored = _take_in(store, row, run, said, part.offset)
+        new += stored.new
+        unreadable = f"{run.events_path.name} has a line that is no event." if part.unreadable else ""
+        fault = fault or stored.fault or unreadable
         row = runs.run_row(store, row.run_id)
 
 
-def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> int:
+def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> Reading:
     """One reading by slices; where a line of one cannot be stored, line by line without that line."""
     lines = [_line(row, envelope) for envelope in envelopes]
     if any(isinstance(envelope.event, Failed) for envelope in envelopes):
         runs.update_run(store, row.run_id, stderr_tail=stderr_tail(run))
-    new = 0
+    new, fault = 0, ""
     for part in slices(lines):
         # The offset moves with the last slice; until then a line is known by its number.
         reached = offset if part[-1] is lines[-1] else row.last_offset
@@ -60,31 +74,30 @@ def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelop
             new += store_lines(store, row.run_id, part, reached)
         except DiskFullError:
             raise
-        except NOT_STORED:
-            new += _take_in_singly(store, row, part, reached)
+        except Exception:
+            singly = _take_in_singly(store, row, part, reached)
+            new, fault = new + singly.new, fault or singly.fault
     if not lines:
         runs.update_run(store, row.run_id, last_offset=offset)
-    return new
+    return Reading(new, fault)
 
 
-def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: int) -> int:
-    new = 0
+def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: int) -> Reading:
+    new, fault = 0, ""
     for line in lines:
         try:
             new += store_lines(store, row.run_id, [line], row.last_offset)
         except DiskFullError:
             raise
-        except NOT_STORED as error:
+        except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            note = f"An event of the kind “{line['event']['type']}” could not be stored: {first}"
+            note = clean_text(f"An event of the kind “{line['event']['type']}” could not be stored: {first}")
             with store.transaction():
-                runs.add_message(
-                    store, row.run_id, line["seq"], "warning", clean_text(note), utc(time.time())
-                )
+                runs.add_message(store, row.run_id, line["seq"], "warning", note, utc(time.time()))
                 runs.update_run(store, row.run_id, last_seq=line["seq"])
-            new += 1
+            new, fault = new + 1, fault or note
     runs.update_run(store, row.run_id, last_offset=offset)
-    return new
+    return Reading(new, fault)
 
 
 def _line(row: RunRow, envelope: Envelope) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -27,10 +28,10 @@ from engine.protocol.events import AnyEvent, Progress
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import artifacts, runs
-from storage.errors import StoreError
+from storage.errors import DiskFullError
 from storage.records import ArtifactRow, RunMessage, RunRow
 from storage.store import Store
-from workbench.services import run_names, snapshots, workers
+from workbench.services import faults, run_names, snapshots, workers
 from workbench.services.ingest import catch_up, stderr_tail, utc
 
 GRACE = 60.0  # seconds between asking a worker to stop and ending it
@@ -194,7 +195,7 @@ class Jobs:
             rows = self._unfinished()
             for row in rows:
                 if row.status == "running":
-                    changes += self._follow(row)
+                    changes += self._each(row, self._follow)
             if any(row.status == "queued" for row in rows):
                 changes += self._start_waiting()
             return changes
@@ -261,12 +262,31 @@ class Jobs:
 
     # The parts of a pump
 
+    def _each(self, row: RunRow, part: Callable[[RunRow], Changes]) -> Changes:
+        """A part of the pump for one run: whatever goes wrong is that run's failure, and the others go on.
+
+        A store that takes nothing is no run's fault: such an error comes again when the failure is stored.
+        """
+        try:
+            return part(row)
+        except (DiskFullError, MemoryError):
+            raise
+        except Exception as error:
+            self._fail(row, faults.sentence(error))
+            if not faults.is_foreseen(error):
+                faults.log(error, self._store.runs_root)
+            with suppress(OSError):
+                launch.request_stop(RunDir(Path(row.run_dir or "")))
+            return [RunChange(row.run_id, "failed", 0)]
+
     def _follow(self, row: RunRow) -> Changes:
         run = RunDir(Path(row.run_dir or ""))
         process = workers.process(row, run)
         lives = process is not None and launch.alive(process.pid, process.started)
         # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
-        new = catch_up(self._store, row)
+        new, fault = catch_up(self._store, row)
+        if fault:
+            raise WorkbenchError(fault)
         now = self._row(row.run_id)
         if now.status == "running":
             if not lives:
@@ -301,10 +321,10 @@ class Jobs:
 
     def _start_waiting(self) -> Changes:
         """Start queued runs, the oldest first, one heavy job a device."""
-        changes = []
+        changes: Changes = []
         everyone = {row.run_id: row for row in reversed(runs.run_rows(self._store))}
         rows = [row for row in everyone.values() if row.status not in ENDED]
-        busy = {workers.device(row) for row in rows if row.status == "running" and JOBS[row.kind].heavy}
+        busy = {workers.device(row) for row in rows if row.status == "running" and _heavy(row)}
         for row in rows:
             if row.status != "queued":
                 continue
@@ -313,40 +333,38 @@ class Jobs:
                 self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
                 changes.append(RunChange(row.run_id, "failed", 0))
             elif (first is None or first.status == "done") and workers.device(row) not in busy:
-                status = self._start(row)
-                changes.append(RunChange(row.run_id, status, 0))
-                if status == "running" and JOBS[row.kind].heavy:
+                changes += self._each(row, self._start)
+                if changes[-1].status == "running" and _heavy(row):
                     busy.add(workers.device(row))
         return changes
 
-    def _start(self, row: RunRow) -> str:
+    def _start(self, row: RunRow) -> Changes:
         run = RunDir(Path(row.run_dir or ""))
         try:
-            run.process_path.unlink(missing_ok=True)
-            run.stop_path.unlink(missing_ok=True)
-            run.pause_path.unlink(missing_ok=True)
-            if not runs.claim(self._store, row.run_id):
-                return self._row(row.run_id).status
-            runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
-            config = run.read_config()[1]
-            if run.inputs_path.exists():
-                snapshots.follow_moved_models(self._store, run, config)
-            else:
-                inputs = snapshots.prepare(self._store, run, config)
-                runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
-            process = launch.spawn(run, self._worker)
+            status = self._launch(row, run)
         except snapshots.NothingToDoError as error:
-            now = utc(time.time())
-            runs.update_run(
-                self._store, row.run_id, status="done", reason=str(error), stage=None, ended_at=now
-            )
-            return "done"
-        except (WorkbenchError, StoreError) as error:
-            self._fail(row, str(error))
-            return "failed"
+            status = "done"
+            ended = {"status": status, "reason": str(error), "stage": None, "ended_at": utc(time.time())}
+            runs.update_run(self._store, row.run_id, **ended)
         except OSError as error:
-            self._fail(row, f"The run could not be started in {run.path}: {error.strerror or error}.")
-            return "failed"
+            raise WorkbenchError(f"The run could not start in {run.path}: {error.strerror}.") from error
+        return [RunChange(row.run_id, status, 0)]
+
+    def _launch(self, row: RunRow, run: RunDir) -> str:
+        """Claim a queued run, prepare what it reads, start its worker; the status that it has then."""
+        for left in (run.process_path, run.stop_path, run.pause_path):
+            left.unlink(missing_ok=True)
+        catch_up(self._store, row, ended=True)  # a worker may have gone on after its run was failed
+        if not runs.claim(self._store, row.run_id):
+            return self._row(row.run_id).status
+        runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
+        config = run.read_config()[1]
+        if run.inputs_path.exists():
+            snapshots.follow_moved_models(self._store, run, config)
+        else:
+            inputs = snapshots.prepare(self._store, run, config)
+            runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
+        process = launch.spawn(run, self._worker)
         runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
         return "running"
 
@@ -366,6 +384,10 @@ class Jobs:
         if self._runs_root is None:
             self._runs_root = Path(tempfile.mkdtemp(prefix="workbench-runs-"))
         return self._runs_root
+
+
+def _heavy(row: RunRow) -> bool:
+    return row.kind not in JOBS or JOBS[row.kind].heavy
 
 
 def _was(status: str) -> str:

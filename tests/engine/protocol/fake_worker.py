@@ -44,9 +44,6 @@ def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         raise MemoryError
     if "disk" in behaviour:
         raise OSError(28, "No space left on device")
-    if "garbage" in behaviour:
-        with run.events_path.open("ab") as file:
-            file.write(b"\xff\xfe not json\n{}\n")
     if "vanish" in behaviour:
         print("cannot write: no space left", file=sys.stderr, flush=True)
         os._exit(1)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.errors import UsageError
@@ -17,7 +18,7 @@ from engine.protocol import launch
 from engine.protocol.configs import GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.events import AnyEvent, Metrics
 from engine.protocol.rundir import Inputs, ModelRef, RunDir
-from storage import policies
+from storage import policies, runs
 from storage.errors import DiskFullError, NotFoundError
 from storage.store import Store
 from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, model_folder
@@ -307,21 +308,54 @@ def test_nothing_to_read_fails_the_run_with_a_sentence(
         assert (row.status, row.reason) == ("failed", "There are no prompts to work on; import some first.")
 
 
-def test_garbage_in_the_log_is_stepped_over(jobs: Jobs, tmp_path: Path) -> None:
-    run_id = jobs.submit("generate", generate(tmp_path, "garbage"))
-    assert jobs.wait(run_id).status == "done"
-    assert len(jobs.metrics(run_id)["fake/step"]) == 3
-
-
-def test_a_broken_output_does_not_hold_up_the_run(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+def test_a_broken_output_fails_its_run(jobs: Jobs, store: Store, tmp_path: Path) -> None:
     run_id = jobs.submit("generate", generate(tmp_path, "liar"))
     row = jobs.wait(run_id)
-    assert row.status == "done"
-    told = [message.text for message in jobs.show(run_id).messages if message.level == "warning"]
-    assert len(told) == 2
-    assert all("An event of the kind “output” could not be stored" in text for text in told)
+    assert row.status == "failed"
+    assert "An event of the kind “output” could not be stored" in str(row.reason)
     assert store.rows("SELECT count(*) FROM responses") == [(0,)]
-    assert len(jobs.metrics(run_id)["fake/step"]) == 3
+
+
+LONG_TEXT = "x" * (12 * 2**20)
+BAD_LINES = {
+    "no JSON": b"\xff\xfe not json\n",
+    "no event": b"{}\n",
+    "a number past what a table holds": b'{"seq":9223372036854775808,"at":1.0,"event":{"type":"finished"}}\n',
+    "a time that no calendar has": b'{"seq":2,"at":1e30,"event":{"type":"finished"}}\n',
+    "a step past what a table holds": (
+        b'{"seq":2,"at":1.0,"event":{"type":"metrics","step":99999999999999999999,"values":{"a":1}}}\n'
+    ),
+    "a path of 5,000 characters": msgspec.json.encode(
+        {
+            "seq": 2,
+            "at": 1.0,
+            "event": {"type": "output", "kind": "responses", "path": "a" * 5000, "rows": 1},
+        }
+    )
+    + b"\n",
+    "a path with a NUL": (
+        b'{"seq":2,"at":1.0,"event":{"type":"output","kind":"scores","path":"a\\u0000b","rows":1}}\n'
+    ),
+    "a line of 12 MiB": msgspec.json.encode(
+        {"seq": 2, "at": 1.0, "event": {"type": "message", "level": "info", "text": LONG_TEXT}}
+    )
+    + b"\n",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_fails_its_run_and_no_other(jobs: Jobs, store: Store, tmp_path: Path, line: bytes) -> None:
+    bad, good = (jobs.submit("generate", generate(tmp_path, name)) for name in ("one", "two"))
+    events = tmp_path / "store.runs" / bad / "events.jsonl"
+    started = b'{"seq":1,"at":1.0,"event":{"type":"started","pid":1,"device":"cpu"}}\n'
+    events.write_bytes(started + line)
+    runs.update_run(store, bad, status="running")
+    row = jobs.wait(bad)
+    assert row.status == "failed"
+    assert "event" in str(row.reason)
+    assert jobs.wait(good).status == "done"
+    jobs.resume(bad)  # what was wrong is behind it
+    assert jobs.wait(bad).status == "done"
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(
