@@ -2,6 +2,8 @@
 # make test      install, then every test
 # make install   only the environment in .venv; quick when nothing changed
 # make check     format, lint, types, import contracts
+# make quick     one room's tests: make quick ROOM=storage
+# make docs      the documentation as pages, in build/site
 # make pictures  draw the README's pictures of the screens again
 
 PYTHON ?= python3
@@ -11,7 +13,8 @@ PIN := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test check pictures
+.PHONY: install demo test quick check docs pictures
+ROOM ?= engine/objectives
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -30,6 +33,12 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+quick: install
+	$(BIN)/python -m pytest -q tests/$(ROOM)
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check: install
 	$(BIN)/ruff format --check .
