@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import WorkbenchError
+from engine.files import writing_file
 from engine.protocol.events import Output
 from engine.protocol.rundir import RunDir
 from engine.text import Chat
@@ -52,19 +51,21 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_output(run: RunDir, path: Path, kind: Any, schema: pa.Schema, rows: list[dict[str, Any]]) -> Output:
-    """Write a Parquet file whole or not at all, mode 0600, and the event that announces it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+def write_output(
+    run: RunDir,
+    path: Path,
+    kind: Any,
+    schema: pa.Schema | None,
+    rows: list[dict[str, Any]],
+    step: int | None = None,
+) -> Output:
+    """Write a Parquet file whole or not at all, and the event that announces it.
+
+    Without a schema the columns are those of the first row.
+    """
+    with writing_file(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-        temporary.chmod(0o600)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise WorkbenchError(f"The disk is full: {path} was not written; free some space.") from error
-        raise
-    return Output(kind=kind, path=run.relative(path), rows=len(rows))
+    return Output(kind=kind, path=run.relative(path), rows=len(rows), step=step)
 
 
 def existing_outputs(run: RunDir, kind: Any, key: str) -> tuple[list[Output], set[str], int]:

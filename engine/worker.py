@@ -24,6 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine.errors import UsageError, WorkbenchError, is_out_of_memory
+from engine.files import sweep
 from engine.protocol import launch
 from engine.protocol.catalog import JobKind, find_job
 from engine.protocol.configs import JobConfig
@@ -90,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not alone:
             print(f"Another worker is busy in {run.path}.", file=sys.stderr)
             return FAILED
+        sweep(run.path)
         launch.record_process(run, launch.this_process())
         with EventLog(run.events_path) as log:
             return work(run, log, stop)

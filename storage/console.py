@@ -46,6 +46,7 @@ class Query:
 
     def __init__(self, store: Store, sql: str) -> None:
         self.sql = sql
+        store.before(sql)
         self._cursor: Any = store.new_cursor()
 
     @contextmanager

@@ -22,6 +22,7 @@ from storage.errors import DiskFullError, NotADatabaseError, StoreError
 from storage.faults import told
 from storage.rows import with_rows
 from storage.sql import block
+from storage.traces import set_aside_torn
 from storage.turns import Turns
 
 T = TypeVar("T")
@@ -136,8 +137,14 @@ class Store:
                 self._depth = 0
             self._keep_private()
 
+    def before(self, sql: str) -> None:
+        """See that a statement that reads token traces finds whole files only."""
+        if "token_traces" in sql.lower():
+            set_aside_torn(self.runs_root)
+
     def rows(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
         """Run one statement on this thread's cursor and fetch everything."""
+        self.before(sql)
         cursor = self.cursor()
         with told(self.path):
             return cursor.execute(sql, parameters).fetchall()

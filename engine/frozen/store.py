@@ -6,9 +6,7 @@ what the features are of.  Only the row groups that are asked for are read.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import WorkbenchError
+from engine.files import writing_file
 
 FILE, DESCRIPTION = "features.parquet", "features.json"
 KEY = b"features"
@@ -62,22 +61,17 @@ def write_features(path: Path, info: FeatureInfo, batches: Iterable[tuple[Sequen
 
     Raises WorkbenchError when the disk is full.
     """
-    temporary, schema, rows = path.with_name(f".{path.name}.tmp"), info.schema(), 0
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="none", use_dictionary=False) as writer:
-            for ids, features_n_F in batches:
-                flat = pa.array(np.ascontiguousarray(features_n_F, dtype=np.float32).reshape(-1))
-                column = pa.FixedSizeListArray.from_arrays(flat, info.width)
-                table = pa.Table.from_arrays([pa.array(list(ids), pa.string()), column], schema=schema)
-                writer.write_table(table, row_group_size=GROUP_ROWS)
-                rows += len(ids)
-        temporary.chmod(0o600)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise WorkbenchError(f"The disk is full: {path} was not written; free some space.") from error
-        raise
+    schema, rows = info.schema(), 0
+    with (
+        writing_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="none", use_dictionary=False) as writer,
+    ):
+        for ids, features_n_F in batches:
+            flat = pa.array(np.ascontiguousarray(features_n_F, dtype=np.float32).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, info.width)
+            table = pa.Table.from_arrays([pa.array(list(ids), pa.string()), column], schema=schema)
+            writer.write_table(table, row_group_size=GROUP_ROWS)
+            rows += len(ids)
     return rows
 
 

@@ -22,7 +22,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from engine.errors import ModelFilesError, UnknownModelError, WorkbenchError
-from engine.models.files import check_model_folder, quiet_transformers, writing_folder
+from engine.files import writing_folder
+from engine.models.files import check_model_folder, quiet_transformers
 from engine.protocol.events import Progress
 
 OnProgress = Callable[[str, float], None]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
-from engine.errors import ModelFilesError, UsageError, WorkbenchError
+from engine.errors import ModelFilesError, UsageError
 from engine.text import TOKENISER_FILES
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -57,39 +54,6 @@ def copy_tokeniser(source: Path, destination: Path) -> None:
     for name in TOKENISER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, destination / name)
-
-
-@contextmanager
-def writing_folder(destination: Path) -> Iterator[Path]:
-    """A temporary sibling folder (mode 0700) that takes the destination's place when the block ends well.
-
-    Raises WorkbenchError when the disk is full; nothing half-written is left.
-    """
-    destination = Path(destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".tmp"))
-    try:
-        yield temporary
-        _replace(temporary, destination)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise WorkbenchError(
-                f"The disk is full: {destination} was not saved; free some space."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace(temporary: Path, destination: Path) -> None:
-    """Rename into place; an older folder of that name steps aside first."""
-    if not destination.exists():
-        temporary.rename(destination)
-        return
-    aside = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".old"))
-    os.replace(destination, aside)  # onto the empty folder just made
-    temporary.rename(destination)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

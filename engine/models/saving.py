@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from transformers.core_model_loading import WeightConverter, revert_weight_conversion
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
-from engine.models.files import copy_tokeniser, dtype_of, quiet_transformers, writing_folder
+from engine.files import writing_folder
+from engine.models.files import copy_tokeniser, dtype_of, quiet_transformers
 from engine.models.lora import Adapters, adapters_of, fused
 
 SHARD_BYTES = 1 << 29

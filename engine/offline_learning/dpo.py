@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.files import writing_file
 from engine.objectives.direct import direct_preference
 from engine.objectives.preference import accuracy
 from engine.offline_learning.examples import Lesson, LessonReader, Lessons, by_prompt, implied_pairs
@@ -74,10 +75,8 @@ class DPO:
                 yield Progress(stage="reading the reference", done=len(self.reference), total=total)
 
         yield from halving(pupil.portion, attempt)
-        temporary = path.with_suffix(".tmp")
-        save_file(self.reference, temporary)
-        temporary.chmod(0o600)
-        temporary.rename(path)
+        with writing_file(path) as temporary:
+            save_file(self.reference, temporary)
 
     def weight(self, lesson: Lesson) -> float:
         return 1.0

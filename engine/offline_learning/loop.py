@@ -91,7 +91,7 @@ def study(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
     total = config.epochs * steps_an_epoch
     optimisers = {"policy": pupil.optimiser}
     if (checkpoint := run.latest_checkpoint()) is not None:
-        state = load_checkpoint(checkpoint, optimisers=optimisers, generators={})
+        state = load_checkpoint(checkpoint, optimisers=optimisers)
         pupil.step, pupil.report, pupil.portion = state["step"], state["report"], Portion(**state["portion"])
     else:
         yield from evaluate(method, pupil, lessons.heldout)
@@ -99,7 +99,7 @@ def study(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
     def save() -> None:
         portion = {"size": pupil.portion.size, "what": pupil.portion.what, "told": pupil.portion.told}
         state = {"step": pupil.step, "report": pupil.report, "portion": portion}
-        save_checkpoint(run, pupil.step, optimisers=optimisers, generators={}, state=state)
+        save_checkpoint(run, pupil.step, optimisers=optimisers, state=state)
 
     while pupil.step < total:
         epoch, place = divmod(pupil.step, steps_an_epoch)

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from engine.files import write_atomic
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
@@ -40,7 +41,7 @@ from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw,
 from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
-from engine.protocol.rundir import RunDir, write_atomic
+from engine.protocol.rundir import RunDir
 from engine.rollout import Sampled, response_text
 from engine.tables import RESPONSES, existing_outputs, write_output
 from engine.text import Tokeniser

@@ -108,14 +108,14 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     yield from _words(prompts, models, config)
 
     if (checkpoint := run.latest_checkpoint()) is not None:
-        saved = load_checkpoint(checkpoint, optimisers=models.optimisers, generators={})
+        saved = load_checkpoint(checkpoint, optimisers=models.optimisers)
         state = State.from_json(saved, models)
     else:
         state = yield from start(models, prompts, config)
 
     def save() -> None:
         saved = state.to_json(models)
-        save_checkpoint(run, state.step, optimisers=models.optimisers, generators={}, state=saved)
+        save_checkpoint(run, state.step, optimisers=models.optimisers, state=saved)
 
     while state.step < config.steps:
         yield from one_step(algorithm, models, prompts, state, config, run)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from engine.objectives.advantages import masked_mean
@@ -17,6 +16,7 @@ from engine.policy_learning.rollout import Measured, Rollout, Targets
 from engine.policy_learning.update import UpdateStats
 from engine.protocol.events import Output
 from engine.protocol.rundir import RunDir
+from engine.tables import write_output
 from engine.training.checkpoint import save_failed_batch
 
 TRACES = pa.schema(
@@ -102,8 +102,7 @@ def write_rollouts(run: RunDir, step: int, rollout: Rollout, measured: Measured,
         for n, response in enumerate(rollout.sampled)
     ]
     path = run.output_path("rollouts", step)
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return Output(kind="rollouts", path=run.relative(path), rows=len(rows), step=step)
+    return write_output(run, path, "rollouts", None, rows, step)
 
 
 def write_traces(
@@ -144,8 +143,7 @@ def write_traces(
                 | absent
             )
     path = run.trace_path(step)
-    pq.write_table(pa.Table.from_pylist(rows, schema=TRACES), path)
-    return Output(kind="traces", path=run.relative(path), rows=len(rows), step=step)
+    return write_output(run, path, "traces", TRACES, rows, step)
 
 
 def keep_batch(

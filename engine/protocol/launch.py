@@ -22,8 +22,9 @@ import msgspec
 import psutil
 
 from engine.errors import WorkbenchError
+from engine.files import PRIVATE_FILE, write_atomic
 from engine.protocol.catalog import JobKind
-from engine.protocol.rundir import PRIVATE_FILE, RunDir, write_atomic
+from engine.protocol.rundir import RunDir
 
 SPEED = {
     # Threads of one product wait for one another.  libgomp's long default spin makes them some twenty times

@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from engine.files import write_atomic
 from engine.protocol.launch import worker_environment
-from engine.protocol.rundir import write_atomic
 
 PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.models.device")
 PATIENCE = 120.0  # seconds: importing torch for the first time reads gigabytes

@@ -7,7 +7,6 @@ rest.  Folders are 0700 and files 0600: prompts and judgements may be private.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import tomllib
@@ -18,10 +17,9 @@ from typing import Any
 import msgspec
 
 from engine.errors import UsageError, WorkbenchError
+from engine.files import PRIVATE_FOLDER, write_atomic, writing_folder
 from engine.protocol.catalog import JOBS, build_typed, job_kind
 from engine.protocol.configs import JobConfig
-
-PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -158,19 +156,9 @@ class RunDir:
         A process killed within the block leaves no checkpoint that looks complete.  Of the complete ones the
         last `keep` stay.
         """
-        final = self.checkpoint_dir(step)
         self._folder("checkpoints")
-        temporary = final.with_name(f".{final.name}.tmp")
-        for left in final.parent.glob(".step-*.tmp"):  # of a process that was killed at it
-            shutil.rmtree(left, ignore_errors=True)
-        temporary.mkdir(mode=PRIVATE_FOLDER)
-        try:
+        with writing_folder(self.checkpoint_dir(step)) as temporary:
             yield temporary
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
         for old in self.checkpoints()[: -max(1, keep)]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -230,16 +218,3 @@ def read_config(path: Path) -> tuple[str, JobConfig]:
         return kind, build_typed(JOBS[kind].config, values)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a private file so that a reader sees the old content or the new, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.files import write_atomic
 from engine.frozen.fit import fit, fold_of
 from engine.frozen.store import FeatureStore
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event, Message, Metrics, Progress
-from engine.protocol.rundir import RunDir, write_atomic
+from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.data import Element, RankingData
 from engine.reward_learning.fine_tuning.learner import train_step
 from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, lessons_of, read_lessons

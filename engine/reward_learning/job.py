@@ -63,7 +63,7 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
     plan = Plan(data.train, config)
     step, figures = 0, Figures()
     if (checkpoint := run.latest_checkpoint()) is not None:
-        state = load_checkpoint(checkpoint, optimisers=learner.optimisers, generators={})
+        state = load_checkpoint(checkpoint, optimisers=learner.optimisers)
         step, figures = state["step"], Figures(state["figures"])
     else:
         figures = yield from _evaluation(learner, lessons, plan, step)
@@ -84,7 +84,7 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
 
 def _keep(learner: Learner, run: RunDir, step: int, figures: Figures) -> None:
     state = {"step": step, "figures": figures}
-    save_checkpoint(run, step, optimisers=learner.optimisers, generators={}, state=state)
+    save_checkpoint(run, step, optimisers=learner.optimisers, state=state)
 
 
 def _evaluation(learner: Learner, lessons: Lessons, plan: Plan, step: int) -> Generator[Event, None, Figures]:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from engine.errors import ModelFilesError, NonFiniteError
+from engine.files import write_atomic, writing_file
 
 WEIGHTS, DESCRIPTION = "head.safetensors", "reward.json"
 Part = Literal["last", "mean"]
@@ -91,16 +92,15 @@ class RewardHead:
             tensors |= {"ensemble_weight": self.ensemble_weight, "ensemble_bias": self.ensemble_bias}
         if self.centre is not None and self.scale is not None:
             tensors |= {"centre": self.centre, "scale": self.scale}
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / WEIGHTS)
+        with writing_file(folder / WEIGHTS) as temporary:
+            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
         description = {
             "kind": self.kind,
             "criteria": self.criteria,
             "layers": self.layers,
             "parts": self.parts,
         }
-        (folder / DESCRIPTION).write_text(json.dumps(description) + "\n", encoding="utf-8")
-        for name in (WEIGHTS, DESCRIPTION):
-            (folder / name).chmod(0o600)
+        write_atomic(folder / DESCRIPTION, (json.dumps(description) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> RewardHead:

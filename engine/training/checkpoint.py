@@ -1,7 +1,7 @@
 """Everything that a training run needs to go on bit for bit: safetensors and JSON only.
 
-`tensors.safetensors` holds master weights and moments of each optimiser and the state of every random number
-generator; `state.json` the cursors and coefficients of the algorithm.
+`tensors.safetensors` holds master weights and moments of each optimiser and the state of the random number
+generators of the libraries; `state.json` the cursors and coefficients of the algorithm.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import WorkbenchError
+from engine.files import writing_folder
 from engine.protocol.rundir import RunDir
 from engine.training.optimiser import MasterAdam
 
@@ -31,7 +31,6 @@ def save_checkpoint(
     step: int,
     *,
     optimisers: Mapping[str, MasterAdam],
-    generators: Mapping[str, torch.Generator],
     state: Mapping[str, Any],
     keep: int = 2,
 ) -> None:
@@ -41,7 +40,6 @@ def save_checkpoint(
         for name, optimiser in optimisers.items()
         for key, value in optimiser.tensors().items()
     }
-    tensors |= {f"generator.{name}": generator.get_state() for name, generator in generators.items()}
     tensors |= {f"random.{name}": value for name, value in _library_states().items()}
     record = {"version": VERSION, "step": step, "python_random": random.getstate(), "state": dict(state)}
     with run.writing_checkpoint(step, keep=keep) as folder:
@@ -53,9 +51,8 @@ def load_checkpoint(
     folder: Path,
     *,
     optimisers: Mapping[str, MasterAdam],
-    generators: Mapping[str, torch.Generator],
 ) -> dict[str, Any]:
-    """Put weights, moments and generators back; returns the algorithm's state.
+    """Put weights and moments back; returns the algorithm's state.
 
     Raises WorkbenchError when the checkpoint does not belong to this configuration.
     """
@@ -68,9 +65,7 @@ def load_checkpoint(
             prefix = f"optimiser.{name}."
             own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             optimiser.load_tensors(own)
-        for name, generator in generators.items():
-            generator.set_state(tensors[f"generator.{name}"])
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         raise WorkbenchError(
             f"The checkpoint {folder} cannot be continued from ({error}); "
             "remove it to continue from an older one, or start the run again."
@@ -110,10 +105,11 @@ def save_failed_batch(
     run: RunDir, step: int, tensors: Mapping[str, Tensor], details: Mapping[str, Any]
 ) -> Path:
     """Keep the batch that a run broke on, to look at or replay; returns its folder."""
-    folder = run.artifact_dir("failed-batch")
-    _save(tensors, folder)
-    (folder / "details.json").write_text(json.dumps({"step": step, **details}))
-    return folder
+    destination = run.path / "failed-batch"
+    with writing_folder(destination) as folder:
+        _save(tensors, folder)
+        (folder / "details.json").write_text(json.dumps({"step": step, **details}))
+    return destination
 
 
 def _save(tensors: Mapping[str, Tensor], folder: Path) -> None:

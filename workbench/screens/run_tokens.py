@@ -20,6 +20,8 @@ from workbench.widgets.series import short_number
 from workbench.widgets.token_trace import QUANTITIES, TokenTable, TraceHeat, figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workbench.services.policy_learning import Trace
     from workbench.services.workspace import Workspace
 
@@ -95,19 +97,24 @@ class TokensScreen(WorkbenchScreen):
 
         def read(
             workspace: Workspace,
-        ) -> tuple[Sequence[int], Sequence[tuple[str, int]], tuple[str, int] | None, Trace | None]:
+        ) -> tuple[
+            Sequence[int], Sequence[tuple[str, int]], tuple[str, int] | None, Trace | None, Sequence[Path]
+        ]:
             learning = workspace.policy_learning
             responses = learning.traced(run_id, step)
             known = [response for response in responses if response == wanted]
             chosen = next(iter(known or responses), None)
             trace = learning.trace(run_id, step, *chosen) if chosen else None
-            return learning.trace_steps(run_id), responses, chosen, trace
+            return learning.trace_steps(run_id), responses, chosen, trace, learning.torn(run_id)
 
-        self._traced, self._responses, chosen, self.trace = await self.ask(read)
+        self._traced, self._responses, chosen, self.trace, torn = await self.ask(read)
         if chosen is not None:
             self._wanted = chosen
         self.set_class(self.trace is None, "-nothing")
         self.query_one("#no-tokens", Static).update(Content(no_traces(step, self._traced)))
+        if torn:
+            names = ", ".join(path.name for path in torn[:3])
+            self.workbench.tell(f"Damaged traces are left out: {names}.", severity="warning")
         if self.trace is not None:
             self.query_one(TokenTable).put(self.trace.tokens)
         self._redraw()

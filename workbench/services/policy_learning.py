@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.services.text_diff import Difference, word_diff
@@ -93,6 +94,12 @@ class PolicyLearning:
         from storage import rollouts
 
         return rollouts.trace_steps(self._store, run_id)
+
+    def torn(self, run_id: str) -> Sequence[Path]:
+        """Files of traces of the run that are damaged and were set aside."""
+        from storage import runs, traces
+
+        return traces.torn_traces(Path(runs.run_row(self._store, run_id).run_dir or ""))
 
     def traced(self, run_id: str, step: int) -> Sequence[tuple[str, int]]:
         """(prompt_id, sample_index) of the traced responses of a step."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import UsageError, WorkbenchError
+from engine.files import PRIVATE_FOLDER, write_atomic
 from engine.protocol.configs import (
     BestOfNConfig,
     ExportConfig,
@@ -22,7 +23,7 @@ from engine.protocol.configs import (
     SFTConfig,
     StoredResponsesConfig,
 )
-from engine.protocol.rundir import PRIVATE_FOLDER, Inputs, RunDir, write_atomic
+from engine.protocol.rundir import Inputs, RunDir
 from storage import artifacts, prompts, snapshots
 from storage.records import Snapshot
 from storage.store import Store

@@ -18,6 +18,7 @@ import numpy as np
 from transformers import AutoConfig, AutoModel
 
 from engine.errors import ModelFilesError, WorkbenchError
+from engine.files import write_atomic
 from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
@@ -61,8 +62,7 @@ def response_features(
         whole = FeatureStore(info, _usable([*files, *sorted(parts.glob("part-*.parquet"))], info))
         write_features(destination / FILE, info, whole.batches(sorted(rows)))
         description = json.dumps(asdict(info) | {"responses": len(rows)})
-        (destination / DESCRIPTION).write_text(description + "\n", encoding="utf-8")
-        (destination / DESCRIPTION).chmod(0o600)
+        write_atomic(destination / DESCRIPTION, (description + "\n").encode())
         shutil.rmtree(parts)
     yield Artifact(
         kind="features",

@@ -78,30 +78,26 @@ def test_schedules() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_checkpoint_brings_everything_back(tmp_path: Path, dtype: torch.dtype) -> None:
-    run, module, generator = run_dir(tmp_path), layer(dtype), torch.Generator().manual_seed(3)
+    run, module = run_dir(tmp_path), layer(dtype)
     optimiser = MasterAdam(module, eps=1e-5)
     step(module, optimiser)
-    save_checkpoint(
-        run, 5, optimisers={"m": optimiser}, generators={"g": generator}, state={"beta": 0.1 + 0.2}
-    )
+    save_checkpoint(run, 5, optimisers={"m": optimiser}, state={"beta": 0.1 + 0.2})
     expected = (
         random.random(),
         float(np.random.rand()),
         float(torch.rand(1)),
-        float(torch.rand(1, generator=generator)),
     )
     step(module, optimiser)
 
-    other, fresh = layer(dtype), torch.Generator()
+    other = layer(dtype)
     again = MasterAdam(other, eps=1e-5)
     folder = run.latest_checkpoint()
     assert folder is not None
-    state = load_checkpoint(folder, optimisers={"m": again}, generators={"g": fresh})
+    state = load_checkpoint(folder, optimisers={"m": again})
     drawn = (
         random.random(),
         float(np.random.rand()),
         float(torch.rand(1)),
-        float(torch.rand(1, generator=fresh)),
     )
     assert drawn == expected
     assert state == {"beta": 0.1 + 0.2}
@@ -113,15 +109,15 @@ def test_a_checkpoint_brings_everything_back(tmp_path: Path, dtype: torch.dtype)
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     run = run_dir(tmp_path)
-    save_checkpoint(run, 1, optimisers={"m": MasterAdam(layer(), eps=1e-5)}, generators={}, state={})
+    save_checkpoint(run, 1, optimisers={"m": MasterAdam(layer(), eps=1e-5)}, state={})
     folder = run.latest_checkpoint()
     assert folder is not None
     wider = MasterAdam(nn.Linear(4, 4), eps=1e-5)
     with pytest.raises(WorkbenchError, match="cannot be continued from"):
-        load_checkpoint(folder, optimisers={"m": wider}, generators={})
+        load_checkpoint(folder, optimisers={"m": wider})
     (folder / "tensors.safetensors").write_bytes(b"half")
     with pytest.raises(WorkbenchError, match="cannot be continued from"):
-        load_checkpoint(folder, optimisers={}, generators={})
+        load_checkpoint(folder, optimisers={})
 
 
 def test_seeds_are_stable_and_apart() -> None:

@@ -180,6 +180,9 @@ class FakePolicyLearning:
     def trace_steps(self, run_id: str) -> list[int]:
         return self.traced_steps
 
+    def torn(self, run_id: str) -> list[Any]:
+        return []
+
     def traced(self, run_id: str, step: int) -> list[tuple[str, int]]:
         return [("p0", 0), ("p0", 1)] if step in self.traced_steps else []
 
