@@ -60,10 +60,10 @@ def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int
     Lines up to the run's last_seq are passed over.  `offset` is the byte after the last of them, or a byte
     before them as long as further lines of the same reading are to come.
     """
-    run = runs.run_row(store, run_id)
-    fresh = [line for line in lines if line["seq"] > run.last_seq]
-    begun = _ahead(store, run, fresh[0]["event"]) if len(fresh) == 1 else 0
+    begun = _ahead(store, run_id, lines[0]) if len(lines) == 1 else 0
     with store.transaction():
+        run = runs.run_row(store, run_id)
+        fresh = [line for line in lines if line["seq"] > run.last_seq]
         changes: dict[str, Any] = {}
         waiting = _Waiting(store, run_id)
         for line in fresh:
@@ -135,12 +135,16 @@ def _changes(event: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     return {}
 
 
-def _ahead(store: Store, run: RunRow, event: Mapping[str, Any]) -> int:
+def _ahead(store: Store, run_id: str, line: Line) -> int:
     """All but the last rows of a long table, in transactions of their own, before the event; how many.
 
     Rows are known by their keys, so those of a reading that was cut off are simply stored again.
     """
+    event = line["event"]
     if event["type"] != "output" or event["rows"] <= SLICE_ROWS or event["kind"] == "traces":
+        return 0
+    run = runs.run_row(store, run_id)
+    if line["seq"] <= run.last_seq:
         return 0
     path = _inside(run, event["path"])
     count = parquet_rows(store, path) if path.is_file() else 0

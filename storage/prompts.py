@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.errors import NotFoundError
 from storage.ids import Chat, canonical_messages, prompt_id
-from storage.records import Overview, PromptRow
+from storage.records import Counts, Overview, PromptRow
 from storage.sql import block
 from storage.store import Store
 
@@ -91,3 +91,8 @@ def sources(store: Store) -> list[tuple[str | None, int]]:
 def overview(store: Store) -> Overview:
     """How much of everything there is."""
     return store.records(Overview, block("prompts", "overview"))[0]
+
+
+def counts(store: Store) -> Counts:
+    """Prompts, responses and judgements alone, which is asked often."""
+    return store.records(Counts, block("prompts", "counts"))[0]

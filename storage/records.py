@@ -275,6 +275,13 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    prompts: int
+    responses: int
+    judgements: int  # those that stand
+
+
+@dataclass(frozen=True, slots=True)
 class SavedQuery:
     query_id: str
     name: str | None

@@ -66,6 +66,11 @@ def run_rows(store: Store) -> list[RunRow]:
     return [_run(row) for row in store.rows(block("runs", "list"), {"run_id": None})]
 
 
+def unfinished(store: Store) -> list[RunRow]:
+    """Queued and running runs, the oldest first."""
+    return [_run(row) for row in store.rows(block("runs", "unfinished"))][::-1]
+
+
 def run_row(store: Store, run_id: str) -> RunRow:
     """One run; NotFoundError, with the near match, when there is none."""
     row = store.row(block("runs", "list"), {"run_id": run_id})

@@ -50,6 +50,8 @@ class Store:
         self._writing = Turns()
         self._depth = 0
         self._closed = False
+        self.changes = 0
+        """Transactions committed by this process: whoever remembers the number sees that nothing is new."""
 
     @classmethod
     def open(cls, path: Path | str, runs_root: Path | None = None) -> Store:
@@ -135,6 +137,7 @@ class Store:
                 raise
             finally:
                 self._depth = 0
+            self.changes += 1
             self._keep_private()
 
     def before(self, sql: str) -> None:

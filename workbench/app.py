@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from threading import Event
@@ -16,7 +17,8 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from workbench.garbage import keep_loaded
-from workbench.messages import OPENING, CurrentJob, RunsMoved, Status
+from workbench.messages import OPENING, RunsMoved, Status
+from workbench.status import read_job, read_status
 from workbench.sturdy import SturdyApp
 from workbench.themes import DARK, LIGHT
 from workbench.widgets.safe import safe_line
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 SMALLEST = (80, 24)
 PULSE_SECONDS = 0.25
 PULSES_A_STATUS = 2  # what moved is shown at most this often
-IDLE_PULSES_A_COUNT = 20  # the counts are read anew this often even when no run moves
+PULSES_A_COUNT = 20  # the counts are read anew this often, when anything has been stored
 
 
 class Place(NamedTuple):
@@ -177,13 +179,16 @@ class WorkbenchApp(SturdyApp):
     def heartbeat(self) -> None:
         """Pump the jobs about four times a second, in a thread of its own, until the application ends."""
         workspace = self.workspace
-        pulses, told, moved = 0, "", False
+        pulses, told, moved, counted = 0, "", False, -1
         while not self._quitting.is_set():
             try:
                 moved = bool(workspace.jobs.pump()) or moved
-                if (moved and pulses % PULSES_A_STATUS == 0) or pulses % IDLE_PULSES_A_COUNT == 0:
+                if moved and pulses % PULSES_A_STATUS == 0:
                     self.post_message(RunsMoved())
                     moved = False
+                if pulses % PULSES_A_COUNT == 0 and workspace.jobs.moves != counted:
+                    counted = workspace.jobs.moves
+                    self.call_later(self.refresh_status)
                 told = ""
             except Exception as error:
                 if str(error) != told:
@@ -203,7 +208,17 @@ class WorkbenchApp(SturdyApp):
         self.demo_line = line
 
     def on_runs_moved(self) -> None:
-        self.refresh_status()
+        self.refresh_job()
+
+    @work(exclusive=True, group="job in the header")
+    async def refresh_job(self) -> None:
+        """The running job anew; the counts, which cost more, follow by themselves."""
+        workspace = await self.opened()
+        try:
+            job = await asyncio.to_thread(read_job, workspace)
+            self.status = replace(self.status, job=job)
+        except Exception as error:
+            self.tell(error)
 
     @work(exclusive=True, group="status")
     async def refresh_status(self) -> None:
@@ -301,24 +316,3 @@ def job_kinds() -> list[tuple[str, str]]:
     from engine.protocol.catalog import JOBS
 
     return [(kind, job.title) for kind, job in JOBS.items()]
-
-
-def read_status(workspace: Workspace) -> Status:
-    """Counts of the store and its running job, as the header shows them."""
-    overview = workspace.library.overview()
-    runs = workspace.jobs.list()
-    running = [run for run in runs if run.status == "running"]
-    waiting = sum(run.status == "queued" for run in runs)
-    job = None
-    if running or waiting:
-        run = running[0] if running else next(run for run in runs if run.status == "queued")
-        stage = run.stage or ("starting" if running else "queued")
-        job = CurrentJob(run.run_id, stage, run.progress, waiting if running else waiting - 1)
-    name = str(workspace.settings.db)
-    return Status(
-        store=name.rsplit("/", 1)[-1],
-        prompts=overview.prompts,
-        responses=overview.responses,
-        judgements=overview.judgements,
-        job=job,
-    )

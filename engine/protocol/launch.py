@@ -51,7 +51,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 # Workers that this process started: they stay zombies until they are waited for.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 _children_lock = threading.Lock()
 
 
@@ -84,9 +84,9 @@ def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
             )
         except OSError as error:
             raise WorkbenchError(f"The worker process could not be started: {error}.") from error
-    with _children_lock:
-        _children[child.pid] = child
     process = Process(pid=child.pid, started=_start_time(child.pid) or 0.0)
+    with _children_lock:
+        _children[child.pid] = child, process.started
     record_process(run, process)
     return process
 
@@ -111,9 +111,11 @@ def this_process() -> Process:
 def alive(pid: int, started: float) -> bool:
     """Whether the process of that pid and start time is still running; a zombie is not."""
     with _children_lock:
-        child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        return False
+        child, began = _children.get(pid, (None, 0.0))
+    if child is not None and abs(began - started) <= SAME_START:
+        return (
+            child.poll() is None
+        )  # its pid is not given away before it is waited for: no need to look at /proc
     now = _start_time(pid)
     return now is not None and abs(now - started) <= SAME_START
 
@@ -121,7 +123,7 @@ def alive(pid: int, started: float) -> bool:
 def exit_code(pid: int) -> int | None:
     """How a worker started by this process ended: its exit code, or minus the signal; None if unknown."""
     with _children_lock:
-        child = _children.get(pid)
+        child, _ = _children.get(pid, (None, 0.0))
     return None if child is None else child.poll()
 
 

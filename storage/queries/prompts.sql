@@ -32,6 +32,9 @@ ON CONFLICT DO NOTHING
 -- name: sources
 SELECT source, count(*) FROM prompts GROUP BY source ORDER BY source NULLS LAST
 
+-- name: counts
+SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM responses), (SELECT count(*) FROM current_judgements)
+
 -- name: overview
 SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM responses), (SELECT count(*) FROM policies),
        (SELECT count(*) FROM annotators), (SELECT count(*) FROM current_judgements), (SELECT count(DISTINCT name) FROM artifacts WHERE kind = 'reward_model'),

@@ -9,6 +9,14 @@ FROM runs
 WHERE $run_id IS NULL OR run_id = $run_id
 ORDER BY created_at DESC, rowid DESC
 
+-- name: unfinished
+SELECT run_id, kind, coalesce(config ->> '$.name', config ->> '$.reward_model', config ->> '$.policy', run_id), status,
+       config, waits_for, data_hash, run_dir, device, pid, pid_started, last_seq, last_offset, stage, progress, reason,
+       stderr_tail, summary, created_at, started_at, ended_at
+FROM runs
+WHERE status IN ('queued', 'running')
+ORDER BY created_at DESC, rowid DESC
+
 -- name: load_metrics
 INSERT INTO metrics (run_id, seq, step, name, value, logged_at)
 SELECT run_id, seq, step, name, value, logged_at FROM arrived

@@ -117,7 +117,7 @@ def test_a_long_table_is_stored_by_parts_each_once(
     # Cut off between two parts, it is stored again from the beginning and nothing is there twice.
     queue(store, tmp_path / "run", "score-2", "score", reward_model="rm")
     store.write("DELETE FROM scores")
-    ingest._ahead(store, runs.run_row(store, "score-2"), said["event"])
+    ingest._ahead(store, "score-2", said)
     assert store.rows("SELECT count(*) FROM scores") == [(30,)]
     assert runs.run_row(store, "score-2").last_seq == 0
     ingest.ingest(store, "score-2", [said], 5)

@@ -22,8 +22,8 @@ from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPO
 from workbench.services.rules import PREFIX
 
 if TYPE_CHECKING:
+    from engine.protocol.events import Progress
     from storage.records import RunRow
-    from workbench.services.jobs import RunDetail
     from workbench.services.workspace import Workspace
 
 TRAIN_SOURCE = "demo/train"
@@ -225,20 +225,19 @@ class Demo:
             run_id = jobs.submit(kind, self._with_free_name(config), prompt_ids=prompt_ids)
         elif jobs.show(run_id).status == "stopped":
             jobs.resume(run_id)
-        self.current_run = run_id
+        self.current_run, seen = run_id, -1
         while True:
             jobs.pump()
-            row = jobs.show(run_id)
-            if row.status not in ("queued", "running"):
-                break
-            yield self._update(
-                stage,
-                "running",
-                progress=row.progress,
-                detail=row.stage or row.status,
-                rate=_rate(row),
-                run_id=run_id,
-            )
+            if seen != jobs.moves:
+                seen = jobs.moves
+                row, latest = jobs.glance(run_id)
+                if row.status not in ("queued", "running"):
+                    break
+                detail, rate = row.stage or row.status, _rate(latest)
+                update = self._update(
+                    stage, "running", progress=row.progress, detail=detail, rate=rate, run_id=run_id
+                )
+            yield update
             time.sleep(POLL_SECONDS)
         self.current_run = None
         if row.status != "done":
@@ -337,8 +336,7 @@ def _seconds(row: RunRow) -> float:
     return 0.0 if row.ended_at is None else (row.ended_at - row.created_at).total_seconds()
 
 
-def _rate(row: RunDetail) -> str:
-    latest = row.latest
+def _rate(latest: Progress | None) -> str:
     return "" if latest is None or latest.rate is None else f"{latest.rate:,.1f} {latest.rate_unit}"
 
 

@@ -33,6 +33,7 @@ from storage.records import ArtifactRow, RunMessage, RunRow
 from storage.store import Store
 from workbench.services import faults, run_names, snapshots, workers
 from workbench.services.ingest import catch_up, stderr_tail, utc
+from workbench.services.pulse import Pulse, size
 
 GRACE = 60.0  # seconds between asking a worker to stop and ending it
 ENDED = ("done", "stopped", "paused", "failed")
@@ -40,8 +41,8 @@ RESUMABLE = ("stopped", "paused", "failed")
 MESSAGES_SHOWN = 50
 
 # One pump at a time on a store, whoever calls it.
-_pumping: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
-_pumping_lock = threading.Lock()
+_pulses: WeakKeyDictionary[Store, Pulse] = WeakKeyDictionary()
+_pulses_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Jobs:
         self._runs_root = runs_root or store.runs_root
         self._worker = tuple(worker)
         self._grace = grace
-        with _pumping_lock:
-            self._pump_lock = _pumping.setdefault(store, threading.Lock())
+        with _pulses_lock:
+            self._pulse = _pulses.setdefault(store, Pulse())
 
     # Asking for work
 
@@ -186,33 +187,43 @@ class Jobs:
     def pump(self) -> Changes:
         """Take in what running jobs have said, notice those that died, and start those whose turn has come.
 
-        Call it about four times a second.  Returns at once with nothing when another thread is at it.
+        Call it about four times a second: while nothing moves it costs next to nothing.  Returns at once with
+        nothing when another thread is at it.
         """
-        if not self._pump_lock.acquire(blocking=False):
+        if not self._pulse.lock.acquire(blocking=False):
             return []
         try:
+            before = self._store.changes
+            if self._pulse.quiet(before):
+                return []
             changes: Changes = []
-            rows = self._unfinished()
+            rows = runs.unfinished(self._store)
             for row in rows:
                 if row.status == "running":
                     changes += self._each(row, self._follow)
-            if any(row.status == "queued" for row in rows):
+            waiting = any(row.status == "queued" for row in rows)
+            if waiting:
                 changes += self._start_waiting()
+            # What was written since `before`, here or elsewhere, is looked at by the next pump.
+            running = (row.run_id for row in rows if row.status == "running")
+            self._pulse.looked(before, running, waiting=waiting)
             return changes
         finally:
-            self._pump_lock.release()
+            self._pulse.lock.release()
 
     def wait(
         self, run_id: str, on_event: Callable[[AnyEvent], None] | None = None, *, poll: float = 0.1
     ) -> RunRow:
         """Pump until the run has ended; `on_event` gets every event that is not yet in the store."""
         row = self._row(run_id)
-        offset = row.last_offset
+        events, offset, seen = Path(row.run_dir or "", "events.jsonl"), row.last_offset, -1
         while True:
             self.pump()
-            row = self._row(run_id)
-            if on_event is not None:
-                while (part := tail(Path(row.run_dir or "", "events.jsonl"), offset)).offset != offset:
+            if seen != self._store.changes:
+                seen = self._store.changes
+                row = self._row(run_id)
+            if on_event is not None and size(events) != offset:
+                while (part := tail(events, offset)).offset != offset:
                     offset = part.offset
                     for envelope in part.envelopes:
                         on_event(envelope.event)
@@ -220,9 +231,24 @@ class Jobs:
                 return _in_utc(row)
             time.sleep(poll)
 
+    @property
+    def moves(self) -> int:
+        """A number that is another one as soon as anything has been stored."""
+        return self._store.changes
+
+    def glance(self, run_id: str) -> tuple[RunRow, Progress | None]:
+        """A run, and what a running job last said about how far it is: less than `show`."""
+        row = self._row(run_id)
+        path = Path(row.run_dir or "")
+        return _in_utc(row), workers.latest_progress(path) if row.status == "running" else None
+
     def list(self) -> Rows:
         """Every run, the newest first."""
         return [_in_utc(row) for row in runs.run_rows(self._store)]
+
+    def unfinished(self) -> Rows:
+        """The runs that are queued or running, the newest first."""
+        return [_in_utc(row) for row in reversed(runs.unfinished(self._store))]
 
     def show(self, run_id: str) -> RunDetail:
         """Everything about one run.  Raises NotFoundError with the near match when there is none."""
@@ -282,22 +308,32 @@ class Jobs:
     def _follow(self, row: RunRow) -> Changes:
         run = RunDir(Path(row.run_dir or ""))
         process = workers.process(row, run)
-        lives = process is not None and launch.alive(process.pid, process.started)
         # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
-        new, fault = catch_up(self._store, row)
+        lives = process is not None and launch.alive(process.pid, process.started)
+        begun = time.perf_counter()
+        reads = not lives or self._pulse.may_read(row.run_id)
+        new, fault = catch_up(self._store, row) if reads else (0, "")
         if fault:
             raise WorkbenchError(fault)
-        now = self._row(row.run_id)
-        if now.status == "running":
-            if not lives:
-                self._bury(now, run, process)
-            elif workers.overdue(run, self._grace):
-                launch.kill(run)
-            elif now.pid is None and process is not None:
-                runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started)
-        after = self._row(row.run_id)
+        cost = time.perf_counter() - begun if new else 0.0
+        after = self._row(row.run_id) if new else row
+        self._pulse.took(row.run_id, run, process, after.last_offset, cost)
+        if after.status == "running" and self._mend(after, run, process, lives):
+            after = self._row(row.run_id)
         changed = new or after.status != row.status
         return [RunChange(row.run_id, after.status, new)] if changed else []
+
+    def _mend(self, row: RunRow, run: RunDir, process: launch.Process | None, lives: bool) -> bool:
+        """Make the store right about a run that it takes to be running; whether anything was written."""
+        if not lives:
+            self._bury(row, run, process)
+        elif workers.overdue(run, self._grace):
+            launch.kill(run)
+        elif row.pid is None and process is not None:
+            runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started)
+        else:
+            return False
+        return True
 
     def _bury(self, row: RunRow, run: RunDir, process: launch.Process | None) -> None:
         """A worker is gone without a closing event; or the workbench was, before it could start one."""
@@ -375,10 +411,6 @@ class Jobs:
 
     def _row(self, run_id: str) -> RunRow:
         return runs.run_row(self._store, run_id)
-
-    def _unfinished(self) -> Rows:
-        """Queued and running runs, the oldest first."""
-        return [row for row in reversed(runs.run_rows(self._store)) if row.status not in ENDED]
 
     def _root(self) -> Path:
         if self._runs_root is None:

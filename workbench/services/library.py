@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from storage import artifacts, judgements, policies, prompts, responses
-from storage.records import ImportReport, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
+from storage.records import Counts, ImportReport, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
 from storage.store import Store
 
 Chat = list[dict[str, str]]
@@ -51,6 +51,10 @@ class Library:
     def overview(self) -> Overview:
         """Counts of everything."""
         return prompts.overview(self.store)
+
+    def counts(self) -> Counts:
+        """How many prompts, responses and judgements there are: what the header shows."""
+        return prompts.counts(self.store)
 
     def add_prompts(self, texts: list[str], *, source: str) -> list[str]:
         """Add prompts of one user turn each, unless they are there already; their ids, in order."""

@@ -56,6 +56,13 @@ class InstantJobs:
             if run.status == "queued":
                 self.runs[run_id] = replace(run, status=self.ends.get(run.kind, "done"))
 
+    @property
+    def moves(self) -> int:
+        return len(self.submitted) + len(self.resumed)
+
+    def glance(self, run_id: str) -> tuple[Run, None]:
+        return self.runs[run_id], None
+
     def show(self, run_id: str) -> Run:
         return self.runs[run_id]
 

@@ -113,6 +113,9 @@ class FakeLibrary:
             prompts=self.size, responses=self.size * self.samples, judgements=sum(self.judged.values())
         )
 
+    def counts(self) -> Any:
+        return self.overview()
+
     def import_file(self, path: Any, **kwargs: Any) -> Any:
         if self.import_error is not None:
             raise self.import_error
@@ -282,6 +285,11 @@ class FakeJobs:
     def pump(self) -> list[Any]:
         self.pumped += 1
         return []
+
+    moves = 0
+
+    def unfinished(self) -> list[Any]:
+        return [run for run in self.runs if run.status in ("queued", "running")]
 
     def list(self) -> list[Any]:
         return list(self.runs)

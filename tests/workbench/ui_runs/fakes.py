@@ -119,6 +119,11 @@ class FakeJobs:
     def pump(self) -> list[Any]:
         return []
 
+    moves = 0
+
+    def unfinished(self) -> Rows:
+        return [item for item in self.runs if item.status in ("queued", "running")]
+
     def list(self) -> Rows:
         return [*self.runs]
 
