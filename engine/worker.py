@@ -116,7 +116,7 @@ def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
         use_all_cores()
         job = find_job(kind)
         closing = run_job(job, config, run, log, stop)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library, or a person's function, may end the process
         traceback.print_exc()
         closing = Failed(reason=sentence(error))
     try:

@@ -99,16 +99,6 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def load_trainable_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put back what `trainable_state` gave.  Raises KeyError when the names differ."""
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if parameters.keys() != state.keys():
-        raise KeyError(f"parameters differ: {sorted(parameters.keys() ^ state.keys())[:3]}")
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[name])
-
-
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """Inside the block the model is its frozen base: the reference policy, at no cost of memory."""

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from engine.errors import ModelFilesError
+from engine.errors import ModelFilesError, is_out_of_memory
 from engine.models.files import check_model_folder, dtype_of, quiet_transformers
 from engine.models.parts import place
 from engine.models.rounding import round_weights
-
-LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
-"""What transformers raises for a folder that it cannot load."""
 
 
 def load_policy(
@@ -54,7 +50,9 @@ def load_weights(
                 output_loading_info=True,
                 **options,
             )
-        except LOAD_ERRORS as error:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise unloadable(folder, error) from error
     if target == torch.bfloat16:
         round_weights(model)

@@ -81,7 +81,7 @@ class FunctionPart:
         for messages, text in conversations:
             try:
                 score = float(self.function(self.tokeniser.render(messages, "plain"), text))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # the person's own code may raise anything
                 raise UsageError(f"{where} failed ({type(error).__name__}: {_line(error)}).") from error
             if not math.isfinite(score):
                 raise UsageError(f"{where} gave {score}; it must give a finite number for every response.")
@@ -108,7 +108,7 @@ def import_function(path: str) -> Callable[[str, str], float]:
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the module's own code may raise anything
+    except (Exception, SystemExit) as error:  # the module's own code may raise anything
         raise UsageError(
             f"The reward function {path} cannot be imported ({type(error).__name__}: {_line(error)}); "
             "install its package, or put its folder on PYTHONPATH."
@@ -120,7 +120,7 @@ def import_function(path: str) -> Callable[[str, str], float]:
     return found
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else "no reason given"
 

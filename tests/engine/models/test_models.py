@@ -109,18 +109,6 @@ def test_only_adapters_and_a_reward_head_are_trained(tiny_reward: Path) -> None:
     )
 
 
-def test_adapters_come_back_from_their_state(tiny_model: Path) -> None:
-    first = lora.add_lora(load_policy(tiny_model, "float32"), rank=4, seed=3)
-    with torch.no_grad():
-        for parameter in lora.trainable_state(first).values():
-            parameter.add_(0.1)
-    second = lora.add_lora(load_policy(tiny_model, "float32"), rank=4, seed=9)
-    lora.load_trainable_state(second, {k: v.clone() for k, v in lora.trainable_state(first).items()})
-    assert torch.equal(logits(first), logits(second))
-    with pytest.raises(KeyError, match="parameters differ"):
-        lora.load_trainable_state(second, {})
-
-
 def test_the_parts_by_name(tiny_model: Path, tiny_reward: Path) -> None:
     policy, reward = load_policy(tiny_model, "float32"), load_reward_model(tiny_reward, "float32")
     assert backbone(policy)(input_ids=IDS).last_hidden_state.shape == (2, 5, 32)

@@ -165,6 +165,9 @@ def length(prompt, response):
 def fails(prompt, response):
     raise KeyError("x")
 
+def exits(prompt, response):
+    raise SystemExit(3)
+
 def endless(prompt, response):
     return float("nan")
 """
@@ -206,6 +209,7 @@ def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[
     ("path", "sentence"),
     [
         ("own_rewards:fails", "own_rewards:fails failed"),
+        ("own_rewards:exits", r"own_rewards:exits failed \(SystemExit: 3\)"),
         ("own_rewards:endless", "own_rewards:endless gave nan"),
         ("own_rewards:missing", "own_rewards:missing does not exist"),
         ("no_such_package.x:f", "no_such_package.x:f cannot be imported"),
