@@ -98,7 +98,7 @@ class _Waiting:
 
     def measured(self, seq: int, event: Mapping[str, Any], at: datetime) -> None:
         self._metrics += [
-            (self._run_id, seq, event["step"], name, _finite(value), at)
+            (self._run_id, seq, event["step"], _metric_name(name), _finite(value), at)
             for name, value in event["values"].items()
         ]
 
@@ -238,6 +238,11 @@ def _inside(run: RunRow, relative: str) -> Path:
             f"Run {run.run_id} names {relative}, which lies outside its run directory; it was not read."
         )
     return path
+
+
+def _metric_name(name: str) -> str:
+    """The name that is stored: a job started before version 8 of the store says `ppo/` for `policy/`."""
+    return "policy/" + name.removeprefix("ppo/") if name.startswith("ppo/") else name
 
 
 def _finite(value: float | None) -> float | None:

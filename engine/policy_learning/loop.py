@@ -202,7 +202,7 @@ def one_step(
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     targets = algorithm.aim(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
-    metrics["ppo/objective"] = float(final.mean())
+    metrics["policy/objective"] = float(final.mean())
     yield write_rollouts(run, number, rollout, measured, targets)
     _check_bound(run, number, rollout, measured, targets, config)
     yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
@@ -210,8 +210,8 @@ def one_step(
     stats = yield from _guarded(update, run)
     metrics |= update_metrics(stats, annealed(state.step, config.steps, config.peak_learning_rate))
     metrics |= {
-        "ppo/seconds_rollout": sampled - began,
-        "ppo/seconds_update": time.perf_counter() - sampled,
+        "policy/seconds_rollout": sampled - began,
+        "policy/seconds_update": time.perf_counter() - sampled,
     }
     if config.trace_every and (number == 1 or number % config.trace_every == 0):
         yield write_traces(run, number, models, rollout, measured, targets, stats)
@@ -230,14 +230,14 @@ def steer(
         horizon = config.kl_horizon or horizon_of(episodes, config.steps)
         control = AdaptiveKL(config.kl_target, horizon)
         goal = control.goal(state.step, config.steps)
-        told["ppo/kl_goal"] = goal
+        told["policy/kl_goal"] = goal
         state.beta_level, state.beta = control.updated(
             state.beta_level, targets.kl_a_response, episodes, goal
         )
     cost = measured.scored.cost
     if cost is None:
         return told
-    told["ppo/multiplier"] = state.multiplier
+    told["policy/multiplier"] = state.multiplier
     excess = float(models.rewards.excess(cost, state.scale).mean())
     state.multiplier = DualAscent(config.constraint_rate).updated(state.multiplier, excess)
     return told
@@ -285,7 +285,7 @@ def _check_collapse(
 ) -> Iterator[Event]:
     """Warn once, or stop, when length or entropy have fallen to a share of what they were; keep the batch."""
     for name in ("length", "entropy"):
-        told = collapsed(name, metrics[f"ppo/{name}"], state.first[name], config.collapse_share)
+        told = collapsed(name, metrics[f"policy/{name}"], state.first[name], config.collapse_share)
         if told is None or config.collapse == "ignore" or name in state.told:
             continue
         step = state.step + 1
@@ -308,9 +308,9 @@ def finish(
     summary: dict[str, float | int | str | bool | None] = {
         "steps": state.step,
         "score_before": state.first["score"],
-        "score_after": state.last["ppo/score"],
-        "kl": state.last["ppo/kl"],
-        "length": state.last["ppo/length"],
+        "score_after": state.last["policy/score"],
+        "kl": state.last["policy/kl"],
+        "length": state.last["policy/length"],
         "beta": state.beta,
     }
     parents = {role: model.name for role, model in run.inputs.models.items()}

@@ -39,23 +39,23 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
     """Means over responses, or over response tokens; padding is never counted."""
     mask_N_T = rollout.mask
     found = {
-        "ppo/score": float(measured.scores.mean()),
-        "ppo/reward": float(targets.rewards.sum(dim=1).mean()),
-        "ppo/kl": targets.kl_a_response,
-        "ppo/kl_token": float(masked_mean(targets.kl, mask_N_T)),
-        "ppo/entropy": float(masked_mean(measured.entropy, mask_N_T)),
-        "ppo/ratio_max_deviation": measured.ratio_max_deviation,
-        "ppo/length": float(mask_N_T.sum(dim=1).float().mean()),
-        "ppo/stopped": float(rollout.stopped.float().mean()),
-        "ppo/beta": beta,
+        "policy/score": float(measured.scores.mean()),
+        "policy/reward": float(targets.rewards.sum(dim=1).mean()),
+        "policy/kl": targets.kl_a_response,
+        "policy/kl_token": float(masked_mean(targets.kl, mask_N_T)),
+        "policy/entropy": float(masked_mean(measured.entropy, mask_N_T)),
+        "policy/ratio_max_deviation": measured.ratio_max_deviation,
+        "policy/length": float(mask_N_T.sum(dim=1).float().mean()),
+        "policy/stopped": float(rollout.stopped.float().mean()),
+        "policy/beta": beta,
     }
     found |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
     if measured.scored.cost is not None:
-        found["ppo/cost"] = float(measured.scored.cost.mean())
+        found["policy/cost"] = float(measured.scored.cost.mean())
     if measured.gold is not None:
-        found["ppo/gold"] = float(measured.gold.mean())
+        found["policy/gold"] = float(measured.gold.mean())
     if measured.values is not None and targets.returns is not None:
-        found["ppo/explained_variance"] = explained_variance(measured.values, targets.returns, mask_N_T)
+        found["policy/explained_variance"] = explained_variance(measured.values, targets.returns, mask_N_T)
     return found
 
 
@@ -63,19 +63,19 @@ def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]
     """Means over the minibatches of the update."""
     count = len(stats.minibatches)
     found = {
-        "ppo/ratio_mean": stats.mean("ratio"),
-        "ppo/clip_fraction": stats.mean("clipped"),
-        "ppo/update_kl": stats.mean("kl"),
-        "ppo/policy_loss": sum(m.policy_loss for m in stats.minibatches) / count,
-        "ppo/optimiser_steps": float(len(stats.grad_norms["policy"])),
-        "ppo/learning_rate": learning_rate,
+        "policy/ratio_mean": stats.mean("ratio"),
+        "policy/clip_fraction": stats.mean("clipped"),
+        "policy/update_kl": stats.mean("kl"),
+        "policy/policy_loss": sum(m.policy_loss for m in stats.minibatches) / count,
+        "policy/optimiser_steps": float(len(stats.grad_norms["policy"])),
+        "policy/learning_rate": learning_rate,
     }
     if all(m.kl_loss is not None for m in stats.minibatches):
-        found["ppo/kl_loss"] = sum(m.kl_loss or 0.0 for m in stats.minibatches) / count
+        found["policy/kl_loss"] = sum(m.kl_loss or 0.0 for m in stats.minibatches) / count
     if "critic" in stats.grad_norms:
-        found["ppo/value_loss"] = sum(m.value_loss for m in stats.minibatches) / count
+        found["policy/value_loss"] = sum(m.value_loss for m in stats.minibatches) / count
     for name, norms in stats.grad_norms.items():
-        key = "ppo/grad_norm" if name == "policy" else f"ppo/{name}_grad_norm"
+        key = "policy/grad_norm" if name == "policy" else f"policy/{name}_grad_norm"
         found[key] = sum(norms) / max(1, len(norms))
     return found
 

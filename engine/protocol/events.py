@@ -41,7 +41,7 @@ class Progress(Event, frozen=True, kw_only=True, tag="progress", omit_defaults=T
 
 
 class Metrics(Event, frozen=True, kw_only=True, tag="metrics", omit_defaults=True):
-    """Numbers of one step.  Names are `area/name`, e.g. `train/loss`, `heldout/accuracy`, `ppo/kl`.
+    """Numbers of one step.  Names are `area/name`, e.g. `train/loss`, `heldout/accuracy`, `policy/kl`.
 
     A value that is not finite is written, and read back, as None: JSON has no NaN.
     """

@@ -78,7 +78,7 @@ def said(store: Store, folder: Path, run_id: str, events: int, values: int) -> N
             if n % 2:
                 log.append(Progress(stage="training", done=n, total=events, unit="steps"))
             else:
-                log.append(Metrics(step=n, values={f"ppo/metric_{i}": n / (i + 3) for i in range(values)}))
+                log.append(Metrics(step=n, values={f"policy/metric_{i}": n / (i + 3) for i in range(values)}))
 
 
 class Waits:

@@ -4,7 +4,7 @@
 job `ppo` (or `--algorithm grpo`, `rloo`) once a seed through the workbench's own services, each in a worker
 process, and writes every metric of every step to the CSV file.  `ratio` is the rise of the mean score from
 the first fifth of the steps to the last, over its standard error across seeds; KL and length stand beside
-it, so that a score bought with length or distance is seen.  `ppo/reward` is what the loss maximises: the
+it, so that a score bought with length or distance is seen.  `policy/reward` is what the loss maximises: the
 normalised score, its penalty for a response that never stops, and the KL.  `kl_over_target` is the mean KL of
 the last fifth of the steps over `kl_target`, for each seed.  `--set FIELD=VALUE` changes a
 setting of the job, the same for all seeds.
@@ -21,21 +21,21 @@ from engine.protocol.catalog import build, find_job
 from tests.benchmarks.common import parser, report, say, versions
 
 METRICS = (
-    "ppo/score",
-    "ppo/gold",
-    "ppo/reward",
-    "ppo/objective",
-    "ppo/kl",
-    "ppo/kl_goal",
-    "ppo/length",
-    "ppo/entropy",
-    "ppo/stopped",
-    "ppo/clip_fraction",
-    "ppo/explained_variance",
-    "ppo/beta",
-    "ppo/ratio_max_deviation",
-    "ppo/seconds_rollout",
-    "ppo/seconds_update",
+    "policy/score",
+    "policy/gold",
+    "policy/reward",
+    "policy/objective",
+    "policy/kl",
+    "policy/kl_goal",
+    "policy/length",
+    "policy/entropy",
+    "policy/stopped",
+    "policy/clip_fraction",
+    "policy/explained_variance",
+    "policy/beta",
+    "policy/ratio_max_deviation",
+    "policy/seconds_rollout",
+    "policy/seconds_update",
 )
 Curve = dict[int, dict[str, float]]
 
@@ -110,17 +110,24 @@ def main() -> None:
     curves = learn(options.db, options.algorithm, options.name, settings, seeds)
     write(options.out, curves)
     figures: dict[str, object] = {}
-    for metric in ("ppo/score", "ppo/gold", "ppo/reward", "ppo/kl", "ppo/length", "ppo/stopped"):
+    for metric in (
+        "policy/score",
+        "policy/gold",
+        "policy/reward",
+        "policy/kl",
+        "policy/length",
+        "policy/stopped",
+    ):
         if all(any(metric in row for row in curve.values()) for curve in curves.values()):
             first, last = ends(curves, metric)
             figures[metric] = {"first": [round(x, 3) for x in first], "last": [round(x, 3) for x in last]}
     target = build(find_job(options.algorithm).config, {"name": "x", **settings}).kl_target  # type: ignore[attr-defined]
-    first, last = ends(curves, "ppo/score")
+    first, last = ends(curves, "policy/score")
     rises = [after - before for before, after in zip(first, last, strict=True)]
     error = statistics.stdev(rises) / math.sqrt(len(rises)) if len(rises) > 1 else math.nan
     report(
         "ppo curve",
-        kl_over_target=[round(kl / target, 3) for kl in ends(curves, "ppo/kl")[1]],
+        kl_over_target=[round(kl / target, 3) for kl in ends(curves, "policy/kl")[1]],
         algorithm=options.algorithm,
         settings=settings,
         figures=figures,

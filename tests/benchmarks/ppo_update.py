@@ -81,9 +81,9 @@ def child(options: dict[str, Any]) -> None:
             break  # the peer's script does not save either
         if isinstance(event, Metrics):
             values = {name: float(str(value)) for name, value in event.values.items()}
-            seconds.append(values["ppo/seconds_rollout"] + values["ppo/seconds_update"])
-            rollouts.append(values["ppo/seconds_rollout"])
-            lengths.append(values["ppo/length"])
+            seconds.append(values["policy/seconds_rollout"] + values["policy/seconds_update"])
+            rollouts.append(values["policy/seconds_rollout"])
+            lengths.append(values["policy/length"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()

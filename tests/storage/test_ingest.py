@@ -121,14 +121,14 @@ def test_a_resumed_run_says_its_last_steps_again(store: Store, folder: Path) -> 
     for step in (1, 2, 3):
         parquet(store, folder / f"{step}.parquet", rollouts_at(step))
     steps = [line(n, "output", kind="rollouts", path=f"{n}.parquet", rows=1, step=n) for n in (1, 2, 3)]
-    metrics = [line(n + 3, "metrics", step=n, values={"ppo/kl": float(n)}) for n in (1, 2, 3)]
+    metrics = [line(n + 3, "metrics", step=n, values={"policy/kl": float(n)}) for n in (1, 2, 3)]
     ingest.ingest(store, "ppo-1", [*steps, *metrics], 1)
     again = [
         line(7, "started", pid=9, device="cpu", resumed_from_step=1),
-        line(8, "metrics", step=2, values={"ppo/kl": 20.0}),
+        line(8, "metrics", step=2, values={"policy/kl": 20.0}),
     ]
     ingest.ingest(store, "ppo-1", again, 2)
-    assert runs.metrics(store, "ppo-1") == {"ppo/kl": [(1, 1.0), (2, 20.0)]}
+    assert runs.metrics(store, "ppo-1") == {"policy/kl": [(1, 1.0), (2, 20.0)]}
     assert runs.rollout_steps(store, "ppo-1") == [1]
     (rollout,) = rollouts.of_step(store, "ppo-1", 1)
     assert (rollout.step, rollout.text, rollout.stopped) == (1, "hi", True)

@@ -158,3 +158,21 @@ def test_scores_before_a_reward_model_are_refused(store: Store, tmp_path: Path) 
     with pytest.raises(StoreError, match="before a reward model"):
         ingest.ingest(store, "reward-1", [line(1, "output", kind="scores", path="s.parquet", rows=4)], 10)
     assert runs.run_row(store, "reward-1").last_seq == 0
+
+
+def test_metrics_of_policy_learning_have_one_name(tmp_path: Path) -> None:
+    """What an earlier version stored, or a job that it started still says, is found under `policy/`."""
+    path = tmp_path / "old.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        migrate.bring_up_to_date(connection, path, fresh=True, folder=oldest(tmp_path / "m"))
+        connection.execute(
+            "INSERT INTO runs (run_id, kind, status, config) VALUES ('g', 'grpo', 'done', '{}')"
+        )
+        connection.execute("INSERT INTO metrics VALUES ('g', 1, 1, 'ppo/score', 0.5, now()::TIMESTAMP)")
+        connection.execute("INSERT INTO metrics VALUES ('g', 1, 1, 'ppo/kl', 4.0, now()::TIMESTAMP)")
+    with Store.open(path) as store:
+        assert store.rows("SELECT name FROM metrics ORDER BY 1") == [("policy/kl",), ("policy/score",)]
+        assert store.rows("SELECT score, kl FROM run_summary") == [(0.5, 4.0)]
+        assert store.rows("SELECT sqrt_kl, proxy FROM overoptimisation") == [(2.0, 0.5)]
+        ingest.ingest(store, "g", [line(2, "metrics", step=2, values={"ppo/score": 0.7})], 9)
+        assert store.rows("SELECT name, value FROM metrics WHERE step = 2") == [("policy/score", 0.7)]

@@ -85,9 +85,9 @@ def test_overoptimisation_gathers_the_metrics_of_a_step(store: Store, run: str) 
     runs.insert_metrics(
         store,
         [
-            (run, 1, 1, "ppo/kl", -0.001, NOW), (run, 1, 1, "ppo/score", 0.2, NOW),
-            (run, 1, 1, "ppo/gold", 0.1, NOW), (run, 2, 2, "ppo/kl", 4.0, NOW),
-            (run, 2, 2, "ppo/score", 0.9, NOW), (run, 2, 2, "ppo/length", 9.0, NOW),
+            (run, 1, 1, "policy/kl", -0.001, NOW), (run, 1, 1, "policy/score", 0.2, NOW),
+            (run, 1, 1, "policy/gold", 0.1, NOW), (run, 2, 2, "policy/kl", 4.0, NOW),
+            (run, 2, 2, "policy/score", 0.9, NOW), (run, 2, 2, "policy/length", 9.0, NOW),
             ("bon-1", 1, 4, "bon/kl", math.log(4) - 0.75, NOW), ("bon-1", 1, 4, "bon/proxy", 0.7, NOW),
         ],
     )  # fmt: skip

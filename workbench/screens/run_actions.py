@@ -115,7 +115,7 @@ class RunActions(WorkbenchScreen):
             case "report":
                 return bool(picture and picture.detail.kind == "reward" and status == "done")
             case "overoptimisation":
-                return bool(picture and {"ppo/kl", "bon/kl"} & set(picture.series))
+                return bool(picture and {"policy/kl", "bon/kl"} & set(picture.series))
         return True
 
     def refresh_now(self) -> None:

@@ -301,7 +301,7 @@ class Demo:
             score_after_error=new.standard_error,
             difference=difference,
             difference_error=error,
-            kl=_last(ppo_metrics, "ppo/kl"),
+            kl=_last(ppo_metrics, "policy/kl"),
             kl_bound=self.plan.ppo.kl_bound,
             tokens_before=old.mean_tokens,
             tokens_after=new.mean_tokens,

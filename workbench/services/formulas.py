@@ -65,16 +65,16 @@ def _sum(first: Any, weight: Any, second: Any) -> str:
 
 def _clip_numbers(config: Figures, latest: Figures) -> str:
     return (
-        f"{number(latest.get('ppo/policy_loss'))}    mean ρ {number(latest.get('ppo/ratio_mean'))}, "
-        f"ε {number(config.get('clip'))}, {percent(latest.get('ppo/clip_fraction'))} of tokens clipped"
+        f"{number(latest.get('policy/policy_loss'))}    mean ρ {number(latest.get('policy/ratio_mean'))}, "
+        f"ε {number(config.get('clip'))}, {percent(latest.get('policy/clip_fraction'))} of tokens clipped"
     )
 
 
 def _kl_reward(config: Figures, latest: Figures) -> Term:
     return Term(
         f"r_t = {MINUS}β·(log π {MINUS} log π_ref) + [t = T]·s",
-        f"β {number(_beta(config, latest))}, KL {number(latest.get('ppo/kl'))} nats a response, "
-        f"s {number(latest.get('ppo/objective'))} → reward {number(latest.get('ppo/reward'))}",
+        f"β {number(_beta(config, latest))}, KL {number(latest.get('policy/kl'))} nats a response, "
+        f"s {number(latest.get('policy/objective'))} → reward {number(latest.get('policy/reward'))}",
         "what is maximised: s once, at the end; the reference policy holds it back",
     )
 
@@ -100,7 +100,7 @@ def _steering(config: Figures, latest: Figures) -> list[Term]:
     return [
         Term(
             "β = b·(KL/goal)³,  b ← b·(KL/goal)^(n/h)",
-            f"KL {number(latest.get('ppo/kl'))}, goal {number(latest.get('ppo/kl_goal'))} of "
+            f"KL {number(latest.get('policy/kl'))}, goal {number(latest.get('policy/kl_goal'))} of "
             f"{number(config.get('kl_target'))}",
             "adaptive β; KL/goal counts no further than e^±½, n responses a step, h horizon",
         )
@@ -119,7 +119,7 @@ def _score(config: Figures, latest: Figures) -> list[Term]:
         terms.append(
             Term(
                 f"s′ = (s {MINUS} λ·(cost {MINUS} bound)) / (1 + λ)",
-                f"λ {number(latest.get('ppo/multiplier'))}, cost {number(latest.get('ppo/cost'))}, "
+                f"λ {number(latest.get('policy/multiplier'))}, cost {number(latest.get('policy/cost'))}, "
                 f"bound {number(config.get('constraint_bound'))}",
                 "the constraint; λ rises while it is broken",
             )
@@ -128,13 +128,13 @@ def _score(config: Figures, latest: Figures) -> list[Term]:
 
 
 def _beta(config: Figures, latest: Figures) -> Any:
-    return latest.get("ppo/beta", config.get("beta"))
+    return latest.get("policy/beta", config.get("beta"))
 
 
 def _watched(latest: Figures) -> Term:
     return Term(
         "H(π)",
-        f"{number(latest.get('ppo/entropy'))} nats a token",
+        f"{number(latest.get('policy/entropy'))} nats a token",
         "entropy: watched, not part of the loss",
     )
 
@@ -155,7 +155,7 @@ def _surrogate(config: Figures, latest: Figures, mean: str, words: str) -> Term:
 
 
 def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    policy, value = latest.get("ppo/policy_loss"), latest.get("ppo/value_loss")
+    policy, value = latest.get("policy/policy_loss"), latest.get("policy/value_loss")
     whitened = "whitened advantages" if config.get("whiten_advantages") else "advantages"
     return "PPO", [
         Term("L = L_π + c·L_V", _sum(policy, config.get("value_coefficient"), value), "what Adam descends"),
@@ -168,7 +168,7 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         Term(
             f"L_V = ½ mean_t max((V {MINUS} R)², (clip(V, V_old ± ε_V) {MINUS} R)²)",
             f"{number(value)}    ε_V {number(config.get('clip_value'))}, "
-            f"explained variance {number(latest.get('ppo/explained_variance'))}",
+            f"explained variance {number(latest.get('policy/explained_variance'))}",
             "critic: predict the return R = A + V_old",
         ),
         Term(
@@ -177,14 +177,14 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
             f"{whitened} (GAE)",
         ),
         _kl_reward(config, latest),
-        _objective(config, latest, "ppo/score", "ppo/objective"),
+        _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
         _watched(latest),
     ]
 
 
 def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    policy, kl = latest.get("ppo/policy_loss"), latest.get("ppo/kl_loss")
+    policy, kl = latest.get("policy/policy_loss"), latest.get("policy/kl_loss")
     scaled, average = bool(config.get("scale_advantages", True)), config.get("loss_average", "response")
     total = policy + kl if isinstance(policy, float) and isinstance(kl, float) else None
     return "GRPO", [
@@ -202,10 +202,10 @@ def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         Term(
             f"KL = {MEANS[average]} "
             + ("½ (log π − log π_ref)²" if config.get("kl_loss", "k2") == "k2" else "ρ′ − 1 − log ρ′"),
-            f"{number(latest.get('ppo/kl'))} nats a response (log π − log π_ref, summed)",
+            f"{number(latest.get('policy/kl'))} nats a response (log π − log π_ref, summed)",
             "holds the policy near the reference",
         ),
-        _objective(config, latest, "ppo/score", "ppo/objective"),
+        _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
         _watched(latest),
     ]
@@ -217,11 +217,11 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         Term(
             f"A_i = R_i {MINUS} mean of the other R_j,  R = Σ r_t",
             f"over {number(config.get('samples'))} samples a prompt; "
-            f"reward {number(latest.get('ppo/reward'))}",
+            f"reward {number(latest.get('policy/reward'))}",
             "the other samples of a prompt are the baseline",
         ),
         _kl_reward(config, latest),
-        _objective(config, latest, "ppo/score", "ppo/objective"),
+        _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
         _watched(latest),
     ]

@@ -105,14 +105,14 @@ def test_the_first_pass_has_ratio_one_and_everything_is_finite(
 ) -> None:
     job = Job(tmp_path / "run", ppo_models, kind, steps=1, epochs=1, minibatches=1)
     (metrics,) = only(job.events(), Metrics)
-    assert metrics.values["ppo/ratio_mean"] == pytest.approx(1, abs=1e-5)
-    assert metrics.values["ppo/clip_fraction"] == 0
-    assert metrics.values["ppo/kl"] == pytest.approx(0, abs=1e-4)
+    assert metrics.values["policy/ratio_mean"] == pytest.approx(1, abs=1e-5)
+    assert metrics.values["policy/clip_fraction"] == 0
+    assert metrics.values["policy/kl"] == pytest.approx(0, abs=1e-4)
     assert all(value is not None and math.isfinite(value) for value in metrics.values.values())
     has_critic = kind == "shared"
-    assert ("ppo/value_loss" in metrics.values) == has_critic
-    assert ("ppo/critic_grad_norm" in metrics.values) == has_critic
-    assert ("ppo/kl_loss" in metrics.values) == (kind == "grpo")
+    assert ("policy/value_loss" in metrics.values) == has_critic
+    assert ("policy/critic_grad_norm" in metrics.values) == has_critic
+    assert ("policy/kl_loss" in metrics.values) == (kind == "grpo")
     traces = pq.read_table(job.run.trace_path(1)).to_pylist()
     assert all((row["value"] is not None) == has_critic for row in traces)
 
@@ -154,7 +154,7 @@ def test_raises_a_synthetic_reward(
         target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9, missing_stop_penalty=0.0,
         checkpoint_every=0, trace_every=0, collapse="ignore",
     )  # fmt: skip
-    scores = [event.values["ppo/score"] for event in only(job.events(), Metrics)]
+    scores = [event.values["policy/score"] for event in only(job.events(), Metrics)]
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.08  # type: ignore[arg-type]
 
 
@@ -199,9 +199,9 @@ def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[
             assert found["cost"] == pytest.approx(found["reward_model"], abs=1e-5)
         mean = sum(found["own_rewards:length"] for found in components) / len(components)
         assert values["reward/own_rewards:length"] == pytest.approx(mean)
-        assert values["ppo/gold"] == pytest.approx(values["reward/reward_model"], abs=1e-5)
-    assert first["ppo/multiplier"] == 1.0
-    assert second["ppo/multiplier"] > 1.0  # type: ignore[operator]  # the cost is far above its bound
+        assert values["policy/gold"] == pytest.approx(values["reward/reward_model"], abs=1e-5)
+    assert first["policy/multiplier"] == 1.0
+    assert second["policy/multiplier"] > 1.0  # type: ignore[operator]  # the cost is far above its bound
 
 
 @pytest.mark.usefixtures("functions")
@@ -285,7 +285,7 @@ def test_collapsed_entropy_is_told_or_stops_with_the_batch(
     tmp_path: Path, ppo_models: dict[str, Path], what: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def collapsed(rollout: Any, measured: Any, targets: Any, beta: float) -> dict[str, float]:
-        return {**metrics(rollout, measured, targets, beta), "ppo/entropy": 1e-3}
+        return {**metrics(rollout, measured, targets, beta), "policy/entropy": 1e-3}
 
     metrics = policy_learning.rollout_metrics
     monkeypatch.setattr(policy_learning, "rollout_metrics", collapsed)
@@ -372,7 +372,7 @@ def test_mini_batches_are_steps_of_the_optimiser(
 ) -> None:
     job = Job(tmp_path / "run", ppo_models, kind, steps=1, epochs=2, minibatches=3, target_kl_update=0.0)
     (metrics,) = only(job.events(), Metrics)
-    assert metrics.values["ppo/optimiser_steps"] == 6
+    assert metrics.values["policy/optimiser_steps"] == 6
 
 
 def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
@@ -409,4 +409,4 @@ def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
         members = scale.members([Row(tokens.prompt, [tokens.response])])
         assert members is not None
         assert row["score"] == pytest.approx(float(members[:, 0, 0].mean()), abs=1e-4)
-    assert first["ppo/value_loss"] != second["ppo/value_loss"]
+    assert first["policy/value_loss"] != second["policy/value_loss"]

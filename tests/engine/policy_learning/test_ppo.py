@@ -63,7 +63,7 @@ def test_raises_a_synthetic_reward(
         missing_stop_penalty=0.0, checkpoint_every=0, trace_every=0,
     )  # fmt: skip
     events = list(run(config, directory))
-    scores = [event.values["ppo/score"] for event in only(events, Metrics)]
+    scores = [event.values["policy/score"] for event in only(events, Metrics)]
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
     assert isinstance(events[-1], Finished)
 
@@ -74,9 +74,9 @@ def test_the_first_step_starts_at_the_reference(
 ) -> None:
     config, directory = prepared(tmp_path / "run", ppo_models, tuning=tuning, steps=2)
     first, second = [event.values for event in only(run(config, directory), Metrics)]
-    assert first["ppo/kl"] == pytest.approx(0, abs=1e-4)
-    assert second["ppo/kl"] != first["ppo/kl"]
-    assert first["ppo/ratio_max_deviation"] < 1e-4  # the sampler and the training forward agree
+    assert first["policy/kl"] == pytest.approx(0, abs=1e-4)
+    assert second["policy/kl"] != first["policy/kl"]
+    assert first["policy/ratio_max_deviation"] < 1e-4  # the sampler and the training forward agree
     assert all(math.isfinite(value) for value in first.values())
 
 
@@ -89,7 +89,7 @@ def test_rollouts_and_traces_hold_what_the_loss_saw(tmp_path: Path, ppo_models: 
     ]  # fmt: skip
     rollouts = pq.read_table(directory.path / outputs[2].path).to_pylist()
     traces = pq.read_table(directory.path / outputs[3].path).to_pylist()
-    beta = only(events, Metrics)[1].values["ppo/beta"]
+    beta = only(events, Metrics)[1].values["policy/beta"]
     for row in rollouts:
         own = [
             t
@@ -125,12 +125,12 @@ def test_metrics_can_be_computed_again_from_the_rollouts(tmp_path: Path, ppo_mod
     def mean(name: str) -> float:
         return sum(row[name] for row in rows) / len(rows)
 
-    assert values["ppo/score"] == pytest.approx(mean("score"), abs=1e-5)
-    assert values["ppo/reward"] == pytest.approx(mean("reward"), abs=1e-5)
-    assert values["ppo/length"] == pytest.approx(mean("tokens"))
-    assert values["ppo/stopped"] == pytest.approx(mean("stopped"))
+    assert values["policy/score"] == pytest.approx(mean("score"), abs=1e-5)
+    assert values["policy/reward"] == pytest.approx(mean("reward"), abs=1e-5)
+    assert values["policy/length"] == pytest.approx(mean("tokens"))
+    assert values["policy/stopped"] == pytest.approx(mean("stopped"))
     kl_token = sum(row["kl"] for row in rows) / sum(row["tokens"] for row in rows)
-    assert values["ppo/kl_token"] == pytest.approx(kl_token, abs=1e-6)
+    assert values["policy/kl_token"] == pytest.approx(kl_token, abs=1e-6)
     assert len({(row["prompt_id"], row["sample_index"]) for row in rows}) == len(rows) == 12
 
 

@@ -96,7 +96,7 @@ def ppo(config: PPOConfig, run: RunDir) -> Iterator[Event]:
     latest = run.latest_checkpoint()
     done = int((latest / "step").read_text()) if latest else 0
     for step in range(done + 1, config.steps + 1):
-        yield Metrics(step=step, values={"ppo/score": float(step)})
+        yield Metrics(step=step, values={"policy/score": float(step)})
         if config.checkpoint_every and step % config.checkpoint_every == 0:
             with run.writing_checkpoint(step) as folder:
                 (folder / "step").write_text(str(step))

@@ -29,8 +29,13 @@ def fill(folder: Path) -> None:
         rows = []
         for step in range(1, 10):
             d = step / 2
-            values = {"ppo/kl": d * d, "ppo/score": 0.1 + d, "ppo/policy_loss": -0.5, "ppo/value_loss": 0.4}
-            values["ppo/gold"] = 0.2 + d * (1.0 - 0.5 * math.log(d))
+            values = {
+                "policy/kl": d * d,
+                "policy/score": 0.1 + d,
+                "policy/policy_loss": -0.5,
+                "policy/value_loss": 0.4,
+            }
+            values["policy/gold"] = 0.2 + d * (1.0 - 0.5 * math.log(d))
             rows += [("ppo-1", step, step, name, value, NOW) for name, value in values.items()]
         runs.insert_metrics(store, rows)
         runs.insert_run(store, "export-1", "export", {"reward_model": "rm"})
@@ -45,7 +50,7 @@ def test_figures_formula_and_fit(tmp_path: Path) -> None:
     assert f"gold peaks at √KL {math.e:.3f}" in done.stdout
     found = workbench.json("report", "run", "ppo-1")
     assert isinstance(found, dict)
-    assert found["final_metrics"]["ppo/score"] == 4.6
+    assert found["final_metrics"]["policy/score"] == 4.6
     assert found["summary"] == {"steps": 9}
     fit = found["overoptimisation"]["gold"]["fit"]
     assert (round(fit["alpha"], 6), round(fit["beta"], 6), round(fit["origin"], 6)) == (1.0, 0.5, 0.2)

@@ -8,10 +8,11 @@ from engine.protocol.catalog import JOBS
 from workbench.services.formulas import FORMULAS, formula, number
 
 METRICS = {
-    "ppo/policy_loss": [(1, 0.5), (2, -0.02)], "ppo/value_loss": [(2, 0.4)],
-    "ppo/clip_fraction": [(2, 0.019)],
-    "ppo/kl": [(2, 4.5)], "ppo/beta": [(2, 0.048)], "ppo/score": [(2, 1.7)], "ppo/reward": [(2, 1.4)],
-    "ppo/objective": [(2, 1.6)], "ppo/kl_goal": [(2, 5.0)], "bon/proxy": [(2, 0.9)],
+    "policy/policy_loss": [(1, 0.5), (2, -0.02)], "policy/value_loss": [(2, 0.4)],
+    "policy/clip_fraction": [(2, 0.019)],
+    "policy/kl": [(2, 4.5)], "policy/beta": [(2, 0.048)], "policy/score": [(2, 1.7)],
+    "policy/reward": [(2, 1.4)],
+    "policy/objective": [(2, 1.6)], "policy/kl_goal": [(2, 5.0)], "bon/proxy": [(2, 0.9)],
     "bon/objective": [(2, 0.8)],
     "train/loss": [(2, 0.6)],
 }  # fmt: skip
@@ -54,7 +55,7 @@ def test_components_and_a_constraint_add_their_terms() -> None:
         **METRICS,
         "reward/helpful": [(2, 0.5)],
         "reward/short": [(2, -1.0)],
-        "ppo/multiplier": [(2, 0.3)],
+        "policy/multiplier": [(2, 0.3)],
     }
     config = {"constraint": "harm", "constraint_bound": 0.1, "ensemble": "minimum"}
     text = lines("ppo", config, more)
@@ -90,7 +91,7 @@ def test_an_adaptive_beta_has_its_rule() -> None:
 
 
 def test_grpo_adds_up() -> None:
-    text = lines("grpo", {}, {**METRICS, "ppo/kl_loss": [(2, 0.03)]})
+    text = lines("grpo", {}, {**METRICS, "policy/kl_loss": [(2, 0.03)]})
     assert "−0.02 + 0.03 = 0.01    β 0.048" in text
 
 

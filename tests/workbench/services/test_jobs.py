@@ -157,7 +157,7 @@ def test_a_paused_job_repeats_nothing(jobs: Jobs, tmp_path: Path) -> None:
     jobs.pause(run_id)  # it has not begun: off the queue
     assert jobs.show(run_id).status == "paused"
     jobs.resume(run_id)
-    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("ppo/score", [])) >= 10)
+    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("policy/score", [])) >= 10)
     jobs.pause(run_id)
     assert jobs.wait(run_id).status == "paused"
     run_dir = RunDir(Path(jobs.show(run_id).run_dir or ""))
@@ -165,7 +165,7 @@ def test_a_paused_job_repeats_nothing(jobs: Jobs, tmp_path: Path) -> None:
     jobs.resume(run_id)
     assert jobs.wait(run_id).status == "done"
     assert not run_dir.pause_path.exists()
-    assert [step for step, _ in jobs.metrics(run_id)["ppo/score"]] == list(range(1, 13))
+    assert [step for step, _ in jobs.metrics(run_id)["policy/score"]] == list(range(1, 13))
 
 
 def test_a_job_without_steps_cannot_pause(jobs: Jobs, tmp_path: Path) -> None:
@@ -183,15 +183,15 @@ def test_a_stopped_job_keeps_what_it_had_and_resumes(jobs: Jobs, tmp_path: Path)
         checkpoint_every=3,
     )
     run_id = jobs.submit("ppo", config)
-    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("ppo/score", [])) >= 10)
+    until(lambda: jobs.pump() is not None and len(jobs.metrics(run_id).get("policy/score", [])) >= 10)
     jobs.stop(run_id)
     row = jobs.wait(run_id)
     assert row.status == "stopped"
-    assert len(jobs.metrics(run_id)["ppo/score"]) == 10
+    assert len(jobs.metrics(run_id)["policy/score"]) == 10
     jobs.resume(run_id)
     assert jobs.show(run_id).status == "queued"
     assert jobs.wait(run_id).status == "done"
-    assert jobs.metrics(run_id)["ppo/score"] == [(step, float(step)) for step in range(1, 31)]
+    assert jobs.metrics(run_id)["policy/score"] == [(step, float(step)) for step in range(1, 31)]
     kinds = [(item.kind, item.name) for item in jobs.show(run_id).artifacts if item.kind != "checkpoint"]
     assert kinds == [("policy", "better")]
     with pytest.raises(UsageError, match="only a stopped, paused or failed run"):

@@ -87,7 +87,9 @@ def test_a_run_is_drawn_with_best_of_n_against_the_same_reward_model() -> None:
             for name, value in (("bon/kl", kl), ("bon/proxy", curve.at(math.sqrt(kl))))
         ]
         rows += [
-            ("ppo-1", s, s, n, float(s), now) for s in (1, 2, 3) for n in ("ppo/kl", "ppo/score", "ppo/gold")
+            ("ppo-1", s, s, n, float(s), now)
+            for s in (1, 2, 3)
+            for n in ("policy/kl", "policy/score", "policy/gold")
         ]
         runs.insert_metrics(store, rows)
         service = Overoptimisation(store)

@@ -58,15 +58,15 @@ def ppo_metrics(steps: int = 40) -> dict[str, list[tuple[int, float]]]:
         return math.sin(step * speed) * 0.1
 
     return {
-        "ppo/score": [(s, -0.4 + 1.3 * (1 - math.exp(-s / 15)) + wave(s, 2.1)) for s in range(steps)],
-        "ppo/kl": [(s, 6 * (1 - math.exp(-s / 20)) + wave(s, 1.3)) for s in range(steps)],
-        "ppo/entropy": [(s, 2.9 - 0.02 * s + wave(s, 0.9)) for s in range(steps)],
-        "ppo/clip_fraction": [(s, 0.12 + wave(s, 1.7)) for s in range(steps)],
-        "ppo/value_loss": [(s, 0.8 * math.exp(-s / 12) + 0.05) for s in range(steps)],
-        "ppo/length": [(s, 40 - 0.3 * s + wave(s, 3.0) * 10) for s in range(steps)],
-        "ppo/stopped": [(s, min(1.0, 0.3 + s / 60)) for s in range(steps)],
-        "ppo/explained_variance": [(s, 0.9 * (1 - math.exp(-s / 10))) for s in range(steps)],
-        "ppo/beta": [(s, 0.05 + s * 0.0005) for s in range(steps)],
+        "policy/score": [(s, -0.4 + 1.3 * (1 - math.exp(-s / 15)) + wave(s, 2.1)) for s in range(steps)],
+        "policy/kl": [(s, 6 * (1 - math.exp(-s / 20)) + wave(s, 1.3)) for s in range(steps)],
+        "policy/entropy": [(s, 2.9 - 0.02 * s + wave(s, 0.9)) for s in range(steps)],
+        "policy/clip_fraction": [(s, 0.12 + wave(s, 1.7)) for s in range(steps)],
+        "policy/value_loss": [(s, 0.8 * math.exp(-s / 12) + 0.05) for s in range(steps)],
+        "policy/length": [(s, 40 - 0.3 * s + wave(s, 3.0) * 10) for s in range(steps)],
+        "policy/stopped": [(s, min(1.0, 0.3 + s / 60)) for s in range(steps)],
+        "policy/explained_variance": [(s, 0.9 * (1 - math.exp(-s / 10))) for s in range(steps)],
+        "policy/beta": [(s, 0.05 + s * 0.0005) for s in range(steps)],
     }
 
 

@@ -169,13 +169,13 @@ async def test_a_step_without_traces_says_which_have_them_and_how_to_get_them() 
 
 async def test_the_formula_has_the_numbers_of_the_run_and_follows_them() -> None:
     jobs = FakeJobs()
-    jobs.metric_rows["ppo-7f3a9c"]["ppo/policy_loss"] = [(39, -0.25)]
+    jobs.metric_rows["ppo-7f3a9c"]["policy/policy_loss"] = [(39, -0.25)]
     app = WorkbenchApp(workspace(jobs=jobs))
     async with app.run_test(size=(80, 24)) as pilot:
         await open_runs(pilot)
         await pilot.press("f")
         await until(pilot, lambda: "L = L_π + c·L_V" in drawn(app) and "−0.25" in drawn(app))
-        jobs.metric_rows["ppo-7f3a9c"]["ppo/policy_loss"] = [(40, -0.125)]
+        jobs.metric_rows["ppo-7f3a9c"]["policy/policy_loss"] = [(40, -0.125)]
         await until(pilot, lambda: "PPO at step 40" in drawn(app) and "−0.125" in drawn(app))
         await pilot.press("down", "f")
         await until(pilot, lambda: "optimises nothing" in drawn(app))

@@ -168,7 +168,7 @@ async def test_a_run_with_a_hundred_thousand_rows_opens_quickly() -> None:
     jobs = FakeJobs()
     jobs.metric_rows["ppo-7f3a9c"] = {
         name: [(step, float(step % 97)) for step in range(25_000)]
-        for name in ("ppo/score", "ppo/kl", "ppo/entropy", "ppo/length")
+        for name in ("policy/score", "policy/kl", "policy/entropy", "policy/length")
     }
     app = WorkbenchApp(workspace(jobs=jobs))
     async with app.run_test(size=(160, 48)) as pilot:

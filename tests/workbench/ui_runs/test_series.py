@@ -68,7 +68,10 @@ def test_numbers_as_a_person_reads_them() -> None:
 
 
 def test_charts_of_a_kind_come_in_their_order_and_unknown_metrics_still_show() -> None:
-    assert [name for name, _ in charted("ppo", ["ppo/kl", "ppo/score", "other"])] == ["ppo/score", "ppo/kl"]
+    assert [name for name, _ in charted("ppo", ["policy/kl", "policy/score", "other"])] == [
+        "policy/score",
+        "policy/kl",
+    ]
     assert charted("generate", ["b", "a"]) == [("a", "a"), ("b", "b")]
 
 
