@@ -60,7 +60,7 @@ def work(run: RunDir) -> None:
                 )
             )
             if tick % 5 == 0:
-                log.append(Metrics(step=tick, values={f"ppo/metric_{i}": tick / (i + 1) for i in range(30)}))
+                log.append(Metrics(step=tick, values={f"policy/m_{i}": tick / (i + 1) for i in range(30)}))
             tick += 1
             time.sleep(0.2)
         log.append(Finished())
