@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from workbench.garbage import keep_loaded
-from workbench.messages import OPENING, RunsMoved, Status
+from workbench.messages import OPENING, RankPrompt, RunsMoved, ShowQuery, ShowRun, Status
 from workbench.status import read_job, read_status
 from workbench.sturdy import SturdyApp
 from workbench.themes import DARK, LIGHT
@@ -256,16 +256,17 @@ class WorkbenchApp(SturdyApp):
     def rank_prompt(self, prompt_id: str) -> None:
         """Go to the rank screen with this prompt first."""
         self.action_go("rank")
-        judge = getattr(self.screen, "judge_prompt", None)
-        if judge is not None:
-            judge(prompt_id)
+        self.screen.post_message(RankPrompt(prompt_id))
 
     def show_query(self, sql: str) -> None:
         """Go to the SQL screen with this query in its editor."""
         self.action_go("sql")
-        show = getattr(self.screen, "show_query", None)
-        if show is not None:
-            show(sql)
+        self.screen.post_message(ShowQuery(sql))
+
+    def show_run(self, run_id: str) -> None:
+        """Go to the runs, with the cursor on this one as soon as it is listed."""
+        self.action_go("runs")
+        self.screen.post_message(ShowRun(run_id))
 
     @work(group="report", exclusive=True)
     async def action_report(self, reward_model: str = "") -> None:

@@ -17,6 +17,30 @@ class RunsMoved(Message):
         return isinstance(message, RunsMoved)
 
 
+class RankPrompt(Message):
+    """To the rank screen: this prompt next."""
+
+    def __init__(self, prompt_id: str) -> None:
+        super().__init__()
+        self.prompt_id = prompt_id
+
+
+class ShowQuery(Message):
+    """To the SQL screen: this query into the editor."""
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.sql = sql
+
+
+class ShowRun(Message):
+    """To the screen of runs: the cursor onto this run."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.run_id = run_id
+
+
 @dataclass(frozen=True)
 class CurrentJob:
     """The job that the header shows."""

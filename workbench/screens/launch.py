@@ -219,8 +219,5 @@ class LaunchScreen(WorkbenchScreen):
             export = await self.ask(lambda workspace: workspace.jobs.submit_export_after(run_id, config))
             told = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
         if self.leave(run_id):
-            self.workbench.action_go("runs")
-            go_to = getattr(self.workbench.screen, "go_to", None)
-            if go_to is not None:
-                go_to(run_id)
+            self.workbench.show_run(run_id)
         self.workbench.tell(told, severity="information")

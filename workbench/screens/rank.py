@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.events import DescendantFocus
 from textual.widgets import Static
 
-from workbench.messages import Status
+from workbench.messages import RankPrompt, Status
 from workbench.screens.base import told
 from workbench.screens.rank_cards import Cards, PromptPane, ResponseCard
 from workbench.screens.rank_dialogs import NoteScreen, SkipScreen, ZoomScreen
@@ -149,6 +149,9 @@ class RankScreen(LiveScreen):
     def order_changed(self) -> None:
         if not self.draft.placed and not self._busy:  # a ranking that has begun is ended first
             self.next_item()
+
+    def on_rank_prompt(self, message: RankPrompt) -> None:
+        self.judge_prompt(message.prompt_id)
 
     def judge_prompt(self, prompt_id: str) -> None:
         """Show this prompt next, whatever stands here."""

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench.messages import ShowRun
 from workbench.screens.base import told
 from workbench.screens.run_actions import RunActions
 from workbench.widgets.charts import MOST_RUNS
@@ -80,6 +81,9 @@ class RunsScreen(RunActions):
     @property
     def marked(self) -> tuple[str, ...]:
         return self._marked
+
+    def on_show_run(self, message: ShowRun) -> None:
+        self.go_to(message.run_id)
 
     def go_to(self, run_id: str) -> None:
         """Put the cursor on a run, at once or as soon as it is listed."""

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea, Tree
 
+from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
@@ -83,6 +84,9 @@ class SqlScreen(WorkbenchScreen):
             editor.text, self._coming = self._coming, ""
         editor.select_all()  # F9 runs it, typing replaces it
         self.load_tree()
+
+    def on_show_query(self, message: ShowQuery) -> None:
+        self.show_query(message.sql)
 
     def show_query(self, sql: str) -> None:
         """Put a query into the editor, at once or as soon as there is one; ctrl+z brings back the old."""

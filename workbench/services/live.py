@@ -30,6 +30,7 @@ from workbench.garbage import keep_loaded
 if TYPE_CHECKING:
     from engine.scoring import Scorer
     from engine.scoring.head import RewardHead
+    from storage.records import RunRow
     from workbench.services.jobs import Jobs
     from workbench.services.live_fit import Fitted
     from workbench.services.scoring import Scoring
@@ -180,14 +181,19 @@ class Live:
         return features != self._features.artifact_id or rows < 0 or abs(written - rows) >= EVERY
 
     def _computing(self) -> str:
+        """The job that computes features and how far it is, as a line shows it."""
+        row = self._computing_run()
+        if row is None:
+            return ""
+        done = "" if row.progress is None else f" {100 * row.progress:.0f} %"
+        return f"{row.run_id}{done}"
+
+    def _computing_run(self) -> RunRow | None:
         """The frozen reward job that is queued or running."""
         from storage import runs
 
-        for row in runs.run_rows(self.store):
-            if row.status in ("queued", "running") and row.config.get("tuning") == "frozen":
-                done = "" if row.progress is None else f" {100 * row.progress:.0f} %"
-                return f"{row.run_id}{done}"
-        return ""
+        waiting = (row for row in runs.run_rows(self.store) if row.status in ("queued", "running"))
+        return next((row for row in waiting if row.config.get("tuning") == "frozen"), None)
 
     def _work(self) -> None:
         """The thread: fit until nothing is due any more."""
@@ -280,8 +286,8 @@ class Live:
         from engine.protocol.configs import RewardConfig
         from workbench.services.run_names import free_name
 
-        if running := self._computing():
-            raise UsageError(f"{running.split()[0]} is computing features already; F5 shows it.")
+        if running := self._computing_run():
+            raise UsageError(f"{running.run_id} is computing features already; F5 shows it.")
         if judgements.count_standing(self.store, self.criterion) == 0:
             raise UsageError("Judge a few prompts first; then L starts the live model.")
         taken = {model.name for model in artifacts.reward_models(self.store)}
