@@ -23,6 +23,10 @@ Method = Literal["best of n", "policy learning"]
 Pairs = Sequence[tuple[float, float]]
 FEWEST = 3
 """Three coefficients need three different distances."""
+FIGURES = 12
+"""Of a fitted number; those after them are rounding."""
+SMALLEST = 290
+"""Decimal exponent, negated, from which on smaller numbers are rounded alike: 10³⁰⁹ is infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,16 @@ def fit(method: Method, pairs: Pairs) -> Fit | None:
     solution, _, rank, _ = np.linalg.lstsq(design_N_3 / widths, scores_N, rcond=None)
     if rank < design_N_3.shape[1]:
         return None
-    origin, alpha, beta = (float(value) for value in solution / widths)
+    # What rounding leaves differs from processor to processor: numbers are cut where it begins.
+    digits = _digits(float(np.abs(scores_N).max()))
+    origin, alpha, beta = (float(value) for value in np.round(solution, digits) / widths)
     error = float(np.sqrt(np.mean((design_N_3 @ (solution / widths) - scores_N) ** 2)))
-    return Fit(method, alpha, beta, origin, len(kept), error)
+    return Fit(method, alpha, beta, origin, len(kept), round(error, digits))
+
+
+def _digits(size: float) -> int:
+    """Decimals to which a number of about `size` is more than rounding."""
+    return FIGURES - max(-SMALLEST, math.ceil(math.log10(size))) if size > 0 else FIGURES
 
 
 @dataclass(frozen=True, slots=True)

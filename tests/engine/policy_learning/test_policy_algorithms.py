@@ -32,7 +32,7 @@ from engine.protocol.rewards import Component, Ensemble
 from engine.protocol.rundir import RunDir
 from engine.training.policy import Policy
 from tests.engine.models.test_scale import frozen_folder
-from tests.engine.training.runs import finished, make_run, only, prompts
+from tests.engine.training.runs import finished, make_run, only, prompts, rise
 
 COMMON: dict[str, Any] = {
     "name": "better", "policy": "p", "reward_model": "reward_model", "device": "cpu", "dtype": "float32",
@@ -148,14 +148,21 @@ def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
 def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A run's rise has mean 0.58 … 0.61 and standard deviation 0.04 … 0.07 over ten seeds (the three kinds).
+
+    So the mean of two falls below 0.25 seven deviations from where it should be, once in 10¹¹ runs of the
+    worst kind; what does not learn rises by 0 ± 0.03, eight deviations below.
+    """
     monkeypatch.setattr(Rewards, "score", ascii_share)
-    job = Job(
-        tmp_path / "run", ppo_models, kind, steps=8, samples=16, epochs=2, minibatches=1, learning_rate=3e-2,
-        target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9, missing_stop_penalty=0.0,
-        checkpoint_every=0, trace_every=0, collapse="ignore",
-    )  # fmt: skip
-    scores = [event.values["policy/score"] for event in only(job.events(), Metrics)]
-    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.08  # type: ignore[arg-type]
+    rises = []
+    for seed in (0, 1):
+        job = Job(
+            tmp_path / f"run-{seed}", ppo_models, kind, steps=24, samples=16, epochs=2, minibatches=1,
+            tuning="full", learning_rate=1e-2, target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9,
+            missing_stop_penalty=0.0, checkpoint_every=0, trace_every=0, collapse="ignore", seed=seed,
+        )  # fmt: skip
+        rises.append(rise([event.values["policy/score"] for event in only(job.events(), Metrics)]))  # type: ignore[misc]
+    assert sum(rises) / 2 > 0.25
 
 
 FUNCTIONS = """

@@ -20,7 +20,7 @@ from engine.policy_learning.score_scale import Scored
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
-from tests.engine.training.runs import make_run, only, prompts
+from tests.engine.training.runs import make_run, only, prompts, rise
 from tests.fakes import tiny_reward_folder
 
 CONFIG = PPOConfig(
@@ -55,17 +55,25 @@ def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
 def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], tuning: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Over eight seeds a run rises by 0.40 ± 0.08 (adapters) and 0.59 ± 0.03 (all weights).
+
+    The mean of two with adapters falls below 0.1 five deviations from where it should be, less than once in
+    10⁶ runs; what does not learn rises by 0 ± 0.03.
+    """
     monkeypatch.setattr(Rewards, "score", ascii_share)
     rate = 3e-2 if tuning == "lora" else 1e-2
-    config, directory = prepared(
-        tmp_path / "run", ppo_models, tuning=tuning, steps=10, samples=16, epochs=3, learning_rate=rate,
-        critic_learning_rate=rate, target_kl_update=0.0, beta=0.0, kl="fixed", kl_bound=1e9,
-        missing_stop_penalty=0.0, checkpoint_every=0, trace_every=0,
-    )  # fmt: skip
-    events = list(run(config, directory))
-    scores = [event.values["policy/score"] for event in only(events, Metrics)]
-    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
-    assert isinstance(events[-1], Finished)
+    rises = []
+    for seed in (0, 1):
+        config, directory = prepared(
+            tmp_path / f"run-{seed}", ppo_models, tuning=tuning, steps=24, samples=16, max_new_tokens=6,
+            epochs=2, learning_rate=rate, critic_learning_rate=rate, target_kl_update=0.0, beta=0.0,
+            kl="fixed", kl_bound=1e9, missing_stop_penalty=0.0, checkpoint_every=0, trace_every=0,
+            collapse="ignore", seed=seed,
+        )  # fmt: skip
+        events = list(run(config, directory))
+        assert isinstance(events[-1], Finished)
+        rises.append(rise([event.values["policy/score"] for event in only(events, Metrics)]))
+    assert sum(rises) / 2 > 0.1
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,11 @@ def rankings(prompts: int = 16, seed: int = 0) -> list[dict[str, Any]]:
 
 def prompts(count: int = 6) -> list[dict[str, Any]]:
     return [{"prompt_id": f"p{i}", "messages": chat("go" + "!" * i)} for i in range(count)]
+
+
+def rise(scores: Sequence[float]) -> float:
+    """Mean score of the last three steps over that of the first three."""
+    return sum(scores[-3:]) / 3 - sum(scores[:3]) / 3
 
 
 def only(events: Iterable[Event], kind: type[Kind]) -> list[Kind]:

@@ -52,6 +52,20 @@ def test_peaks_in_closed_form() -> None:
     assert Fit("policy learning", 60, 0.01, 0, 9, 0).peak is None
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 400.0])
+def test_what_another_processor_rounds_otherwise_is_not_in_a_fit(method: Method, scale: float) -> None:
+    """Kernels add up in another order: scores that differ in their last bits have one fit, and no error."""
+    truth = Fit(method, 1.0 * scale, 0.5 * scale, 0.2 * scale, 12, 0.0)
+    exact = [(0.5 * n, truth.at(0.5 * n)) for n in range(12)]
+    found = fit(method, exact)
+    assert found is not None
+    assert found.error == 0.0
+    for sign in (1, -1):
+        moved = [(d, score * (1 + sign * (-1) ** n * 3e-16)) for n, (d, score) in enumerate(exact)]
+        assert fit(method, moved) == found
+
+
 def test_too_few_distances_have_no_fit() -> None:
     assert fit("policy learning", [(0, 1), (1, 2), (1, 3)]) is None
     assert fit("best of n", []) is None
