@@ -1,10 +1,9 @@
 """What a job will need, before it is started: memory and time, from the configuration and the model's sizes
 alone.
 
-Counts weights, what the optimiser keeps, activations of one micro-batch, and the key-value cache of
-sampling.  The time is work (parameters × tokens, a backward pass counting two forward ones) over the rate
-that earlier runs on this machine reached.  An estimate is right within a factor of about two: enough to see
-that something will not fit. Torch-free.
+Memory is counted by `engine.protocol.memory`, which was within 20 % of what was measured where texts are as
+long as the configuration lets them be; shorter ones take less.  The time is work (parameters × tokens, a
+backward pass counting two forward ones) over the rate that earlier runs on this machine reached.  Torch-free.
 """
 
 from __future__ import annotations
@@ -20,46 +19,14 @@ from engine.protocol.configs import (
     JobConfig,
     PolicyLearningConfig,
     PPOConfig,
-    RewardedConfig,
     StoredResponsesConfig,
 )
+from engine.protocol.memory import PROCESS_BYTES, TYPICAL_PROMPT, Sizes, memory_of
 from engine.protocol.rewards import models_of
 
-PROCESS_BYTES = 700 << 20  # Python, torch and transformers before a model is loaded
-LOGIT_CHUNK = 256  # positions whose logits exist at once, and their gradients
 DECODING = 5.0  # a decoded token costs as much as so many that are read together
-TYPICAL_PROMPT = 64  # tokens, where nothing says how long prompts are
 RATES = {"cpu bfloat16": 2e11, "cpu float32": 1e11, "cuda": 2e13}
 """Parameter-tokens a second where no run has been measured yet: two cores, and a large GPU."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The numbers of a transformer that its memory depends on."""
-
-    layers: int
-    hidden: int  # D
-    middle: int  # width of the feed-forward block
-    heads: int
-    key_value: int  # width of keys, and of values: heads × head size
-    query: int
-    vocabulary: int
-    tied: bool  # input and output embeddings are one matrix
-
-    @property
-    def layer_parameters(self) -> int:
-        attention = self.hidden * (2 * self.query + 2 * self.key_value)
-        return attention + 3 * self.hidden * self.middle + 2 * self.hidden
-
-    @property
-    def parameters(self) -> int:
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return embeddings + self.layers * self.layer_parameters + self.hidden
-
-    def adapters(self, rank: int) -> int:
-        """Parameters of low-rank adapters on every linear layer."""
-        ends = 2 * (self.hidden + self.query) + 2 * (self.hidden + self.key_value)
-        return self.layers * rank * (ends + 3 * (self.hidden + self.middle))
 
 
 @dataclass(frozen=True)
@@ -121,78 +88,6 @@ def estimate(
         grounds = "as fast as the last such run" if rate else "a guess until a run here has been measured"
         sentence += f", and {_time(seconds)} ({grounds})"
     return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
-
-
-def memory_of(config: JobConfig, sizes: Sizes) -> int:
-    """Bytes at the peak: weights, optimiser, and the larger of sampling and training."""
-    width = 2 if config.dtype == "bfloat16" else 4
-    weights = _copies(config) * sizes.parameters * width
-    trained = _trained(config, sizes)
-    # gradient, two moments; in bfloat16 also the model's own gradient and a float32 master
-    optimiser = trained * (12 if width == 4 else 18)
-    return (
-        PROCESS_BYTES
-        + weights
-        + optimiser
-        + max(_sampling(config, sizes, width), _training(config, sizes, width))
-    )
-
-
-def _copies(config: JobConfig) -> int:
-    """Models of the policy's size that are held at once."""
-    copies = 1
-    if isinstance(config, RewardedConfig):
-        copies += len(set(models_of(config).values()))
-    if isinstance(config, PolicyLearningConfig):
-        full, separate = (
-            config.tuning == "full",
-            isinstance(config, PPOConfig) and config.critic == "separate",
-        )
-        copies += full  # the reference; adapters are simply taken off
-        copies += separate and (full or not models_of(config))  # a critic lies on the reward model's weights
-    return copies
-
-
-def _trained(config: JobConfig, sizes: Sizes) -> int:
-    tuning = getattr(config, "tuning", None)
-    if tuning not in ("lora", "full"):
-        return 0
-    one = sizes.parameters if tuning == "full" else sizes.adapters(int(getattr(config, "lora_rank", 16)))
-    return one * (2 if isinstance(config, PPOConfig) and config.critic == "separate" else 1)
-
-
-def _sampling(config: JobConfig, sizes: Sizes, width: int) -> int:
-    """The key-value cache of the sequences that are sampled at once, and their logits."""
-    if not isinstance(config, GenerateConfig | RewardedConfig):
-        return 0
-    asked = config.prompts_per_step * config.samples if isinstance(config, PolicyLearningConfig) else 64
-    sequences = min(int(getattr(config, "batch_sequences", 64)), asked)
-    tokens = _prompt_tokens(config) + config.max_new_tokens
-    return sequences * (2 * sizes.layers * sizes.key_value * tokens * width + 3 * sizes.vocabulary * 4)
-
-
-def _training(config: JobConfig, sizes: Sizes, width: int) -> int:
-    """What the forward pass of one micro-batch keeps for the backward pass."""
-    tokens = _micro_batch_tokens(config)
-    if tokens is None:
-        return 0
-    row = min(tokens, _prompt_tokens(config) + int(getattr(config, "max_new_tokens", 128)))
-    a_layer = width * (8 * sizes.hidden + 4 * sizes.middle + sizes.query) + 4 * sizes.heads * row
-    logits = 3 * 4 * min(LOGIT_CHUNK, tokens) * sizes.vocabulary
-    return tokens * sizes.layers * a_layer + logits
-
-
-def _micro_batch_tokens(config: JobConfig) -> int | None:
-    if isinstance(config, PolicyLearningConfig):
-        shared = max(1, config.microbatch // config.samples)
-        return shared * _prompt_tokens(config) + config.microbatch * config.max_new_tokens
-    if isinstance(config, StoredResponsesConfig):
-        return config.microbatch * config.max_tokens
-    return int(config.batch_tokens) if hasattr(config, "batch_tokens") else None
-
-
-def _prompt_tokens(config: JobConfig) -> int:
-    return int(getattr(config, "max_prompt_tokens", TYPICAL_PROMPT))
 
 
 def work_of(config: JobConfig, sizes: Sizes, prompts: int | None) -> float | None:

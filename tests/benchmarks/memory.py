@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.protocol.configs import DPOConfig, GRPOConfig, JobConfig, PPOConfig
-from engine.protocol.estimate import memory_of, sizes_of
+from engine.protocol.estimate import sizes_of
+from engine.protocol.memory import memory_of
 from tests.benchmarks.common import report, say, versions
 
 SIZES: dict[str, dict[str, int]] = {
@@ -29,7 +30,7 @@ PROMPT = 96  # tokens
 SHARED: dict[str, Any] = {
     "name": "x", "policy": "p", "device": "cpu", "dtype": "bfloat16", "max_new_tokens": 64,
     "max_prompt_tokens": PROMPT, "steps": 1, "prompts_per_step": 8, "samples": 4, "checkpoint_every": 1,
-    "trace_every": 0, "epochs": 1, "collapse": "ignore", "kl": "fixed",
+    "trace_every": 0, "epochs": 2, "collapse": "ignore", "kl": "fixed",
 }  # fmt: skip
 JOBS: dict[str, tuple[str, JobConfig]] = {
     "ppo lora": ("ppo", PPOConfig(**SHARED, reward_model="r")),

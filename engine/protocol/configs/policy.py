@@ -51,7 +51,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     ] = ""
     prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt (K).")] = 4
-    max_new_tokens: Annotated[int, Meta(ge=1, description="Response budget, in tokens.")] = 48
+    max_new_tokens: Annotated[int, Meta(ge=1, description="Response budget, in tokens.")] = 256
     max_prompt_tokens: Annotated[int, Meta(ge=1, description="Longer prompts are left out, and counted.")] = (
         256
     )

@@ -1,12 +1,15 @@
 """Estimates of memory and time, from sizes alone."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from engine.protocol.configs import DPOConfig, GenerateConfig, GRPOConfig, JobConfig, PPOConfig, RewardConfig
-from engine.protocol.estimate import PROCESS_BYTES, estimate, memory_of, sizes_of
+from engine.protocol.estimate import estimate, sizes_of
+from engine.protocol.memory import PROCESS_BYTES, memory_of
+from tests.benchmarks import memory
 
 SMOLLM2: dict[str, Any] = {
     "hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "num_attention_heads": 9,
@@ -77,3 +80,39 @@ def test_a_model_that_is_not_here_yet_has_none() -> None:
     ):
         found = estimate(PPO, unknown)
         assert (found.memory_bytes, found.seconds) == (None, None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads peaks from /proc, Linux only")
+@pytest.mark.parametrize(
+    "size",
+    [
+        "small",
+        pytest.param("middle", marks=pytest.mark.slow),
+        pytest.param("large", marks=pytest.mark.slow),
+    ],
+)
+def test_the_estimate_is_within_a_fifth_of_the_measured_peak(size: str, tmp_path: Path) -> None:
+    """A PPO job with adapters from loading to saving, in a process of its own, on a random model."""
+    memory.make_models(tmp_path, memory.SIZES[size])
+    peak = max(memory.measured("ppo lora", tmp_path).values())
+    assert memory.estimated("ppo lora", memory.SIZES[size]) == pytest.approx(peak, rel=0.2)
+
+
+def test_saving_and_decoding_are_counted() -> None:
+    assert SIZES is not None
+    sizes = sizes_of({**SMOLLM2, "vocab_size": 400_000})
+    assert sizes is not None
+    few = changed(PPO, microbatch=1, max_new_tokens=8, max_prompt_tokens=8, device="cuda", dtype="bfloat16")
+    assert memory_of(few, sizes) - PROCESS_BYTES > 4 * 400_000 * 576  # the largest matrix in float32
+    asked = [
+        memory_of(
+            GenerateConfig(policy="p", max_new_tokens=tokens, batch_sequences=64, dtype="bfloat16"), SIZES
+        )
+        for tokens in (1000, 2000)
+    ]
+    assert asked[1] - asked[0] == 2 * 64 * 1000 * 2 * SIZES.layers * SIZES.key_value * 2
+    frozen, trained = (
+        memory_of(RewardConfig(name="r", tuning=tuning, dtype="bfloat16"), SIZES)  # type: ignore[arg-type]
+        for tuning in ("frozen", "auto")
+    )
+    assert trained > frozen + 18 * SIZES.parameters
