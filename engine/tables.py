@@ -33,6 +33,7 @@ SCORES = pa.schema(
         ("backend", pa.string()),
         ("criterion", pa.string()),
         ("uncertainty", pa.float64()),  # standard deviation over an ensemble of heads; null without one
+        ("cut", pa.bool_()),  # the reward model has read a part of prompt and response
     ]
 )
 SPLITS = pa.schema([("prompt_id", pa.string()), ("split", pa.string())])

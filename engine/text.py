@@ -43,7 +43,13 @@ _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token
 
 
 SCORE_TOKENS = 2048
-"""Longest prompt + response that is scored, unless the model has fewer positions: attention grows as T²."""
+"""Longest prompt + response of a reward model that does not say its own: attention grows as T²."""
+
+SCORE_LIMIT = "score_tokens"
+"""Where a reward model's own limit stands in its config.json; an export copies the file."""
+
+PROMPT_SHARE = 4
+"""A prompt keeps this part of the limit at least (1 / PROMPT_SHARE), however long its response is."""
 
 
 class ScoreTokens(NamedTuple):
@@ -52,6 +58,7 @@ class ScoreTokens(NamedTuple):
     prompt: list[int]
     response: list[int]  # ends with the end-of-sequence token
     was_cut: bool  # the prompt lost tokens on the left, or the response lost some before its end
+    response_cut: bool = False  # the response did
 
     @property
     def ids(self) -> list[int]:
@@ -69,10 +76,12 @@ class Tokeniser:
         chat_template: str | None,
         stop_ids: Iterable[int] = (),
         max_positions: int | None = None,
+        max_score_tokens: int | None = None,
         name: str = "the model",
     ) -> None:
         self.name = name
         self.max_positions = max_positions
+        self._max_score_tokens = max_score_tokens
         self._with_specials = Tokenizer.from_str(tokenizer_json)
         self._without_specials = Tokenizer.from_str(tokenizer_json)
         self._without_specials.encode_special_tokens = True  # their text is then read as any other text
@@ -102,6 +111,7 @@ class Tokeniser:
             )
         config = _read_json(folder / "tokenizer_config.json")
         special = _special_tokens(_read_json(folder / "special_tokens_map.json") | config)
+        model = _read_json(folder / "config.json")
         try:
             text = path.read_text(encoding="utf-8")
             return cls(
@@ -109,7 +119,8 @@ class Tokeniser:
                 special_tokens=special,
                 chat_template=_find_template(folder, config),
                 stop_ids=_stop_ids(folder),
-                max_positions=_read_json(folder / "config.json").get("max_position_embeddings"),
+                max_positions=model.get("max_position_embeddings"),
+                max_score_tokens=_positive(model.get(SCORE_LIMIT)),
                 name=folder.name,
             )
         except (OSError, UnicodeDecodeError) as error:
@@ -125,8 +136,17 @@ class Tokeniser:
 
     @property
     def score_tokens(self) -> int:
-        """The longest prompt + response that is scored, in tokens."""
-        return min(SCORE_TOKENS, self.max_positions or SCORE_TOKENS)
+        """The longest prompt + response that is scored, in tokens: what the reward model was trained at."""
+        return self.at_most(self._max_score_tokens or SCORE_TOKENS)
+
+    @property
+    def score_template(self) -> TemplateName:
+        """How prompts are rendered for a score: by the chat template where there is one."""
+        return "chat" if self.has_chat_template else "plain"
+
+    def at_most(self, max_tokens: int) -> int:
+        """`max_tokens`, or the positions of the model where it has fewer."""
+        return min(max_tokens, self.max_positions or max_tokens)
 
     def render(self, messages: Chat, template: TemplateName = "chat") -> str:
         """The prompt as text, up to where the assistant begins.
@@ -185,12 +205,11 @@ class Tokeniser:
     ) -> ScoreTokens:
         """Tokens to score: the prompt, then the response and end-of-sequence.
 
-        Beyond `max_tokens` the prompt is cut on the left; a response that is longer by itself keeps its
-        beginning and its end-of-sequence token.  Without a word on
-        the template it is the chat template where there is one, else plain.
+        Beyond `max_tokens` a prompt keeps its end and a response its beginning: the prompt is cut on the
+        left, down to a quarter of the limit, then the response before its end-of-sequence token.  Without a
+        word on the template it is the chat template where there is one, else plain.
         """
-        chosen: TemplateName = template or ("chat" if self.has_chat_template else "plain")
-        prompt = self.encode_prompt(messages, chosen)
+        prompt = self.encode_prompt(messages, template or self.score_template)
         return self.join_for_score(prompt, self.encode_response(response), max_tokens)
 
     def join_for_score(
@@ -202,9 +221,15 @@ class Tokeniser:
             body.pop()
         if max_tokens is None or len(prompt) + len(body) + 1 <= max_tokens:
             return ScoreTokens(list(prompt), [*body, self.eos_id], False)
-        body = body[: max(max_tokens - 1, 0)]
-        room = max(max_tokens - len(body) - 1, 0)
-        return ScoreTokens(list(prompt[len(prompt) - room :]) if room else [], [*body, self.eos_id], True)
+        least = min(len(prompt), max(max_tokens // PROMPT_SHARE, 1))
+        kept = body[: max(max_tokens - least - 1, 0)]
+        room = max(max_tokens - len(kept) - 1, 0)
+        return ScoreTokens(
+            prompt=list(prompt[max(len(prompt) - room, 0) :]) if room else [],
+            response=[*kept, self.eos_id],
+            was_cut=True,
+            response_cut=len(kept) < len(body),
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens; special tokens have none."""
@@ -336,6 +361,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelFilesError(f"{path} must hold a JSON object; copy it again.")
     return value
+
+
+def _positive(value: Any) -> int | None:
+    """A whole number above 0 as a file says it; anything else says nothing."""
+    return value if type(value) is int and value > 0 else None
 
 
 def _special_tokens(config: dict[str, Any]) -> dict[str, str]:

@@ -198,6 +198,7 @@ class NewScore:
     run_id: str | None = None
     criterion: str = "overall"
     uncertainty: float | None = None  # standard deviation over an ensemble
+    cut: bool | None = None  # the model has read a part of prompt and response; None where nobody has said
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class ReportBasis:
     """The model's criterion that was measured; None when it has scored nothing."""
     backends: str | None
     responses: int
+    cut: int = 0
+    """Responses whose score is of a part: they are longer than the model reads."""
 
 
 @dataclass(frozen=True, slots=True)

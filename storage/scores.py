@@ -10,7 +10,7 @@ from storage.records import NewScore, UnscoredResponse
 from storage.sql import block
 from storage.store import Store
 
-COLUMNS = ("response_id", "reward_model_id", "score", "backend", "run_id", "criterion", "uncertainty")
+COLUMNS = ("response_id", "reward_model_id", "score", "backend", "run_id", "criterion", "uncertainty", "cut")
 
 
 def upsert(store: Store, scores: Iterable[NewScore]) -> int:
@@ -18,7 +18,7 @@ def upsert(store: Store, scores: Iterable[NewScore]) -> int:
     criterion replaces.
     """
     values = [
-        (s.response_id, s.reward_model_id, s.score, s.backend, s.run_id, s.criterion, s.uncertainty)
+        (s.response_id, s.reward_model_id, s.score, s.backend, s.run_id, s.criterion, s.uncertainty, s.cut)
         for s in scores
     ]
     # Of a response scored twice in one call the last score counts, as it does one by one.

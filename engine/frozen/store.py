@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from engine.errors import WorkbenchError
 from engine.files import writing_file
+from engine.text import SCORE_TOKENS
 
 FILE, DESCRIPTION = "features.parquet", "features.json"
 KEY = b"features"
@@ -35,6 +36,7 @@ class FeatureInfo:
     width: int  # F
     dtype: str  # number format that they were computed in
     template: str  # chat or plain
+    max_tokens: int = SCORE_TOKENS  # longer texts were cut; files that do not say so were cut here
 
     def fits(self, other: FeatureInfo) -> bool:
         """Whether rows of both may stand in one table."""

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs.background import in_background
+from engine.left_out import LeftOut, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
 from engine.models.scale import Scale, load_scale
@@ -57,7 +58,7 @@ def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
     """
     folder = yield from resolving(run.model("reward_model").folder)
     tokeniser = Tokeniser.from_folder(folder)
-    samples, others = _samples(config, run)
+    samples, others = _samples(config, run, tokeniser)
     calibration = [_tokens(tokeniser, *other) for other in others]
     yield Progress(stage="loading model", done=0)
     scale = load_scale(folder, "float32")
@@ -174,12 +175,19 @@ def onnx_scores(folder: Path, precision: Precision, samples: Sequence[tuple[Chat
     return np.array([scored.score for scored in Scorer.open(folder, precision).score_many(samples)])
 
 
-def _samples(config: ExportConfig, run: RunDir) -> tuple[list[tuple[Chat, str]], list[tuple[Chat, str]]]:
+def _samples(
+    config: ExportConfig, run: RunDir, tokeniser: Tokeniser
+) -> tuple[list[tuple[Chat, str]], list[tuple[Chat, str]]]:
     """The responses to verify on, and those to measure activations on: a seeded choice of the stored ones.
 
     They are different ones as far as there are enough.
     """
-    rows = read_rows(run.table("responses"), ["messages", "text"])
+    rows, left_out = read_rows(run.table("responses"), ["messages", "text"]), LeftOut()
+    rows = [
+        row for row in rows if encode_or_leave_out(tokeniser, row["messages"], None, left_out) is not None
+    ]
+    if not rows and len(left_out):
+        raise left_out.nothing_left("import some")
     if len(rows) < 2:
         raise UsageError(
             f"An export is verified on stored responses, and there are {len(rows)}; generate or import some."

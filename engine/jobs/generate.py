@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from engine.errors import UsageError
+from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.policy import load_policy
@@ -39,11 +39,10 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     waiting = [row for row in rows if row["prompt_id"] not in done]
     folder = yield from resolving(run.model("policy").folder)
     tokeniser = Tokeniser.from_folder(folder)
-    fitting, unfit = _tokenise(config, tokeniser, waiting)
-    if unfit:
-        if not fitting and not done:
-            raise UsageError(f"None of the {len(rows)} prompts can be used; the first: {unfit[0]}")
-        yield Message(level="warning", text=f"{len(unfit)} prompts are left out; the first: {unfit[0]}")
+    fitting, left_out = _tokenise(config, tokeniser, waiting)
+    if not fitting and not done:
+        raise left_out.nothing_left("import some")
+    yield from left_out.words()
     opened = _elsewhere(config, folder) if config.endpoint else _here(config, folder, fitting)
     source = yield from opened
     total, made = len(fitting) * config.samples, 0
@@ -66,7 +65,7 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         summary={
             "responses": made + sum(output.rows for output in announced),
             "prompts": len(fitting) + len(done),
-            "left_out": len(unfit),
+            "left_out": len(left_out),
             "tokens": meter.tokens,
             "tokens_per_second": round(meter.rate, 1),
         }
@@ -127,31 +126,22 @@ def seed_of(seed: int, prompt_id: str) -> int:
 
 def _tokenise(
     config: GenerateConfig, tokeniser: Tokeniser, rows: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows with their token ids, and a sentence for each prompt that cannot be used."""
-    if config.template == "chat" and not tokeniser.has_chat_template:
-        tokeniser.render([{"role": "user", "content": "?"}], "chat")  # says what to do about it
-    fitting, unfit = [], []
-    for row in rows:
-        try:
-            ids = tokeniser.encode_prompt(row["messages"], config.template)
-            _check_length(ids, config, tokeniser)
-        except UsageError as error:
-            unfit.append(f"{row['prompt_id']}: {error}")
-        else:
-            fitting.append({"prompt_id": row["prompt_id"], "ids": ids})
-    return fitting, unfit
-
-
-def _check_length(ids: list[int], config: GenerateConfig, tokeniser: Tokeniser) -> None:
-    if not ids:
-        raise UsageError("It has no tokens.")
+) -> tuple[list[dict[str, Any]], LeftOut]:
+    """Rows with their token ids, and the prompts that cannot be used."""
+    check_template(tokeniser, config.template)
+    fitting, left_out = [], LeftOut()
     limit = tokeniser.max_positions
-    if limit and len(ids) + config.max_new_tokens > limit:
-        raise UsageError(
-            f"It has {len(ids)} tokens, which with {config.max_new_tokens} new ones go beyond the "
-            f"{limit} positions of the model."
-        )
+    for row in rows:
+        ids = encode_or_leave_out(tokeniser, row["messages"], config.template, left_out)
+        if ids is not None and limit and len(ids) + config.max_new_tokens > limit:
+            fault = (
+                f"it has {len(ids)} tokens, which with {config.max_new_tokens} new ones go beyond the "
+                f"{limit} positions of the model."
+            )
+            left_out.add("too long", name_of(row["messages"]), fault)
+        elif ids is not None:
+            fitting.append({"prompt_id": row["prompt_id"], "ids": ids})
+    return fitting, left_out
 
 
 def _options(config: GenerateConfig, tokeniser: Tokeniser, few: list[dict[str, Any]]) -> dict[str, Any]:

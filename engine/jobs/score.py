@@ -5,12 +5,14 @@ A file of scores is written every few seconds; a job that is stopped keeps them,
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 
+from engine.left_out import LeftOut, cut_words, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.scale import load_scale
@@ -18,7 +20,7 @@ from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
 from engine.tables import SCORES, existing_outputs, read_rows, write_output
-from engine.text import Tokeniser
+from engine.text import ScoreTokens, Tokeniser
 
 SECONDS_A_FILE = 10.0
 
@@ -36,19 +38,19 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
     folder = yield from resolving(run.model("reward_model").folder)
     yield Progress(stage="loading model", done=0)
     scale = load_scale(folder, config.dtype, resolve_device(config.device))
-    tokeniser = scale.tokeniser
-    encoded = [
-        tokeniser.encode_for_score(row["messages"], row["text"], tokeniser.score_tokens) for row in waiting
-    ]
+    waiting, encoded, left_out = _encoded(waiting, scale.tokeniser)
+    if not encoded and not done:
+        raise left_out.nothing_left("generate or import some first")
+    yield from left_out.words()
     cut = sum(tokens.was_cut for tokens in encoded)
     if cut:
-        yield Message(level="warning", text=_cut_sentence(cut, tokeniser))
+        yield Message(level="warning", text=cut_words(cut, scale.tokeniser.score_tokens))
     pending: list[dict[str, Any]] = []
     finished, written_at, started = 0, time.monotonic(), time.monotonic()
     pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
     for places, scores_n_C, members in scale.measured(pairs, config.batch_tokens):
-        ids = [waiting[place]["response_id"] for place in places]
-        pending += _rows(ids, scores_n_C, members, scale.criteria, f"torch-{config.dtype}")
+        some = [(waiting[place]["response_id"], encoded[place].was_cut) for place in places]
+        pending += _rows(some, scores_n_C, members, scale.criteria, f"torch-{config.dtype}")
         finished += len(places)
         if time.monotonic() - written_at > SECONDS_A_FILE or finished == len(waiting):
             yield write_output(run, run.output_path("scores", number), "scores", SCORES, pending)
@@ -62,18 +64,41 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
             rate_unit="responses/s",
         )
     yield Finished(
-        summary={"responses": finished + len(done), "cut": cut, "backend": f"torch-{config.dtype}"}
+        summary={
+            "responses": finished + len(done),
+            "cut": cut,
+            "prompts_left_out": len(left_out),
+            "backend": f"torch-{config.dtype}",
+        }
     )
 
 
+def _encoded(
+    rows: list[dict[str, Any]], tokeniser: Tokeniser
+) -> tuple[list[dict[str, Any]], list[ScoreTokens], LeftOut]:
+    """The rows whose prompt can be encoded, what is read of each, and the prompts of the others."""
+    left_out = LeftOut()
+    prompts: dict[str, list[int] | None] = {}
+    usable, encoded = [], []
+    for row in rows:
+        key = json.dumps(row["messages"])
+        if key not in prompts:
+            prompts[key] = encode_or_leave_out(tokeniser, row["messages"], None, left_out)
+        if (prompt := prompts[key]) is not None:
+            response = tokeniser.encode_response(row["text"])
+            usable.append(row)
+            encoded.append(tokeniser.join_for_score(prompt, response, tokeniser.score_tokens))
+    return usable, encoded, left_out
+
+
 def _rows(
-    response_ids: list[str],
+    responses: list[tuple[str, bool]],
     scores_n_C: Tensor,
     members_E_n_C: Tensor | None,
     criteria: tuple[str, ...],
     backend: str,
 ) -> list[dict[str, Any]]:
-    """Rows of the table of scores, all criteria of a response together."""
+    """Rows of the table of scores, all criteria of a response (its id, and whether it was cut) together."""
     spread_n_C = None if members_E_n_C is None else members_E_n_C.std(dim=0, unbiased=False)
     return [
         {
@@ -82,11 +107,8 @@ def _rows(
             "backend": backend,
             "criterion": criterion,
             "uncertainty": None if spread_n_C is None else float(spread_n_C[place, c]),
+            "cut": cut,
         }
-        for place, response in enumerate(response_ids)
+        for place, (response, cut) in enumerate(responses)
         for c, criterion in enumerate(criteria)
     ]
-
-
-def _cut_sentence(cut: int, tokeniser: Tokeniser) -> str:
-    return f"{cut} responses with their prompts are longer than {tokeniser.score_tokens} tokens and were cut."

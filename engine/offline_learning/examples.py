@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
+from engine.left_out import LeftOut, check_template, encode_or_leave_out
 from engine.models.packing import Row
 from engine.models.trunk import grouped
 from engine.protocol.configs import StoredResponsesConfig
@@ -58,8 +59,9 @@ class Lessons:
 
     train: list[Lesson]
     heldout: list[Lesson]
-    was_cut: int  # responses whose prompt was cut
-    left_out: int  # responses that leave no room for a prompt
+    was_cut: int  # responses that are learned in part, or without the beginning of their prompt
+    left_out: LeftOut  # prompts that cannot be encoded
+    limit: int  # tokens of the longest prompt + response
 
 
 class LessonReader:
@@ -67,28 +69,27 @@ class LessonReader:
 
     def __init__(self, tokeniser: Tokeniser, config: StoredResponsesConfig) -> None:
         self._tokeniser, self._config = tokeniser, config
-        self._limit = min(config.max_tokens, tokeniser.max_positions or config.max_tokens)
-        self.was_cut = self.left_out = 0
+        check_template(tokeniser, config.template)
+        self.limit = tokeniser.at_most(config.max_tokens)
+        self.was_cut, self.left_out = 0, LeftOut()
 
     def lesson(
         self, prompt_id: str, records: list[Record], pairs: Iterable[tuple[str, str]]
     ) -> Lesson | None:
         """A lesson of the records' distinct responses; pairs are response ids, winner first."""
         messages: Chat = json.loads(records[0]["messages"])
-        prompt = self._tokeniser.encode_prompt(messages, self._config.template)
+        prompt = encode_or_leave_out(self._tokeniser, messages, self._config.template, self.left_out)
+        if prompt is None:
+            return None
         pieces: list[tuple[list[int], list[int]]] = []
         kept: list[str] = []
         for response_id, text in {record["response_id"]: record["text"] for record in records}.items():
             response = self._tokeniser.encode_response(text)
-            tokens = self._tokeniser.join_for_score(prompt, response, self._limit)
-            if not tokens.prompt:
-                self.left_out += 1
-                continue
+            tokens = self._tokeniser.join_for_score(prompt, response, self.limit)
             self.was_cut += tokens.was_cut
-            pieces.append((tokens.prompt, tokens.response))
+            # Where the limit has cut a response it has not ended, and nobody shall learn to end there.
+            pieces.append((tokens.prompt, tokens.response[:-1] if tokens.response_cut else tokens.response))
             kept.append(response_id)
-        if not pieces:
-            return None
         rows, order = grouped(pieces)
         place = {kept[old]: new for new, old in enumerate(order)}
         inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
@@ -101,6 +102,8 @@ class LessonReader:
         Of the same seed and share it is the split that reward training makes.  Raises UsageError when nothing
         is left to learn from.
         """
+        if not lessons and len(self.left_out):
+            raise self.left_out.nothing_left("judge or import some more")
         if not lessons:
             raise UsageError(f"There are no {what} to learn from; judge or import some more.")
         ids = [lesson.prompt_id for lesson in lessons]
@@ -109,7 +112,7 @@ class LessonReader:
             raise UsageError("Every prompt is held out; lower holdout, or add prompts.")
         train = [lesson for lesson in lessons if lesson.prompt_id not in out]
         heldout = [lesson for lesson in lessons if lesson.prompt_id in out]
-        return Lessons(train, heldout, self.was_cut, self.left_out)
+        return Lessons(train, heldout, self.was_cut, self.left_out, self.limit)
 
 
 def by_prompt(path: Path) -> list[tuple[str, list[Record]]]:

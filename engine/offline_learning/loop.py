@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import NonFiniteError
+from engine.left_out import cut_words
 from engine.models.catalogue import resolving
 from engine.models.packing import pack
 from engine.offline_learning.examples import Lesson, Lessons
@@ -138,10 +139,8 @@ def _words(lessons: Lessons, pupil: Pupil) -> Iterator[Event]:
         text=f"Learning {what} to {len(lessons.train)} prompts; {len(lessons.heldout)} prompts are held out.",
     )
     if lessons.was_cut:
-        yield Message(level="warning", text=f"{lessons.was_cut} responses are over max_tokens and were cut.")
-    if lessons.left_out:
-        text = f"{lessons.left_out} responses leave no room for their prompt and were left out."
-        yield Message(level="warning", text=text)
+        yield Message(level="warning", text=cut_words(lessons.was_cut, lessons.limit))
+    yield from lessons.left_out.words()
     if not lessons.heldout:
         yield Message(level="warning", text="No prompt is held out, so nothing says how well it generalises.")
     if pupil.policy.trunk.why_not_packed:

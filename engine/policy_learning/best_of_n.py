@@ -35,7 +35,7 @@ from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
-from engine.policy_learning.reward_parts import Scales
+from engine.policy_learning.reward_parts import Conversation, Scales
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, read_prompts
 from engine.policy_learning.score_scale import Scored, ScoreScale
@@ -60,6 +60,7 @@ SAMPLED = pa.schema(
         ("tokens", pa.int32()),
         ("stopped", pa.bool_()),
         ("components", pa.string()),
+        ("cut", pa.bool_()),  # longer, with its prompt, than a reward model reads
     ]
 )
 STEP = 1  # all samples of the job are those of one step
@@ -79,18 +80,21 @@ class Sampler:
         self, prompts: list[Prompt], sampled: list[Sampled], *, with_gold: bool
     ) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
         """What all rewards say of the responses, and the gold scorer if asked."""
-        texts = [response_text(self.tokeniser, response) for response in sampled]
-        conversations = [
-            (prompts[response.prompt_index].messages, text)
-            for response, text in zip(sampled, texts, strict=True)
-        ]
+        conversations = self.conversations(prompts, sampled)
 
         def attempt(tokens: int) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
-            yield Progress(stage="scoring", done=0, total=len(texts), unit="responses")
+            yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
             gold = self.rewards.gold_scores(conversations, tokens) if with_gold else None
             return self.rewards.score(conversations, tokens), gold
 
         return (yield from halving(self.scoring, attempt))
+
+    def conversations(self, prompts: list[Prompt], sampled: list[Sampled]) -> list[Conversation]:
+        """Each response with its prompt, as rewards read them."""
+        return [
+            (prompts[response.prompt_index].messages, response_text(self.tokeniser, response))
+            for response in sampled
+        ]
 
 
 def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
@@ -100,8 +104,7 @@ def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
         folders[role] = yield from resolving(model.folder)
     tokeniser = Tokeniser.from_folder(folders["policy"])
     prompts = read_prompts(run.table("prompts"), tokeniser, config, tokeniser.max_positions)
-    if prompts.too_long:
-        yield Message(level="warning", text=f"{prompts.too_long} prompts are too long and were left out.")
+    yield from prompts.left_out.words()
     # A response file is written after the file of its samples: what it names is complete.
     announced, done, number = existing_outputs(run, "responses", "prompt_id")
     yield from announced
@@ -178,6 +181,7 @@ def some_prompts(
         scored, scale, stopped_N=stopped, group_N=groups_of(sampled), penalty=config.missing_stop_penalty
     )
     components = scored.components | ({} if gold is None else {"gold": gold})
+    cut_N = sampler.rewards.cut(sampler.conversations(prompts, sampled))
     rows = [
         {
             "step": STEP,
@@ -190,6 +194,7 @@ def some_prompts(
             "tokens": len(response.token_ids),
             "stopped": response.stopped,
             "components": json.dumps({name: float(found[n]) for name, found in components.items()}),
+            "cut": bool(cut_N[n]),
         }
         for n, response in enumerate(sampled)
     ]
@@ -215,15 +220,25 @@ def best_row(rows: list[dict[str, Any]], sampled: list[Sampled], prompt_id: str)
 def report(run: RunDir, config: BestOfNConfig) -> Iterator[Event]:
     """3. The curve over n, from all samples of the job, in one mean over prompts."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    cut = 0
     for path in sorted(run.output_path("rollouts", 0).parent.glob("rollouts-*.parquet")):
-        columns = ["prompt_id", "score", "reward", "components"]
+        columns = ["prompt_id", "score", "reward", "components", "cut"]
         for row in pq.read_table(path, columns=columns).to_pylist():
             own = found[row["prompt_id"]]
+            cut += row["cut"]
             own["objective"].append(row["reward"])
             own["proxy"].append(row["score"])
             if config.gold:
                 own["gold"].append(json.loads(row["components"])["gold"])
-    summary: dict[str, float | int | str | None] = {"prompts": len(found), "samples": config.samples}
+    summary: dict[str, float | int | str | None] = {
+        "prompts": len(found), "samples": config.samples, "cut": cut
+    }  # fmt: skip
+    if cut:
+        yield Message(
+            level="warning",
+            text=f"{cut} responses are, with their prompt, longer than a reward model reads, and were "
+            "scored by a part; lower max_new_tokens.",
+        )
     for n in subset_sizes(config.samples):
         values = {"bon/kl": kl_bound(n)}
         for name in ("objective", "proxy", "gold")[: 3 if config.gold else 2]:

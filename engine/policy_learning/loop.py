@@ -130,8 +130,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
 
 def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
-    if prompts.too_long:
-        yield Message(level="warning", text=f"{prompts.too_long} prompts are too long and were left out.")
+    yield from prompts.left_out.words()
     if len(prompts.kept) < config.prompts_per_step:
         yield Message(
             level="warning",
@@ -205,6 +204,7 @@ def one_step(
     metrics["policy/objective"] = float(final.mean())
     yield write_rollouts(run, number, rollout, measured, targets)
     _check_bound(run, number, rollout, measured, targets, config)
+    yield from _tell_cut(state, measured)
     yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
     update = Update(algorithm, models, rollout, measured, targets, state.beta, config, state.step)
     stats = yield from _guarded(update, run)
@@ -272,6 +272,18 @@ def _check_bound(
         f"The policy has left its bound: KL {kl:.1f} nats a response at step {step}, and kl_bound is "
         f"{config.kl_bound:g}; the batch is in {where}. Raise beta, or lower learning_rate or kl_target."
     )
+
+
+def _tell_cut(state: State, measured: Measured) -> Iterator[Event]:
+    """Say once that a reward model does not read all of a response; the metric `policy/cut` says how many."""
+    cut = int(measured.cut.sum())
+    if cut and "cut" not in state.told:
+        state.told.append("cut")
+        yield Message(
+            level="warning",
+            text=f"{cut} of the {len(measured.cut)} responses of step {state.step + 1} are, with their "
+            "prompt, longer than a reward model reads, and are scored by a part; lower max_new_tokens.",
+        )
 
 
 def _check_collapse(

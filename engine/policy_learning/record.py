@@ -47,6 +47,7 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
         "policy/ratio_max_deviation": measured.ratio_max_deviation,
         "policy/length": float(mask_N_T.sum(dim=1).float().mean()),
         "policy/stopped": float(rollout.stopped.float().mean()),
+        "policy/cut": float(measured.cut.float().mean()),
         "policy/beta": beta,
     }
     found |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}

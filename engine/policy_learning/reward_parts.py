@@ -19,7 +19,7 @@ from engine.errors import UsageError
 from engine.models.lora import without_lora
 from engine.models.scale import Scale, load_scale
 from engine.protocol.rewards import Component
-from engine.text import Chat, Tokeniser
+from engine.text import Chat, ScoreTokens, Tokeniser
 
 Conversation = tuple[Chat, str]
 """A prompt and the cut text of a response to it."""
@@ -33,6 +33,10 @@ class Part(Protocol):
 
     def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
         """Raw scores, [M, N] float32 on the CPU; `budget` bounds the padded tokens of one forward."""
+        ...
+
+    def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        """Which conversations are longer than is read of them, [N] bool."""
         ...
 
 
@@ -50,11 +54,7 @@ class ModelPart:
         """The text is encoded by the reward model's own tokeniser and read at its end of sequence, as in
         training, export and interactive scoring.
         """
-        tokeniser = self.scale.tokeniser
-        pairs = []
-        for messages, text in conversations:
-            tokens = tokeniser.encode_for_score(messages, text, tokeniser.score_tokens, template=None)
-            pairs.append((tokens.prompt, tokens.response))
+        pairs = [(tokens.prompt, tokens.response) for tokens in self._encoded(conversations)]
         found: Tensor | None = None
         with without_lora(self.scale.trunk.module):  # a critic may have its adapters on this trunk
             for places, scores_n_C, members in self.scale.measured(pairs, budget):
@@ -64,6 +64,14 @@ class ModelPart:
                     found = torch.zeros(len(seen), len(pairs))
                 found[:, places] = seen
         return torch.zeros(1, 0) if found is None else found
+
+    def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        return torch.tensor([tokens.was_cut for tokens in self._encoded(conversations)], dtype=torch.bool)
+
+    def _encoded(self, conversations: Sequence[Conversation]) -> list[ScoreTokens]:
+        tokeniser = self.scale.tokeniser
+        limit = tokeniser.score_tokens
+        return [tokeniser.encode_for_score(messages, text, limit) for messages, text in conversations]
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ class FunctionPart:
                 raise UsageError(f"{where} gave {score}; it must give a finite number for every response.")
             found.append(score)
         return torch.tensor([found])
+
+    def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        return torch.zeros(len(conversations), dtype=torch.bool)
 
 
 def model_part(component: Component, scale: Scale, *, by_member: bool = False) -> ModelPart:

@@ -52,6 +52,13 @@ class Rewards:
         cost = None if self.cost is None else self.cost.members(conversations, budget).mean(dim=0)
         return Scored(members, components, total, cost)
 
+    def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        """Which conversations are longer than some reward model that is maximised reads of them, [N] bool."""
+        found = torch.zeros(len(conversations), dtype=torch.bool)
+        for part in self.parts:
+            found |= part.cut(conversations)
+        return found
+
     def gold_scores(self, conversations: Sequence[Conversation], budget: int) -> Tensor | None:
         """[N]; None without a gold scorer."""
         return None if self.gold is None else self.gold.members(conversations, budget).mean(dim=0)

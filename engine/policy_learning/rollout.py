@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from engine.errors import UsageError
+from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
 from engine.models.packing import Row
 from engine.models.trunk import grouped
 from engine.objectives.kl import k1
@@ -46,10 +46,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The training prompts, and how many were left out as too long."""
+    """The training prompts, and those that were left out."""
 
     kept: list[Prompt]
-    too_long: int
+    left_out: LeftOut
 
     def of_step(self, step: int, count: int, seed: int) -> list[Prompt]:
         """`count` distinct prompts of step `step` (from 0), each pass in a fresh order, its rest skipped."""
@@ -68,27 +68,29 @@ class Prompts:
 def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, positions: int | None) -> Prompts:
     """Read the `prompts` table; of a table with a `split`, the rows of 'train'.
 
-    Raises UsageError when no prompt is short enough.
+    A prompt that is too long, or that the chat template refuses, is left out.  Raises UsageError when no
+    prompt is left.
     """
-    longest = config.max_prompt_tokens
-    if positions:
-        longest = min(longest, positions - config.max_new_tokens)
-    kept, too_long = [], 0
+    check_template(tokeniser, config.template)
+    longest, then = config.max_prompt_tokens, "raise max_prompt_tokens"
+    if positions and positions - config.max_new_tokens < longest:
+        longest = positions - config.max_new_tokens
+        then = f"the model has {positions} positions: lower max_new_tokens"
+    kept: list[Prompt] = []
+    left_out = LeftOut()
     for record in pq.read_table(path).to_pylist():
         if (record.get("split") or "train") != "train":
             continue
         messages = json.loads(record["messages"])
-        tokens = tokeniser.encode_prompt(messages, config.template)
-        if len(tokens) > longest:
-            too_long += 1
-        elif tokens:
+        tokens = encode_or_leave_out(tokeniser, messages, config.template, left_out)
+        if tokens is not None and len(tokens) > longest:
+            fault = f"it has {len(tokens)} tokens, {max(longest, 0)} are allowed; {then}."
+            left_out.add("too long", name_of(messages), fault)
+        elif tokens is not None:
             kept.append(Prompt(record["prompt_id"], messages, tokens))
     if not kept:
-        raise UsageError(
-            f"No prompt to learn on: {too_long} prompts are longer than {longest} tokens and there is no "
-            "other; import prompts or raise max_prompt_tokens."
-        )
-    return Prompts(kept, too_long)
+        raise left_out.nothing_left("import some")
+    return Prompts(kept, left_out)
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ class Measured:
     entropy: Tensor
     values: Tensor | None  # None without a critic
     ratio_max_deviation: float  # max |exp(log π in training − log π at sampling) − 1|
+    cut: Tensor  # [N] bool: longer than a reward model reads of it
 
     @property
     def scores(self) -> Tensor:
@@ -268,6 +271,7 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         entropy=entropy,
         values=None if models.critic is None else values,
         ratio_max_deviation=float(deviation),
+        cut=models.rewards.cut(conversations),
     )
 
 

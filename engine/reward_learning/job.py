@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.left_out import cut_words
 from engine.models.catalogue import resolving
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event, Message, Metrics, Progress
@@ -58,7 +59,7 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
     data = lessons.data
     learner = learner_of(folder, tokeniser, config, lessons)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(lessons, learner, config)
+    yield from _words(lessons, learner, config, tokeniser)
 
     plan = Plan(data.train, config)
     step, figures = 0, Figures()
@@ -99,7 +100,7 @@ def _evaluation(learner: Learner, lessons: Lessons, plan: Plan, step: int) -> Ge
     return figures
 
 
-def _words(lessons: Lessons, learner: Learner, config: RewardConfig) -> Iterator[Event]:
+def _words(lessons: Lessons, learner: Learner, config: RewardConfig, tokeniser: Tokeniser) -> Iterator[Event]:
     """What the person should know before the training starts."""
     data = lessons.data
     pairs = sum(element.pairs for element in data.train)
@@ -116,8 +117,9 @@ def _words(lessons: Lessons, learner: Learner, config: RewardConfig) -> Iterator
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")
     yield from words(lessons.annotators, config.weights)
+    yield from data.left_out.words()
     if data.was_cut:
-        yield Message(level="warning", text=f"{data.was_cut} responses are over max_tokens and were cut.")
+        yield Message(level="warning", text=cut_words(data.was_cut, tokeniser.at_most(config.limit)))
     if not data.heldout:
         yield Message(level="warning", text="No prompt is held out, so nothing says how well it generalises.")
     if why_not := learner.trunk.why_not_packed:

@@ -20,6 +20,7 @@ from engine.reward_learning.fine_tuning.data import Element, RankingData
 from engine.reward_learning.fine_tuning.learner import Learner
 from engine.scoring.head import RewardHead
 from engine.tables import SCORES, SPLITS, write_output
+from engine.text import SCORE_LIMIT, Tokeniser
 
 Figures = dict[str, float]
 
@@ -109,6 +110,8 @@ def save(
     mean, std = float(mean_N.mean()), float(mean_N.std(unbiased=False))
     shift_E_C = (level_E_N_C.mean(dim=(0, 1)) - level_E_N_C.mean(dim=1)).float()
     learner.model.config.score_mean, learner.model.config.score_std = mean, std
+    limit = Tokeniser.from_folder(folder).at_most(config.limit)
+    setattr(learner.model.config, SCORE_LIMIT, limit)
     destination = run.path / "model"
     save_model(learner.model, folder, destination, "float32", masters=learner.masters())
     if config.ensemble > 1:
@@ -129,6 +132,7 @@ def save(
             "score_std": std,
             "base": run.model("policy").name,
             "tuning": config.tuning,
+            "max_tokens": limit,
             "criteria": data.criteria,
             **numbers,
         },
@@ -187,6 +191,7 @@ def _scores(
                         "backend": f"torch-{config.dtype}",
                         "criterion": criterion,
                         "uncertainty": float(spread_K_C[k, c]) if config.ensemble > 1 else None,
+                        "cut": response_id in element.cut,
                     }
                 )
     return write_output(run, run.output_path("scores", 1), "scores", SCORES, rows)

@@ -11,11 +11,11 @@ WITH judged AS (
             AND v.prompt_id IN (SELECT prompt_id FROM measured_prompts($reward_model)))
 ), scored AS (
     SELECT count(*) AS responses, any_value(criterion) AS criterion,
-           string_agg(DISTINCT backend, ', ' ORDER BY backend) AS backends
+           string_agg(DISTINCT backend, ', ' ORDER BY backend) AS backends, count(*) FILTER (cut) AS cut
     FROM model_scores($reward_model, $criterion)
 )
 SELECT m.run_id, m.annotator, m.splits_known, (SELECT count(*) FROM measured_prompts($reward_model)) AS prompts,
-       j.pairs, j.tied, v.pairs - j.measured AS unscored, j.trained, s.criterion, s.backends, s.responses
+       j.pairs, j.tied, v.pairs - j.measured AS unscored, j.trained, s.criterion, s.backends, s.responses, s.cut
 FROM model_run($reward_model) m, judged j, verdicts_of_measured v, scored s
 
 -- name: criteria

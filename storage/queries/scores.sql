@@ -1,13 +1,13 @@
 -- name: load
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
-SELECT response_id, reward_model_id, score, backend, run_id, criterion, uncertainty FROM arrived
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty, cut)
+SELECT response_id, reward_model_id, score, backend, run_id, criterion, uncertainty, cut FROM arrived
 
 -- name: ingest
--- A file may lack the columns criterion and uncertainty: BY NAME fills them with NULL.
-INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty)
+-- A file may lack the columns criterion, uncertainty and cut: BY NAME fills them with NULL.
+INSERT OR REPLACE INTO scores (response_id, reward_model_id, score, backend, run_id, criterion, uncertainty, cut)
 SELECT response_id, $reward_model_id, score, backend, $run_id, coalesce(criterion, 'overall'),
-       CASE WHEN isfinite(uncertainty) THEN uncertainty END
-FROM (SELECT NULL::VARCHAR AS criterion, NULL::DOUBLE AS uncertainty WHERE false
+       CASE WHEN isfinite(uncertainty) THEN uncertainty END, cut
+FROM (SELECT NULL::VARCHAR AS criterion, NULL::DOUBLE AS uncertainty, NULL::BOOLEAN AS cut WHERE false
       UNION ALL BY NAME
       SELECT * FROM read_parquet($path, file_row_number = true)
       WHERE file_row_number >= $first AND file_row_number < $end)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import UsageError
+from engine.left_out import cut_words
 from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
+
+if TYPE_CHECKING:
+    from workbench.services.scoring import Scoring, Told
 
 
 def register(app: typer.Typer) -> None:
@@ -114,17 +118,41 @@ def score(
     def progress(done: int, total: int) -> None:
         session.narrator.progress("scoring", done, total, "responses")
 
+    from workbench.services.scoring import Told
+
+    told = Told()
     if path is None:
-        count = scoring.score_store(reward_model, progress, precision=precision)
+        count = scoring.score_store(reward_model, progress, precision=precision, told=told)
         session.narrator.end()
+        _tell_of_scoring(told, scoring, reward_model, precision)
         if as_json:
-            print_json({"reward_model": reward_model, "precision": precision, "scored": count})
+            print_json(
+                {
+                    "reward_model": reward_model,
+                    "precision": precision,
+                    "scored": count,
+                    "cut": told.cut,
+                    "prompts_left_out": len(told.left_out),
+                }
+            )
         else:
             print(f"{count:,} responses scored by {cell(reward_model)}.")
         return
-    rows = scoring.score_file(path, reward_model, precision=precision, policy=policy, on_progress=progress)
+    rows = scoring.score_file(
+        path, reward_model, precision=precision, policy=policy, on_progress=progress, told=told
+    )
     session.narrator.end()
-    print_records(rows, ("response_id", "score", "prompt", "response"), as_json=as_json)
+    _tell_of_scoring(told, scoring, reward_model, precision)
+    columns = ("response_id", "score", *(("cut",) if told.cut else ()), "prompt", "response")
+    print_records(rows, columns, as_json=as_json)
+
+
+def _tell_of_scoring(told: Told, scoring: Scoring, reward_model: str, precision: str) -> None:
+    """What was cut and left out, on standard error."""
+    for message in told.left_out.words():
+        session.narrator.say(message.text)
+    if told.cut:
+        session.narrator.say(cut_words(told.cut, scoring.scorer(reward_model, precision).max_tokens))
 
 
 def compare(

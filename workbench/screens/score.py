@@ -218,7 +218,7 @@ class ScoreScreen(WorkbenchScreen):
         scale = Scale.of(*(scored.token_scores for scored in answer.scored))
         for side, scored in zip(SIDES, answer.scored, strict=True):
             self.query_one(f"#heat-{side}", HeatLine).show(scored.tokens, scored.token_scores, scale)
-            cut = " · cut on the left" if scored.cut else ""
+            cut = " · only a part is read" if scored.cut else ""
             unsure = "" if scored.uncertainty is None else f" ± {scored.uncertainty:.3f}"
             self.query_one(f"#text-{side}").border_subtitle = Content.assemble(
                 (f"{scored.score:+.3f}", "bold $text-primary"), f"{unsure} · {len(scored.tokens)} tokens{cut}"

@@ -48,6 +48,11 @@ def notes(report: RewardReport) -> list[str]:
         )
     if basis.unscored:
         told.append(f"{basis.unscored:,} judged pairs are left out: a response lacks a score.")
+    if basis.cut:
+        told.append(
+            f"{basis.cut:,} of {basis.responses:,} responses are longer than the model reads and are scored "
+            "by a part: the end of the prompt, the beginning of the response."
+        )
     if basis.scored_as is not None and basis.scored_as != report.criterion:
         told.append(f"Measured on “{report.criterion}” with its score for “{basis.scored_as}”.")
     if basis.annotator:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from engine.errors import UsageError
+from engine.left_out import REFUSED, LeftOut, name_of
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, prompts, responses, scores
 from storage.records import NewScore, RewardModelRow
@@ -39,6 +40,16 @@ class ScoredRow:
     score: float
     cut: bool
     """Prompt and response were longer than the reward model reads."""
+
+
+@dataclass
+class Told:
+    """What happened on the way to the scores."""
+
+    cut: int = 0
+    """Responses that are longer than the reward model reads."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Prompts that the reward model cannot read."""
 
 
 class Scoring:
@@ -72,13 +83,15 @@ class Scoring:
         *,
         precision: str = "int8",
         stop: Callable[[], bool] = lambda: False,
+        told: Told | None = None,
     ) -> int:
         """Score every stored response that this model and precision have not scored; the number scored.
 
         Scores are written page by page, so that a stopped call goes on where it was; the responses to one
         prompt come together and share its computation.  `on_progress` hears (responses done, responses in
-        all).
+        all); `told` learns what was cut and what left out.
         """
+        told = told or Told()
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         total = scores.count_unscored(self.store, model_id, scorer.backend)
@@ -89,9 +102,9 @@ class Scoring:
                 break
             items = [(json.loads(entry.messages), entry.text) for entry in page]
             ids = [entry.response_id for entry in page]
-            self._score(scorer, model_id, ids, items)
+            scored = self._score(scorer, model_id, ids, items, told)
             after = (page[-1].prompt_id, page[-1].response_id)
-            done += len(page)
+            done += sum(result is not None for result in scored)
             if on_progress is not None:
                 on_progress(done, total)
         return done
@@ -105,8 +118,8 @@ class Scoring:
             rows = responses.of_prompt(self.store, prompt_id)
             messages = prompts.messages(self.store, prompt_id)
             items = [(messages, row.text) for row in rows]
-            self._score(scorer, model_id, [row.response_id for row in rows], items)
-            done += len(rows)
+            scored = self._score(scorer, model_id, [row.response_id for row in rows], items, Told())
+            done += sum(result is not None for result in scored)
         return done
 
     def score_file(
@@ -119,11 +132,13 @@ class Scoring:
         kind: str = "auto",
         columns: Mapping[str, str] | None = None,
         on_progress: Progress | None = None,
+        told: Told | None = None,
     ) -> list[ScoredRow]:
         """Import the responses of a file and score them; one row for each, in the order of the file.
 
-        Responses that are stored already are not stored again.  Raises `ImportFileError` with the place in
-        the file, `UsageError` when it holds no responses.
+        A prompt that the reward model cannot read is left out, and stands in `told`.  Responses that are
+        stored already are not stored again.  Raises `ImportFileError` with the place in the file,
+        `UsageError` when it holds no responses, or none that can be scored.
         """
         from storage.interchange.importing import import_file
         from storage.interchange.reading import responses_in
@@ -135,33 +150,67 @@ class Scoring:
         if not waiting:
             raise UsageError(f"{file.name} holds no responses to score.")
         import_file(self.store, file, shape=kind, columns=columns, policy=policy)
+        told = told or Told()
         rows: list[ScoredRow] = []
         for start in range(0, len(waiting), PAGE_RESPONSES):
             page = waiting[start : start + PAGE_RESPONSES]
             ids = [entry.response_id for entry in page]
-            scored = self._score(scorer, model_id, ids, [(entry.messages, entry.text) for entry in page])
-            rows += [_row(entry, result) for entry, result in zip(page, scored, strict=True)]
+            items = [(entry.messages, entry.text) for entry in page]
+            scored = self._score(scorer, model_id, ids, items, told)
+            rows += [_row(entry, result) for entry, result in zip(page, scored, strict=True) if result]
             if on_progress is not None:
-                on_progress(len(rows), len(waiting))
+                on_progress(min(start + PAGE_RESPONSES, len(waiting)), len(waiting))
+        if not rows:
+            raise told.left_out.nothing_left("choose another file")
         return rows
 
     def _score(
-        self, scorer: Scorer, model_id: str, ids: Sequence[str], items: Sequence[tuple[Chat, str]]
-    ) -> list[Scored]:
-        """Score pairs of a prompt and a response, and store the scores in one transaction."""
-        scored = scorer.score_many(items)
+        self,
+        scorer: Scorer,
+        model_id: str,
+        ids: Sequence[str],
+        items: Sequence[tuple[Chat, str]],
+        told: Told,
+    ) -> list[Scored | None]:
+        """Score pairs of a prompt and a response, and store the scores in one transaction.
+
+        None for a response whose prompt the model cannot read.
+        """
+        try:
+            scored: list[Scored | None] = [*scorer.score_many(items)]
+        except UsageError:
+            scored = _prompt_by_prompt(scorer, items, told.left_out)
         found = [
             row
             for response_id, result in zip(ids, scored, strict=True)
+            if result is not None
             for row in _rows(response_id, model_id, result, scorer.backend)
         ]
         scores.upsert(self.store, found)
+        told.cut += sum(result is not None and result.cut for result in scored)
         return scored
 
     def close(self) -> None:
         """Let the sessions go."""
         with self._opening:
             self._open.clear()
+
+
+def _prompt_by_prompt(
+    scorer: Scorer, items: Sequence[tuple[Chat, str]], left_out: LeftOut
+) -> list[Scored | None]:
+    """Scores where some prompt cannot be read; that one is left out."""
+    places: dict[str, list[int]] = {}
+    for place, (messages, _) in enumerate(items):
+        places.setdefault(json.dumps(messages), []).append(place)
+    scored: list[Scored | None] = [None] * len(items)
+    for own in places.values():
+        try:
+            for place, result in zip(own, scorer.score_many([items[n] for n in own]), strict=True):
+                scored[place] = result
+        except UsageError as error:
+            left_out.add(REFUSED, name_of(items[own[0]][0]), str(error))
+    return scored
 
 
 def _exported_folder(row: RewardModelRow, precision: str) -> Path:
@@ -186,6 +235,7 @@ def _rows(response_id: str, model_id: str, result: Scored, backend: str) -> list
             backend,
             criterion=criterion,
             uncertainty=None if number else result.uncertainty,
+            cut=result.cut,
         )
         for number, (criterion, score) in enumerate(found.items())
     ]

@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from engine.errors import UsageError
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.rates import described, learning_rate
+
+LEAST_TOKENS = 8
+FROZEN_TOKENS = 2048
+"""Longest text of a frozen trunk, which reads each response once and keeps nothing for a backward pass."""
+TUNED_TOKENS = 512
 
 
 class RewardConfig(JobConfig, frozen=True, kw_only=True):
@@ -59,8 +65,13 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
     ] = 2048
     max_tokens: Annotated[
-        int, Meta(ge=8, description="Longest prompt + response; prompts are cut on the left.")
-    ] = 512
+        int,
+        Meta(
+            ge=0,
+            description="Longest prompt + response, in training and later in scoring; longer ones are cut. "
+            "0 is 2048 on a frozen trunk, else 512.",
+        ),
+    ] = 0
     holdout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")] = 0.2
     margin: Annotated[float, Meta(ge=0.0, description="Margin a rank of distance.")] = 0.0
     label_smoothing: Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")] = 0.0
@@ -82,6 +93,21 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     def peak_learning_rate(self) -> float:
         """The rate given, the default in the place of 0."""
         return learning_rate(self.learning_rate, "reward", self.tuning)
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_tokens < LEAST_TOKENS:
+            raise UsageError(
+                f"max_tokens is {self.max_tokens}, too few for any text; take {LEAST_TOKENS} or more, or 0."
+            )
+
+    def limit_of(self, tuning: str) -> int:
+        """The longest prompt + response that a way of tuning reads, in training and later in scoring."""
+        return self.max_tokens or (FROZEN_TOKENS if tuning == "frozen" else TUNED_TOKENS)
+
+    @property
+    def limit(self) -> int:
+        """`limit_of` the configuration's own way."""
+        return self.limit_of(self.tuning)
 
     def criteria(self) -> tuple[str, ...] | None:
         """The criteria named, in order and once each; None for all that there are."""

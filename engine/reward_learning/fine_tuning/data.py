@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
+from engine.left_out import LeftOut, encode_or_leave_out
 from engine.models.packing import Row
 from engine.models.trunk import grouped
 from engine.objectives.ranking import Pairs, Ties, pairs_of, ties_of
-from engine.text import Chat, Tokeniser
+from engine.text import Tokeniser
 from engine.training.split import heldout_prompts
 
 COLUMNS = ("judgement_id", "annotator", "prompt_id", "messages", "response_id", "text", "rank")
@@ -61,7 +62,7 @@ class Element:
     rows: tuple[Row, ...]  # responses of all rows in order are responses 0 … K−1
     response_ids: tuple[str, ...]
     judgements: tuple[Judgement, ...]
-    was_cut: int  # responses whose prompt (or text) was cut
+    cut: frozenset[str]  # responses of which, with their prompt, a part is not read
     split: str | None  # as the table says, if it says
 
     @property
@@ -93,10 +94,12 @@ class RankingData:
     heldout: list[Element]
     criteria: tuple[str, ...]
     unused: tuple[Element, ...] = ()  # prompts whose judgements teach this objective nothing
+    left_out: LeftOut = field(default_factory=LeftOut)  # prompts that cannot be encoded
 
     @property
     def was_cut(self) -> int:
-        return sum(element.was_cut for element in self.train + self.heldout)
+        """Responses that are learned from, or measured on, in part."""
+        return sum(len(element.cut) for element in self.train + self.heldout)
 
     @property
     def ties(self) -> int:
@@ -132,10 +135,14 @@ def read_rankings(
     for record in records:
         if record.get("criterion", OVERALL) in names:
             by_prompt[record["prompt_id"]].append(record)
-    elements = [
-        _element(prompt_id, rows, tokeniser, max_tokens, names, majority)
-        for prompt_id, rows in sorted(by_prompt.items())
-    ]
+    left_out = LeftOut("judged prompts")
+    elements = []
+    for prompt_id, rows in sorted(by_prompt.items()):
+        prompt = encode_or_leave_out(tokeniser, json.loads(rows[0]["messages"]), None, left_out)
+        if prompt is not None:
+            elements.append(_element(prompt_id, rows, prompt, tokeniser, max_tokens, names, majority))
+    if by_prompt and not elements:
+        raise left_out.nothing_left("judge some more")
     useful = [element for element in elements if _teaches(element, objective)]
     if not useful:
         raise UsageError(_nothing(len(elements), objective))
@@ -145,7 +152,7 @@ def read_rankings(
     if not train:
         raise UsageError("Every judged prompt is held out; judge more prompts or lower holdout.")
     unused = tuple(element for element in elements if not _teaches(element, objective))
-    return RankingData(train, [e for e in useful if e.prompt_id in out], names, unused)
+    return RankingData(train, [e for e in useful if e.prompt_id in out], names, unused, left_out)
 
 
 def _criteria(records: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -181,23 +188,18 @@ def _nothing(prompts: int, objective: str) -> str:
 def _element(
     prompt_id: str,
     records: list[dict[str, Any]],
+    prompt: list[int],
     tokeniser: Tokeniser,
     max_tokens: int,
     criteria: Sequence[str],
     majority: bool,
 ) -> Element:
-    messages: Chat = json.loads(records[0]["messages"])
     texts = {record["response_id"]: record["text"] for record in records}
-    pieces, cut = [], 0
-    for text in texts.values():
-        tokens = tokeniser.encode_for_score(messages, text, max_tokens, template=None)
-        if not tokens.prompt:
-            raise UsageError(
-                f"max_tokens is {max_tokens}, too few for a prompt and a response of {prompt_id}; raise it."
-            )
-        cut += tokens.was_cut
-        pieces.append((tokens.prompt, tokens.response))
-    rows, order = grouped(pieces)
+    encoded = {
+        response: tokeniser.join_for_score(prompt, tokeniser.encode_response(text), max_tokens)
+        for response, text in texts.items()
+    }
+    rows, order = grouped([(tokens.prompt, tokens.response) for tokens in encoded.values()])
     ids = list(texts)
     index = {ids[place]: position for position, place in enumerate(order)}
     judgements = _judgements(records, index, criteria)
@@ -206,7 +208,7 @@ def _element(
         rows=tuple(rows),
         response_ids=tuple(ids[place] for place in order),
         judgements=majority_of(judgements) if majority else judgements,
-        was_cut=cut,
+        cut=frozenset(response for response, tokens in encoded.items() if tokens.was_cut),
         split=records[0].get("split"),
     )
 

@@ -41,7 +41,7 @@ def read_lessons(config: RewardConfig, run: RunDir, tokeniser: Tokeniser) -> Les
     data = read_rankings(
         run.table("rankings"),
         tokeniser,
-        max_tokens=config.max_tokens,
+        max_tokens=tokeniser.at_most(config.limit),
         holdout=config.holdout,
         seed=config.seed,
         criteria=config.criteria(),

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel
 from engine.errors import ModelFilesError, WorkbenchError
 from engine.files import write_atomic
 from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
+from engine.left_out import LeftOut, encode_or_leave_out
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
 from engine.models.parts import place
@@ -41,11 +42,12 @@ def response_features(
 ) -> Generator[Event, None, FeatureStore]:
     """Features of all responses of the tables `responses` and `rankings`, by the trunk in `folder`.
 
-    Texts are cut as in scoring (`Tokeniser.score_tokens`), not at max_tokens, so that the head reads later
-    what it was fitted to.
+    Texts are cut as in scoring, so that the head reads later what it was fitted to.  Prompts that cannot be
+    encoded are left out with their responses.
     """
     info = feature_info(config, folder, tokeniser)
-    rows = _all_responses(run)
+    rows, left_out = _usable_responses(run, tokeniser)
+    yield from left_out.words()
     destination = run.artifact_dir("features")
     if not _complete(destination / FILE, info, rows):
         parts = run.artifact_dir("features/parts")
@@ -92,7 +94,8 @@ def feature_info(config: RewardConfig, folder: Path, tokeniser: Tokeniser) -> Fe
         parts=PARTS,
         width=len(PARTS) * len(layers) * text.hidden_size,
         dtype=config.dtype,
-        template="chat" if tokeniser.has_chat_template else "plain",
+        template=tokeniser.score_template,
+        max_tokens=tokeniser.at_most(config.limit_of("frozen")),
     )
 
 
@@ -101,6 +104,32 @@ def _all_responses(run: RunDir) -> dict[str, dict[str, Any]]:
     columns = ["response_id", "messages", "text"]
     names = [name for name in ("responses", "rankings") if name in run.inputs.tables]
     return {row["response_id"]: row for name in names for row in read_rows(run.table(name), columns)}
+
+
+def _usable_responses(run: RunDir, tokeniser: Tokeniser) -> tuple[dict[str, dict[str, Any]], LeftOut]:
+    """`_all_responses` without those whose prompt cannot be encoded, and these prompts.
+
+    A row also has `prompt_tokens`, how many its prompt has.
+    """
+    usable, left_out = {}, LeftOut()
+    lengths: dict[str, int] = {}  # by prompt; 0 for one that cannot be encoded
+    for response, row in _all_responses(run).items():
+        key = json.dumps(row["messages"])
+        if key not in lengths:
+            lengths[key] = len(encode_or_leave_out(tokeniser, row["messages"], None, left_out) or ())
+        if lengths[key]:
+            usable[response] = row | {"prompt_tokens": lengths[key]}
+    return usable, left_out
+
+
+def cut_responses(run: RunDir, tokeniser: Tokeniser, max_tokens: int) -> set[str]:
+    """Responses of the tables of which, with their prompt, the trunk reads a part only."""
+    rows, _ = _usable_responses(run, tokeniser)
+    return {
+        response
+        for response, row in rows.items()
+        if row["prompt_tokens"] + len(tokeniser.encode_response(row["text"])) + 1 > max_tokens
+    }
 
 
 def _earlier(run: RunDir) -> list[Path]:
@@ -148,12 +177,8 @@ def _compute(
     if trunk.why_not_packed:
         yield Message(level="info", text=f"Responses are encoded one by one: {trunk.why_not_packed}.")
     encoded = [
-        tokeniser.encode_for_score(row["messages"], row["text"], tokeniser.score_tokens)
-        for row in waiting.values()
+        tokeniser.encode_for_score(row["messages"], row["text"], info.max_tokens) for row in waiting.values()
     ]
-    if cut := sum(tokens.was_cut for tokens in encoded):
-        text = f"{cut} responses with their prompts are over {tokeniser.score_tokens} tokens and were cut."
-        yield Message(level="warning", text=text)
     ids, pairs = list(waiting), [(tokens.prompt, tokens.response) for tokens in encoded]
     pending: list[tuple[list[str], np.ndarray]] = []
     done, started = 0, time.monotonic()

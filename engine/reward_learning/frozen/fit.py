@@ -23,6 +23,7 @@ from transformers import AutoModel
 from engine.errors import ModelFilesError
 from engine.frozen.fit import FitSettings, Fitted, fit
 from engine.frozen.store import FeatureStore
+from engine.left_out import cut_words
 from engine.models.policy import load_weights
 from engine.models.saving import save_model
 from engine.protocol.configs import RewardConfig
@@ -31,11 +32,11 @@ from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.annotators import words
 from engine.reward_learning.fine_tuning.plan import read_lessons
 from engine.reward_learning.frozen.data import Judged, judged_of
-from engine.reward_learning.frozen.features import PARTS, response_features
+from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
 from engine.reward_learning.frozen.report import heldout_metrics, learning_curve
 from engine.scoring.head import RewardHead
 from engine.tables import SCORES, SPLITS, write_output
-from engine.text import Tokeniser
+from engine.text import SCORE_LIMIT, SCORE_TOKENS, Tokeniser
 
 ENSEMBLE = 16
 """Heads of the ensemble when the configuration wants no certain number: here they cost nothing."""
@@ -49,6 +50,9 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     yield from _words(config, judged)
     yield from words(lessons.annotators, config.weights)
     store = yield from response_features(config, run, folder, tokeniser)
+    cut = cut_responses(run, tokeniser, store.info.max_tokens)
+    if cut:
+        yield Message(level="warning", text=cut_words(len(cut), store.info.max_tokens))
     yield write_output(run, run.output_path("splits", 1), "splits", SPLITS, judged.split_rows())
     yield Progress(stage="fitting", done=0, total=1)
     features_N_F = store.rows(judged.response_ids)
@@ -70,7 +74,7 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
         judged, features_N_F, dataclasses.replace(settings, members=0), store.info.layers, PARTS
     )
     yield from _save(config, run, folder, fitted.head, judged, scores_N_C, heldout)
-    yield from _scores(run, store, fitted.head)
+    yield from _scores(run, store, fitted.head, cut)
     yield Finished(summary=_summary(judged, fitted, heldout))
 
 
@@ -92,6 +96,7 @@ def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
         level="info",
         text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} are held out.",
     )
+    # Judged prompts that cannot be encoded are among all that `response_features` tells of.
     if judged.dropped:
         text = f"No preference on {', '.join(judged.dropped)} is among them, so that is not learned."
         yield Message(level="warning", text=text)
@@ -128,10 +133,16 @@ def _cross_validation(fitted: Fitted) -> Iterator[Event]:
 
 
 def save_frozen(
-    folder: Path, destination: Path, head: RewardHead, score_mean: float = 0.0, score_std: float = 1.0
+    folder: Path,
+    destination: Path,
+    head: RewardHead,
+    score_mean: float = 0.0,
+    score_std: float = 1.0,
+    max_tokens: int = SCORE_TOKENS,
 ) -> None:
     """Save the trunk of the model in `folder` as a plain base model, with its tokeniser and the head.
 
+    max_tokens: the longest prompt + response that the head was fitted to, and that it is to score.
     Weights keep the number format of their file.  Raises ModelFilesError when the folder lacks some.
     """
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -142,6 +153,7 @@ def save_frozen(
         raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
     model.config.pad_token_id = Tokeniser.from_folder(folder).pad_id
     model.config.score_mean, model.config.score_std = score_mean, score_std
+    setattr(model.config, SCORE_LIMIT, max_tokens)
     save_model(model, folder, destination)
     head.save(destination)
 
@@ -159,7 +171,8 @@ def _save(
     trained = scores_N_C[judged.in_training(), 0].astype(np.float64)
     mean, std = float(trained.mean()), float(trained.std())
     destination = run.path / "model"
-    save_frozen(folder, destination, head, mean, std)
+    limit = Tokeniser.from_folder(folder).at_most(config.limit)
+    save_frozen(folder, destination, head, mean, std, limit)
     yield Progress(stage="saving", done=1, total=1)
     yield Artifact(
         kind="reward_model",
@@ -171,6 +184,7 @@ def _save(
             "score_std": std,
             "base": run.model("policy").name,
             "tuning": "frozen",
+            "max_tokens": limit,
             "criteria": head.criteria,
             **_told(heldout),
         },
@@ -186,7 +200,7 @@ def _told(heldout: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _scores(run: RunDir, store: FeatureStore, head: RewardHead) -> Iterator[Event]:
+def _scores(run: RunDir, store: FeatureStore, head: RewardHead, cut: set[str]) -> Iterator[Event]:
     """Scores of every response with features, each criterion for itself."""
     rows: list[dict[str, Any]] = []
     for ids, features_n_F in store.batches(store.ids):
@@ -201,6 +215,7 @@ def _scores(run: RunDir, store: FeatureStore, head: RewardHead) -> Iterator[Even
                         "backend": f"torch-{store.info.dtype}",
                         "criterion": criterion,
                         "uncertainty": spread,
+                        "cut": response in cut,
                     }
                 )
     yield write_output(run, run.output_path("scores", 1), "scores", SCORES, rows)

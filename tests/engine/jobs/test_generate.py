@@ -78,7 +78,8 @@ def test_a_prompt_that_is_too_long_is_left_out_and_told(tiny_model: Path, tmp_pa
     events = list(generate.run(CONFIG, run))
     warnings = [event.text for event in events if isinstance(event, Message)]
     assert len(warnings) == 1
-    assert "long: It has" in warnings[0]
+    assert "“xxx" in warnings[0]
+    assert "it has" in warnings[0]
     assert len(outputs(run, events)) == 6
 
 

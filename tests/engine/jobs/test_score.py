@@ -57,7 +57,9 @@ def test_a_cut_response_is_told(tiny_reward: Path, tmp_path: Path) -> None:
     rows = [{"response_id": "long", "prompt_id": "p", "messages": chat("Why?"), "text": "x" * 2000}]
     run = make_run(tmp_path / "run", CONFIG, {"reward_model": tiny_reward}, {"responses": rows})
     events = list(score.run(CONFIG, run))
-    assert any(isinstance(event, Message) and "were cut" in event.text for event in events)
+    assert any(
+        isinstance(event, Message) and "longer than 512 tokens and cut" in event.text for event in events
+    )
     assert len(outputs(run, events)) == 1
 
 

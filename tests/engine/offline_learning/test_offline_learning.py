@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from engine.errors import NonFiniteError, UsageError
+from engine.errors import NonFiniteError
 from engine.offline_learning import dpo, sft
 from engine.offline_learning.examples import LessonReader, by_prompt, implied_pairs
 from engine.offline_learning.loop import make_pupil
@@ -199,18 +199,23 @@ def test_sft_learns_from_stored_responses(tmp_path: Path, ppo_models: dict[str, 
     assert len(by_prompt(job.run.table("responses"))) == 1
 
 
-def test_long_prompts_are_cut_and_responses_without_room_left_out(
+def test_long_texts_are_cut_and_what_is_cut_learns_no_end(
     tmp_path: Path, ppo_models: dict[str, Path]
 ) -> None:
     texts = [
         event.text for event in only(Job(tmp_path / "a", ppo_models, "dpo", max_tokens=20).events(), Message)
     ]
-    assert any("over max_tokens and were cut" in text for text in texts)
-    rows = [{**row, "text": row["text"] * 9} for row in rankings(4)]
-    config = msgspec.structs.replace(CONFIGS["dpo"], max_tokens=8)
-    run = make_run(tmp_path / "b", config, ppo_models, {"rankings": rows})
-    with pytest.raises(UsageError, match="no preferences to learn from"):
-        list(dpo.run(config, run))  # type: ignore[arg-type]
+    assert any("longer than 20 tokens and cut" in text for text in texts)
+    tokeniser = Tokeniser.from_folder(ppo_models["policy"])
+    reader = LessonReader(tokeniser, msgspec.structs.replace(CONFIGS["dpo"], max_tokens=24))  # type: ignore[arg-type]
+    row = {"response_id": "r", "messages": '[{"role": "user", "content": "x"}]'}
+    short, long = (reader.lesson("p", [row | {"text": text}], ()) for text in ("a", "a" * 99))
+    assert short is not None
+    assert long is not None
+    assert short.rows[0].responses[0][-1] == tokeniser.eos_id
+    assert tokeniser.eos_id not in long.rows[0].responses[0]
+    assert long.rows[0].prompt  # the long response has not pushed it out
+    assert reader.was_cut == 1
 
 
 def test_a_broken_loss_stops_with_the_batch(

@@ -41,7 +41,7 @@ def judgement(ranks: list[int], annotator: str = "ann", criterion: int = 0, **mo
 
 def element(*judgements: Judgement, prompt: str = "p", responses: int = 4) -> Element:
     row = Row([1], [[2, 3]] * responses)
-    return Element(prompt, (row,), tuple(f"r{k}" for k in range(responses)), judgements, 0, None)
+    return Element(prompt, (row,), tuple(f"r{k}" for k in range(responses)), judgements, frozenset(), None)
 
 
 def two_criteria(prompts: int = 16) -> list[dict[str, Any]]:

@@ -125,8 +125,9 @@ def test_cutting_keeps_the_end_of_the_prompt_and_the_end_of_sequence(
     assert len(cut.ids) == min(limit, len(whole.ids))
     assert whole.prompt[len(whole.prompt) - len(cut.prompt) :] == cut.prompt
     assert cut.response[:-1] == whole.response[: len(cut.response) - 1]
-    if cut.response != whole.response:
-        assert not cut.prompt
+    assert cut.response_cut == (cut.response != whole.response)
+    if cut.response_cut:  # the prompt has given what it could, and keeps a quarter
+        assert len(cut.prompt) == min(len(whole.prompt), max(limit // 4, 1), limit - 1)
 
 
 def test_sampled_tokens_are_scored_as_their_text_would_be(tokeniser: Tokeniser) -> None:
