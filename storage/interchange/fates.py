@@ -160,7 +160,7 @@ def _like_verdict(column: Column, name: str) -> bool:
         return points > 0 or (bool(CRITERIA.match(name)) and column.kind in ("number", "numbers"))
     if column.kind == "text" and column.distinct <= 12 and len(column.present) > 1:
         read = [worded(v) is not None or truth_of(v) is not None for v in column.present]
-        return all(read) and (named("winner", name) >= 0.5 or bool(ANNOTATOR.match(name)))
+        return sum(read) > len(read) / 2 and (named("winner", name) >= 0.5 or bool(ANNOTATOR.match(name)))
     if column.kind in ("objects", "object", "texts"):
         return bool(
             tokens(column.name)

@@ -51,6 +51,7 @@ class Dropped(Counter[str]):
 def is_message(value: object) -> bool:
     return (
         isinstance(value, dict)
+        and "replies" not in value
         and any(k in value for k in ROLE_KEYS)
         and (any(k in value for k in TEXT_KEYS) or "tool_calls" in value or "parts" in value)
     )

@@ -229,7 +229,10 @@ def _find_verdicts(search: Search) -> None:
     for role, column in one_hot.items():
         search.give(role, column)
     ends = pairing.ends(search)
+    sides = pairing.mirrored(search)
     for column in search.free("text", "number", "truth", "texts"):
+        if str(column.path) in sides:
+            continue
         points = score("winner", column)
         if (
             ANNOTATOR.match(column.name)

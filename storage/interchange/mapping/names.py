@@ -60,7 +60,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
             1.0,
         ),
         (
-            r".*(winner|preference|prefer|verdict|choice|better|label|pref|judge?ment|vote|decision|selected|choose|chosen|annotation|selection|comparison|result|probability|winrate|win).*",
+            r".*(winner|preference|prefer|verdict|choice|better|label|pref|judge?ment|vote|decision|selected|choose|chosen|annotation|selection|comparison|result|probability|prob|winrate|win).*",
             0.75,
         ),
         (r"annotations?|human|gold|target|rating|score|answer|class|y|p", 0.5),

@@ -385,6 +385,13 @@ def _shares(values: Iterable[object]) -> bool:
     return all(n is not None and n >= 0 for n in numbers)
 
 
+def mirrored(search: Search) -> set[str]:
+    """Numbers that stand once for each side, as score_a and score_b: none of them is a verdict."""
+    free = {plain(c.name): c for c in search.free("number", "truth") if not c.path.listed}
+    pairs = [(c, free.get(_turned(name, *side) or "")) for name, c in free.items() for side in SIDES]
+    return {str(c.path) for a, b in pairs if b is not None for c in (a, b)}
+
+
 def two_sided_numbers(search: Search) -> None:
     """`score_a` and `score_b`: a rating of each; several such pairs are criteria."""
     free = {plain(c.name): c for c in search.free("number") if not c.path.listed}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from storage.interchange.mapping.cells import missing, number_of
 
+MOST_UNREAD = 0.2  # share of values of another kind in a column of verdicts
 MEANINGS = ("a", "b", "tie", "bad", "skip")  # bad: a tie, both are bad; skip: no verdict
 
 WORDS: dict[str, str] = {
@@ -191,6 +192,7 @@ _ADVERB_FIRST = re.compile(
     r"(?:prefer|better)?[\s_:-]*(?:response|model|answer|assistant|option)?[\s_-]*([ab12])$",
     re.I,
 )
+_EQUAL = re.compile(r"\b(equal|equally|tie|tied|same|draw|indistinguishable)\b|^both\b|^neither\b")
 _STRENGTH = {
     "negligibly": 1.0, "slightly": 1.0, "somewhat": 1.0, "marginally": 1.0, "a bit": 1.0, "a little": 1.0,
     "moderately": 2.0, "": 2.0, "clearly": 2.0, "definitely": 2.0,
@@ -274,6 +276,8 @@ def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | N
         return _PLAIN[names[word]]
     if word in WORDS or word.replace("-", " ") in WORDS:
         return _PLAIN[WORDS.get(word) or WORDS[word.replace("-", " ")]]
+    if _EQUAL.search(word) and len(word) < 60:
+        return Verdict("bad" if re.search(r"\bbad\b|\bpoor|\bwrong", word) else "tie")
     if arrow := _ARROWS.match(word):
         return _arrow(*arrow.groups())
     if (said := _SAID.match(word)) or (said := _ADVERB_FIRST.match(word)):
@@ -312,7 +316,7 @@ def find_coding(
     if any(n is None for n in numbers):
         read = [worded(v) for v in present]
         unread = sum(v is None for v in read)
-        return Coding("words") if unread <= 0.02 * len(read) and unread < len(read) else None
+        return Coding("words") if unread <= MOST_UNREAD * len(read) and unread < len(read) else None
     return _numbers(sorted({n for n in numbers if n is not None}), column, tuple(ends), len(present))
 
 

@@ -133,7 +133,7 @@ def _is_answer(name: str, fields: Mapping[str, Any]) -> bool:
 
     from storage.interchange.mapping.names import named, plain
 
-    stem = re.sub(r"[_\W]*(\d+|[a-h])$", "", name)
+    stem = re.sub(r"([_\W]+[a-h]|[_\W]*\d+)$", "", name)
     return named("response", plain(stem)) >= 0.85 and isinstance(fields[name], str | list)
 
 
