@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+_json_string = json.JSONEncoder(ensure_ascii=False).encode
 SEPARATOR = "\x1f"
 Chat = list[dict[str, Any]]
 # What a message may hold beside role and content; chat templates that know tools read it.
@@ -31,6 +32,8 @@ def random_id(letter: str) -> str:
 
 def canonical_messages(messages: Chat) -> str:
     """The one JSON text of a conversation: role, content and what belongs to tools, in this order."""
+    if len(messages) == 1 and len(messages[0]) == 2 and messages[0]["role"] == "user":
+        return f'[{{"role":"user","content":{_json_string(messages[0]["content"])}}}]'
     return json.dumps(
         [
             {"role": m["role"], "content": m["content"]}

@@ -331,7 +331,11 @@ def _misspelt(plan: Plan) -> tuple[str, str] | None:
         if column.path.column in taken or len(column.path.steps) > 1 or column.kind in ("empty", "object"):
             continue
         for role in NEEDED:
-            if plan.mapping.has(role) or difflib.SequenceMatcher(None, name, role).ratio() < 0.8:
+            if (
+                plan.mapping.has(role)
+                or (name in NEEDED and name != role)
+                or difflib.SequenceMatcher(None, name, role).ratio() < 0.8
+            ):
                 continue
             spoken = role in ("prompt", "chosen", "rejected", "response_a", "response_b", "response")
             if spoken and not column.spoken:

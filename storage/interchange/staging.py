@@ -72,6 +72,8 @@ TYPES = {
     **dict.fromkeys(("label", "rating", "rank", "strength", "seconds"), "float64"),
 }
 
+Item = tuple[str, int | None, float | None, int]  # response, rank, rating, place on the screen
+
 
 @dataclass
 class Staging:
@@ -147,7 +149,7 @@ class Staging:
         if judged.group is not None:
             place, rank, rating = judged.items[0]
             group = SEPARATOR.join((prompt, person, judged.kind, judged.criterion, judged.group))
-            about = (judged.strength, judged.note, judged.seconds)
+            said_of = (judged.strength, judged.note, judged.seconds)
             self._add(
                 "stage_rows",
                 (
@@ -160,40 +162,42 @@ class Staging:
                     responses[place],
                     rank,
                     rating,
-                    *about,
+                    *said_of,
                 ),
                 0,
             )
             return
-        items = {responses[place]: (rank, rating, place) for place, rank, rating in reversed(judged.items)}
-        self.repeated += len(items) < len(judged.items)
+        if judged.kind == "pair" and responses[0] != responses[1]:
+            said, items = self._pair_items(responses, judged)
+        else:
+            said, items = self._several_items(responses, judged)
         if len(items) < 2 and judged.kind != "rating":
             return
-        ranks = whole_ranks([rank for rank, _, _ in items.values()])
-        said = [
-            f"{response}={rating if rank is None else rank}"
-            for (response, (_, rating, _)), rank in zip(items.items(), ranks, strict=True)
-        ]
         key = "j" + _digits(SEPARATOR.join((prompt, person, judged.kind, judged.criterion, *sorted(said))))
-        for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True):
+        for response, rank, rating, place in items:
             self._add("stage_items", (self._n, key, response, rank, rating, place), 0)
         metadata = as_json(judged.metadata) if judged.metadata else None
-        self._add(
-            "stage_about",
-            (
-                self._n,
-                key,
-                prompt,
-                person,
-                judged.kind,
-                judged.criterion,
-                judged.strength,
-                judged.note,
-                judged.seconds,
-                metadata,
-            ),
-            len(metadata or ""),
-        )
+        about = (judged.kind, judged.criterion, judged.strength, judged.note, judged.seconds, metadata)
+        self._add("stage_about", (self._n, key, prompt, person, *about), len(metadata or ""))
+
+    def _pair_items(self, responses: list[str], judged: Judged) -> tuple[list[str], list[Item]]:
+        """The commonest judgement, whose ranks are 1 and 2 or both 1."""
+        (_, first, rating_a), (_, second, rating_b) = judged.items
+        a, b = responses
+        ranks = (int(first or 1), int(second or 1))
+        items: list[Item] = [(a, ranks[0], rating_a, 0), (b, ranks[1], rating_b, 1)]
+        return [f"{a}={ranks[0]}", f"{b}={ranks[1]}"], items
+
+    def _several_items(self, responses: list[str], judged: Judged) -> tuple[list[str], list[Item]]:
+        """Any number of responses, each once."""
+        items = {responses[place]: (rank, rating, place) for place, rank, rating in reversed(judged.items)}
+        self.repeated += len(items) < len(judged.items)
+        ranks = whole_ranks([rank for rank, _, _ in items.values()])
+        told = [
+            (response, rank, rating, place)
+            for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True)
+        ]
+        return [f"{r}={rating if rank is None else rank}" for r, rank, rating, _ in told], told
 
     def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.

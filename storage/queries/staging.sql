@@ -98,7 +98,7 @@ INSERT INTO responses (response_id, prompt_id, policy_id, text, source, metadata
 SELECT response_id, prompt_id, policy_id, text, $source, metadata
 FROM stage_responses
 WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
-ORDER BY n
+ORDER BY response_id -- an index takes sorted keys in a third of the time
 
 -- name: merge_steps
 INSERT INTO response_steps (response_id, step, text, label)
@@ -110,13 +110,14 @@ SELECT judgement_id, response_id, min(rank), max(rating), min("position")
 FROM stage_items
 SEMI JOIN stage_new USING (judgement_id)
 GROUP BY judgement_id, response_id
+ORDER BY judgement_id, response_id
 
 -- name: merge_judgements
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, source, strength, note, seconds, metadata)
 SELECT a.judgement_id, a.prompt_id, a.annotator_id, a.kind, a.criterion, $source, a.strength, a.note, a.seconds, a.metadata
 FROM stage_about a
 JOIN stage_new f ON f.judgement_id = a.judgement_id AND f.n = a.n
-ORDER BY a.n
+ORDER BY a.judgement_id
 
 -- name: count_judgements
 SELECT count(DISTINCT judgement_id) FROM stage_about

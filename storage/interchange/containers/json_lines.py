@@ -13,6 +13,10 @@ from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wr
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError, kind_of
 
+CHUNK = 2**20
+BOM = b"\xef\xbb\xbf"
+BROKEN_OFF = b"\x00"  # behind a last line without an end; no JSON holds it
+
 
 def open_json_lines(path: Path, encoding: str) -> Part:
     part = Part(path, lambda: iter(()), "line", size=max(path.stat().st_size, 1))
@@ -23,16 +27,18 @@ def open_json_lines(path: Path, encoding: str) -> Part:
 def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
     decode = msgspec.json.Decoder().decode
     with part.path.open("rb") as raw, opened(part.path, raw) as stream:
-        part.position = raw.tell
-        number = 0
-        for line in _lines(part.path, stream, encoding):
-            number += 1
-            if line.isspace() or not line:
+        done = 0
+        part.position = raw.tell if stream is not raw else lambda: done
+        for number, line in enumerate(_lines(part.path, stream, encoding), 1):
+            done += len(line) + 1
+            if not line or line.isspace():
                 continue
+            last = line.endswith(BROKEN_OFF)
+            line = line.removesuffix(BROKEN_OFF).removeprefix(BOM)
             try:
                 value = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                value = _again(line)
+                value = _again(line, last)
             yield (
                 number,
                 (
@@ -43,16 +49,15 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
             )
 
 
-def _again(line: bytes | str) -> Any:
+def _again(line: bytes, last: bool) -> Any:
     """Python's reader knows NaN and lone surrogates; what it cannot read is no JSON."""
     try:
         return json.loads(line)
     except UnicodeDecodeError:
         return RowError("it is not UTF-8 text")
     except (ValueError, RecursionError):
-        cut = not line.endswith(b"\n" if isinstance(line, bytes) else "\n")  # type: ignore[arg-type]
         return RowError(
-            "the last line breaks off; the file seems truncated" if cut else "it is not a JSON object"
+            "the last line breaks off; the file seems truncated" if last else "it is not a JSON object"
         )
 
 
@@ -63,9 +68,12 @@ def _lines(path: Path, stream: IO[bytes], encoding: str) -> Iterator[bytes]:
         for text in codecs.getreader(encoding)(stream):
             yield text.encode("utf-8", "surrogatepass")
         return
-    first = True
-    while line := stream.readline(LONGEST_ROW + 1):
-        if len(line) > LONGEST_ROW:
+    rest = b""
+    while chunk := stream.read(CHUNK):
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield from lines
+        if len(rest) > LONGEST_ROW:
             raise wrong(path, "a line is longer than 64 MB; this is not JSON Lines")
-        yield line.removeprefix(b"\xef\xbb\xbf") if first else line
-        first = False
+    if rest:
+        yield rest + BROKEN_OFF

@@ -125,6 +125,8 @@ def _conversation(
     if isinstance(value, str):
         return clean_text(value)
     text = _text_in(value)
+    if text is None and isinstance(value, int | float) and not isinstance(value, bool):
+        text = name_of(value)
     if text is None:
         raise RowError(f'"{column}" is {kind_of(value)} where text or messages are expected')
     return text

@@ -111,7 +111,12 @@ def _steps(search: Search) -> bool:
 def _better(search: Search) -> bool:
     if search.kind not in ("auto", "pairs"):
         return False
-    spoken = {plain(c.name): c for c in search.free(*CONTENT) if not c.path.listed or search.kind == "pairs"}
+    spoken = {
+        plain(c.name): c
+        for c in search.free(*CONTENT, "number")
+        if (not c.path.listed or search.kind == "pairs")
+        and (c.kind != "number" or plain(c.name) in ("chosen", "rejected"))
+    }
     if search.has("chosen"):
         spoken.setdefault("chosen", search.column("chosen"))  # type: ignore[arg-type]
     if search.has("rejected"):
@@ -144,8 +149,8 @@ def _side_by_side(search: Search) -> bool:
         return False
     spoken = {
         plain(c.name): c
-        for c in search.free("text", "messages", "transcript", "texts", "object")
-        if not c.path.listed
+        for c in search.free("text", "messages", "transcript", "texts", "object", "number")
+        if not c.path.listed and (c.kind != "number" or named("response", _stem(c)) > 0)
     }
     found: list[tuple[float, Column, Column]] = []
     for name, column in spoken.items():
@@ -170,6 +175,11 @@ def _side_by_side(search: Search) -> bool:
     search.give("response_a", best[1], sure=min(1.0, best[0]))
     search.give("response_b", best[2])
     return True
+
+
+def _stem(column: Column) -> str:
+    """`response` of `response_a` and `response1`."""
+    return re.sub(r"(_[a-z]|_?\d)$", "", plain(column.name))
 
 
 def _turned(name: str, left: str, right: str) -> str | None:
@@ -243,10 +253,10 @@ def _single(search: Search) -> bool:
         return False
     found = [
         (score("response", c), c)
-        for c in search.free("text", "messages", "transcript")
+        for c in search.free("text", "messages", "transcript", "number")
         if not c.path.listed and len(c.path.steps) <= 2
     ]
-    found = [(points, c) for points, c in found if points > 0.5]
+    found = [(points, c) for points, c in found if points > (0.5 if c.kind != "number" else 0.99)]
     if not found:
         return False
     points, column = max(found, key=lambda item: (item[0], -len(item[1].path.steps)))

@@ -76,6 +76,8 @@ class Taker:
         self._get = {
             role: _getter(self.mapping.all(role), role) for role in {s.role for s in self.mapping.statements}
         }
+        self._columns = {s.role: str(s.path) for s in reversed(self.mapping.statements)}
+        self._forms = {s.role: s.form for s in reversed(self.mapping.statements)}
         self._used = self.mapping.columns()
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
@@ -213,8 +215,8 @@ class Taker:
         return ask(value, self.dropped, statement.form, str(statement.path))
 
     def _answers(self, row: Row, values: list[Any], roles: list[str]) -> tuple[Chat, list[str]]:
-        columns = [self._column(role) for role in roles]
-        forms = [self.mapping.get(role).form for role in roles]  # type: ignore[union-attr]
+        columns = [self._columns[role] for role in roles]
+        forms = [self._forms[role] for role in roles]
         asked = self._asked(row)
         chat, texts = answer_all(asked, values, columns, self.dropped, forms)
         return self._completed(row, Asked(chat)).chat or [], texts
@@ -286,8 +288,7 @@ class Taker:
         return get(row) if get else None
 
     def _column(self, role: str) -> str:
-        statement = self.mapping.get(role)
-        return str(statement.path) if statement else role
+        return self._columns.get(role, role)
 
     def _present(self, row: Row, role: str) -> Any:
         value = self._value(row, role)

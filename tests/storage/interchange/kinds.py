@@ -1,4 +1,5 @@
-"""Small rows in the layouts of public data sets and tools, and what has to stand in the store after an import."""
+# ruff: noqa: E501  one kind a line, so that they can be read side by side
+"""Rows in the layouts of public data sets and tools, and what has to stand in the store after an import."""
 
 from __future__ import annotations
 
@@ -34,8 +35,12 @@ def rows(make: Any) -> list[dict[str, Any]]:
     return [make(n) for n in range(3)]
 
 
-def two(verdicts: list[Any], a: str = "response_a", b: str = "response_b", key: str = "winner") -> list[dict[str, Any]]:
-    return [{"prompt": Q[n % 3] + str(n), a: GOOD[n % 3], b: BAD[n % 3], key: v} for n, v in enumerate(verdicts)]
+def two(
+    verdicts: list[Any], a: str = "response_a", b: str = "response_b", key: str = "winner"
+) -> list[dict[str, Any]]:
+    return [
+        {"prompt": Q[n % 3] + str(n), a: GOOD[n % 3], b: BAD[n % 3], key: v} for n, v in enumerate(verdicts)
+    ]
 
 
 PAIRS = (3, 6, 3, 3, 0)
@@ -79,7 +84,7 @@ KINDS = [
     Kind("first_ids", rows(lambda n: {"prompt_id": f"p{n}", "text": Q[n], "chosen": GOOD[n], "rejected": BAD[n]}), PAIRS, absent="p0"),
     Kind("index_of_best", rows(lambda n: {"question": Q[n], "answers": [GOOD[n], BAD[n], "third"], "best": n % 3}), (3, 9, 3, 6, 0)),
     Kind("long_criteria", [{"prompt": Q[0], "response": t, "criterion": c, "score": s, "annotator_id": 7} for t, c, s in (("x", "style", 2), ("y", "style", 4), ("x", "truth", 5), ("y", "truth", 1))], (1, 2, 2, 0, 0)),
-    Kind("likert", two([1, 4, 7], key="preference"), PAIRS[:3] + (2, 1), said="leaves open"),
+    Kind("likert", two([1, 4, 7], key="preference"), (3, 6, 3, 2, 1), said="leaves open"),
     Kind("signed", two([-3, 0, 2], key="rating"), (3, 6, 3, 2, 1), said="leaves open"),
     Kind("words", two(["A is slightly better", "B is much better", "Both are equally good", "skip"], key="verdict"), (4, 8, 3, 2, 1)),
     Kind("left_right", two(["left", "right", "left"], "answer1", "answer2", "pw"), PAIRS),

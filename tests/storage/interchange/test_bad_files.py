@@ -68,8 +68,8 @@ def test_one_sentence(store: Store, tmp_path: Path, name: str, content: str, sen
         ("a.jsonl", GOOD + "7\n", "line 2: it is a number where a JSON object is expected"),
         (
             "a.jsonl",
-            GOOD + '{"prompt": "Q", "chosen": 5, "rejected": "b"}\n',
-            'line 2: "chosen" is a number where text',
+            GOOD * 3 + '{"prompt": "Q", "chosen": {"x": 5}, "rejected": "b"}\n',
+            'line 4: "chosen" is an object where text',
         ),
         ("a.jsonl", GOOD + '{"prompt": "Q", "chosen": "a"}\n', 'line 2: there is no "rejected"'),
         ("a.jsonl", GOOD + '{"prompt": null, "chosen": "a", "rejected": "b"}\n', 'line 2: "prompt" is empty'),
