@@ -1,0 +1,97 @@
+"""How fast pairs come into a store, beside DuckDB reading the same file into a table of its own, in turn.
+
+Each side is a fresh process on a fresh file; processor seconds stand beside wall-clock seconds, because only
+they mean something on a machine that others use.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks.common import parser, report, say, versions
+
+READERS = {"jsonl": "read_json", "parquet": "read_parquet"}
+
+
+def write_pairs(folder: Path, pairs: int) -> None:
+    """The same pairs as JSON Lines and as Parquet, about 500 characters each."""
+    import duckdb
+
+    drawn = random.Random(1)
+    words = ["".join(drawn.choices("abcdefghijklmnop", k=drawn.randint(2, 9))) for _ in range(2000)]
+    with (folder / "pairs.jsonl").open("w") as file:
+        for number in range(pairs):
+            chosen, rejected = (" ".join(drawn.choices(words, k=30)) for _ in range(2))
+            prompt = " ".join(drawn.choices(words, k=12)) + f" {number}"
+            file.write(json.dumps({"prompt": prompt, "chosen": chosen, "rejected": rejected}) + "\n")
+    duckdb.sql(f"COPY (FROM read_json('{folder}/pairs.jsonl')) TO '{folder}/pairs.parquet'")
+
+
+def measured(side: str, path: Path, store: Path) -> dict[str, float]:
+    """Run one side in its own process."""
+    command = [sys.executable, "-m", "tests.benchmarks.import_speed", "--side", side, "--file", str(path)]
+    done = subprocess.run([*command, "--store", str(store)], check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def run_side(side: str, path: Path, store: Path) -> None:
+    started, processor = time.perf_counter(), time.process_time()
+    if side == "floor":
+        import duckdb
+
+        with duckdb.connect(str(store)) as connection:
+            reader = READERS[path.suffix[1:]]
+            connection.execute(f"CREATE TABLE pairs AS FROM {reader}('{path}')")
+    else:
+        from storage.interchange.importing import import_file
+        from storage.store import Store
+
+        with Store.open(store) as opened:
+            import_file(opened, path)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "seconds": time.perf_counter() - started,
+                "processor_seconds": time.process_time() - processor,
+                "mib": usage.ru_maxrss / 1024,
+            }
+        )
+    )
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--pairs", type=int, default=50_000)
+    arguments.add_argument("--side", choices=("floor", "ours"))
+    arguments.add_argument("--file", type=Path)
+    arguments.add_argument("--store", type=Path)
+    wanted = arguments.parse_args()
+    if wanted.side:
+        run_side(wanted.side, wanted.file, wanted.store)
+        return
+    found: dict[str, object] = {"pairs": wanted.pairs, **versions("duckdb", "pyarrow")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pairs(folder, wanted.pairs)
+        for ending in READERS:
+            for side in ("floor", "ours"):
+                store = folder / f"{side}-{ending}.duckdb"
+                result = measured(side, folder / f"pairs.{ending}", store)
+                result["responses_per_second"] = 2 * wanted.pairs / result["seconds"]
+                result["responses_per_processor_second"] = 2 * wanted.pairs / result["processor_seconds"]
+                say(f"{ending} {side}: {result}")
+                found[f"{ending}_{side}"] = result
+    report("import speed", **found)
+
+
+if __name__ == "__main__":
+    main()
