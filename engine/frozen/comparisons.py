@@ -59,6 +59,11 @@ class Comparisons:
         said = (np.asarray(mass > self.total / 2, dtype=float) for mass in (self.win, self.loss, self.tie))
         return Comparisons(self.left, self.right, self.prompt, *said)
 
+    def learned(self, votes: Votes, ties: bool) -> Comparisons:
+        """What a fit learns of them: votes counted one way, with ties or without."""
+        counted = self.counted(votes)
+        return counted if ties else counted.without_ties()
+
     def without_ties(self) -> Comparisons:
         """Only the votes for one of the two; other pairs weigh nothing."""
         return Comparisons(self.left, self.right, self.prompt, self.win, self.loss, np.zeros_like(self.tie))

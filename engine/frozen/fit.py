@@ -168,8 +168,7 @@ def _scaling(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
 def _prepare(
     features_N_F: np.ndarray, judged: Comparisons, scaling: Scaling, settings: FitSettings, criterion: str
 ) -> _Prepared:
-    counted = judged.counted(settings.votes)
-    learned = (counted if settings.ties else counted.without_ties()).prompts_evened(settings.evening)
+    learned = judged.learned(settings.votes, settings.ties).prompts_evened(settings.evening)
     if not (learned.win + learned.loss).sum() > 0:
         raise UsageError(
             f"There is no preference on “{criterion}” to learn from: no response was judged better than "

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from engine.files import write_atomic
 from engine.frozen.fit import fit, fold_of
+from engine.frozen.settings import fit_settings
 from engine.frozen.store import FeatureStore
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event, Message, Metrics, Progress
@@ -30,7 +31,6 @@ from engine.reward_learning.fine_tuning.learner import train_step
 from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, lessons_of, read_lessons
 from engine.reward_learning.frozen.data import Judged, judged_of
 from engine.reward_learning.frozen.features import PARTS, response_features
-from engine.reward_learning.frozen.fit import fit_settings
 from engine.reward_learning.report import measured
 from engine.text import Tokeniser
 

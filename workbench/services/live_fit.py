@@ -15,16 +15,17 @@ import numpy as np
 
 from engine.errors import ModelFilesError
 from engine.frozen.comparisons import Comparisons, stacked
-from engine.frozen.fit import CrossValidation, FitSettings
+from engine.frozen.fit import CrossValidation
 from engine.frozen.fit import fit as fit_frozen
 from engine.frozen.information import chance, determinant_gain, difference_variance, disagreement
+from engine.frozen.settings import live_settings
 from engine.frozen.store import FILE, FeatureInfo, FeatureStore
 from engine.scoring.head import Part, RewardHead
 from storage.records import Votes
 
 MOST_RESPONSES = 1500
 """Responses of a fit and of what may be judged next; judged ones come first and are never left out."""
-SETTINGS = FitSettings()
+SETTINGS = live_settings()
 Pair = tuple[str, str]
 
 
@@ -85,8 +86,14 @@ def fit(
     features_N_F = store.rows(ids)
     rows = {response: row for row, response in enumerate(ids)}
     comparisons = compared(votes, rows)
+    # As training does, from judged responses alone: what else may be judged does not move the head.
+    of_judged = sum(response in judged for response in ids)
     made = fit_frozen(
-        features_N_F, comparisons, layers=store.info.layers, parts=parts_of(store.info), settings=SETTINGS
+        features_N_F[:of_judged],
+        comparisons,
+        layers=store.info.layers,
+        parts=parts_of(store.info),
+        settings=SETTINGS,
     )
     (report,) = made.reports.values()
     information, prompt_of = _information(made.head, features_N_F, comparisons, report, waiting, rows)
@@ -123,8 +130,12 @@ def parts_of(info: FeatureInfo) -> tuple[Part, ...]:
 
 
 def compared(votes: Sequence[Votes], rows: Mapping[str, int]) -> Comparisons:
-    """The judged pairs of which both responses have features."""
+    """The judged pairs of which both responses have features, of prompts that teach something.
+
+    A prompt on which everything ties teaches nothing where ties are not learned; training passes it over too.
+    """
     prompts: dict[str, int] = {}
+    taught = {vote.prompt_id for vote in votes if SETTINGS.ties or vote.wins or vote.losses}
     return stacked(
         [
             (
@@ -136,14 +147,14 @@ def compared(votes: Sequence[Votes], rows: Mapping[str, int]) -> Comparisons:
                 vote.ties,
             )
             for vote in votes
-            if vote.response_a in rows and vote.response_b in rows
+            if vote.prompt_id in taught and vote.response_a in rows and vote.response_b in rows
         ]
     )
 
 
 def accuracy_error(report: CrossValidation, comparisons: Comparisons) -> float:
     """Standard error of the held-out accuracy; pairs of one prompt vary together (Liang and Zeger, 1986)."""
-    learned = comparisons.counted(SETTINGS.votes)
+    learned = comparisons.learned(SETTINGS.votes, SETTINGS.ties)
     sign_M = np.sign(learned.win - learned.loss)
     strict_M = sign_M != 0
     right_M = 0.5 + 0.5 * sign_M[strict_M] * np.sign(report.margins[strict_M])
@@ -176,7 +187,7 @@ def _information(
     if members is not None:
         found["disagreement"] = disagreement(members[:, left_P, 0] - members[:, right_P, 0])
     score_N = head.scores(features_N_F)[:, 0]
-    learned = comparisons.counted(SETTINGS.votes)
+    learned = comparisons.learned(SETTINGS.votes, SETTINGS.ties)
     chance_M = chance(score_N[learned.left] - score_N[learned.right])
     variance_P = difference_variance(
         gram(head, features_N_F),

@@ -21,7 +21,8 @@ import numpy as np
 from transformers import AutoModel
 
 from engine.errors import ModelFilesError
-from engine.frozen.fit import FitSettings, Fitted, fit
+from engine.frozen.fit import Fitted, fit
+from engine.frozen.settings import fit_settings
 from engine.frozen.store import FeatureStore
 from engine.left_out import cut_words
 from engine.models.policy import load_weights
@@ -37,9 +38,6 @@ from engine.reward_learning.frozen.report import heldout_metrics, learning_curve
 from engine.scoring.head import RewardHead
 from engine.tables import SCORES, SPLITS, write_output
 from engine.text import SCORE_LIMIT, SCORE_TOKENS, Tokeniser
-
-ENSEMBLE = 16
-"""Heads of the ensemble when the configuration wants no certain number: here they cost nothing."""
 
 
 def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
@@ -76,17 +74,6 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     yield from _save(config, run, folder, fitted.head, judged, scores_N_C, heldout)
     yield from _scores(run, store, fitted.head, cut)
     yield Finished(summary=_summary(judged, fitted, heldout))
-
-
-def fit_settings(config: RewardConfig) -> FitSettings:
-    """How the configuration wants the head fitted."""
-    return FitSettings(
-        votes="all",  # a majority, if one is wanted, was taken on reading
-        ties=config.objective in ("davidson", "rao_kupper"),
-        folds=config.folds,
-        members=config.ensemble if config.ensemble > 1 else ENSEMBLE,
-        seed=config.seed,
-    )
 
 
 def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
