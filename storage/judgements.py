@@ -5,6 +5,7 @@ What `record` returns is on disk: DuckDB has synchronised its log before the tra
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -124,15 +125,17 @@ def prompts_to_rank(
     exclude: Sequence[str] = (),
     seed: int | None = None,
     least_agreed: bool = False,
+    among: Sequence[str] | None = None,
     limit: int | None = 1,
 ) -> list[str]:
     """Ids of prompts with at least two different responses, one of them new to this annotator.
 
     Oldest first, or in the random order that `seed` gives, or with `least_agreed` those first on whose
-    responses people disagree, then those with the fewest verdicts.  `limit=None` gives all.
+    responses people disagree, then those with the fewest verdicts.  `among` names the prompts
+    that may come; `limit=None` gives all.
     """
     sql = _ordered("prompts_to_rank", "least_agreed_prompts" if least_agreed else None, limit)
-    return [prompt for (prompt,) in store.rows(sql, _open_to(annotator, criterion, exclude, seed))]
+    return [prompt for (prompt,) in store.rows(sql, _open_to(annotator, criterion, exclude, seed, among))]
 
 
 def count_to_rank(store: Store, annotator: str, criterion: str = "overall") -> int:
@@ -147,14 +150,15 @@ def pairs_to_judge(
     exclude: Sequence[str] = (),
     seed: int | None = None,
     least_agreed: bool = False,
+    among: Sequence[str] | None = None,
     limit: int | None = 1,
 ) -> list[CandidatePair]:
     """Pairs of different responses that the annotator has not met in one, in orders as `prompts_to_rank`.
 
-    `exclude` names prompts.
+    `exclude` names prompts that may not come, `among` those that may.
     """
     sql = _ordered("pairs_to_judge", "least_agreed_pairs" if least_agreed else None, limit)
-    return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed))
+    return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed, among))
 
 
 def count_pairs(store: Store, annotator: str, criterion: str = "overall") -> int:
@@ -217,6 +221,13 @@ def least_judged(store: Store, criterion: str = "overall", *, limit: int) -> lis
     return [(prompt, list(found)) for prompt, found in rows]
 
 
+def count_judged_responses(store: Store, criteria: Sequence[str] | None = ("overall",)) -> int:
+    """How many responses somebody has judged by one of the criteria; None takes every criterion."""
+    wanted = None if criteria is None else list(criteria)
+    row = store.row(block("judgements", "judged_responses"), {"criteria": wanted})
+    return int(row[0]) if row else 0
+
+
 def _ordered(waiting: str, order: str | None, limit: int | None) -> str:
     """The block `waiting`, in its own order or in that of the block `order`."""
     sql = block("judgements", waiting)
@@ -242,8 +253,22 @@ def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, A
     }
 
 
-def _open_to(annotator: str, criterion: str, exclude: Sequence[str], seed: int | None) -> dict[str, object]:
+def prompts_of(store: Store, responses: Sequence[str]) -> list[str]:
+    """The prompts of some responses."""
+    asked = {"responses": json.dumps(list(responses))}
+    return [prompt for (prompt,) in store.rows(block("judgements", "prompts_of"), asked)]
+
+
+def _open_to(
+    annotator: str,
+    criterion: str,
+    exclude: Sequence[str],
+    seed: int | None,
+    among: Sequence[str] | None = None,
+) -> dict[str, object]:
+    """Parameters of the blocks of what waits; a long list goes as JSON (`storage.rows` says why)."""
     return {
+        "among": None if among is None else json.dumps(list(among)),
         "annotator_id": annotator_id(annotator),
         "criterion": criterion,
         "exclude": list(exclude),

@@ -72,6 +72,15 @@ def write_responses(
     return _write(store, path, "responses", values)
 
 
+def write_queue(store: Store, path: Path, *, criterion: str, limit: int) -> Snapshot:
+    """The first `limit` responses of the label queue, columns as `write_responses`.
+
+    Whole prompts with at least two different responses, those with the fewest judgements first: what may be
+    judged next, in the order in which the live model looks at it.
+    """
+    return _write(store, path, "queue", {"criterion": criterion, "limit": limit})
+
+
 def _write(store: Store, path: Path, name: str, values: dict[str, Any]) -> Snapshot:
     path.parent.mkdir(parents=True, exist_ok=True)
     target = str(path).replace("'", "''")

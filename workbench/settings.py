@@ -1,8 +1,8 @@
 """Where the store lies and who is judging: flags over environment over project file over user file.
 
 The user file is `config.toml` in the user's configuration folder, the project file `workbench.toml` in the
-current folder.  Both hold the same keys (`db`, `annotator`, `theme`), all optional; an unknown key is an
-error.
+current folder.  Both hold the same keys (`db`, `annotator`, `theme`, `live_responses`), all optional; an
+unknown key is an error.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from engine.protocol.suggest import did_you_mean
 
 APP_NAME = "workbench"
 MEMORY = ":memory:"
-KEYS = ("db", "annotator", "theme")
-ENVIRONMENT = {"db": "WORKBENCH_DB", "annotator": "WORKBENCH_ANNOTATOR", "theme": "WORKBENCH_THEME"}
+KEYS = ("db", "annotator", "theme", "live_responses")
+ENVIRONMENT = {
+    "db": "WORKBENCH_DB",
+    "annotator": "WORKBENCH_ANNOTATOR",
+    "theme": "WORKBENCH_THEME",
+    "live_responses": "WORKBENCH_LIVE_RESPONSES",
+}
 DEFAULT_THEME = "workbench"
 
 
@@ -35,6 +40,8 @@ class Settings:
     annotator: str
     """Name that the judgements of this person are stored under."""
     theme: str = DEFAULT_THEME
+    live_responses: int = 500
+    """Responses of the label queue whose features the live model may have computed when it is asked for."""
 
     @property
     def in_memory(self) -> bool:
@@ -73,7 +80,14 @@ def load_settings(
         db=_absolute(merged.get("db") or str(default_db_path()), Path.cwd()),
         annotator=merged.get("annotator") or _login_name(),
         theme=merged.get("theme") or DEFAULT_THEME,
+        live_responses=_count("live_responses", merged.get("live_responses") or "500"),
     )
+
+
+def _count(key: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f'The setting {key} is “{text}”; it must be a number of responses, as in "500".')
+    return int(text)
 
 
 def user_settings_path() -> Path:

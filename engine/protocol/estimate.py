@@ -19,12 +19,14 @@ from engine.protocol.configs import (
     JobConfig,
     PolicyLearningConfig,
     PPOConfig,
+    RewardConfig,
     StoredResponsesConfig,
 )
 from engine.protocol.memory import PROCESS_BYTES, TYPICAL_PROMPT, Sizes, memory_of
 from engine.protocol.rewards import models_of
 
 DECODING = 5.0  # a decoded token costs as much as so many that are read together
+TYPICAL_SCORED = 3 * TYPICAL_PROMPT  # tokens of a prompt with its response
 RATES = {"cpu bfloat16": 2e11, "cpu float32": 1e11, "cuda": 2e13}
 """Parameter-tokens a second where no run has been measured yet: two cores, and a large GPU."""
 
@@ -63,12 +65,14 @@ def estimate(
     model_config: Mapping[str, Any],
     *,
     prompts: int | None = None,
+    responses: int | None = None,
     rate: float | None = None,
 ) -> Estimate:
     """Memory and time of a job.
 
     config: with device and dtype as they will be; `auto` is taken for a CPU in float32.  model_config:
     `config.json` of its policy; reward models are taken to be as large.  prompts: how many it will read.
+    responses: of how many it needs the features of a frozen trunk.
     rate: parameter-tokens a second of an earlier run on this machine.
     """
     if isinstance(config, GenerateConfig) and config.endpoint:
@@ -79,7 +83,7 @@ def estimate(
     if sizes is None:
         return Estimate(None, None, "The model's sizes are not known yet, so nothing is estimated.")
     memory = memory_of(config, sizes)
-    work = work_of(config, sizes, prompts)
+    work = work_of(config, sizes, prompts, responses)
     dtype = "bfloat16" if config.dtype == "bfloat16" else "float32"
     used = rate or RATES["cuda" if config.device.startswith("cuda") else f"cpu {dtype}"]
     seconds = None if work is None else work / used
@@ -87,10 +91,14 @@ def estimate(
     if seconds is not None:
         grounds = "as fast as the last such run" if rate else "a guess until a run here has been measured"
         sentence += f", and {_time(seconds)} ({grounds})"
+    if isinstance(config, RewardConfig) and config.tuning == "frozen" and responses is not None:
+        sentence = f"Features of {responses:,} responses are read or computed. {sentence}"
     return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
 
 
-def work_of(config: JobConfig, sizes: Sizes, prompts: int | None) -> float | None:
+def work_of(
+    config: JobConfig, sizes: Sizes, prompts: int | None, responses: int | None = None
+) -> float | None:
     """Parameters × tokens that go forward, a backward pass counting twice; None when that depends on more."""
     if isinstance(config, PolicyLearningConfig):
         tokens = config.prompts_per_step * (config.samples * config.max_new_tokens + TYPICAL_PROMPT)
@@ -98,6 +106,9 @@ def work_of(config: JobConfig, sizes: Sizes, prompts: int | None) -> float | Non
         looks = 2 + separate + len(models_of(config))  # policy, reference, critic, reward models
         passes = DECODING + looks + 3 * config.epochs * (1 + separate)
         return float(config.steps * tokens * passes * sizes.parameters)
+    if isinstance(config, RewardConfig):
+        frozen = config.tuning == "frozen" and responses is not None
+        return float(responses or 0) * TYPICAL_SCORED * sizes.parameters if frozen else None
     if not prompts:
         return None
     if isinstance(config, GenerateConfig | BestOfNConfig):

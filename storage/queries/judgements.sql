@@ -59,6 +59,7 @@ WITH seen AS (
     SELECT r.prompt_id
     FROM responses r
     LEFT JOIN seen s USING (response_id)
+    WHERE $among IS NULL OR r.prompt_id IN (SELECT unnest(from_json($among, '["VARCHAR"]')))
     GROUP BY r.prompt_id
     HAVING count(DISTINCT r.text) >= 2 AND count(*) > count(s.response_id)
 )
@@ -84,6 +85,7 @@ WITH verdicts AS (
     FROM responses a
     JOIN responses b ON b.prompt_id = a.prompt_id AND b.response_id > a.response_id AND b.text <> a.text
     WHERE NOT list_contains($exclude::VARCHAR[], a.prompt_id)
+      AND ($among IS NULL OR a.prompt_id IN (SELECT unnest(from_json($among, '["VARCHAR"]'))))
 )
 SELECT o.prompt_id, o.response_a, o.response_b
 FROM open o
@@ -207,6 +209,12 @@ SELECT count(*) FROM judgements WHERE criterion = $criterion
 
 -- name: standing_count
 SELECT count(*) FROM current_judgements WHERE criterion = $criterion
+
+-- name: prompts_of
+SELECT DISTINCT prompt_id FROM responses WHERE response_id IN (SELECT unnest(from_json($responses, '["VARCHAR"]')))
+
+-- name: judged_responses
+SELECT count(DISTINCT response_id) FROM rankings WHERE $criteria IS NULL OR list_contains($criteria, criterion)
 
 -- name: least_judged
 WITH judged AS (

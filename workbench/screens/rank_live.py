@@ -87,9 +87,10 @@ class LiveScreen(WorkbenchScreen):
     @told
     async def action_features(self) -> None:
         """Start the job that computes features, and an export behind it for the score screen."""
+        asked = await self.ask(lambda w: w.estimating.sentence(w.live.features_config()))
         run_id = await self.ask(lambda w: w.live.compute_features(w.jobs))
         self.workbench.tell(
-            f"{run_id} computes features; the model then learns as you rank.", severity="information"
+            f"{run_id} computes features; the model then learns as you rank. {asked}", severity="information"
         )
         self.workbench.refresh_status()
         self.notice()

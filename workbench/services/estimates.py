@@ -14,10 +14,10 @@ import platformdirs
 from engine.errors import WorkbenchError
 from engine.protocol import processor
 from engine.protocol.catalog import JOBS, build_typed, job_kind
-from engine.protocol.configs import JobConfig
+from engine.protocol.configs import JobConfig, RewardConfig
 from engine.protocol.estimate import Estimate, estimate, sizes_of, work_of
 from engine.protocol.rundir import RunDir
-from storage import policies, prompts, runs
+from storage import judgements, policies, prompts, runs
 from storage.records import RunRow
 from storage.store import Store
 
@@ -45,7 +45,21 @@ def estimated(store: Store, config: JobConfig) -> Estimate:
     config = _settled(config)
     name = str(getattr(config, "policy", ""))
     count = _prompts(store, str(getattr(config, "prompts", "")))
-    return estimate(config, model_config(store, name), prompts=count, rate=measured_rate(store, config))
+    return estimate(
+        config,
+        model_config(store, name),
+        prompts=count,
+        responses=_features(store, config),
+        rate=measured_rate(store, config),
+    )
+
+
+def _features(store: Store, config: JobConfig) -> int | None:
+    """Of how many responses a job needs the features of a frozen trunk; None when of none."""
+    if not isinstance(config, RewardConfig) or config.tuning not in ("frozen", "auto"):
+        return None
+    judged = judgements.count_judged_responses(store, config.criteria())
+    return min(judged + config.queue_responses, prompts.counts(store).responses)
 
 
 def _settled(config: JobConfig) -> JobConfig:
@@ -89,12 +103,19 @@ def measured_rate(store: Store, config: JobConfig) -> float | None:
 def _work(store: Store, row: RunRow) -> float | None:
     try:
         config = build_typed(JOBS[row.kind].config, row.config)
-        sizes = sizes_of(_read(Path(RunDir(Path(row.run_dir or "")).model("policy").folder) / "config.json"))
+        run = RunDir(Path(row.run_dir or ""))
+        sizes = sizes_of(_read(Path(run.model("policy").folder) / "config.json"))
     except WorkbenchError:
         return None
-    return (
-        None if sizes is None else work_of(config, sizes, _prompts(store, str(row.config.get("prompts", ""))))
-    )
+    if sizes is None:
+        return None
+    return work_of(config, sizes, _prompts(store, str(row.config.get("prompts", ""))), _computed(run))
+
+
+def _computed(run: RunDir) -> int | None:
+    """Of how many responses a run has computed the features itself; None when of none."""
+    count = _read(run.path / "features" / "features.json").get("computed")
+    return count if isinstance(count, int) and count else None
 
 
 def _prompts(store: Store, source: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -80,7 +80,8 @@ class LabelQueue:
             judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )
         if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
-            return _first(best, {prompt: prompt for prompt in waiting(limit=None)}, limit)
+            found = waiting(among=best, limit=None)
+            return _first(best, dict(zip(found, found, strict=True)), limit, waiting)
         return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
 
     def pairs(
@@ -96,8 +97,9 @@ class LabelQueue:
         """The first `limit` pairs that wait for the annotator, in that order."""
         waiting = partial(judgements.pairs_to_judge, self.store, annotator, criterion, exclude=tuple(exclude))
         if order in INFORMED and self.informed is not None and (best := self.informed.pairs_by(order)):
-            pairs = {(pair.response_a, pair.response_b): pair for pair in waiting(limit=None)}
-            return _first(best, pairs, limit)
+            prompts = judgements.prompts_of(self.store, [response for pair in best for response in pair])
+            pairs = {(pair.response_a, pair.response_b): pair for pair in waiting(among=prompts, limit=None)}
+            return _first(best, pairs, limit, waiting)
         return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
 
 
@@ -108,10 +110,16 @@ def _seed(order: str, seed: int | None) -> int | None:
     return random.getrandbits(31) if seed is None else seed
 
 
-def _first(best: Sequence[Key], waiting: Mapping[Key, Value], limit: int) -> list[Value]:
-    """The first of those that wait, the best before the others, which keep their order."""
-    known = [waiting[key] for key in best if key in waiting]
-    if len(known) < limit:
-        ranked = set(best)
-        known += [value for key, value in waiting.items() if key not in ranked]
-    return known[:limit]
+def _first(
+    best: Sequence[Key], known: Mapping[Key, Value], limit: int, waiting: Callable[..., list[Value]]
+) -> list[Value]:
+    """The first of those that wait, the best before the others, which keep their order.
+
+    known: those of the best that wait, perhaps with others.  waiting: all that wait, asked only when the best
+    are too few; a store may hold a million.
+    """
+    found = [known[key] for key in best if key in known]
+    if len(found) < limit:
+        others = waiting(limit=limit + len(found))
+        found += [value for value in others if value not in found]
+    return found[:limit]

@@ -28,6 +28,7 @@ from storage.store import Store
 from workbench.garbage import keep_loaded
 
 if TYPE_CHECKING:
+    from engine.protocol.configs import RewardConfig
     from engine.scoring import Scorer
     from engine.scoring.head import RewardHead
     from storage.records import RunRow
@@ -42,6 +43,8 @@ EVERY = 3
 CANDIDATES = 1000
 """Prompts whose information is computed; those with the fewest judgements."""
 NICENESS = 10
+BUDGET = 500
+"""Responses of the label queue whose features are computed when a person asks for the live model."""
 PACKAGED = "smollm2"
 
 
@@ -105,8 +108,9 @@ class Agreement:
 class Live:
     """The live model of one store.  Thread-safe."""
 
-    def __init__(self, store: Store, criterion: str = "overall") -> None:
+    def __init__(self, store: Store, criterion: str = "overall", *, budget: int = BUDGET) -> None:
         self.store = store
+        self.budget = budget
         self.criterion = criterion
         self._state = NOTHING
         self._fitted: Fitted | None = None
@@ -276,30 +280,31 @@ class Live:
         agree = sum(scores[better] > scores[worse] for better, worse in ordered)
         return Agreement(agree, len(ordered), tuple(sorted(ranks, key=lambda key: -scores[key])))
 
+    def features_config(self) -> RewardConfig:
+        """The job that computes features of what is judged and of what waits next, within the budget."""
+        from engine.protocol.configs import RewardConfig
+        from workbench.services.run_names import free_name
+
+        taken = {model.name for model in artifacts.reward_models(self.store)}
+        return RewardConfig(
+            name=free_name("live", taken) if "live" in taken else "live",
+            policy=self._base_policy(),
+            tuning="frozen",
+            criterion=self.criterion,
+            queue_responses=self.budget,
+        )
+
     def compute_features(self, jobs: Jobs) -> str:
         """Queue the job that computes features, and its export behind it; the run's id.
 
         It is a frozen reward model of the policy that most responses came from.  Raises `UsageError` while
         such a job runs or nobody has judged.
         """
-        from engine.protocol.catalog import build
-        from engine.protocol.configs import RewardConfig
-        from workbench.services.run_names import free_name
-
+        config = self.features_config()
         if running := self._computing_run():
             raise UsageError(f"{running.run_id} is computing features already; F5 shows it.")
         if judgements.count_standing(self.store, self.criterion) == 0:
             raise UsageError("Judge a few prompts first; then L starts the live model.")
-        taken = {model.name for model in artifacts.reward_models(self.store)}
-        name = free_name("live", taken) if "live" in taken else "live"
-        values = {
-            "name": name,
-            "policy": self._base_policy(),
-            "tuning": "frozen",
-            "criterion": self.criterion,
-        }
-        config = build(RewardConfig, values)
-        assert isinstance(config, RewardConfig)
         run_id = jobs.submit("reward", config)
         jobs.submit_export_after(run_id, config)
         return run_id

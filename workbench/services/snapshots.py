@@ -126,21 +126,27 @@ def _prompts(
 
 
 def _judged(store: Store, folder: Path, config: RewardConfig) -> dict[str, Snapshot]:
-    """What a reward model learns from; for a frozen trunk also every response, to make features of."""
+    """What a reward model learns from; for a frozen trunk, when asked, also what may be judged next."""
     tables = {"rankings": _rankings(store, folder, config)}
-    if config.tuning in ("frozen", "auto"):
-        tables["responses"] = snapshots.write_responses(store, folder / "responses.parquet")
+    if config.tuning in ("frozen", "auto") and config.queue_responses:
+        criterion = (config.criteria() or ("overall",))[0]
+        tables["responses"] = snapshots.write_queue(
+            store, folder / "responses.parquet", criterion=criterion, limit=config.queue_responses
+        )
     return tables
 
 
 def _features(store: Store, config: JobConfig) -> dict[str, Path]:
-    """The newest features that a run has made of the same model, if they are still there."""
+    """What runs have made of the same model and is still there, as the tables `features`, `features_2`, …
+
+    The newest come first; none holds the features of all responses, and only what a run lacks is computed.
+    """
     if not isinstance(config, RewardConfig) or config.tuning not in ("frozen", "auto"):
         return {}
     found = artifacts.listed(store, kind="features", name=config.policy)
-    files = (Path(artifact.path) / "features.parquet" for artifact in found)
-    newest = next((file for file in files if file.is_file()), None)
-    return {} if newest is None else {"features": newest.absolute()}
+    files = [Path(artifact.path) / "features.parquet" for artifact in found]
+    there = [file.absolute() for file in files if file.is_file()]
+    return {"features" if n == 1 else f"features_{n}": file for n, file in enumerate(there, start=1)}
 
 
 def _rankings(store: Store, folder: Path, config: RewardConfig | StoredResponsesConfig) -> Snapshot:

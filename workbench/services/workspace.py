@@ -93,7 +93,7 @@ class Workspace:
     def live(self) -> Live:
         from workbench.services.live import Live
 
-        return Live(self.store)
+        return Live(self.store, budget=self.settings.live_responses)
 
     @cached_property
     def jobs(self) -> Jobs:

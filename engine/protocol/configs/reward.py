@@ -53,6 +53,10 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         Literal["lora", "full", "frozen", "auto"],
         Meta(description="Low-rank adapters, every weight, a head alone, or what cross-validates best."),
     ] = "frozen"
+    queue_responses: Annotated[
+        int,
+        Meta(ge=0, description="Responses of the label queue that a frozen trunk reads besides judged ones."),
+    ] = 0
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1

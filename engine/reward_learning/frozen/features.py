@@ -1,4 +1,6 @@
-"""The features of every response of the store, computed once and kept for the next run.
+"""The features of the responses that a run needs, computed once and kept for the next run.
+
+Needed are the judged ones and, when the configuration asks for some, those that the label queue shows next.
 
 Parts are written every few seconds, so that a stopped run goes on where it was; the whole then becomes
 `features/features.parquet`.  Features of an earlier run on the same trunk are taken over.
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def response_features(
     destination = run.artifact_dir("features")
     if not _complete(destination / FILE, info, rows):
         parts = run.artifact_dir("features/parts")
-        files = _usable([*_earlier(run), *sorted(parts.glob("part-*.parquet"))], info)
+        files = _holding(rows, [*sorted(parts.glob("part-*.parquet")), *_earlier(run)], info)
         known = FeatureStore(info, files)
         missing = known.missing(rows)
         if len(known) and len(missing) < len(rows):
@@ -61,9 +63,10 @@ def response_features(
         if missing:
             waiting = {response: rows[response] for response in missing}
             yield from _compute(config, folder, tokeniser, info, waiting, parts)
-        whole = FeatureStore(info, _usable([*files, *sorted(parts.glob("part-*.parquet"))], info))
+        fresh = [part for part in sorted(parts.glob("part-*.parquet")) if part not in files]
+        whole = FeatureStore(info, _usable([*files, *fresh], info))
         write_features(destination / FILE, info, whole.batches(sorted(rows)))
-        description = json.dumps(asdict(info) | {"responses": len(rows)})
+        description = json.dumps(asdict(info) | {"responses": len(rows), "computed": len(missing)})
         write_atomic(destination / DESCRIPTION, (description + "\n").encode())
         shutil.rmtree(parts)
     yield Artifact(
@@ -133,11 +136,24 @@ def cut_responses(run: RunDir, tokeniser: Tokeniser, max_tokens: int) -> set[str
 
 
 def _earlier(run: RunDir) -> list[Path]:
-    """The features of an earlier run, if this one was given some."""
-    return [run.table("features")] if "features" in run.inputs.tables else []
+    """The features of earlier runs that this one was given, the newest first."""
+    return [run.table(name) for name in run.inputs.tables if name.partition("_")[0] == "features"]
 
 
-def _usable(files: list[Path], info: FeatureInfo) -> list[Path]:
+def _holding(rows: Mapping[str, Any], files: Sequence[Path], info: FeatureInfo) -> list[Path]:
+    """The files that have features of some of the rows, no more of them than are needed."""
+    found, missing = [], list(rows)
+    for path in _usable(files, info):
+        if not missing:
+            break
+        lacking = FeatureStore.open(path).missing(missing)
+        if len(lacking) < len(missing):
+            found.append(path)
+            missing = lacking
+    return found
+
+
+def _usable(files: Sequence[Path], info: FeatureInfo) -> list[Path]:
     """The files that can be read and are of the same trunk, layers and parts."""
     found = []
     for path in files:

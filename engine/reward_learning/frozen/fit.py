@@ -1,9 +1,10 @@
 """Train a reward model on a frozen trunk: a head on features that are computed once.
 
-1. features: every stored response through the trunk once, in parts that a stopped run finds again
+1. features: judged responses, and as many of the label queue as are asked for, through the trunk once, in
+   parts that a stopped run finds again
 2. split by prompt as fine-tuning does; cross-validate the strength of the ridge on training prompts
 3. fit the head and an ensemble over prompts; measure on prompts never trained on, with a learning curve
-4. save: the trunk as a plain base model, its head beside it; the scores of every response
+4. save: the trunk as a plain base model, its head beside it; the scores of the responses with features
 
 Fitting itself is in `engine.frozen`, without torch.
 """

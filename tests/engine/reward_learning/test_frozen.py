@@ -23,6 +23,7 @@ from engine.protocol.rundir import RunDir
 from engine.reward_learning.frozen import features as frozen_features
 from engine.reward_learning.frozen.fit import run_frozen, save_frozen
 from engine.scoring.head import RewardHead
+from engine.tables import read_rows
 from engine.training.split import heldout_prompts
 from tests.engine.training.runs import chat, make_run, only, rankings
 
@@ -121,6 +122,40 @@ def test_features_are_kept_and_taken_over(
     assert any("65 responses were there already" in event.text for event in only(repeated, Message))
     one, other = (RewardHead.load(r.path / "model") for r in (run, again))
     np.testing.assert_allclose(one.weight, other.weight, atol=1e-6)
+
+
+def test_without_a_queue_only_judged_responses_are_computed(
+    done: tuple[RunDir, list[Event]], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = done
+    run = prepared(tmp_path / "run", tiny_model)
+    inputs = run.inputs
+    judged = {row["response_id"] for row in read_rows(run.table("rankings"), ["response_id"])}
+    earlier = whole.path / "features/features.parquet"
+    tables = {"rankings": inputs.tables["rankings"]}
+    run.write_inputs(type(inputs)(inputs.models, tables, inputs.data_hash))
+    encoded: list[str] = []
+    whole_compute = frozen_features._compute
+
+    def counted(config: Any, folder: Any, tokeniser: Any, info: Any, waiting: Any, parts: Any) -> Any:
+        encoded.extend(waiting)
+        return whole_compute(config, folder, tokeniser, info, waiting, parts)
+
+    monkeypatch.setattr(frozen_features, "_compute", counted)
+    events = list(run_frozen(CONFIG, run, tiny_model))
+    assert set(encoded) == judged
+    assert len(encoded) == len(judged) < 65
+    scores = next(event for event in only(events, Output) if event.kind == "scores")
+    assert scores.rows == len(judged)
+
+    # Features of two earlier runs are put together, and nothing is computed.
+    again = prepared(tmp_path / "again", tiny_model)
+    own = run.path / "features/features.parquet"
+    both = again.inputs.tables | {"features": own, "features_2": earlier}
+    again.write_inputs(type(inputs)(inputs.models, both, inputs.data_hash))
+    encoded.clear()
+    list(run_frozen(CONFIG, again, tiny_model))
+    assert encoded == []
 
 
 def test_features_of_another_model_are_not_taken_over(

@@ -1,4 +1,4 @@
-"""What a reward run reads: rankings by criterion, all responses and earlier features for a frozen trunk."""
+"""What a reward run reads: rankings by criterion; a frozen trunk also features and, if asked, the queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from engine.errors import UsageError
 from engine.protocol.configs import RewardConfig
 from engine.protocol.rundir import RunDir
-from storage import artifacts
+from storage import artifacts, judgements
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.services.job_helpers import model_folder
@@ -36,7 +36,7 @@ def prepared(store: Store, path: Path, **settings: Any) -> tuple[RunDir, dict[st
     run = RunDir.create(path, config)
     inputs = snapshots.prepare(store, run, config)
     count = "SELECT count(*) FROM read_parquet(?)"
-    tables = {name: str(run.table(name)) for name in inputs.tables if name != "features"}
+    tables = {name: str(run.table(name)) for name in inputs.tables if not name.startswith("features")}
     return run, {name: store.rows(count, [file])[0][0] for name, file in tables.items()}
 
 
@@ -48,19 +48,47 @@ def test_criteria_are_chosen(store: Store, tmp_path: Path) -> None:
         prepared(store, tmp_path / "none", criterion="kind")
 
 
-def test_a_frozen_trunk_reads_every_response_and_the_newest_features(store: Store, tmp_path: Path) -> None:
+def test_a_frozen_trunk_reads_what_is_judged_and_all_features_that_there_are(
+    store: Store, tmp_path: Path
+) -> None:
     run, rows = prepared(store, tmp_path / "first", tuning="frozen")
-    assert rows == {"rankings": 2, "responses": 3}
+    assert rows == {"rankings": 2}
     assert "features" not in run.inputs.tables
     policy = run.model("policy").name
+    files = []
     for number in (1, 2):
         folder = tmp_path / f"made-{number}" / "features"
         folder.mkdir(parents=True)
-        (folder / "features.parquet").write_bytes(b"features")
+        files.append(folder / "features.parquet")
+        files[-1].write_bytes(b"features")
         artifacts.insert(store, run_id=f"made-{number}", kind="features", name=policy, path=str(folder))
     run, _ = prepared(store, tmp_path / "second", tuning="auto")
-    assert run.table("features") == tmp_path / "made-2" / "features" / "features.parquet"
-    (tmp_path / "made-2" / "features" / "features.parquet").unlink()
+    assert [run.table(name) for name in ("features", "features_2")] == files[::-1]  # the newest first
+    files[1].unlink()
     run, _ = prepared(store, tmp_path / "third", tuning="auto")
-    assert run.table("features") == tmp_path / "made-1" / "features" / "features.parquet"
+    assert run.table("features") == files[0]
     assert "features" not in prepared(store, tmp_path / "full", tuning="full")[0].inputs.tables
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(0, 0), (1, 0), (3, 2), (4, 4), (9, 7)])
+def test_of_the_queue_whole_prompts_come_within_the_budget(
+    store: Store, tmp_path: Path, asked: int, expected: int
+) -> None:
+    for number in range(2):
+        add_responses(store, add_prompt(store, f"Prompt {number}?"), "yes", "no")
+    add_responses(store, add_prompt(store, "One answer only?"), "yes")
+    run, rows = prepared(store, tmp_path / "run", tuning="frozen", queue_responses=asked)
+    assert rows.get("responses", 0) == expected
+    if expected:
+        query = "SELECT prompt_id FROM read_parquet(?)"
+        prompts = [prompt for (prompt,) in store.rows(query, [str(run.table("responses"))])]
+        waiting = judgements.least_judged(store, limit=3)
+        order = [prompt for prompt, found in waiting for _ in found]
+        assert prompts == order[: len(prompts)]  # as the live model looks at them
+
+
+def test_what_a_run_reads_does_not_grow_with_the_store(store: Store, tmp_path: Path) -> None:
+    few = prepared(store, tmp_path / "few", tuning="frozen")[1]
+    for number in range(30):
+        add_responses(store, add_prompt(store, f"Prompt {number}?"), "yes", "no")
+    assert prepared(store, tmp_path / "many", tuning="frozen")[1] == few

@@ -145,6 +145,9 @@ class FakeLive:
         self.noticed = 0
         self.asked: list[Any] = []
 
+    def features_config(self) -> Any:
+        return None
+
     def notice(self) -> LiveState:
         self.noticed += 1
         return self.state
@@ -304,6 +307,7 @@ def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] 
         judging=FakeJudging(library),
         comparing=FakeComparing(library),
         live=FakeLive(),
+        estimating=SimpleNamespace(sentence=lambda config: "About a minute."),
         jobs=FakeJobs(),
         log_folder=None,
         close=lambda: None,
