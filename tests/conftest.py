@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 settings.register_profile("workbench", deadline=None)  # a busy machine is no failure
 settings.load_profile("workbench")
+
+
+@pytest.fixture(autouse=True)
+def own_devices(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every test has the devices to itself: no job of another test or of a person keeps it waiting."""
+    os.environ["WORKBENCH_STATE"] = str(tmp_path_factory.getbasetemp() / "state" / secrets.token_hex(4))
 
 
 @pytest.fixture(scope="session")

@@ -66,10 +66,11 @@ def missing_packages(job: JobKind) -> str | None:
     )
 
 
-def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
+def spawn(run: RunDir, worker: Sequence[str] = WORKER, inherited: Sequence[int] = ()) -> Process:
     """Start a worker on `run` and return at once; `process.json` says which process it is.
 
-    `worker` is the command that the run directory is appended to.  A `stop` file that lies there counts.
+    `worker` is the command that the run directory is appended to; it keeps the file
+    descriptors `inherited`.  A `stop` file that lies there counts.
     Raises WorkbenchError when no process can be started.
     """
     with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:
@@ -81,6 +82,7 @@ def spawn(run: RunDir, worker: Sequence[str] = WORKER) -> Process:
                 stderr=stderr,
                 env=_environment(run),
                 start_new_session=True,
+                pass_fds=tuple(inherited),
             )
         except OSError as error:
             raise WorkbenchError(f"The worker process could not be started: {error}.") from error

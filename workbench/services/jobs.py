@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -24,35 +23,23 @@ from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
 from engine.protocol.configs import ExportConfig, JobConfig, RewardConfig
-from engine.protocol.events import AnyEvent, Progress
+from engine.protocol.events import AnyEvent, Message, Progress
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
 from storage import artifacts, runs
-from storage.errors import DiskFullError
 from storage.records import ArtifactRow, RunMessage, RunRow
 from storage.store import Store
-from workbench.services import faults, run_names, snapshots, workers
-from workbench.services.ingest import catch_up, stderr_tail, utc
+from workbench.services import run_names, snapshots, workers
+from workbench.services.ingest import stderr_tail, utc
 from workbench.services.pulse import Pulse, size
+from workbench.services.pumping import ENDED, RESUMABLE, Changes, Pump
 
 GRACE = 60.0  # seconds between asking a worker to stop and ending it
-ENDED = ("done", "stopped", "paused", "failed")
-RESUMABLE = ("stopped", "paused", "failed")
 MESSAGES_SHOWN = 50
 
 # One pump at a time on a store, whoever calls it.
 _pulses: WeakKeyDictionary[Store, Pulse] = WeakKeyDictionary()
 _pulses_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class RunChange:
-    """A run that is not as it was before the pump."""
-
-    run_id: str
-    status: str
-    events: int
-    """New events."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +56,6 @@ class RunDetail(RunRow):
 
 # Within the class, `list` is the method.
 Rows = list[RunRow]
-Changes = list[RunChange]
 Points = list[tuple[int, float]]
 
 
@@ -87,10 +73,9 @@ class Jobs:
         """`worker` is the command that gets the run directory as its last argument."""
         self._store = store
         self._runs_root = runs_root or store.runs_root
-        self._worker = tuple(worker)
-        self._grace = grace
         with _pulses_lock:
-            self._pulse = _pulses.setdefault(store, Pulse())
+            pulse = _pulses.setdefault(store, Pulse())
+        self._pump = Pump(store, pulse, worker, grace)
 
     # Asking for work
 
@@ -190,38 +175,23 @@ class Jobs:
         Call it about four times a second: while nothing moves it costs next to nothing.  Returns at once with
         nothing when another thread is at it.
         """
-        if not self._pulse.lock.acquire(blocking=False):
-            return []
-        try:
-            before = self._store.changes
-            if self._pulse.quiet(before):
-                return []
-            changes: Changes = []
-            rows = runs.unfinished(self._store)
-            for row in rows:
-                if row.status == "running":
-                    changes += self._each(row, self._follow)
-            waiting = any(row.status == "queued" for row in rows)
-            if waiting:
-                changes += self._start_waiting()
-            # What was written since `before`, here or elsewhere, is looked at by the next pump.
-            running = (row.run_id for row in rows if row.status == "running")
-            self._pulse.looked(before, running, waiting=waiting)
-            return changes
-        finally:
-            self._pulse.lock.release()
+        return self._pump.look()
 
     def wait(
         self, run_id: str, on_event: Callable[[AnyEvent], None] | None = None, *, poll: float = 0.1
     ) -> RunRow:
         """Pump until the run has ended; `on_event` gets every event that is not yet in the store."""
         row = self._row(run_id)
-        events, offset, seen = Path(row.run_dir or "", "events.jsonl"), row.last_offset, -1
+        events, offset = Path(row.run_dir or "", "events.jsonl"), row.last_offset
+        seen, told = -1, None  # number of changes, and what a waiting run has said of why
         while True:
             self.pump()
             if seen != self._store.changes:
                 seen = self._store.changes
                 row = self._row(run_id)
+                if on_event is not None and row.status == "queued" and row.stage not in (None, told):
+                    told = row.stage
+                    on_event(Message(level="info", text=f"{run_id} {told}."))
             if on_event is not None and size(events) != offset:
                 while (part := tail(events, offset)).offset != offset:
                     offset = part.offset
@@ -286,129 +256,6 @@ class Jobs:
         runs.insert_run(self._store, run_id, kind, plain, run_dir=str(run.path), waits_for=waits_for)
         return run_id
 
-    # The parts of a pump
-
-    def _each(self, row: RunRow, part: Callable[[RunRow], Changes]) -> Changes:
-        """A part of the pump for one run: whatever goes wrong is that run's failure, and the others go on.
-
-        A store that takes nothing is no run's fault: such an error comes again when the failure is stored.
-        """
-        try:
-            return part(row)
-        except (DiskFullError, MemoryError):
-            raise
-        except Exception as error:
-            self._fail(row, faults.sentence(error))
-            if not faults.is_foreseen(error):
-                faults.log(error, self._store.runs_root)
-            with suppress(OSError):
-                launch.request_stop(RunDir(Path(row.run_dir or "")))
-            return [RunChange(row.run_id, "failed", 0)]
-
-    def _follow(self, row: RunRow) -> Changes:
-        run = RunDir(Path(row.run_dir or ""))
-        process = workers.process(row, run)
-        # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
-        lives = process is not None and launch.alive(process.pid, process.started)
-        begun = time.perf_counter()
-        reads = not lives or self._pulse.may_read(row.run_id)
-        new, fault = catch_up(self._store, row) if reads else (0, "")
-        if fault:
-            raise WorkbenchError(fault)
-        cost = time.perf_counter() - begun if new else 0.0
-        after = self._row(row.run_id) if new else row
-        self._pulse.took(row.run_id, run, process, after.last_offset, cost)
-        if after.status == "running" and self._mend(after, run, process, lives):
-            after = self._row(row.run_id)
-        changed = new or after.status != row.status
-        return [RunChange(row.run_id, after.status, new)] if changed else []
-
-    def _mend(self, row: RunRow, run: RunDir, process: launch.Process | None, lives: bool) -> bool:
-        """Make the store right about a run that it takes to be running; whether anything was written."""
-        if not lives:
-            self._bury(row, run, process)
-        elif workers.overdue(run, self._grace):
-            launch.kill(run)
-        elif row.pid is None and process is not None:
-            runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started)
-        else:
-            return False
-        return True
-
-    def _bury(self, row: RunRow, run: RunDir, process: launch.Process | None) -> None:
-        """A worker is gone without a closing event; or the workbench was, before it could start one."""
-        if launch.busy(run):
-            return
-        if process is None:
-            runs.update_run(self._store, row.run_id, status="queued", started_at=None, stage=None)
-            return
-        words = stderr_tail(run)
-        stopped = run.stop_path.exists()
-        runs.update_run(
-            self._store,
-            row.run_id,
-            status="stopped" if stopped else "failed",
-            reason="Ended before it could keep everything."
-            if stopped
-            else workers.cause_of_death(process, words),
-            stderr_tail=words,
-            ended_at=utc(time.time()),
-        )
-
-    def _start_waiting(self) -> Changes:
-        """Start queued runs, the oldest first, one heavy job a device."""
-        changes: Changes = []
-        everyone = {row.run_id: row for row in reversed(runs.run_rows(self._store))}
-        rows = [row for row in everyone.values() if row.status not in ENDED]
-        busy = {workers.device(row) for row in rows if row.status == "running" and _heavy(row)}
-        for row in rows:
-            if row.status != "queued":
-                continue
-            first = everyone.get(row.waits_for or "")
-            if first is not None and first.status in RESUMABLE:
-                self._fail(row, f"{first.run_id}, which it needed, {_was(first.status)}.")
-                changes.append(RunChange(row.run_id, "failed", 0))
-            elif (first is None or first.status == "done") and workers.device(row) not in busy:
-                changes += self._each(row, self._start)
-                if changes[-1].status == "running" and _heavy(row):
-                    busy.add(workers.device(row))
-        return changes
-
-    def _start(self, row: RunRow) -> Changes:
-        run = RunDir(Path(row.run_dir or ""))
-        try:
-            status = self._launch(row, run)
-        except snapshots.NothingToDoError as error:
-            status = "done"
-            ended = {"status": status, "reason": str(error), "stage": None, "ended_at": utc(time.time())}
-            runs.update_run(self._store, row.run_id, **ended)
-        except OSError as error:
-            raise WorkbenchError(f"The run could not start in {run.path}: {error.strerror}.") from error
-        return [RunChange(row.run_id, status, 0)]
-
-    def _launch(self, row: RunRow, run: RunDir) -> str:
-        """Claim a queued run, prepare what it reads, start its worker; the status that it has then."""
-        for left in (run.process_path, run.stop_path, run.pause_path):
-            left.unlink(missing_ok=True)
-        catch_up(self._store, row, ended=True)  # a worker may have gone on after its run was failed
-        if not runs.claim(self._store, row.run_id):
-            return self._row(row.run_id).status
-        runs.update_run(self._store, row.run_id, started_at=utc(time.time()), stage="preparing")
-        config = run.read_config()[1]
-        if run.inputs_path.exists():
-            snapshots.follow_moved_models(self._store, run, config)
-        else:
-            inputs = snapshots.prepare(self._store, run, config)
-            runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
-        process = launch.spawn(run, self._worker)
-        runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
-        return "running"
-
-    def _fail(self, row: RunRow, reason: str) -> None:
-        runs.update_run(
-            self._store, row.run_id, status="failed", reason=reason, stage=None, ended_at=utc(time.time())
-        )
-
     def _row(self, run_id: str) -> RunRow:
         return runs.run_row(self._store, run_id)
 
@@ -416,14 +263,6 @@ class Jobs:
         if self._runs_root is None:
             self._runs_root = Path(tempfile.mkdtemp(prefix="workbench-runs-"))
         return self._runs_root
-
-
-def _heavy(row: RunRow) -> bool:
-    return row.kind not in JOBS or JOBS[row.kind].heavy
-
-
-def _was(status: str) -> str:
-    return "has failed" if status == "failed" else f"was {status}"
 
 
 def _in_utc(row: RunRow) -> RunRow:
