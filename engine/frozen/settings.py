@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.frozen.fit import FitSettings
 from engine.protocol.configs import RewardConfig
+from engine.protocol.configs.reward import WITH_TIES
 
 ENSEMBLE = 16
 """Heads of the ensemble when the configuration wants no certain number: here they cost nothing."""
@@ -13,7 +14,7 @@ def fit_settings(config: RewardConfig) -> FitSettings:
     """The settings of a fit.  A majority, if one is wanted, is taken where judgements are read."""
     return FitSettings(
         votes="all",
-        ties=config.objective in ("davidson", "rao_kupper"),
+        ties=config.objective in WITH_TIES,
         folds=config.folds,
         members=config.ensemble if config.ensemble > 1 else ENSEMBLE,
         seed=config.seed,

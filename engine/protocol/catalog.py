@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -29,6 +30,7 @@ from engine.protocol.configs import (
     ScoreConfig,
     SFTConfig,
 )
+from engine.protocol.configs.applies import always, idle_among
 from engine.protocol.suggest import did_you_mean
 
 TRAIN_EXTRA = ("torch", "transformers", "peft", "safetensors")
@@ -223,7 +225,7 @@ def build(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
 
     Values are strings, or already of the right type.  An empty string leaves a field at its default.
     Raises UsageError naming the field: unknown (with the near match), missing, of the wrong type; or saying
-    which fields contradict each other.
+    which fields contradict each other, or would be ignored (`JobConfig.rules`).
     """
     known = {field.name: field for field in fields(config_type)}
     _refuse_unknown(values, known)
@@ -232,7 +234,44 @@ def build(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobConfig:
         if value is None or (isinstance(value, str) and not value.strip() and known[name].type != "strings"):
             continue
         parsed[name] = _parse(known[name], value)
-    return build_typed(config_type, parsed)
+    idle = idle_fields(config_type, parsed)
+    refuse_idle(
+        {name: idle[name] for name, value in parsed.items() if name in idle and value != known[name].default}
+    )
+    config = build_typed(config_type, parsed)
+    config.check_request()
+    return config
+
+
+def idle_fields(config_type: type[JobConfig], values: Mapping[str, Any]) -> dict[str, str]:
+    """Fields that mean nothing beside these values, each with why.
+
+    Values may be as typed; one that cannot be read counts as its default, a needed one that is missing as
+    empty.
+    """
+    found: dict[str, Any] = {}
+    hints = get_type_hints(config_type, include_extras=True)
+    for field in fields(config_type):
+        found[field.name] = "" if field.required else field.default
+        value = values.get(field.name)
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            with suppress(UsageError):
+                parsed = _parse(field, value)
+                _check(hints, field, parsed)
+                found[field.name] = parsed
+    return idle_among(config_type.rules(), found)
+
+
+def never_used(config_type: type[JobConfig]) -> set[str]:
+    """Fields that every job has and this one has no use for."""
+    return {name for rule in config_type.rules() if rule.where is always for name in rule.fields}
+
+
+def refuse_idle(idle: Mapping[str, str]) -> None:
+    """Refuse settings that were given and mean nothing.  Raises UsageError."""
+    if idle:
+        why = "; ".join(f"{name} ({reason})" for name, reason in idle.items())
+        raise UsageError(f"Leave out what would be ignored: {why}.")
 
 
 def check_field(config_type: type[JobConfig], name: str, value: Any) -> None:

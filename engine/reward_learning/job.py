@@ -24,12 +24,13 @@ import msgspec
 from engine.left_out import cut_words
 from engine.models.catalogue import resolving
 from engine.protocol.configs import RewardConfig
+from engine.protocol.configs.reward import WITH_TIES
 from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.auto import compare
 from engine.reward_learning.fine_tuning.annotators import words
 from engine.reward_learning.fine_tuning.learner import Learner, train_step
-from engine.reward_learning.fine_tuning.objective import WITH_TIES, check
+from engine.reward_learning.fine_tuning.objective import check
 from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, read_lessons
 from engine.reward_learning.frozen.fit import run_frozen
 from engine.reward_learning.report import Figures, evaluate, save

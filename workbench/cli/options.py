@@ -29,7 +29,8 @@ def job_command(
     that should stand without its option to what the usage line calls it.
     """
     arguments = arguments or {}
-    described = {field.name: field for field in catalog.fields(config_type)}
+    never = catalog.never_used(config_type)
+    described = {field.name: field for field in catalog.fields(config_type) if field.name not in never}
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "config"]
 
     def command(**given: Any) -> None:
@@ -38,6 +39,8 @@ def job_command(
             for name in described
             if (value := given.pop(name)) not in (None, [])
         }
+        idle = catalog.idle_fields(config_type, values)
+        catalog.refuse_idle({name: why for name, why in idle.items() if name in values})
         function(catalog.build(config_type, values), **given)
 
     parameters = [_parameter(field, arguments.get(field.name)) for field in described.values()]

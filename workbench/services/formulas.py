@@ -284,26 +284,56 @@ def _best_of_n(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     ]
 
 
+REWARD_LOSSES = {
+    "bradley_terry": f"{MINUS}mean log σ(r_w {MINUS} r_l {MINUS} m·distance)",
+    "davidson": f"{MINUS}mean log P,  P(i ≻ j) ∝ exp r_i,  P(i = j) ∝ ν·exp ½(r_i + r_j)",
+    "rao_kupper": f"{MINUS}mean log P,  P(i ≻ j) = σ(r_i {MINUS} r_j {MINUS} log θ)",
+    "plackett_luce": f"{MINUS}mean Σ_k (r_k {MINUS} log Σ_j≥k exp r_j)",
+    "rating": f"mean (r {MINUS} rating)²",
+}
+"""What each objective of a reward model makes small, without what is added to it."""
+
+
 def _reward(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    objective = str(config.get("objective", "bradley_terry")).replace("_", " ")
-    symbols = {
-        "plackett luce": f"L = {MINUS}mean Σ_k (r_k {MINUS} log Σ_j≥k exp r_j)",
-        "rating": "L = mean (r − rating)²",
-    }.get(objective, f"L = {MINUS}mean log σ(r_w {MINUS} r_l {MINUS} m·distance) + c·(r_w + r_l)²")
-    return f"Reward model, {objective}", [
-        Term(
-            symbols,
-            f"{number(latest.get('train/loss'))}    margin {number(config.get('margin'))}, "
-            f"smoothing {number(config.get('label_smoothing'))}, c {number(config.get('centring'))}",
-            "what Adam descends: the preferred response scores higher",
-        ),
-        Term(
-            "held out",
-            f"log-loss {number(latest.get('heldout/log_loss'))}, "
-            f"accuracy {percent(latest.get('heldout/accuracy'))}",
-            "prompts that it did not learn from; guessing has log-loss 0.693",
-        ),
-    ]
+    objective = str(config.get("objective", "bradley_terry"))
+    frozen = config.get("tuning") == "frozen"
+    loss = REWARD_LOSSES.get(objective, REWARD_LOSSES["bradley_terry"])
+    if frozen:
+        loss = loss.replace(f" {MINUS} m·distance", "").replace("mean", "Σ")
+        learned = Term(
+            f"L = {loss} + s·|w|²,  r = w·features",
+            "s, the strength, is the one of least log-loss on prompts left out",
+            "fitted at once on a frozen trunk: the preferred response scores higher",
+        )
+    else:
+        learned = Term(_centred(f"L = {loss}", objective), _reward_numbers(config, latest, objective),
+                       "what Adam descends: the preferred response scores higher")  # fmt: skip
+    held = f"log-loss {number(latest.get('heldout/log_loss'))}, "
+    held += f"accuracy {percent(latest.get('heldout/accuracy'))}"
+    why = "prompts that it did not learn from; guessing has log-loss 0.693"
+    return f"Reward model, {objective.replace('_', ' ')}", [learned, Term("held out", held, why)]
+
+
+def _centred(symbols: str, objective: str) -> str:
+    match objective:
+        case "rating":
+            return symbols
+        case "plackett_luce":
+            return f"{symbols} + c·(2·mean r)²"
+    return f"{symbols} + c·(r_w + r_l)²"
+
+
+def _reward_numbers(config: Figures, latest: Figures, objective: str) -> str:
+    """The loss, and the settings that this objective has."""
+    told = [number(latest.get("train/loss"))]
+    if objective == "bradley_terry":
+        told.append(f"m {number(config.get('margin'))}, smoothing {number(config.get('label_smoothing'))}")
+    if objective in ("davidson", "rao_kupper"):
+        name = "ν" if objective == "davidson" else "log θ"
+        told.append(f"{name} {number(latest.get('train/tie', config.get('tie') or None))}")
+    if objective != "rating":
+        told.append(f"c {number(config.get('centring'))}")
+    return told[0] + ("    " + ", ".join(told[1:]) if told[1:] else "")
 
 
 FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {

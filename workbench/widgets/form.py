@@ -16,7 +16,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from engine.errors import UsageError
-from engine.protocol.catalog import FieldInfo, build, check_field, fields
+from engine.protocol.catalog import FieldInfo, build, check_field, fields, idle_fields
 from engine.protocol.configs import JobConfig
 from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
@@ -124,6 +124,23 @@ class ConfigForm(VerticalScroll, can_focus=False):
         for field in self._fields:
             yield FieldRow(field, self._values.get(field.name), self._offers.get(field.name, ()))
 
+    def on_mount(self) -> None:
+        self.hide_idle()
+
+    def rows(self) -> list[FieldRow]:
+        """The fields that mean something beside the others' values."""
+        return [row for row in self.query(FieldRow) if row.display]
+
+    def hide_idle(self) -> None:
+        """Show the fields that mean something beside what the others say now."""
+        rows = list(self.query(FieldRow))
+        try:
+            idle = idle_fields(self.config_type, {row.field.name: row.value for row in rows})
+        except NoMatches:  # the form is being put together, or taken down
+            return
+        for row in rows:
+            row.display = row.field.name not in idle
+
     def fault(self, row: FieldRow) -> str | None:
         """What is wrong with one field, apart from all others."""
         value = row.value
@@ -137,7 +154,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
 
     def read(self) -> JobConfig | None:
         """The configuration, or None with every fault shown and the cursor in the first faulty field."""
-        rows = list(self.query(FieldRow))
+        rows = self.rows()
         faults = [(row, self.fault(row)) for row in rows]
         for row, fault in faults:
             row.show_fault(fault)
@@ -152,7 +169,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
 
         None too while the form is still being put together, or taken down.
         """
-        rows = list(self.query(FieldRow))
+        rows = self.rows()
         try:
             values = {row.field.name: row.value or ("x" if row.field.required else "") for row in rows}
             return build(self.config_type, values)
@@ -167,6 +184,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         row = next((row for row in event.control.ancestors if isinstance(row, FieldRow)), None)
         if row is not None:
             row.show_fault(self.fault(row) if row.value.strip() else None)
+        self.hide_idle()
         self.post_message(self.Edited())
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from engine.protocol.configs.applies import Idle
+
 NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 DEVICE = r"^(auto|cpu|cuda(:\d+)?|mps)\Z"
@@ -26,3 +28,11 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "auto"
     )
     dtype: Annotated[Precision, Meta(description=DTYPE_HELP)] = "auto"
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        """Which settings mean nothing beside which others."""
+        return ()
+
+    def check_request(self) -> None:
+        """What is refused when a person asks for it, though a stored run may have it.  Raises UsageError."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from engine.errors import UsageError
+from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import JobConfig
 
 
@@ -36,6 +37,13 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
         str,
         Meta(description="A vLLM server with this policy, http://localhost:8000/v1; empty samples here."),
     ] = ""
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            Idle(("top_p",), equal("temperature", 0.0), "greedy decoding takes the likeliest token"),
+            Idle(("device", "dtype"), unequal("endpoint", ""), "the server has its own"),
+        )
 
     def __post_init__(self) -> None:
         if self.endpoint and not _is_address(self.endpoint):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
+from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.rates import described, learning_rate
 
@@ -58,6 +59,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
         """The criteria whose judgements are learned."""
         return (self.criterion,)
 
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),)
+
     def __post_init__(self) -> None:
         self.check()
 
@@ -81,6 +86,18 @@ class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):
         str,
         Meta(description="With learn_from responses: only those of this policy; empty takes all."),
     ] = ""
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            *StoredResponsesConfig.rules(),
+            Idle(
+                ("annotator", "criterion"),
+                equal("learn_from", "responses"),
+                "stored responses are learned without judgements",
+            ),
+            Idle(("responses_of",), unequal("learn_from", "responses"), "set learn_from to responses too"),
+        )
 
     def check(self) -> None:
         StoredResponsesConfig.check(self)
@@ -108,6 +125,11 @@ class DPOConfig(StoredResponsesConfig, frozen=True, kw_only=True):
     def peak_learning_rate(self) -> float:
         """The rate given, the default in the place of 0."""
         return learning_rate(self.learning_rate, "dpo", self.tuning)
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        ipo = Idle(("label_smoothing",), equal("loss", "ipo"), "IPO has no labels to smooth")
+        return (*StoredResponsesConfig.rules(), ipo)
 
     def check(self) -> None:
         StoredResponsesConfig.check(self)

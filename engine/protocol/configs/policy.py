@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
+from engine.protocol.configs.applies import Idle, equal
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.rates import described, learning_rate
 from engine.protocol.rewards import ENSEMBLE, ENSEMBLE_FORM, Ensemble, components_of
@@ -155,6 +156,20 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     trace_every: Annotated[int, Meta(ge=0, description="Steps between token traces; 0 writes none.")] = 5
     gold_every: Annotated[int, Meta(ge=1, description="Steps between evaluations by the gold scorer.")] = 1
 
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
+            Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
+            Idle(
+                ("constraint_bound", "constraint_rate", "multiplier"),
+                equal("constraint", ""),
+                "there is no constraint",
+            ),
+            Idle(("collapse_share",), equal("collapse", "ignore"), "a collapse is ignored"),
+            Idle(("gold_every",), equal("gold", ""), "there is no gold scorer"),
+        )
+
     @property
     def peak_learning_rate(self) -> float:
         """The policy's, the default in the place of 0."""
@@ -223,6 +238,11 @@ class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         Literal["k2", "k3"],
         Meta(description="Estimator of the loss's KL term; k2 has the right gradient, k3 is the paper's."),
     ] = "k2"
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        none = Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term")
+        return (*PolicyLearningConfig.rules(), none)
 
     def check(self) -> None:
         PolicyLearningConfig.check(self)

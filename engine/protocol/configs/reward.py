@@ -7,9 +7,16 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
+from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.rates import described, learning_rate
 
+WITH_TIES = ("davidson", "rao_kupper")
+WEIGHTS_ONLY = (
+    "tie", "epochs", "learning_rate", "warmup_steps", "batch_prompts", "batch_tokens", "margin",
+    "label_smoothing", "centring", "lm_coefficient", "max_grad_norm", "evaluations", "checkpoint_every",
+)  # fmt: skip
+"""Settings of learning by steps, which a head on a frozen trunk does not do."""
 LEAST_TOKENS = 8
 FROZEN_TOKENS = 2048
 """Longest text of a frozen trunk, which reads each response once and keeps nothing for a backward pass."""
@@ -39,7 +46,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     ] = "bradley_terry"
     tie: Annotated[
         float,
-        Meta(ge=0.0, description="Davidson's ν or Rao and Kupper's log θ; 0 learns it."),
+        Meta(ge=0.0, description="Davidson's ν or Rao and Kupper's log θ (metric train/tie); 0 learns it."),
     ] = 0.0
     annotators: Annotated[
         Literal["apart", "majority"],
@@ -102,6 +109,33 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         if 0 < self.max_tokens < LEAST_TOKENS:
             raise UsageError(
                 f"max_tokens is {self.max_tokens}, too few for any text; take {LEAST_TOKENS} or more, or 0."
+            )
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            Idle(
+                WEIGHTS_ONLY, equal("tuning", "frozen"), "a head on a frozen trunk is fitted, not descended"
+            ),
+            Idle(("tie",), unequal("objective", *WITH_TIES), "only davidson and rao_kupper learn from ties"),
+            Idle(
+                ("margin", "label_smoothing"),
+                unequal("objective", "bradley_terry"),
+                "they belong to bradley_terry",
+            ),
+            Idle(("centring",), equal("objective", "rating"), "ratings fix where zero is"),
+            Idle(("weights",), equal("annotators", "majority"), "a majority has no annotators to weigh"),
+            Idle(("lora_rank",), unequal("tuning", "lora", "auto"), "there are no adapters"),
+            Idle(("folds",), equal("tuning", "lora", "full"), "fine-tuning is not cross-validated"),
+            Idle(("budget_minutes",), unequal("tuning", "auto"), "only auto compares ways of tuning"),
+            Idle(("evaluations",), equal("holdout", 0.0), "no prompt is held out"),
+        )
+
+    def check_request(self) -> None:
+        if self.tuning == "frozen" and self.objective not in ("bradley_terry", "davidson"):
+            raise UsageError(
+                f"On a frozen trunk the objective is bradley_terry, or davidson, which learns from ties; "
+                f"{self.objective} is for tuning full or lora."
             )
 
     def limit_of(self, tuning: str) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from engine.protocol.configs.applies import Idle, Values, always
 from engine.protocol.configs.common import JobConfig
 
 
@@ -26,9 +27,24 @@ class ExportConfig(JobConfig, frozen=True, kw_only=True):
     ] = 0.95
     samples: Annotated[int, Meta(ge=2, description="Stored responses it is verified on.")] = 200
 
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            Idle(("dtype", "device"), always, "an export is traced and verified in float32 on the CPU"),
+            Idle(("tau_int8",), _only_fp32, "neither int8 nor fp16 is written"),
+        )
+
 
 class ScoreConfig(JobConfig, frozen=True, kw_only=True):
     """Score stored responses with a reward model, in torch."""
 
     reward_model: Annotated[str, Meta(description="Registered reward model.")]
     batch_tokens: Annotated[int, Meta(ge=64, description="Tokens in one forward.")] = 2048
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (Idle(("seed",), always, "scoring has nothing random"),)
+
+
+def _only_fp32(values: Values) -> bool:
+    return not values["int8"] and values["fp16"] == "never"

@@ -220,7 +220,7 @@ def train_step(
     if learner.lm_head is not None:
         metrics["train/lm_loss"] = language
     if learner.objective.tie.requires_grad:
-        metrics["train/tie"] = float(learner.objective.tie_strength.detach())
+        metrics["train/tie"] = learner.objective.tie_setting
     return metrics
 
 

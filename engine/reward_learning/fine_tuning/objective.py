@@ -26,10 +26,10 @@ from engine.objectives.ranking import (
     rating_error,
 )
 from engine.protocol.configs import RewardConfig
+from engine.protocol.configs.reward import WITH_TIES
 from engine.reward_learning.fine_tuning.annotators import Annotator
 from engine.reward_learning.fine_tuning.data import Element
 
-WITH_TIES = ("davidson", "rao_kupper")
 LEAST_TIES = 0.01  # share of ties that a learned tie parameter starts from at least
 
 
@@ -130,6 +130,12 @@ class Objective(nn.Module):
     def tie_strength(self) -> Tensor:
         """Davidson's log ν, or Rao and Kupper's log θ."""
         return self.tie if self.config.objective == "davidson" else nn.functional.softplus(self.tie)
+
+    @property
+    def tie_setting(self) -> float:
+        """As the setting `tie` has it: Davidson's ν, or Rao and Kupper's log θ."""
+        strength = float(self.tie_strength.detach())
+        return math.exp(strength) if self.config.objective == "davidson" else strength
 
     def forward(self, scores_E_K_C: Tensor, terms: Terms) -> Tensor:
         """Loss of one prompt for every member of the ensemble, [E]."""

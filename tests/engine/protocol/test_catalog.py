@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, JobKind, build, fields, find_job, job_kind
+from engine.protocol.catalog import JOBS, JobKind, build, build_typed, fields, find_job, idle_fields, job_kind
 from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig, RewardConfig
 
 REQUIRED = {
@@ -116,3 +116,51 @@ def test_kinds_are_found_by_name_and_by_configuration() -> None:
     assert job_kind(ExportConfig(reward_model="r")).kind == "export"
     with pytest.raises(UsageError, match="Did you mean “generate”"):
         find_job("genrate")
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_rules_name_fields_that_there_are_and_leave_the_needed_ones(kind: str) -> None:
+    config = JOBS[kind].config
+    known = {field.name: field for field in fields(config)}
+    for rule in config.rules():
+        assert set(rule.fields) <= known.keys()
+        assert not any(known[name].required for name in rule.fields)
+        assert rule.why
+    assert "name" not in idle_fields(config, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "idle"),
+    [
+        ("reward", {"label_smoothing": "0.1"}, "label_smoothing"),  # a frozen trunk is the default
+        ("reward", {"centring": "0.5"}, "centring"),
+        ("reward", {"lm_coefficient": "0.5"}, "lm_coefficient"),
+        ("reward", {"tuning": "lora", "objective": "davidson", "margin": "1"}, "margin"),
+        ("reward", {"tuning": "full", "objective": "rating", "centring": "1"}, "centring"),
+        ("reward", {"tuning": "full", "tie": "1"}, "tie"),
+        ("reward", {"tuning": "full", "lora_rank": "8"}, "lora_rank"),
+        ("reward", {"tuning": "full", "budget_minutes": "8"}, "budget_minutes"),
+        ("dpo", {"loss": "ipo", "label_smoothing": "0.1"}, "label_smoothing"),
+        ("sft", {"learn_from": "responses", "annotator": "ana"}, "annotator"),
+        ("ppo", {"reward_model": "r", "kl": "fixed", "kl_target": "3"}, "kl_target"),
+        ("grpo", {"reward_model": "r", "multiplier": "3"}, "multiplier"),
+        ("generate", {"policy": "p", "temperature": "0", "top_p": "0.9"}, "top_p"),
+        ("export", {"reward_model": "r", "dtype": "bfloat16"}, "dtype"),
+        ("score", {"reward_model": "r", "seed": "4"}, "seed"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_is_refused(kind: str, values: dict[str, str], idle: str) -> None:
+    config = JOBS[kind].config
+    values = ({"name": "x"} if "name" in config.__struct_fields__ else {}) | values
+    with pytest.raises(UsageError, match=rf"Leave out what would be ignored: {idle} \("):
+        build(config, values)
+    build(config, {name: value for name, value in values.items() if name != idle})
+    assert idle in idle_fields(config, values)
+
+
+def test_an_objective_that_a_frozen_trunk_does_not_have_is_refused_and_a_stored_one_still_read() -> None:
+    values = {"name": "r", "objective": "plackett_luce"}
+    with pytest.raises(UsageError, match="On a frozen trunk the objective is bradley_terry"):
+        build(RewardConfig, values)
+    assert build(RewardConfig, values | {"tuning": "full"})
+    assert build_typed(RewardConfig, values)

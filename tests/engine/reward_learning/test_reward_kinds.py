@@ -282,3 +282,11 @@ def test_heads_of_one_are_the_models_own(tmp_path: Path, tiny_model: Path) -> No
     three = make_learner(tiny_model, Tokeniser.from_folder(tiny_model), config(ensemble=3))
     assert torch.equal(three.heads.weight[0], learner.heads.weight[0])
     assert not torch.equal(three.heads.weight[1], three.heads.weight[2])
+
+
+@pytest.mark.parametrize("objective", ["davidson", "rao_kupper"])
+def test_the_tie_parameter_told_is_the_one_that_is_set(objective: Any) -> None:
+    for tie in (0.2, 1.7):
+        assert Objective(config(objective=objective, tie=tie), 0.1).tie_setting == pytest.approx(
+            tie, rel=1e-5
+        )

@@ -109,3 +109,16 @@ def test_numbers_as_a_person_writes_them() -> None:
         "–",
         "1.235e+05",
     ]
+
+
+def test_a_reward_model_shows_the_settings_that_its_objective_has() -> None:
+    settings = {"margin": 0.1, "label_smoothing": 0.2, "centring": 0.3}
+    frozen = lines("reward", {"tuning": "frozen", **settings}, METRICS)
+    assert "strength" in frozen
+    assert not any(word in frozen for word in ("margin", "smoothing", "distance", "Adam"))
+    assert "m 0.1, smoothing 0.2, c 0.3" in lines("reward", {"tuning": "full", **settings}, METRICS)
+    tied = METRICS | {"train/tie": [(2, 0.75)]}
+    davidson = lines("reward", {"tuning": "lora", "objective": "davidson", **settings}, tied)
+    assert "ν 0.75, c 0.3" in davidson
+    assert "smoothing" not in davidson
+    assert "c 0.3" not in lines("reward", {"tuning": "full", "objective": "rating", **settings}, METRICS)

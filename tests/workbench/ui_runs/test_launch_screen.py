@@ -11,11 +11,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.protocol.catalog import JOBS, fields
-from engine.protocol.configs import PPOConfig, RewardConfig
+from engine.protocol.configs import DPOConfig, PPOConfig, RewardConfig
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
+from workbench.widgets.choice import Choice
 from workbench.widgets.form import ConfigForm, FieldRow
 
 
@@ -44,7 +45,7 @@ async def test_a_form_without_its_controls_has_no_draft() -> None:
         await open_form(pilot, "reward")
         form = app.screen.query_one(ConfigForm)
         await until(pilot, lambda: form.draft() is not None)
-        await row(app, "epochs").query(".field-control").remove()
+        await row(app, "ensemble").query(".field-control").remove()
         assert form.draft() is None
 
 
@@ -85,15 +86,15 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_is_started() -
     app = WorkbenchApp(workspace(jobs=jobs))
     async with app.run_test(size=(80, 24)) as pilot:
         await open_form(pilot, "reward")
-        row(app, "epochs").put("many")
-        await until(pilot, lambda: row(app, "epochs").has_class("-faulty"))
+        row(app, "ensemble").put("many")
+        await until(pilot, lambda: row(app, "ensemble").has_class("-faulty"))
         row(app, "holdout").put("2")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "epochs must be a whole number" in drawn(app))
+        await until(pilot, lambda: "ensemble must be a whole number" in drawn(app))
         assert jobs.submitted == []
-        assert row(app, "epochs").has_focus_within
-        row(app, "epochs").put("2")
-        await until(pilot, lambda: not row(app, "epochs").has_class("-faulty"))
+        assert row(app, "ensemble").has_focus_within
+        row(app, "ensemble").put("2")
+        await until(pilot, lambda: not row(app, "ensemble").has_class("-faulty"))
         assert row(app, "holdout").has_class("-faulty")
 
 
@@ -103,15 +104,30 @@ async def test_a_filled_form_is_submitted_and_the_runs_screen_shows_the_run() ->
     async with app.run_test(size=(80, 24)) as pilot:
         await open_form(pilot, "reward")
         row(app, "name").put("concise")
-        row(app, "learning_rate").put("3e-5")
+        row(app, "holdout").put("0.3")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(jobs.submitted))
         kind, config = jobs.submitted[0]
         assert kind == "reward"
         assert isinstance(config, RewardConfig)
-        assert (config.name, config.learning_rate) == ("concise", 3e-5)
+        assert (config.name, config.holdout) == ("concise", 0.3)
         await until(pilot, lambda: app.current_mode == "runs" and "reward-000001" in drawn(app))
         assert jobs.submitted[1:] == [("export", "concise")]
+
+
+async def test_settings_that_would_be_ignored_are_not_in_the_form() -> None:
+    jobs = FakeJobs()
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "dpo")
+        row(app, "name").put("d")
+        assert row(app, "label_smoothing").display
+        row(app, "label_smoothing").put("0.2")
+        row(app, "loss").query_one(Choice).value = "ipo"
+        await until(pilot, lambda: not row(app, "label_smoothing").display)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(jobs.submitted))
+        assert jobs.submitted[0][1] == DPOConfig(name="d", loss="ipo")
 
 
 async def test_by_keyboard_alone_from_the_list_to_the_button() -> None:
