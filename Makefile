@@ -1,5 +1,6 @@
 # make demo      install, then run the whole loop once on a small real model
 # make test      install, then every test
+# make test-avx2 the engine's tests and the loop on the real model, torch held to AVX2 and float32
 # make install   only the environment in .venv; quick when nothing changed
 # make check     format, lint, types, import contracts
 # make quick     one room's tests: make quick ROOM=storage
@@ -13,7 +14,7 @@ PIN := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test quick check docs pictures
+.PHONY: install demo test test-avx2 quick check docs pictures
 ROOM ?= engine/objectives
 .DEFAULT_GOAL := install
 
@@ -33,6 +34,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# An x86 processor with more then behaves like most laptops; onnxruntime has no such switch.
+test-avx2: install
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/engine tests/real
 
 quick: install
 	$(BIN)/python -m pytest -q tests/$(ROOM)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from rich.text import Text
 from textual import events, work
@@ -114,7 +114,7 @@ class WorkbenchApp(SturdyApp):
         workspace: Workspace | Callable[[], Workspace],
         theme: str = "",
         *,
-        demo: bool = False,
+        demo: Literal["whole", "small"] | None = None,
         after_paint: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class WorkbenchApp(SturdyApp):
         """The stages of the demo, one after another, while the person already works."""
         from workbench.demo_watch import watch_demo
 
-        watch_demo(self, self._quitting)
+        watch_demo(self, self._quitting, small=self._demo == "small")
 
     def show_demo(self, line: str) -> None:
         self.demo_line = line

@@ -16,11 +16,11 @@ def stage_line(update: StageUpdate) -> str:
     return f"demo {update.number}/{update.of}{share} {update.title}"
 
 
-def watch_demo(app: WorkbenchApp, quitting: Event) -> None:
+def watch_demo(app: WorkbenchApp, quitting: Event, *, small: bool = False) -> None:
     """Run the demo in the calling thread until it ends, fails or the application quits."""
-    from workbench.services.demo import Demo, DemoInterruptedError
+    from workbench.services.demo import Demo, DemoInterruptedError, DemoPlan
 
-    demo = Demo(app.workspace)
+    demo = Demo(app.workspace, DemoPlan.small() if small else None)
     Thread(target=_close_when, args=(quitting, demo), daemon=True).start()
     try:
         for update in demo.run():

@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import Future
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from storage.sharing import Share
@@ -37,10 +37,10 @@ def open_in_thread(settings: Settings) -> Future[Workspace]:
     return future
 
 
-def run_app(settings: Settings, *, demo: bool = False) -> int:
+def run_app(settings: Settings, *, demo: Literal["whole", "small"] | None = None) -> int:
     """Run the workbench in this terminal until the person quits; the exit code.
 
-    With `demo`, the stages of the demo run as jobs meanwhile.
+    With `demo`, the stages of the demo of that size run as jobs meanwhile.
     """
     future = open_in_thread(settings)
     from workbench.app import WorkbenchApp

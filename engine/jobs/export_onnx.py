@@ -27,6 +27,7 @@ from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
 from engine.models.scale import Scale, load_scale
 from engine.onnx.agreement import Agreement, compare
+from engine.onnx.integers import largest_integer
 from engine.onnx.quantise import CALIBRATION_SEQUENCES, quantise
 from engine.onnx.trunk_graph import ask_for_present, export_trunk, quiet_exporter, without_idle_reshapes
 from engine.protocol.configs import ExportConfig
@@ -147,9 +148,12 @@ def _description(graph: onnx.ModelProto) -> dict[str, str]:
 
 
 def to_int8(folder: Path, sequences: Sequence[list[int]], careful: bool = False) -> None:
-    """Write the int8 graph of the float32 one in the folder, measured on some token sequences."""
+    """Write the int8 graph of the float32 one in the folder, measured on some token sequences.
+
+    Its weights have seven bits where this machine would add up eight wrongly; such a file is right anywhere.
+    """
     with quiet_exporter():
-        quantise(folder / "fp32.onnx", folder / "int8.onnx", sequences, careful)
+        quantise(folder / "fp32.onnx", folder / "int8.onnx", sequences, careful, largest_integer())
 
 
 def write_beside(source: Path, scale: Scale, destination: Path) -> None:

@@ -44,6 +44,7 @@ from engine.onnx.channels import (
     replace,
     turn_values,
 )
+from engine.onnx.integers import FULL
 from engine.onnx.rotation import rotate
 from engine.onnx.trunk_graph import ONE_FILE_BYTES
 from engine.onnx.weight_rounding import Remedy, column_scales, compensated
@@ -157,8 +158,12 @@ def calibrate(
     return sizes
 
 
-def quantise(source: Path, destination: Path, sequences: Sequences, careful: bool = False) -> None:
+def quantise(
+    source: Path, destination: Path, sequences: Sequences, careful: bool = False, largest: int = FULL
+) -> None:
     """Write the int8 graph of a float32 one; `sequences` of token ids show how large activations get.
+
+    `largest` is that of a weight's integers (`engine.onnx.integers`: what this machine adds up right).
 
     `careful` leaves in float32 what attention is made of and the products of products, some 40 % of the work.
     """
@@ -173,7 +178,8 @@ def quantise(source: Path, destination: Path, sequences: Sequences, careful: boo
     even_out(model, sizes.channels, leave=norms)
     turn_values(model)
     mix_channels(model, leave=exact)
-    _to_int8(model, exact, calibrate(model, scratch, sequences, moments=True, centres=centres), centres)
+    sizes = calibrate(model, scratch, sequences, moments=True, centres=centres)
+    _to_int8(model, exact, sizes, centres, largest)
     join_norms(model)
     _halve_embeddings(model)
     save(model, destination)
@@ -186,7 +192,11 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _to_int8(
-    model: onnx.ModelProto, exact: Collection[str], sizes: Sizes, centres: Mapping[str, np.ndarray]
+    model: onnx.ModelProto,
+    exact: Collection[str],
+    sizes: Sizes,
+    centres: Mapping[str, np.ndarray],
+    largest: int,
 ) -> None:
     """Every product with a weight, but those of activations in `exact`, as a product of integers.
 
@@ -196,7 +206,7 @@ def _to_int8(
     weights = {tensor.name: tensor for tensor in graph.initializer}
     rounded = {name: found for name, found in products(graph).items() if name not in exact}
     chosen = {node.output[0] for found in rounded.values() for node in found}
-    rounding = _Rounding()
+    rounding = _Rounding(largest)
 
     @lru_cache(maxsize=1)  # the products of one activation come together
     def remedy(x: str) -> Remedy:
@@ -222,7 +232,8 @@ def _to_int8(
 class _Rounding:
     """Nodes that round activations to unsigned bytes around 128, and the constants that they need."""
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self.largest = largest  # integer of a weight
         self.added: dict[str, onnx.TensorProto] = {}
         self.ready: set[str] = set()
         self.middle = self.constant("int8_middle", np.array(128, "u1"))
@@ -247,8 +258,9 @@ class _Rounding:
         """Names of a weight's integers and of the scales of its columns."""
         if f"{key}_int8" not in self.added:
             weight_K_N = numpy_helper.to_array(tensor)
-            scale_N = column_scales(weight_K_N)
-            self.constant(f"{key}_int8", compensated(weight_K_N, scale_N, remedy))
+            scale_N = column_scales(weight_K_N, self.largest)
+            integers_K_N = compensated(weight_K_N, scale_N, remedy, self.largest)
+            self.constant(f"{key}_int8", integers_K_N)
             self.constant(f"{key}_scale", scale_N)
         return f"{key}_int8", f"{key}_scale"
 

@@ -10,20 +10,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from engine.onnx.integers import FULL
+
 BLOCK = 128
 """Rows rounded before the rest of the matrix hears of their errors."""
 DAMPING = 0.01  # share of the mean of the diagonal that is added to it
 SMALLEST = 1e-12
 
 
-def column_scales(weight_K_N: np.ndarray) -> np.ndarray:
-    """What 1 of each column's integers stands for, [N] float32: the largest value becomes 127."""
-    return np.maximum(np.abs(weight_K_N).max(0) / 127, SMALLEST).astype(np.float32)
+def column_scales(weight_K_N: np.ndarray, largest: int = FULL) -> np.ndarray:
+    """What 1 of each column's integers stands for, [N] float32: its largest value becomes `largest`."""
+    return np.maximum(np.abs(weight_K_N).max(0) / largest, SMALLEST).astype(np.float32)
 
 
-def nearest(weight_K_N: np.ndarray, scale_N: np.ndarray) -> np.ndarray:
-    """Every number by itself, [K, N] int8."""
-    return np.clip(np.rint(weight_K_N / scale_N), -127, 127).astype(np.int8)
+def nearest(weight_K_N: np.ndarray, scale_N: np.ndarray, largest: int = FULL) -> np.ndarray:
+    """Every number by itself, [K, N] int8, at most `largest` in size."""
+    return np.clip(np.rint(weight_K_N / scale_N), -largest, largest).astype(np.int8)
 
 
 class Remedy:
@@ -46,10 +48,12 @@ class Remedy:
         self.upper = inverse.numpy()[::-1, ::-1].astype(np.float32)
 
 
-def compensated(weight_K_N: np.ndarray, scale_N: np.ndarray, remedy: Remedy) -> np.ndarray:
+def compensated(
+    weight_K_N: np.ndarray, scale_N: np.ndarray, remedy: Remedy, largest: int = FULL
+) -> np.ndarray:
     """Rounded with errors made up for, [K, N] int8; the nearest integers where the moments say nothing."""
     if not remedy.known:
-        return nearest(weight_K_N, scale_N)
+        return nearest(weight_K_N, scale_N, largest)
     order, upper = remedy.order, remedy.upper
     left = weight_K_N[order].astype(np.float32)
     integers = np.zeros(left.shape, dtype=np.int8)
@@ -57,7 +61,7 @@ def compensated(weight_K_N: np.ndarray, scale_N: np.ndarray, remedy: Remedy) -> 
         end = min(start + BLOCK, len(left))
         errors = np.zeros((end - start, left.shape[1]), dtype=np.float32)
         for row in range(start, end):
-            integers[row] = nearest(left[row], scale_N)
+            integers[row] = nearest(left[row], scale_N, largest)
             errors[row - start] = (left[row] - integers[row] * scale_N) / upper[row, row]
             left[row + 1 : end] -= np.outer(upper[row, row + 1 : end], errors[row - start])
         left[end:] -= upper[start:end, end:].T @ errors

@@ -18,7 +18,7 @@ SMALL = DemoPlan()
 replace = msgspec.structs.replace
 SMALL = replace(
     SMALL,
-    generate=replace(SMALL.generate, samples=2, max_new_tokens=12),
+    generate=replace(SMALL.generate, samples=2, max_new_tokens=8),
     reward=replace(SMALL.reward, epochs=1, batch_prompts=8),
     export=replace(SMALL.export, samples=16, tau_int8=-1.0),
     ppo=replace(
@@ -26,7 +26,7 @@ SMALL = replace(
         steps=2,
         prompts_per_step=2,
         samples=2,
-        max_new_tokens=12,
+        max_new_tokens=8,
         epochs=1,
         minibatches=1,
         trace_every=1,

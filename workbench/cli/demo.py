@@ -25,6 +25,9 @@ def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Print stages and a table, also in a terminal.")
     ] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="The same stages with about a third of the work.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole loop on SmolLM2-135M: rankings, reward model, ONNX, PPO, comparison.
@@ -34,15 +37,17 @@ def demo(
     from workbench.settings import default_db_path
 
     session.db = session.db or str(default_db_path().with_name("demo.duckdb"))
-    if not headless and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    small = small or _is_small_enough(asking=terminal and not as_json)
+    if not headless and not as_json and terminal:
         from workbench.start import run_app
 
-        raise typer.Exit(run_app(session.settings(), demo=True))
+        raise typer.Exit(run_app(session.settings(), demo="small" if small else "whole"))
 
-    from workbench.services.demo import Demo
+    from workbench.services.demo import Demo, DemoPlan
 
     started = time.monotonic()
-    running = Demo(session.workspace())
+    running = Demo(session.workspace(), DemoPlan.small() if small else None)
     session.narrator.say(f"The demo works on {session.db}.")
     _follow(running)
     table = running.table()
@@ -51,6 +56,18 @@ def demo(
         print_json({"table": table, "wall_seconds": wall})
     else:
         print_table(COLUMNS, _rows(table, wall))
+
+
+def _is_small_enough(*, asking: bool) -> bool:
+    """Whether a person, told that the demo takes long here, takes the smaller one; False without a person."""
+    from workbench.services.demo_time import demo_time
+
+    session.narrator.say("Looking how fast this machine multiplies …")
+    expected = demo_time()
+    if expected is None or not expected.is_long:
+        return False
+    session.narrator.say(expected.sentence)
+    return asking and typer.confirm("Run the small one?", default=True, err=True)
 
 
 def _follow(running: Demo) -> None:
