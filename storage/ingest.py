@@ -179,6 +179,8 @@ def _rows(store: Store, run: RunRow, kind: str, path: Path, rows: Span) -> None:
         scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model, rows=rows)
     elif kind == "splits":
         runs.insert_splits_from_parquet(store, path, run_id=run.run_id, rows=rows)
+    elif kind == "evaluations":
+        runs.insert_evaluations_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "rollouts":
         runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id, rows=rows)
 

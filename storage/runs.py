@@ -99,6 +99,7 @@ def drop_after_step(store: Store, run_id: str, step: int) -> None:
     with store.transaction():
         store.write(block("runs", "drop_metrics_after"), {"run_id": run_id, "step": step})
         store.write(block("runs", "drop_rollouts_after"), {"run_id": run_id, "step": step})
+        store.write(block("runs", "drop_evaluations_after"), {"run_id": run_id, "step": step})
 
 
 def add_message(store: Store, run_id: str, seq: int, level: str, text: str, logged_at: datetime) -> None:
@@ -119,6 +120,11 @@ def messages(store: Store, run_id: str, limit: int = 50) -> list[RunMessage]:
 def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:
     """Ingest the rollouts of steps; the same step again replaces."""
     return store.write(block("runs", "ingest_rollouts"), {**rows_of(path, rows), "run_id": run_id})
+
+
+def insert_evaluations_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:
+    """Ingest what a policy said to prompts held out; the same step again replaces."""
+    return store.write(block("runs", "ingest_evaluations"), {**rows_of(path, rows), "run_id": run_id})
 
 
 def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:

@@ -16,14 +16,22 @@ EVERYTHING = 2**62
 
 
 def write_prompts(
-    store: Store, path: Path, *, source: str = "", prompt_ids: Sequence[str] | None = None, limit: int = 0
+    store: Store,
+    path: Path,
+    *,
+    source: str = "",
+    prompt_ids: Sequence[str] | None = None,
+    limit: int = 0,
+    heldout_by: Sequence[str] | None = None,
 ) -> Snapshot:
-    """Columns prompt_id, messages (JSON text).
+    """Columns prompt_id, messages (JSON text), split.
 
+    split is `heldout` for prompts that one of the runs `heldout_by` held out, else `train`; NULL without.
     `source` keeps those of one source, `prompt_ids` those it names, `limit` the first so many of these.
     """
     wanted = None if prompt_ids is None else list(prompt_ids)
-    values = {"source": source, "prompt_ids": wanted, "limit": limit or EVERYTHING}
+    values: dict[str, Any] = {"source": source, "prompt_ids": wanted, "limit": limit or EVERYTHING}
+    values["heldout_by"] = None if heldout_by is None else list(heldout_by)
     return _write(store, path, "prompts", values)
 
 

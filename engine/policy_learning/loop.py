@@ -24,6 +24,7 @@ from engine.models.catalogue import resolving
 from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
+from engine.policy_learning.heldout import due, evaluate, write_splits
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.record import (
     keep_batch,
@@ -106,12 +107,16 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
     yield Progress(stage="loading models", done=1, total=1)
     yield from _words(prompts, models, config)
+    evaluates = config.heldout_prompts != "none"
 
     if (checkpoint := run.latest_checkpoint()) is not None:
         saved = load_checkpoint(checkpoint, optimisers=models.optimisers)
         state = State.from_json(saved, models)
     else:
         state = yield from start(models, prompts, config)
+        if evaluates:
+            yield write_splits(prompts, run)
+            yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, 0)
 
     def save() -> None:
         saved = state.to_json(models)
@@ -120,6 +125,8 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     while state.step < config.steps:
         yield from one_step(algorithm, models, prompts, state, config, run)
         yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
+        if evaluates and due(config, state.step):
+            yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, state.step)
         last = state.step == config.steps
         if not last and (yield from pausing(run, save)):
             return
@@ -131,6 +138,13 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
 def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
     yield from prompts.left_out.words()
+    if config.heldout_prompts != "none":
+        few = min(len(prompts.heldout), config.evaluate_prompts)
+        yield Message(
+            level="info",
+            text=f"Learning on {len(prompts.kept)} prompts; {len(prompts.heldout)} are held out, {few} of "
+            f"them are answered before the first step and every {config.evaluate_every} steps.",
+        )
     if len(prompts.kept) < config.prompts_per_step:
         yield Message(
             level="warning",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from engine.errors import UsageError
 from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
 from engine.models.packing import Row
 from engine.models.trunk import grouped
@@ -29,6 +30,7 @@ from engine.rollout import Sampled, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import Portion, halving
+from engine.training.split import heldout_prompts
 
 REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
 REFERENCE_A_PROMPT = 4
@@ -50,6 +52,7 @@ class Prompts:
 
     kept: list[Prompt]
     left_out: LeftOut
+    heldout: list[Prompt] = field(default_factory=list)  # not learned on
 
     def of_step(self, step: int, count: int, seed: int) -> list[Prompt]:
         """`count` distinct prompts of step `step` (from 0), each pass in a fresh order, its rest skipped."""
@@ -66,10 +69,10 @@ class Prompts:
 
 
 def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, positions: int | None) -> Prompts:
-    """Read the `prompts` table; of a table with a `split`, the rows of 'train'.
+    """Read the `prompts` table; rows whose `split` is not 'train', or a share of all, are held out.
 
     A prompt that is too long, or that the chat template refuses, is left out.  Raises UsageError when no
-    prompt is left.
+    prompt is left to learn on, or none is held out where some should be.
     """
     check_template(tokeniser, config.template)
     longest, then = config.max_prompt_tokens, "raise max_prompt_tokens"
@@ -77,20 +80,33 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
         longest = positions - config.max_new_tokens
         then = f"the model has {positions} positions: lower max_new_tokens"
     kept: list[Prompt] = []
+    heldout: list[Prompt] = []
     left_out = LeftOut()
     for record in pq.read_table(path).to_pylist():
-        if (record.get("split") or "train") != "train":
-            continue
         messages = json.loads(record["messages"])
         tokens = encode_or_leave_out(tokeniser, messages, config.template, left_out)
         if tokens is not None and len(tokens) > longest:
             fault = f"it has {len(tokens)} tokens, {max(longest, 0)} are allowed; {then}."
             left_out.add("too long", name_of(messages), fault)
         elif tokens is not None:
-            kept.append(Prompt(record["prompt_id"], messages, tokens))
-    if not kept:
+            held = (record.get("split") or "train") != "train"
+            (heldout if held else kept).append(Prompt(record["prompt_id"], messages, tokens))
+    if not kept and not heldout:
         raise left_out.nothing_left("import some")
-    return Prompts(kept, left_out)
+    wanted = config.heldout_prompts if isinstance(config, PolicyLearningConfig) else "none"
+    if isinstance(config, PolicyLearningConfig) and wanted == "share":
+        out = heldout_prompts([p.prompt_id for p in kept], holdout=config.holdout, seed=config.seed)
+        heldout += [prompt for prompt in kept if prompt.prompt_id in out]
+        kept = [prompt for prompt in kept if prompt.prompt_id not in out]
+    if not kept:
+        raise UsageError("Every prompt is held out; import more prompts, or hold out a share of them.")
+    if wanted != "none" and not heldout:
+        raise UsageError(
+            "None of these prompts was held out by the reward model; set heldout_prompts to share, or none."
+            if wanted == "reward_model"
+            else "One prompt cannot be split; import more prompts, or set heldout_prompts to none."
+        )
+    return Prompts(kept, left_out, heldout)
 
 
 @dataclass(frozen=True)

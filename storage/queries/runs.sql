@@ -35,6 +35,15 @@ DELETE FROM metrics WHERE run_id = $run_id AND step > $step
 -- name: drop_rollouts_after
 DELETE FROM rollouts WHERE run_id = $run_id AND step > $step
 
+-- name: drop_evaluations_after
+DELETE FROM evaluations WHERE run_id = $run_id AND step > $step
+
+-- name: ingest_evaluations
+INSERT OR REPLACE INTO evaluations (run_id, step, prompt_id, sample_index, text, score, objective, gold, kl, tokens, stopped, components)
+SELECT $run_id, step, prompt_id, sample_index, text, score, objective, gold, kl, tokens, stopped, components
+FROM read_parquet($path, file_row_number = true)
+WHERE file_row_number >= $first AND file_row_number < $end
+
 -- name: load_messages
 INSERT INTO run_messages (run_id, seq, level, text, logged_at)
 SELECT run_id, seq, level, text, logged_at FROM arrived

@@ -1,5 +1,9 @@
 -- name: prompts
-SELECT prompt_id, messages::VARCHAR AS messages
+SELECT prompt_id, messages::VARCHAR AS messages,
+       CASE WHEN $heldout_by IS NULL THEN NULL::VARCHAR
+            WHEN EXISTS (SELECT 1 FROM run_prompts r
+                         WHERE r.prompt_id = prompts.prompt_id AND r.split = 'heldout' AND list_contains($heldout_by, r.run_id))
+            THEN 'heldout' ELSE 'train' END AS split
 FROM prompts
 WHERE ($source = '' OR source = $source) AND ($prompt_ids IS NULL OR list_contains($prompt_ids, prompt_id))
 ORDER BY created_at, rowid

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from storage import artifacts, ingest, migrate, responses, runs, scores
+from storage import artifacts, ingest, migrate, responses, runs, scores, snapshots
 from storage.errors import StoreError
 from storage.records import NewScore
 from storage.store import MANY, Store
@@ -176,3 +176,74 @@ def test_metrics_of_policy_learning_have_one_name(tmp_path: Path) -> None:
         assert store.rows("SELECT sqrt_kl, proxy FROM overoptimisation") == [(2.0, 0.5)]
         ingest.ingest(store, "g", [line(2, "metrics", step=2, values={"ppo/score": 0.7})], 9)
         assert store.rows("SELECT name, value FROM metrics WHERE step = 2") == [("policy/score", 0.7)]
+
+
+def test_a_score_says_whether_it_is_of_a_part(store: Store, tmp_path: Path) -> None:
+    prompt = add_prompt(store)
+    long, short, unknown = add_responses(store, prompt, "long", "short", "unknown")
+    reward_model = model(store)
+    scores.upsert(store, [NewScore(long, reward_model, 1.0, "x", cut=True)])
+    folder = tmp_path / "run"
+    queue(store, folder, "score-1", "score", reward_model="rm")
+    parquet(
+        store,
+        folder / "new.parquet",
+        f"SELECT '{short}' AS response_id, 2.0 AS score, 'x' AS backend, false AS cut",
+    )
+    parquet(store, folder / "old.parquet", f"SELECT '{unknown}' AS response_id, 3.0 AS score, 'x' AS backend")
+    batch = [
+        line(1, "output", kind="scores", path="new.parquet", rows=1),
+        line(2, "output", kind="scores", path="old.parquet", rows=1),
+    ]
+    ingest.ingest(store, "score-1", batch, 10)
+    assert store.rows("SELECT score, cut FROM response_scores ORDER BY 1") == [
+        (1.0, True),
+        (2.0, False),
+        (3.0, None),
+    ]
+
+
+def test_evaluations_on_held_out_prompts_are_stored_and_forgotten_with_their_step(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    queue(store, folder, "ppo-1", "ppo", name="p")
+    for step in (0, 2):
+        parquet(
+            store,
+            folder / f"e{step}.parquet",
+            f"SELECT {step} AS step, 'p1' AS prompt_id, 0 AS sample_index, 'hi' AS text, 1.5 AS score, "
+            "0.5 AS objective, NULL::DOUBLE AS gold, 0.25 AS kl, 2 AS tokens, "
+            "true AS stopped, '{}' AS components",
+        )
+    batch = [
+        line(1, "output", kind="evaluations", path="e0.parquet", rows=1),
+        line(2, "output", kind="evaluations", path="e2.parquet", rows=1),
+    ]
+    ingest.ingest(store, "ppo-1", batch, 10)
+    assert store.rows("SELECT step, score, kl FROM evaluations ORDER BY 1") == [
+        (0, 1.5, 0.25),
+        (2, 1.5, 0.25),
+    ]
+    ingest.ingest(store, "ppo-1", [line(3, "started", resumed_from_step=1, device="cpu")], 20)
+    assert store.rows("SELECT step FROM evaluations") == [(0,)]
+
+
+def test_prompts_that_a_reward_model_held_out_are_marked(store: Store, tmp_path: Path) -> None:
+    one, other = add_prompt(store, "one"), add_prompt(store, "other")
+    for run, prompt, split in (
+        ("reward-1", one, "heldout"),
+        ("reward-1", other, "train"),
+        ("ppo-1", other, "heldout"),
+    ):
+        store.write("INSERT INTO run_prompts VALUES ($r, $p, $s)", {"r": run, "p": prompt, "s": split})
+    found = {}
+    for name, by in (("none", None), ("one", ["reward-1"]), ("both", ["reward-1", "ppo-1"])):
+        path = tmp_path / f"{name}.parquet"
+        snapshots.write_prompts(store, path, heldout_by=by)
+        found[name] = dict(store.rows("SELECT prompt_id, split FROM read_parquet(?)", [str(path)]))
+    assert found == {
+        "none": {one: None, other: None},
+        "one": {one: "heldout", other: "train"},
+        "both": {one: "heldout", other: "heldout"},
+    }

@@ -17,12 +17,14 @@ from engine.protocol.configs import (
     ExportConfig,
     GenerateConfig,
     JobConfig,
+    PolicyLearningConfig,
     RewardConfig,
     RewardedConfig,
     ScoreConfig,
     SFTConfig,
     StoredResponsesConfig,
 )
+from engine.protocol.rewards import components_of
 from engine.protocol.rundir import Inputs, RunDir
 from storage import artifacts, prompts, snapshots
 from storage.records import Snapshot
@@ -115,14 +117,26 @@ def _prompts(
     store: Store, folder: Path, config: GenerateConfig | RewardedConfig, request: Request
 ) -> Snapshot:
     limit = config.limit if isinstance(config, GenerateConfig | BestOfNConfig) else 0
+    heldout_by = None
+    if isinstance(config, PolicyLearningConfig) and config.heldout_prompts == "reward_model":
+        heldout_by = _runs_of_reward_models(store, config)
     table = snapshots.write_prompts(
         store,
         folder / "prompts.parquet",
         source=config.prompts,
         prompt_ids=request.prompt_ids,
         limit=request.limit or limit,
+        heldout_by=heldout_by,
     )
     return _refuse_empty(table, "prompts", "import some first")
+
+
+def _runs_of_reward_models(store: Store, config: PolicyLearningConfig) -> list[str]:
+    """The runs that trained what is maximised."""
+    parts = components_of(config.reward_model, config.rewards)
+    names = dict.fromkeys(part.model for part in parts if not part.is_function)
+    found = [artifacts.reward_model(store, name).run_id for name in names]
+    return [run for run in found if run is not None]
 
 
 def _judged(store: Store, folder: Path, config: RewardConfig) -> dict[str, Snapshot]:

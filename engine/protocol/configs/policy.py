@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.applies import Idle, equal
+from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.rates import described, learning_rate
 from engine.protocol.rewards import ENSEMBLE, ENSEMBLE_FORM, Ensemble, components_of
@@ -155,6 +155,20 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 10
     trace_every: Annotated[int, Meta(ge=0, description="Steps between token traces; 0 writes none.")] = 5
     gold_every: Annotated[int, Meta(ge=1, description="Steps between evaluations by the gold scorer.")] = 1
+    heldout_prompts: Annotated[
+        Literal["none", "reward_model", "share"],
+        Meta(
+            description="Prompts that the policy does not learn on and is evaluated on: those that the "
+            "reward models held out, or a share of all."
+        ),
+    ] = "none"
+    holdout: Annotated[float, Meta(gt=0.0, lt=1.0, description="Share of prompts held out.")] = 0.1
+    evaluate_every: Annotated[
+        int, Meta(ge=1, description="Steps between evaluations on held-out prompts (metrics heldout/…).")
+    ] = 10
+    evaluate_prompts: Annotated[
+        int, Meta(ge=1, description="At most this many held-out prompts are answered in an evaluation.")
+    ] = 16
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
@@ -168,6 +182,12 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             ),
             Idle(("collapse_share",), equal("collapse", "ignore"), "a collapse is ignored"),
             Idle(("gold_every",), equal("gold", ""), "there is no gold scorer"),
+            Idle(
+                ("evaluate_every", "evaluate_prompts"),
+                equal("heldout_prompts", "none"),
+                "no prompt is held out",
+            ),
+            Idle(("holdout",), unequal("heldout_prompts", "share"), "set heldout_prompts to share too"),
         )
 
     @property
@@ -188,6 +208,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 f"minibatches must divide the {responses} responses of a step (prompts_per_step × samples), "
                 f"and {self.minibatches} does not; choose another number."
             )
+        if self.heldout_prompts == "reward_model" and all(
+            part.is_function for part in components_of(self.reward_model, self.rewards)
+        ):
+            raise UsageError("No reward model has held out prompts: all rewards here are functions.")
         if self.kl == "adaptive" and self.beta == 0:
             raise UsageError("An adaptive β cannot leave 0; raise beta, or use kl fixed.")
         if self.kl == "adaptive" and self.kl_bound <= self.kl_target:

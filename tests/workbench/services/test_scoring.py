@@ -103,3 +103,23 @@ def test_what_is_missing_is_told(exported: Workspace) -> None:
         exported.scoring.scorer("rm", "fp32")
     with pytest.raises(UsageError, match="Did you mean “int8”"):
         exported.scoring.scorer("rm", "int")
+
+
+def test_a_prompt_that_the_model_refuses_is_left_out_and_the_rest_is_scored(
+    exported: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the page that it lies on nor the whole store fails by it."""
+
+    def strict(self: LengthScorer, items: Sequence[tuple[list[dict[str, str]], str]]) -> list[LengthScored]:
+        if any("sky" in chat[-1]["content"] for chat, _ in items):
+            raise UsageError("The chat template of rm does not accept this prompt.")
+        return [LengthScored(float(len(text)), cut=len(text) > 3) for _, text in items]
+
+    monkeypatch.setattr(LengthScorer, "score_many", strict)
+    told = scoring.Told()
+    assert exported.scoring.score_store("rm", told=told) == 2
+    assert len(told.left_out) == 1
+    (message,) = told.left_out.words()
+    assert "“Why is the sky blue?”" in message.text
+    marked = exported.store.rows("SELECT count(*) FILTER (cut), count(*) FROM scores")
+    assert marked == [(told.cut, 2)]
