@@ -37,6 +37,16 @@ SCORES = pa.schema(
     ]
 )
 SPLITS = pa.schema([("prompt_id", pa.string()), ("split", pa.string())])
+UNSEEN = pa.schema(
+    [
+        ("split", pa.int32()),  # from 0; the prompt was held out of it
+        ("criterion", pa.string()),
+        ("prompt_id", pa.string()),
+        ("response_a", pa.string()),
+        ("response_b", pa.string()),
+        ("margin", pa.float64()),  # score of a minus score of b, by a head that never saw the prompt
+    ]
+)
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -181,6 +181,8 @@ def _rows(store: Store, run: RunRow, kind: str, path: Path, rows: Span) -> None:
         runs.insert_splits_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "evaluations":
         runs.insert_evaluations_from_parquet(store, path, run_id=run.run_id, rows=rows)
+    elif kind == "unseen":
+        runs.insert_unseen_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "rollouts":
         runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id, rows=rows)
 

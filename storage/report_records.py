@@ -42,6 +42,16 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class UnseenBasis:
+    """Splits by prompt on which the way of learning was tried."""
+
+    splits: int
+    deviation: float | None
+    """Standard deviation of accuracy over the splits."""
+    calibration_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class CriterionFit:
     criterion: str
     scored_as: str | None

@@ -19,6 +19,7 @@ from storage.report_records import (
     PolicyScores,
     ReportBasis,
     TauSpread,
+    UnseenBasis,
     WrongPair,
 )
 from storage.sql import block
@@ -65,6 +66,17 @@ def figures(
     """Every mean of the report with its bootstrap interval, by name."""
     values = {**_about(reward_model, criterion), "seed": seed, "replicates": replicates}
     return {found.figure: found for found in store.records(Figure, block("reports", "figures"), values)}
+
+
+def unseen(
+    store: Store, reward_model: str, criterion: str, *, seed: int, replicates: int
+) -> tuple[UnseenBasis, dict[str, Figure]]:
+    """Means over splits on prompts never seen, with bootstrap intervals; 0 splits where the run made none."""
+    about = _about(reward_model, criterion)
+    (basis,) = store.records(UnseenBasis, block("reports", "unseen_basis"), about)
+    values = {**about, "seed": seed, "replicates": replicates}
+    found = store.records(Figure, block("reports", "unseen"), values) if basis.splits else []
+    return basis, {each.figure: each for each in found}
 
 
 def by_criterion(store: Store, reward_model: str, criterion: str) -> CriterionFit:

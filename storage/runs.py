@@ -132,6 +132,11 @@ def insert_splits_from_parquet(store: Store, path: Path, *, run_id: str, rows: S
     return store.write(block("runs", "ingest_splits"), {**rows_of(path, rows), "run_id": run_id})
 
 
+def insert_unseen_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:
+    """Ingest what heads that never saw a prompt say of its pairs."""
+    return store.write(block("runs", "ingest_unseen"), {**rows_of(path, rows), "run_id": run_id})
+
+
 def rollout_steps(store: Store, run_id: str) -> list[int]:
     return [step for (step,) in store.rows(block("runs", "rollout_steps"), {"run_id": run_id})]
 

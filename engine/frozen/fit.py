@@ -3,7 +3,10 @@
 1. scale the features, reduce them to the coordinates of the differences that were judged
 2. fit every strength on every fold at once; keep the strength with the least held-out log-loss
 3. held-out margins give a temperature if one is wanted; the strength of least log-loss hardly needs one
-4. fit all pairs, and resamples of the prompts as an ensemble that says how sure the head is
+4. fit all pairs, and draw an ensemble from the posterior that says how sure the head is
+
+With `length = "controlled"` the lengths of the two responses explain verdicts beside the features, and are
+left out of the score: what is learned is which is better of two responses of one length.
 
 numpy alone: it runs in the workbench process while a person ranks.
 Shapes: `N` responses, `F` features, `M` pairs, `r` coordinates, `S` strengths, `E` members, `C` criteria.
@@ -13,17 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from engine.errors import NonFiniteError, UsageError
 from engine.frozen.comparisons import Comparisons, Votes
 from engine.frozen.measure import Measure, best_temperature, measure, strict_majority
+from engine.frozen.posterior import drawn_heads
 from engine.frozen.solve import Problems
 from engine.frozen.space import Scaling, Space, space_of
 from engine.scoring.head import Part, RewardHead
 
 OVERALL = "overall"
+Length = Literal["raw", "controlled"]
+LENGTH_SCALE = 10.0
+"""Covariates have this root mean square where differences of features have one below 1: hardly a penalty."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,10 @@ class FitSettings:
     ties: bool = True  # learn from ties, by Davidson's model
     squash: bool = True  # tanh of standardised features: huge states of a few dimensions do not rule
     evening: float = 0.0  # 0: each pair counts 1, 1: each prompt counts 1
-    members: int = 16  # heads of the ensemble; 0 makes none
+    members: int = 32  # heads of the ensemble; 0 makes none
+    length: Length = (
+        "raw"  # controlled: the length of a response explains verdicts and is no part of its score
+    )
     calibrate: bool = False  # multiply scores by the temperature of least held-out log-loss
     seed: int = 0
 
@@ -73,9 +84,11 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    learned: Comparisons
-    strict: Comparisons
+class Prepared:
+    """The comparisons of one criterion, ready to be fitted."""
+
+    learned: Comparisons  # votes as they are learned
+    strict: Comparisons  # what is measured on
     space: Space
 
 
@@ -86,9 +99,11 @@ def fit_head(
     layers: Sequence[int],
     parts: Sequence[Part],
     settings: FitSettings | None = None,
+    length_N: np.ndarray | None = None,
 ) -> RewardHead:
     """The head alone; see `fit`."""
-    return fit(features_N_F, comparisons, layers=layers, parts=parts, settings=settings).head
+    made = fit(features_N_F, comparisons, layers=layers, parts=parts, settings=settings, length_N=length_N)
+    return made.head
 
 
 def fit(
@@ -98,18 +113,20 @@ def fit(
     layers: Sequence[int],
     parts: Sequence[Part],
     settings: FitSettings | None = None,
+    length_N: np.ndarray | None = None,
 ) -> Fitted:
     """Fit a head to comparisons (of each criterion) and cross-validate it.
 
-    features_N_F: of judged responses and of any others, whose mean score becomes 0.  Raises UsageError when
-    there is no strict preference, NonFiniteError when a feature is not finite.
+    features_N_F: of judged responses and of any others, whose mean score becomes 0.  length_N: characters of
+    each, where length is controlled.  Raises UsageError when there is no strict preference, NonFiniteError
+    when a feature is not finite.
     """
     settings = settings or FitSettings()
     by_criterion = {OVERALL: comparisons} if isinstance(comparisons, Comparisons) else dict(comparisons)
-    scaling = _scaling(features_N_F, settings)
+    scaling = scaling_of(features_N_F, settings)
     weights, reports, nu = [], {}, {}
     for criterion, judged in by_criterion.items():
-        prepared = _prepare(features_N_F, judged, scaling, settings, criterion)
+        prepared = prepare(features_N_F, judged, scaling, settings, criterion, length_N)
         reports[criterion] = _cross_validated(prepared, settings)
         found_B_F, nu[criterion] = _final(prepared, reports[criterion], settings)
         weights.append(found_B_F)
@@ -150,31 +167,55 @@ def _head(
 
 
 def cross_validate(
-    features_N_F: np.ndarray, comparisons: Comparisons, settings: FitSettings | None = None
+    features_N_F: np.ndarray,
+    comparisons: Comparisons,
+    settings: FitSettings | None = None,
+    length_N: np.ndarray | None = None,
 ) -> CrossValidation:
     """Accuracy and log-loss of each strength on prompts left out of the fit.  Raises as `fit` does."""
     settings = settings or FitSettings()
-    scaling = _scaling(features_N_F, settings)
-    return _cross_validated(_prepare(features_N_F, comparisons, scaling, settings, OVERALL), settings)
+    scaling = scaling_of(features_N_F, settings)
+    return _cross_validated(
+        prepare(features_N_F, comparisons, scaling, settings, OVERALL, length_N), settings
+    )
 
 
-def _scaling(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
+def scaling_of(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
     scaling = Scaling.of(features_N_F, settings.squash)
     if not (np.isfinite(scaling.centre).all() and np.isfinite(scaling.scale).all()):
         raise NonFiniteError("There are features that are not finite; compute them again in float32.")
     return scaling
 
 
-def _prepare(
-    features_N_F: np.ndarray, judged: Comparisons, scaling: Scaling, settings: FitSettings, criterion: str
-) -> _Prepared:
+def prepare(
+    features_N_F: np.ndarray,
+    judged: Comparisons,
+    scaling: Scaling,
+    settings: FitSettings,
+    criterion: str = OVERALL,
+    length_N: np.ndarray | None = None,
+) -> Prepared:
+    """Count the votes and reduce the features.  Raises UsageError when there is no strict preference."""
     learned = judged.learned(settings.votes, settings.ties).prompts_evened(settings.evening)
     if not (learned.win + learned.loss).sum() > 0:
         raise UsageError(
             f"There is no preference on “{criterion}” to learn from: no response was judged better than "
             "another; judge some more prompts."
         )
-    return _Prepared(learned, strict_majority(judged), space_of(features_N_F, learned, scaling))
+    space = space_of(features_N_F, learned, scaling)
+    if settings.length == "controlled":
+        if length_N is None:
+            raise UsageError("To control for length the lengths of the responses must be given.")
+        space = space.with_covariates(_lengths(length_N, learned), learned)
+    return Prepared(learned, strict_majority(judged), space)
+
+
+def _lengths(length_N: np.ndarray, learned: Comparisons) -> np.ndarray:
+    """Differences of ln(characters) and of characters of each pair, to the same size, [M, 2]."""
+    of_N_2 = np.stack([np.log(np.maximum(length_N, 1.0)), length_N], axis=1)
+    found_M_2 = of_N_2[learned.left] - of_N_2[learned.right]
+    size_2 = np.sqrt(np.square(found_M_2).mean(axis=0))
+    return np.asarray(LENGTH_SCALE * found_M_2 / np.where(size_2 > 0, size_2, 1.0))
 
 
 def fold_of(prompt_M: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -186,7 +227,7 @@ def fold_of(prompt_M: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold[which]
 
 
-def _cross_validated(prepared: _Prepared, settings: FitSettings) -> CrossValidation:
+def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidation:
     learned, strict, space = prepared.learned, prepared.strict, prepared.space
     folds, strengths = min(settings.folds, learned.prompts), settings.strengths
     M, S = len(learned), len(strengths)
@@ -205,7 +246,7 @@ def _cross_validated(prepared: _Prepared, settings: FitSettings) -> CrossValidat
         np.repeat(kept_M_k, S, axis=1),
         np.tile(strengths, folds),
     ).solve(tolerance=1e-4)
-    margins_M_k_S = (space.differences @ solution.v).reshape(M, folds, S)
+    margins_M_k_S = (space.differences[:, space.scored] @ solution.v[space.scored]).reshape(M, folds, S)
     margins_M_S = margins_M_k_S[np.arange(M), fold_M]
     measures = tuple(measure(margins_M_S[:, s], strict) for s in range(S))
     best = int(np.argmin([found.log_loss for found in measures]))
@@ -223,23 +264,16 @@ def _cross_validated(prepared: _Prepared, settings: FitSettings) -> CrossValidat
     )
 
 
-def _final(prepared: _Prepared, report: CrossValidation, settings: FitSettings) -> tuple[np.ndarray, float]:
-    """Weights on scaled features [1 + E, F], the head first and then its members, and Davidson's ν.
-
-    A member is the fit of as many prompts drawn with replacement (Efron 1979).  Members are moved together
-    so that their mean is the head.
-    """
-    learned, space = prepared.learned, prepared.space
-    _, which = np.unique(learned.prompt, return_inverse=True)
-    prompts, E = learned.prompts, settings.members
-    draws = np.random.default_rng([settings.seed, prompts]).multinomial(
-        prompts, np.full(prompts, 1 / prompts), E
+def _final(prepared: Prepared, report: CrossValidation, settings: FitSettings) -> tuple[np.ndarray, float]:
+    """Weights on scaled features [1 + E, F], the head first and then its members, and Davidson's ν."""
+    learned, space, E = prepared.learned, prepared.space, settings.members
+    problem = Problems(
+        space.differences, space.spread, learned, np.ones((len(learned), 1)), np.array([report.strength])
     )
-    weights_M_B = np.concatenate([np.ones((1, len(learned))), draws[:, which]]).T
-    solution = Problems(
-        space.differences, space.spread, learned, weights_M_B, np.full(1 + E, report.strength)
-    ).solve(tolerance=1e-6)
-    v_B_r = report.temperature * solution.v.T
-    if E:
-        v_B_r[1:] += v_B_r[0] - v_B_r[1:].mean(axis=0)
-    return space.weights(v_B_r), float(solution.nu[0])
+    solution = problem.solve(tolerance=1e-6)
+    nu, seed = float(solution.nu[0]), (settings.seed, learned.prompts)
+    weights_B_F = space.weights(solution.v.T)
+    if E > 1:
+        drawn_E_F = drawn_heads(space, learned, solution.v[:, 0], nu, report.strength, E, seed)
+        weights_B_F = np.concatenate([weights_B_F, drawn_E_F])
+    return report.temperature * weights_B_F, nu

@@ -6,7 +6,7 @@ from engine.frozen.fit import FitSettings
 from engine.protocol.configs import RewardConfig
 from engine.protocol.configs.reward import WITH_TIES
 
-ENSEMBLE = 16
+ENSEMBLE = 32
 """Heads of the ensemble when the configuration wants no certain number: here they cost nothing."""
 
 
@@ -18,6 +18,7 @@ def fit_settings(config: RewardConfig) -> FitSettings:
         folds=config.folds,
         members=config.ensemble if config.ensemble > 1 else ENSEMBLE,
         seed=config.seed,
+        length=config.length,
     )
 
 

@@ -12,7 +12,7 @@ Shapes: `N` responses, `F` features, `M` pairs, `r` coordinates.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,20 +63,52 @@ class Scaling:
 class Space:
     """Coordinates in which a head is fitted."""
 
-    differences: np.ndarray  # [M, r] coordinates of left minus right of each pair
+    differences: np.ndarray  # [M, r] coordinates of left minus right of each pair, covariates behind them
     spread: np.ndarray  # [r] Σ_m n_m d²
     _combination: np.ndarray  # [n, r] scaled responses in these sums are the directions
     _rows: np.ndarray
     _scaling: Scaling
     _features: np.ndarray
 
+    @property
+    def scored(self) -> slice:
+        """The coordinates that a score is made of: all but the covariates."""
+        return slice(0, self._combination.shape[1])
+
+    def with_covariates(self, covariates_M_k: np.ndarray, comparisons: Comparisons) -> Space:
+        """The space with further coordinates that explain judgements and are no part of a score."""
+        total_M = comparisons.total[:, None]
+        return replace(
+            self,
+            differences=np.concatenate([self.differences, covariates_M_k], axis=1),
+            spread=np.concatenate([self.spread, (total_M * np.square(covariates_M_k)).sum(axis=0)]),
+        )
+
+    @property
+    def width(self) -> int:
+        """F, the number of features."""
+        return int(self._features.shape[1])
+
     def weights(self, v_B_r: np.ndarray) -> np.ndarray:
-        """Weights on the scaled features, [B, F], of heads given by their coordinates."""
-        mix_B_N = v_B_r @ self._combination.T
+        """Weights on the scaled features, [B, F], of heads given by their coordinates, without covariates."""
+        mix_B_N = v_B_r[:, self.scored] @ self._combination.T
         sums = []
         for columns in _columns(self._features.shape[1]):
             sums.append(mix_B_N @ self._scaling.apply(self._features[self._rows, columns], columns))
         return np.concatenate(sums, axis=1)
+
+    def coordinates(self, weights_B_F: np.ndarray) -> np.ndarray:
+        """Coordinates, [B, r], of the part of weights on the scaled features that lies in the space.
+
+        Covariates have none, which is 0.
+        """
+        mix_B_N = np.zeros((len(weights_B_F), len(self._rows)))
+        for columns in _columns(self._features.shape[1]):
+            scaled_N_f = self._scaling.apply(self._features[self._rows, columns], columns)
+            mix_B_N += weights_B_F[:, columns] @ scaled_N_f.T
+        found_B_r = np.zeros((len(weights_B_F), len(self.spread)))
+        found_B_r[:, self.scored] = mix_B_N @ self._combination
+        return found_B_r
 
 
 def space_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Scaling) -> Space:

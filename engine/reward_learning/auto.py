@@ -31,6 +31,7 @@ from engine.reward_learning.fine_tuning.learner import train_step
 from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, lessons_of, read_lessons
 from engine.reward_learning.frozen.data import Judged, judged_of
 from engine.reward_learning.frozen.features import PARTS, response_features
+from engine.reward_learning.frozen.fit import text_lengths
 from engine.reward_learning.report import measured
 from engine.text import Tokeniser
 
@@ -117,6 +118,7 @@ def _frozen(
             layers=store.info.layers,
             parts=PARTS,
             settings=fit_settings(config),
+            length_N=text_lengths(run, judged.response_ids),
         )
         column = {name: c for c, name in enumerate(fitted.head.criteria)}
         scores_N_C = fitted.head.scores(features_N_F)[:, [column.get(c, 0) for c in lessons.data.criteria]]

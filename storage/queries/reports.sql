@@ -60,6 +60,42 @@ FROM (SELECT * FROM measured
 JOIN intervals i ON i.figure = m.figure
 ORDER BY m.figure
 
+-- name: unseen
+WITH sums AS MATERIALIZED (
+    SELECT prompt_id, figure, total, n FROM unseen_figures($reward_model, $criterion)
+), places AS (
+    SELECT prompt_id, row_number() OVER (ORDER BY prompt_id) - 1 AS place, count(*) OVER () AS prompts
+    FROM (SELECT DISTINCT prompt_id FROM sums)
+), draws AS (
+    SELECT replicate, md5_number_lower($seed || '/' || replicate || '/' || place) % prompts AS place
+    FROM places, range($replicates) r(replicate)
+), resampled AS (
+    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
+    FROM (SELECT replicate, place, count(*) AS times FROM draws GROUP BY ALL) d
+    JOIN places p ON p.place = d.place
+    JOIN sums s ON s.prompt_id = p.prompt_id
+    GROUP BY ALL
+), intervals AS (
+    SELECT figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high FROM resampled GROUP BY figure
+)
+SELECT m.figure, m.value, i.low, i.high, m.n, m.prompts
+FROM (SELECT figure, sum(total) / sum(n) AS value, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure) m
+JOIN intervals i ON i.figure = m.figure
+ORDER BY m.figure
+
+-- name: unseen_basis
+WITH splits AS (
+    SELECT split, avg(correct) AS accuracy FROM unseen_pairs($reward_model, $criterion) GROUP BY split
+), bins AS (
+    SELECT avg(greatest(probability, 1 - probability)) AS predicted,
+           avg(if(probability > 0.5, 1, if(probability < 0.5, 0, 0.5))) AS observed, count(*) AS pairs
+    FROM unseen_pairs($reward_model, $criterion)
+    GROUP BY least(floor((greatest(probability, 1 - probability) - 0.5) * 20), 9)
+)
+SELECT count(*) AS splits, stddev_samp(accuracy) AS deviation,
+       (SELECT sum(pairs * abs(predicted - observed)) / sum(pairs) FROM bins) AS calibration_error
+FROM splits
+
 -- name: by_criterion
 SELECT $criterion AS criterion, (SELECT any_value(criterion) FROM model_scores($reward_model, $criterion)) AS scored_as,
        avg(correct) AS accuracy, avg(log_loss) AS log_loss, avg(longer) AS longer, count(*) AS pairs,

@@ -67,5 +67,10 @@ INSERT OR REPLACE INTO run_prompts (run_id, prompt_id, split)
 SELECT $run_id, prompt_id, split FROM read_parquet($path, file_row_number = true)
 WHERE file_row_number >= $first AND file_row_number < $end
 
+-- name: ingest_unseen
+INSERT OR REPLACE INTO unseen_margins (run_id, split, criterion, prompt_id, response_a, response_b, margin)
+SELECT $run_id, split, criterion, prompt_id, response_a, response_b, margin FROM read_parquet($path, file_row_number = true)
+WHERE file_row_number >= $first AND file_row_number < $end
+
 -- name: rollout_steps
 SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step

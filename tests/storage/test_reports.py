@@ -310,3 +310,35 @@ def test_the_shown_sql_can_be_run_by_hand(kept: tuple[Store, World]) -> None:
         hostile = reports.query_text(name, {**values, "reward_model": "o'clock'; DROP TABLE scores; --"})
         check_locked(store.cursor(), hostile)
         assert store.rows(hostile) == []
+
+
+def test_unseen_figures_are_means_over_splits_of_pairs_either_way_round(store: Store) -> None:
+    world = make_world(store)
+    train(store, world)
+    rows = store.rows(
+        "SELECT prompt_id, better_id, worse_id, longer FROM judged_pairs($m, 'overall') WHERE NOT tied",
+        {"m": MODEL},
+    )
+    (run_id,) = {run for (run,) in store.rows("SELECT run_id FROM model_run($m)", {"m": MODEL})}
+    correct, losses, over = [], [], []
+    for number, (prompt, better, worse, longer) in enumerate(rows):
+        for split in (0, 1):
+            margin = (number % 3 - 1) * 0.7 + split * 0.2
+            a, b, said = (better, worse, margin) if number % 2 else (worse, better, -margin)
+            store.write(
+                "INSERT INTO unseen_margins VALUES ($run, $split, 'overall', $p, $a, $b, $margin)",
+                {"run": run_id, "split": split, "p": prompt, "a": a, "b": b, "margin": said},
+            )
+            correct.append(half(margin, 0.0))
+            losses.append(math.log1p(math.exp(-margin)))
+            over.append(half(margin, 0.0) - longer)
+    with reports.made_once(store, MODEL, ["overall"]):
+        basis, found = reports.unseen(store, MODEL, "overall", seed=SEED, replicates=50)
+    assert basis.splits == 2
+    assert basis.deviation is not None
+    for name, values in (("accuracy", correct), ("log_loss", losses), ("over_longer", over)):
+        assert found[name].value == pytest.approx(sum(values) / len(values)), name
+        assert found[name].low <= found[name].value <= found[name].high
+    assert reports.unseen(store, MODEL, "brief", seed=SEED, replicates=50) == (
+        reports.unseen(store, MODEL, "none", seed=SEED, replicates=50)
+    )

@@ -81,6 +81,7 @@ def overview(report: RewardReport, width: int) -> list[Line]:
     constant = Figure("constant", CONSTANT_ACCURACY, CONSTANT_ACCURACY, CONSTANT_ACCURACY, 0, 0)
     rows = (
         (name, figures.get("accuracy"), "model"),
+        (f"  mean of {report.unseen.splits} splits", report.unseen_figures.get("accuracy"), "model"),
         ("longer response", figures.get("longer"), "baseline"),
         ("policy that wins", figures.get("policy"), "baseline"),
         ("constant", constant, "baseline"),
@@ -97,9 +98,49 @@ def overview(report: RewardReport, width: int) -> list[Line]:
             lines.append(_signed_line(label, found))
     if tau := figures.get("tau"):
         lines.append(_signed_line("Kendall τ a prompt", tau))
-    warning = length_word(report)
-    lines += [(), *prose(warning[0], width, warning[1])] if warning else []
+    for word in (against_length(report), length_word(report)):
+        lines += [(), *prose(word[0], width, word[1])] if word else []
     return lines
+
+
+def unseen(report: RewardReport, width: int) -> list[Line]:
+    """Means over many splits by prompt: what to expect on prompts that it has not seen."""
+    figures, basis = report.unseen_figures, report.unseen
+    if not basis.splits:
+        return []
+    lines: list[Line] = [_head(f"mean of {basis.splits} splits", width, "0", "½", "1")]
+    for figure, label, role in (
+        ("accuracy", report.reward_model, "model"),
+        ("longer", "longer response", "baseline"),
+        ("longer_wins", "longer is better", "model"),
+        ("longer_loses", "longer is worse", "model"),
+        ("log_loss", "log-loss", "model"),
+    ):
+        if found := figures.get(figure):
+            mark = CONSTANT_LOG_LOSS if figure == "log_loss" else 0.5
+            lines.append(_bar_line(label, found, role, width, mark=mark))
+    lines += [()]
+    if over := figures.get("over_longer"):
+        lines.append(_signed_line("above longer response", over))
+    lines += [
+        (("accuracy varies over splits by  ", "muted"), (number(basis.deviation), "strong")),
+        (("mean distance of calibration  ", "muted"), (number(basis.calibration_error), "strong")),
+        (),
+    ]
+    return lines
+
+
+def against_length(report: RewardReport) -> tuple[str, str] | None:
+    """A plain sentence where the model is not better than taking the longer response; None where it is."""
+    over = report.unseen_figures.get("over_longer") or report.figures.get("over_longer")
+    if over is None or over.low > 0:
+        return None
+    word = "worse" if over.high < 0 else "not shown to be better"
+    return (
+        f"It is {word} than always taking the longer response: accuracy {number(over.value, signed=True)} "
+        f"({interval(over.low, over.high, signed=True)}).",
+        "warning",
+    )
 
 
 def _log_losses(report: RewardReport, width: int) -> list[Line]:
@@ -288,10 +329,11 @@ def _taus(report: RewardReport, width: int) -> list[Line]:
 
 
 def learning(report: RewardReport, width: int) -> list[Line]:
-    """Held-out figures by the number of pairs learned from."""
+    """What many splits say of prompts never seen; held-out figures by the number of pairs learned from."""
+    before = unseen(report, width)
     if not report.curve:
-        return prose("The run has recorded no learning curve.", width)
-    lines: list[Line] = [(("  pairs  accuracy  log-loss", "muted"),)]
+        return before + prose("The run has recorded no learning curve.", width)
+    lines: list[Line] = [*before, (("  pairs  accuracy  log-loss", "muted"),)]
     for point in report.curve:
         wide = width >= NARROWEST and point.accuracy is not None
         drawn = bar(point.accuracy or 0.0, cells=width - 29, mark=0.5) if wide else ""

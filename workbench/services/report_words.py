@@ -63,7 +63,16 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         ("criterion", "The same measures for every criterion that people have judged by."),
         ("Kendall τ", "How many prompts have which tau-b, from -1 to 1 in steps of 0.2."),
     ),
-    "curve": (("accuracy, log-loss", "On the held-out prompts, after learning from that many pairs."),),
+    "curve": (
+        (
+            "mean of … splits",
+            "The way of learning is tried again and again with other prompts held out, strength chosen "
+            "on the rest alone; every prompt is held out equally often. Intervals are by drawing prompts.",
+        ),
+        ("varies over splits", "Standard deviation of accuracy: what one split alone may be off."),
+        ("mean distance", "Expected calibration error over all splits."),
+        ("accuracy, log-loss", "On the held-out prompts, after learning from that many pairs."),
+    ),
     "wrong": (
         ("sure", "Probability that the model gives to the response that people find worse."),
         ("people", "Annotators for the better response : for the worse one (+ ties)."),

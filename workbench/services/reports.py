@@ -19,6 +19,7 @@ from storage.report_records import (
     PolicyScores,
     ReportBasis,
     TauSpread,
+    UnseenBasis,
     WrongPair,
 )
 from storage.store import Store
@@ -49,6 +50,9 @@ class RewardReport:
     basis: ReportBasis
     criteria: tuple[CriterionFit, ...]
     figures: Mapping[str, Figure]
+    unseen: UnseenBasis
+    unseen_figures: Mapping[str, Figure]
+    """accuracy, log_loss, longer, over_longer, longer_wins, longer_loses over many splits; empty without."""
     replicates: int
     seed: int
     calibration: tuple[CalibrationBin, ...]
@@ -125,12 +129,15 @@ class Reports:
         rows = [
             (row.prompt_id, row.difference, row.longer_by) for row in reports.length_rows(store, name, about)
         ]
+        unseen, unseen_figures = reports.unseen(store, name, about, seed=SEED, replicates=replicates)
         return RewardReport(
             reward_model=name,
             criterion=about,
             basis=basis,
             criteria=tuple(reports.by_criterion(store, name, found) for found in known),
             figures=reports.figures(store, name, about, seed=SEED, replicates=replicates),
+            unseen=unseen,
+            unseen_figures=unseen_figures,
             replicates=replicates,
             seed=SEED,
             calibration=tuple(reports.calibration(store, name, about)),

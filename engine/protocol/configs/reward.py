@@ -64,6 +64,10 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         int,
         Meta(ge=0, description="Responses of the label queue that a frozen trunk reads besides judged ones."),
     ] = 0
+    length: Annotated[
+        Literal["raw", "controlled"],
+        Meta(description="controlled: length explains verdicts and is left out of scores (tuning frozen)."),
+    ] = "raw"
     lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1

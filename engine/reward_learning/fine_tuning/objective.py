@@ -185,5 +185,10 @@ def check(config: RewardConfig) -> None:
             f"A majority gives strict pairs only, and {config.objective} learns from more; "
             "choose annotators apart."
         )
+    if config.length == "controlled" and config.tuning != "frozen":
+        raise UsageError(
+            f"length controlled is for tuning frozen, and tuning is {config.tuning}; choose length raw or "
+            "tuning frozen."
+        )
     if config.annotators == "majority" and config.weights == "agreement":
         raise UsageError("A majority has no annotators to weigh; choose weights equal or annotators apart.")

@@ -35,10 +35,12 @@ from engine.reward_learning.fine_tuning.annotators import words
 from engine.reward_learning.fine_tuning.plan import read_lessons
 from engine.reward_learning.frozen.data import Judged, judged_of
 from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
-from engine.reward_learning.frozen.report import heldout_metrics, learning_curve
+from engine.reward_learning.frozen.report import heldout_metrics, learning_curve, unseen_prompts
 from engine.scoring.head import RewardHead
-from engine.tables import SCORES, SPLITS, write_output
+from engine.tables import SCORES, SPLITS, read_rows, write_output
 from engine.text import SCORE_LIMIT, SCORE_TOKENS, Tokeniser
+
+TEXTS = ("response_id", "text")
 
 
 def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
@@ -56,12 +58,14 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     yield Progress(stage="fitting", done=0, total=1)
     features_N_F = store.rows(judged.response_ids)
     settings = fit_settings(config)
+    length_N = text_lengths(run, judged.response_ids)
     fitted = fit(
         features_N_F,
         judged.training(),
         layers=store.info.layers,
         parts=PARTS,
         settings=settings,
+        length_N=length_N,
     )
     yield Progress(stage="fitting", done=1, total=1)
     yield from _cross_validation(fitted)
@@ -69,12 +73,18 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     heldout = heldout_metrics(judged, scores_N_C)
     if heldout:
         yield Metrics(step=1, values=heldout)
-    yield from learning_curve(
-        judged, features_N_F, dataclasses.replace(settings, members=0), store.info.layers, PARTS
-    )
+    yield from unseen_prompts(run, judged, features_N_F, settings, length_N)
+    bare = dataclasses.replace(settings, members=0)
+    yield from learning_curve(judged, features_N_F, bare, store.info.layers, PARTS, length_N)
     yield from _save(config, run, folder, fitted.head, judged, scores_N_C, heldout)
     yield from _scores(run, store, fitted.head, cut)
     yield Finished(summary=_summary(judged, fitted, heldout))
+
+
+def text_lengths(run: RunDir, response_ids: list[str]) -> np.ndarray:
+    """Characters of every response, [N]."""
+    found = {row["response_id"]: len(row["text"]) for row in read_rows(run.table("rankings"), TEXTS)}
+    return np.array([found[response] for response in response_ids], dtype=np.float64)
 
 
 def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
