@@ -1,0 +1,165 @@
+"""A frozen reward model on prompts never seen: 20 nested splits by prompt, raw and controlled for length.
+
+Data: PandaLM's judgements (three people a pair), with `--hh FILE` also pairs of transcripts
+(`chosen`, `rejected`), and both together.  Layers and settings as shipped; strength chosen inside each split.
+Figures are means over splits with the standard deviation over splits; on pairs on which a majority agrees.
+`cross_validated` is what 5-fold cross-validation on all prompts says, `ratio` the least accuracy on pairs
+whose longer response lost, controlled for length, over one half.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from engine.frozen.comparisons import Comparisons, stacked
+from engine.frozen.fit import FitSettings, Prepared, cross_validate, prepare, scaling_of
+from engine.frozen.measure import measure
+from engine.frozen.splits import unseen
+from tests.benchmarks.common import parser, report, say, versions
+from tests.benchmarks.label_efficiency import DATA
+
+Pair = tuple[str, str, str, int, int, int]
+"""Messages as JSON, two responses, votes for the first, the second, neither."""
+TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+
+
+def pandalm(path: Path) -> list[Pair]:
+    """Every pair with its three votes."""
+    pairs = []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        votes = Counter(row[f"annotator_{n}"] for n in (1, 2, 3))
+        chat = json.dumps([{"role": "user", "content": row["prompt"]}])
+        if row["response_a"] != row["response_b"]:
+            pairs.append((chat, row["response_a"], row["response_b"], votes["a"], votes["b"], votes["tie"]))
+    return pairs
+
+
+def transcripts(path: Path) -> list[Pair]:
+    """Pairs that differ in what the assistant says after the last shared turn of the user."""
+    pairs = []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        sides = [TURN.split(row[name])[1:] for name in ("chosen", "rejected")]
+        turns = [list(zip(side[::2], map(str.strip, side[1::2]), strict=True)) for side in sides]
+        same = 0
+        while same < min(map(len, turns)) and turns[0][same] == turns[1][same]:
+            same += 1
+        while same and turns[0][same - 1][0] != "Human":
+            same -= 1
+        chosen, rejected = ("\n\n".join(text for _, text in each[same:]) for each in turns)
+        roles = {"Human": "user", "Assistant": "assistant"}
+        if same and chosen != rejected:
+            chat = [{"role": roles[who], "content": text} for who, text in turns[0][:same]]
+            pairs.append((json.dumps(chat), chosen, rejected, 1, 0, 0))
+    return pairs
+
+
+def features(responses: list[tuple[str, str]], model: str, file: Path | None) -> np.ndarray:
+    """What the shipped head reads, [N, F] float32; kept in `file`."""
+    if file is not None and file.exists():
+        held = np.load(file, allow_pickle=False)
+        rows = {key: row for row, key in enumerate(zip(held["chats"], held["texts"], strict=True))}
+        return np.asarray(held["features"][[rows[key] for key in responses]], dtype=np.float32)
+    from engine.models.catalogue import resolve_model
+    from engine.models.features import default_layers, depth, features_of
+    from engine.models.policy import load_policy
+    from engine.models.trunk import Trunk, device_of
+    from engine.text import SCORE_TOKENS, Tokeniser
+
+    folder = resolve_model(model)
+    tokeniser = Tokeniser.from_folder(folder)
+    trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, device_of("cpu"))
+    tokens = [tokeniser.encode_for_score(json.loads(chat), text, SCORE_TOKENS) for chat, text in responses]
+    pairs = [(each.prompt, each.response) for each in tokens]
+    layers = default_layers(depth(trunk.module))
+    parts = {}
+    for places, found_n_F in features_of(trunk, pairs, layers, ("last", "mean")):
+        parts |= dict(zip(places, found_n_F.numpy(), strict=True))
+    found = np.stack([parts[place] for place in range(len(pairs))])
+    if file is not None:
+        chats, texts = zip(*responses, strict=True)
+        np.savez(file, chats=np.array(chats), texts=np.array(texts), features=found)
+    return found
+
+
+def compared(pairs: list[Pair], responses: list[tuple[str, str]]) -> Comparisons:
+    rows = {key: row for row, key in enumerate(responses)}
+    numbers = {chat: number for number, chat in enumerate(sorted({pair[0] for pair in pairs}))}
+    return stacked([(numbers[chat], rows[chat, a], rows[chat, b], *votes) for chat, a, b, *votes in pairs])
+
+
+def tried(
+    prepared: Prepared, settings: FitSettings, length_N: np.ndarray, counts_M: np.ndarray
+) -> dict[str, list[float]]:
+    """Mean and standard deviation over splits of each figure, on the pairs that count."""
+    strict, found = prepared.strict, []
+    longer_M = np.sign(length_N[strict.left] - length_N[strict.right])
+    won_M = longer_M * np.sign(strict.win - strict.loss)
+    for split in unseen(prepared, settings):
+        kept = counts_M[split.held]
+        held, margin = split.held[kept], split.margins[kept]
+        whole = measure(margin, strict.chosen(held))
+        figures = {"accuracy": whole.accuracy, "log_loss": whole.log_loss}
+        figures["longer"] = measure(longer_M[held], strict.chosen(held)).accuracy
+        for name, sign in (("longer_won", 1), ("longer_lost", -1)):
+            mine = won_M[held] == sign
+            figures[name] = measure(margin[mine], strict.chosen(held[mine])).accuracy
+        found.append(figures)
+    values = {name: [each[name] for each in found] for name in found[0]}
+    return {name: [round(float(f(v)), 3) for f in (np.mean, np.std)] for name, v in values.items()}
+
+
+def main() -> None:
+    """Print a line a data set on stderr and everything as JSON on stdout."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
+    arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--hh", type=Path, help="transcripts in pairs, JSON Lines")
+    arguments.add_argument("--features", type=Path, help="cache of the features, .npz")
+    options = arguments.parse_args()
+    if not options.data.exists():
+        raise SystemExit(f"{options.data} does not exist; name the file with --data.")
+    sets = {"PandaLM": pandalm(options.data)}
+    if options.hh:
+        sets |= {"HH": transcripts(options.hh)}
+        sets |= {"mixture": sets["PandaLM"] + sets["HH"]}
+    everything = [pair for pairs in sets.values() for pair in pairs]
+    responses = list(dict.fromkeys((chat, text) for chat, *both, _, _, _ in everything for text in both))
+    x_N_F = features(responses, options.model, options.features)
+    length_N = np.array([float(len(text)) for _, text in responses])
+    table: dict[str, dict[str, object]] = {}
+    for name, pairs in sets.items():
+        judged = compared(pairs, responses)
+        rows = np.unique(np.concatenate([judged.left, judged.right]))
+        at = {row: place for place, row in enumerate(rows)}
+        left, right = (np.array([at[row] for row in side]) for side in (judged.left, judged.right))
+        judged = Comparisons(left, right, judged.prompt, judged.win, judged.loss, judged.tie)
+        first = set(sets["PandaLM"])
+        parts = {"": np.ones(len(judged), dtype=bool)}
+        if name == "mixture":
+            parts |= {", of PandaLM": np.array([pair in first for pair in pairs])}
+            parts |= {", of HH": ~parts[", of PandaLM"]}
+        for length in ("raw", "controlled"):
+            settings = FitSettings(votes="all", ties=False, members=0, length=length)
+            mine, long = x_N_F[rows], length_N[rows]
+            ready = prepare(mine, judged, scaling_of(mine, settings), settings, length_N=long)
+            cv = cross_validate(mine, judged, settings, long).calibrated
+            for part, counts_M in parts.items():
+                key = f"{name}{part}, {length}"
+                table[key] = {**tried(ready, settings, long, counts_M)}
+                table[key]["cross_validated"] = [round(cv.accuracy, 3), round(cv.log_loss, 3)]
+                say(f"{key:32s} {table[key]}")
+    lost = [each["longer_lost"][0] for key, each in table.items() if "controlled" in key]  # type: ignore[index]
+    report(
+        "unseen prompts", figures=table, ratio=round(min(lost) / 0.5, 3), versions=versions("torch", "numpy")
+    )
+
+
+if __name__ == "__main__":
+    main()
