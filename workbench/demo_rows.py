@@ -24,8 +24,9 @@ def summary_rows(table: DemoTable) -> list[Row]:
         ("KL to the start, nats a response", "0", f"{_number(table.kl)} (bound {table.kl_bound:g})"),
         ("length, tokens", _number(table.tokens_before, 1), _number(table.tokens_after, 1)),
         ("win rate against the start [95 %]", "", _win_rate(table)),
-        ("reward model: held-out accuracy", _number(table.accuracy), ""),
-        ("reward model: held-out log-loss", _number(table.log_loss), ""),
+        ("reward model: held-out accuracy [95 %]", _between(table.accuracy, table.accuracy_range), ""),
+        ("  the longer response, same pairs", _number(table.longer), ""),
+        ("reward model: held-out log-loss [95 %]", _between(table.log_loss, table.log_loss_range), ""),
     ]
     for precision, figures in sorted(table.onnx.items()):
         most = _figure(figures, "max_difference")
@@ -40,6 +41,11 @@ def _around(value: float, error: float) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _between(value: float | None, bounds: tuple[float, float] | None) -> str:
+    """A figure of one split with its interval by resampling prompts."""
+    return _number(value) + ("" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]")
 
 
 def _win_rate(table: DemoTable) -> str:

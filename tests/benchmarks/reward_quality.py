@@ -5,6 +5,9 @@ prompt is held out, as there.  Ours learns all pairs of a prompt as one batch el
 TRL's RewardTrainer learns the same judgements with the same seeds; `--peer-results FILE…` reads the JSON
 lines of runs of its script instead.  `ratio` is the peer's mean log-loss over ours, `accuracy_ratio` our mean
 accuracy over the peer's.
+
+`--splits N` takes N random splits instead, the same for every setting: run n holds out another fifth of the
+prompts and has seed n.  One split says little, so figures to quote are means over 20 or more.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
+import random
 import statistics
 import tempfile
 import time
@@ -23,8 +27,11 @@ DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
 Figures = dict[str, object]
 
 
-def rankings(path: Path) -> list[dict[str, object]]:
-    """Rows of the table `rankings`: two for each pair on which a majority agrees."""
+def rankings(path: Path, split: int | None = None) -> list[dict[str, object]]:
+    """Rows of the table `rankings`: two for each pair on which a majority agrees.
+
+    Every fifth prompt is held out, or that random fifth which `split` numbers.
+    """
     pairs = []
     for line in path.read_text().splitlines():
         row = json.loads(line)
@@ -34,6 +41,9 @@ def rankings(path: Path) -> list[dict[str, object]]:
         other = "b" if label == "a" else "a"
         pairs.append((row["prompt"], row[f"response_{label}"], row[f"response_{other}"]))
     order = {prompt: index for index, prompt in enumerate(sorted({pair[0] for pair in pairs}))}
+    held = set(range(0, len(order), 5))
+    if split is not None:
+        held = set(random.Random(split).sample(range(len(order)), len(held)))
     rows: list[dict[str, object]] = []
     for number, (prompt, *ranked) in enumerate(pairs):
         for rank, text in enumerate(ranked, 1):
@@ -47,7 +57,7 @@ def rankings(path: Path) -> list[dict[str, object]]:
                     "response_id": f"r{key}",
                     "text": text,
                     "rank": rank,
-                    "split": "heldout" if order[prompt] % 5 == 0 else "train",
+                    "split": "heldout" if order[prompt] in held else "train",
                 }
             )
     return rows
@@ -129,6 +139,7 @@ def main() -> None:
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--data", type=Path, default=DATA)
     arguments.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, …")
+    arguments.add_argument("--splits", type=int, default=0, help="random splits instead of seeds on one")
     arguments.add_argument("--peer-results", type=Path, nargs="+", default=[], metavar="FILE")
     arguments.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="of RewardConfig"
@@ -136,10 +147,14 @@ def main() -> None:
     options = arguments.parse_args()
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
+    if options.splits and (options.peer or options.peer_results):
+        raise SystemExit("The peer knows one split; leave out --splits or the peer.")
     rows = rankings(options.data)
     settings = {"max_tokens": "384"} | dict(item.split("=", 1) for item in options.set)
     ours, peers = [], peer_runs(options.peer_results) if options.peer_results else []
-    for seed in range(options.seeds):
+    for seed in range(options.splits or options.seeds):
+        if options.splits:
+            rows = rankings(options.data, seed)
         ours.append(train(rows, options.model, settings | {"seed": str(seed)}))
         say(f"seed {seed}: {ours[-1]}")
         if options.peer:
@@ -150,10 +165,11 @@ def main() -> None:
     names = ("heldout/accuracy", "heldout/log_loss", "heldout/score_length_correlation", "seconds")
     figures: Figures = {
         "ours": {name: spread(ours, name) for name in names},
-        "longer": ours[0]["heldout/accuracy_longer"],
+        "longer": spread(ours, "heldout/accuracy_longer")["mean"],
         "pairs": len(rows) // 2,
         "settings": settings,
-        "seeds": options.seeds,
+        "seeds": options.splits or options.seeds,
+        "splits": options.splits or 1,
     }
     if peers:
         theirs = {name: spread(peers, name) for name in ("heldout_accuracy", "heldout_loss", "seconds")}

@@ -24,6 +24,7 @@ from workbench.services.rules import PREFIX
 if TYPE_CHECKING:
     from engine.protocol.events import Progress
     from storage.records import RunRow
+    from storage.report_records import Figure
     from workbench.services.workspace import Workspace
 
 TRAIN_SOURCE = "demo/train"
@@ -138,6 +139,11 @@ class DemoTable:
     eval_prompts: int
     seconds: dict[str, float] = field(default_factory=dict)
     """Of each run, by stage."""
+    accuracy_range: tuple[float, float] | None = None
+    """95 % interval of accuracy on the held-out prompts of the one split, by resampling prompts."""
+    log_loss_range: tuple[float, float] | None = None
+    longer: float | None = None
+    """Accuracy of taking the longer response, on the same pairs."""
 
 
 class DemoInterruptedError(WorkbenchError):
@@ -298,6 +304,7 @@ class Demo:
         wins = comparing.win_rate(after, before, reward_model)
         reward_metrics = jobs.metrics(self._runs["reward"].run_id)
         ppo_metrics = jobs.metrics(self._runs["ppo"].run_id)
+        figures = self.workspace.reports.reward(reward_model).figures
         exported = jobs.show(self._runs["export"].run_id).artifacts
         return DemoTable(
             reward_model=reward_model,
@@ -321,7 +328,14 @@ class Demo:
             win_high=wins.high,
             eval_prompts=old.prompts,
             seconds={stage: _seconds(row) for stage, row in self._runs.items()},
+            accuracy_range=_range(figures.get("accuracy")),
+            log_loss_range=_range(figures.get("log_loss")),
+            longer=figures["longer"].value if "longer" in figures else None,
         )
+
+
+def _range(figure: Figure | None) -> tuple[float, float] | None:
+    return None if figure is None else (figure.low, figure.high)
 
 
 def demo_prompts() -> list[dict[str, str]]:
