@@ -75,7 +75,7 @@ def fit(
     that cannot be read, UsageError when no judged pair with features prefers one response.
     """
     store = opened(folders)
-    judged = dict.fromkeys(response for vote in votes for response in (vote.response_a, vote.response_b))
+    judged = _judged(votes)
     wanted = dict(judged)
     for _, found in waiting:
         if len(wanted) + len(found) > MOST_RESPONSES:
@@ -112,6 +112,18 @@ def fit(
     )
 
 
+def _judged(votes: Sequence[Votes]) -> dict[str, None]:
+    """Judged responses in the order in which training has them: by prompt, those that teach nothing last."""
+    taught = _taught(votes)
+    both = {(vote.prompt_id, r) for vote in votes for r in (vote.response_a, vote.response_b)}
+    return dict.fromkeys(r for prompt, r in sorted(both, key=lambda pair: (pair[0] not in taught, *pair)))
+
+
+def _taught(votes: Sequence[Votes]) -> set[str]:
+    """Prompts that teach something: not those on which everything ties, where ties are not learned."""
+    return {vote.prompt_id for vote in votes if SETTINGS.ties or vote.wins or vote.losses}
+
+
 def opened(folders: Sequence[Path]) -> FeatureStore:
     """The features of the first folder, and of the others as far as they are of the same model."""
     first, *older = (folder / FILE for folder in folders)
@@ -130,12 +142,9 @@ def parts_of(info: FeatureInfo) -> tuple[Part, ...]:
 
 
 def compared(votes: Sequence[Votes], rows: Mapping[str, int]) -> Comparisons:
-    """The judged pairs of which both responses have features, of prompts that teach something.
-
-    A prompt on which everything ties teaches nothing where ties are not learned; training passes it over too.
-    """
+    """The judged pairs of which both responses have features, of prompts that teach something."""
     prompts: dict[str, int] = {}
-    taught = {vote.prompt_id for vote in votes if SETTINGS.ties or vote.wins or vote.losses}
+    taught = _taught(votes)
     return stacked(
         [
             (

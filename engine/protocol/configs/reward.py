@@ -130,6 +130,9 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             Idle(("centring",), equal("objective", "rating"), "ratings fix where zero is"),
             Idle(("weights",), equal("annotators", "majority"), "a majority has no annotators to weigh"),
             Idle(("lora_rank",), unequal("tuning", "lora", "auto"), "there are no adapters"),
+            Idle(
+                ("length",), equal("tuning", "lora", "full"), "only a head on a frozen trunk controls for it"
+            ),
             Idle(("folds",), equal("tuning", "lora", "full"), "fine-tuning is not cross-validated"),
             Idle(("budget_minutes",), unequal("tuning", "auto"), "only auto compares ways of tuning"),
             Idle(("evaluations",), equal("holdout", 0.0), "no prompt is held out"),

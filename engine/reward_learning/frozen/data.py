@@ -55,7 +55,11 @@ class Judged:
 
 
 def judged_of(lessons: Lessons) -> Judged:
-    """Judgements as comparisons.  Raises UsageError when no response of a training prompt beats another."""
+    """Judgements as comparisons, prompts and responses in the order of their ids.
+
+    The order decides which members an ensemble draws; the live head has the same.  Raises UsageError when
+    no response of a training prompt beats another.
+    """
     criteria = lessons.data.criteria
     taught = {j.criterion for e in lessons.data.train for j in e.judgements if j.pairs.winner.numel()}
     kept = [c for c in range(len(criteria)) if c in taught]
@@ -69,7 +73,7 @@ def judged_of(lessons: Lessons) -> Judged:
     weights = {name: person.weight for name, person in lessons.annotators.items()}
     return Judged(
         data=data,
-        response_ids=[response for element in elements for response in element.response_ids],
+        response_ids=[response for element in elements for response in sorted(element.response_ids)],
         prompt_ids=[element.prompt_id for element in elements for _ in element.response_ids],
         comparisons={name: _comparisons(elements, c, weights) for c, name in enumerate(data.criteria)},
         prompts=[element.prompt_id for element in elements],
@@ -102,18 +106,24 @@ def _comparisons(elements: Sequence[Element], criterion: int, weights: Mapping[s
     votes: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     start = 0
     for prompt, element in enumerate(elements):
+        row = {response: start + n for n, response in enumerate(sorted(element.response_ids))}
+        at = [row[response] for response in element.response_ids]
         for judgement in element.judgements:
             if judgement.criterion == criterion:
-                for one, other, place in _verdicts(judgement):
+                for one, other, place in _verdicts(judgement, at):
                     weight = weights.get(judgement.annotator, 1.0)
-                    votes[prompt, start + one, start + other][place] += weight
+                    votes[prompt, one, other][place] += weight
         start += len(element.response_ids)
     return stacked([(prompt, one, other, *said) for (prompt, one, other), said in sorted(votes.items())])
 
 
-def _verdicts(judgement: Judgement) -> Iterator[tuple[int, int, int]]:
-    """Two responses, the smaller index first, and 0 the first wins, 1 the second wins, 2 a tie."""
-    for winner, loser in zip(judgement.pairs.winner.tolist(), judgement.pairs.loser.tolist(), strict=True):
-        yield min(winner, loser), max(winner, loser), int(winner > loser)
-    for first, second in zip(judgement.ties.first.tolist(), judgement.ties.second.tolist(), strict=True):
-        yield min(first, second), max(first, second), 2
+def _verdicts(judgement: Judgement, at: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Rows of two responses, the smaller first, and 0 the first wins, 1 the second wins, 2 a tie.
+
+    at: the row of each response of the element.
+    """
+    pairs, ties = judgement.pairs, judgement.ties
+    for winner, loser in zip(pairs.winner.tolist(), pairs.loser.tolist(), strict=True):
+        yield min(at[winner], at[loser]), max(at[winner], at[loser]), int(at[winner] > at[loser])
+    for first, second in zip(ties.first.tolist(), ties.second.tolist(), strict=True):
+        yield min(at[first], at[second]), max(at[first], at[second]), 2

@@ -140,6 +140,7 @@ def test_rules_name_fields_that_there_are_and_leave_the_needed_ones(kind: str) -
         ("reward", {"tuning": "full", "tie": "1"}, "tie"),
         ("reward", {"tuning": "full", "lora_rank": "8"}, "lora_rank"),
         ("reward", {"tuning": "full", "budget_minutes": "8"}, "budget_minutes"),
+        ("reward", {"tuning": "lora", "length": "controlled"}, "length"),
         ("dpo", {"loss": "ipo", "label_smoothing": "0.1"}, "label_smoothing"),
         ("sft", {"learn_from": "responses", "annotator": "ana"}, "annotator"),
         ("ppo", {"reward_model": "r", "kl": "fixed", "kl_target": "3"}, "kl_target"),
