@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from engine.protocol.events import AnyEvent
+    from storage.interchange.formats.writing import Exported
     from storage.interchange.importing import ImportReport
     from storage.records import PolicyRow, PromptRow, ResponseRow, RewardModelRow
     from workbench.services.jobs import Jobs, RunDetail
@@ -124,6 +125,23 @@ class Study:
         Options are those of `workbench import`.  Raises ImportFileError with the place in the file.
         """
         return self.workspace.library.import_file(path, **options)
+
+    def export_data(
+        self, what: str, path: Path | str, *, layout: str | None = None, **options: Any
+    ) -> Exported:
+        """Write a table, a view or `pairs` to a file; with `layout`, what another tool reads.
+
+        Layouts are the formats of `workbench export data --as`; options are `anonymous` and `spreadsheet`.
+        What a layout has no place for is counted in the answer.
+        """
+        library = self.workspace.library
+        if layout is not None:
+            return library.export_as(what, path, layout, **options)
+        if options:
+            raise UsageError(f"{', '.join(options)} can be said with a layout only.")
+        from storage.interchange.formats.writing import Exported
+
+        return Exported(library.export(what, path), {})
 
     def add_prompts(self, texts: Sequence[str], *, source: str = "python") -> list[str]:
         """Add prompts of one user turn each, unless they are there already; their ids, in order."""

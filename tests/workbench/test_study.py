@@ -39,6 +39,17 @@ def test_what_is_judged_can_be_queried(study: Study) -> None:
     assert study.judge_by_rule("concise") == 1
 
 
+def test_what_is_judged_leaves_as_other_tools_read_it(study: Study, tmp_path: Path) -> None:
+    study.judge_by_rule("concise")
+    done = study.export_data("pairs", tmp_path / "p.jsonl", layout="trl-conversational", anonymous=True)
+    row = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])
+    assert done.rows == study.export_data("preference_pairs", tmp_path / "p.csv").rows
+    assert row["prompt"] == [{"role": "user", "content": "Say hello."}]
+    assert row["annotator"] == "annotator 1"
+    with pytest.raises(UsageError, match="with a layout"):
+        study.export_data("pairs", tmp_path / "p.csv", anonymous=True)
+
+
 def test_a_ranking_that_cannot_be_is_refused_and_nothing_is_stored(study: Study) -> None:
     prompt = study.prompts()[0].prompt_id
     ids = [row.response_id for row in study.responses(prompt)]

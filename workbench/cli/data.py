@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.errors import UsageError
 from workbench.cli.output import print_json, print_records, print_table
 from workbench.cli.session import session
 
@@ -88,15 +89,43 @@ def import_file(
 @export_app.command("data")
 def export_data(
     what: Annotated[str, typer.Argument(help="A table, a view, or pairs (prompt, chosen, rejected).")],
-    path: Annotated[Path, typer.Argument(help="File that ends in .csv, .parquet or .jsonl.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="File that ends in .csv, .tsv, .parquet or .jsonl; with --as also .json, or a folder."
+        ),
+    ],
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="FORMAT", help="Layout of another tool, as trl-preference; docs/formats.md."
+        ),
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Number the annotators; leave out ids, sources and notes.")
+    ] = False,
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="CSV of which a spreadsheet runs no cell.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a table, a view or the preference pairs to a file."""
-    rows = session.workspace().library.export(what, path)
-    if as_json:
-        print_json({"what": what, "path": str(path), "rows": rows})
+    """Write a table, a view or the preference pairs to a file, or what another tool reads."""
+    library = session.workspace().library
+    if layout is None:
+        if anonymous or spreadsheet:
+            raise UsageError("--anonymous and --spreadsheet go with --as FORMAT.")
+        rows = library.export(what, path)
+        found: dict[str, Any] = {"what": what, "path": str(path), "rows": rows}
     else:
-        print(f"{rows:,} rows of {what} written to {path}.")
+        done = library.export_as(what, path, layout, anonymous=anonymous, spreadsheet=spreadsheet)
+        rows = done.rows
+        found = {"what": what, "path": str(path), "rows": rows, "format": layout, "left_out": done.left_out}
+    if as_json:
+        print_json(found)
+        return
+    print(f"{rows:,} rows of {what} written to {path}.")
+    for reason, number in found.get("left_out", {}).items():
+        print(f"Left out, as {layout} has no place for it: {reason}: {number:,}.")
 
 
 def policies(as_json: JsonOption = False) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from storage import artifacts, judgements, policies, prompts, responses
 from storage.records import Counts, ImportReport, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from storage.interchange.formats.writing import Exported
 
 Chat = list[dict[str, str]]
 
@@ -102,3 +106,21 @@ class Library:
         from storage.interchange.exporting import export
 
         return export(self.store, what, Path(path))
+
+    def export_as(
+        self,
+        what: str,
+        path: Path | str,
+        layout: str,
+        *,
+        anonymous: bool = False,
+        spreadsheet: bool = False,
+    ) -> Exported:
+        """Write pairs, prompts or responses as other tools read them; `docs/formats.md` lists the layouts.
+
+        A path without an ending is a folder of Parquet files with a data card.  `anonymous` leaves out who
+        judged and where prompts come from; `spreadsheet` makes a CSV file of which no cell is run.
+        """
+        from storage.interchange.formats.writing import export_as
+
+        return export_as(self.store, what, path, layout, anonymous=anonymous, spreadsheet=spreadsheet)

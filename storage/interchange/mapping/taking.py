@@ -138,9 +138,7 @@ class Taker:
         return Example(chat, answers, self._judging.of_two(row))
 
     def _list(self, row: Row) -> Example:
-        found = self._value(row, "responses")
-        if isinstance(found, str):
-            found = parsed(found)
+        found = self._opened(row, "responses")
         if not isinstance(found, list):
             raise RowError(f'"{self._column("responses")}" is no list')
         places = [n for n, value in enumerate(found) if not missing(value) or value == ""]
@@ -169,11 +167,10 @@ class Taker:
         return Example(chat, answers, self._judging.of_one(row) if answers else [])
 
     def _steps(self, row: Row) -> Example:
-        steps = self._value(row, "steps")
+        steps, labels = self._opened(row, "steps"), self._opened(row, "step_labels")
         if not isinstance(steps, list) or not steps:
             raise RowError(f'"{self._column("steps")}" is no list of steps')
         texts = [clean_text(s) if isinstance(s, str) else answer_text(self._step(s)) for s in steps]
-        labels = self._value(row, "step_labels")
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(steps)):
             raise RowError(f"there are {len(steps)} steps and another number of labels")
         numbers = [
@@ -190,6 +187,10 @@ class Taker:
         answer = Answer(whole, self._name(row, "policy") or self.defaults.policy)
         answer.steps = list(zip(texts, numbers, strict=True))
         return Example(chat, [answer], self._judging.of_one(row))
+
+    def _opened(self, row: Row, role: str) -> Any:
+        """A value, or the list that stands as JSON text in a cell of a table."""
+        return (parsed(v) or v) if isinstance(v := self._value(row, role), str) else v
 
     def _step(self, value: Any) -> Chat:
         from storage.interchange.mapping.conversations import chat_of
@@ -321,9 +322,7 @@ class Taker:
         return number_of(get(row)) if get else None
 
     def _listed_names(self, row: Row, role: str, length: int) -> list[str | None] | None:
-        value = self._value(row, role)
-        if isinstance(value, str):
-            value = parsed(value) or value
+        value = self._opened(row, role)
         if not isinstance(value, list):
             return None
         if len(value) == 1 < length:

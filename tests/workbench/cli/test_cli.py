@@ -137,6 +137,8 @@ def test_import_is_told_and_adds_nothing_twice(workbench: Shell) -> None:
         (["train", "reward", "--name", "x", "--tuning", "ful"], 2, "full"),
         (["train", "ppo", "--name", "x", "--reward-model", "nothing"], 2, "nothing"),
         (["export", "data", "nothing", "x.csv"], 1, "nothing"),
+        (["export", "data", "pairs", "x.csv", "--as", "trl-preferences"], 1, "trl-preference"),
+        (["export", "data", "pairs", "x.csv", "--anonymous"], 2, "--as FORMAT"),
         (["export", "onnx", "nothing"], 2, "nothing"),
         (["sql", "--jsn", "SELECT 1"], 2, "--jsn"),
         (["sql", "--jsn"], 2, "--jsn"),
@@ -246,6 +248,13 @@ def test_export_and_info_and_lists_are_json(filled: Shell) -> None:
         "what": "pairs",
         "path": "out.jsonl",
         "rows": 2,
+    }
+    assert filled.json("export", "data", "pairs", "out", "--as", "arena") == {
+        "what": "pairs",
+        "path": "out",
+        "rows": 2,
+        "format": "arena",
+        "left_out": {},
     }
     info = filled.json("info")
     assert isinstance(info, dict)
