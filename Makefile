@@ -5,6 +5,7 @@
 # make check     format, lint, types, import contracts
 # make quick     one room's tests: make quick ROOM=storage
 # make docs      the documentation as pages, in build/site
+# make models    measure every family of models again, for docs/models.md
 # make pictures  draw the README's pictures of the screens again
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIN := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test test-avx2 quick check docs pictures
+.PHONY: install demo test test-avx2 quick check docs models pictures
 ROOM ?= engine/objectives
 .DEFAULT_GOAL := install
 
@@ -50,6 +51,9 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+models: install
+	$(BIN)/python -W ignore -m tests.engine.models.survey
 
 pictures: install
 	$(BIN)/python -m tests.pictures docs/pictures

@@ -2,7 +2,7 @@
 
 A prompt is a chat, rendered by the model's own template up to the point where the assistant begins to speak,
 or plain text.  A response is ordinary text: whatever it contains, it never becomes a special token.  The
-score of a response is read at the end-of-sequence token that follows it, in training as in scoring.
+score of a response is read at the token that ends its turn, in training as in scoring.
 
 Padding is always masked by length.  `pad_id` is still never the end-of-sequence token, so that tools which
 look for padding by its id (`AutoModelForSequenceClassification` does) find the last real token: it is an
@@ -56,7 +56,7 @@ class ScoreTokens(NamedTuple):
     """The tokens of a prompt and its response; the score is read at the last one."""
 
     prompt: list[int]
-    response: list[int]  # ends with the end-of-sequence token
+    response: list[int]  # ends with the token that ends a response
     was_cut: bool  # the prompt lost tokens on the left, or the response lost some before its end
     response_cut: bool = False  # the response did
 
@@ -89,11 +89,14 @@ class Tokeniser:
             tokenizer.no_truncation()
             tokenizer.no_padding()
         self._special_tokens = special_tokens
+        added = self._with_specials.get_added_tokens_decoder()
+        self._special_ids = frozenset(index for index, token in added.items() if token.special)
         self._template = _compile(chat_template, name) if chat_template is not None else None
         self.vocab_size: int = self._with_specials.get_vocab_size(with_added_tokens=True)
         stops = list(stop_ids)
         self.eos_id: int = self._find_eos(stops)
-        self.stop_ids: frozenset[int] = frozenset([self.eos_id, *stops])
+        self.turn_id: int = self._find_turn_end()
+        self.stop_ids: frozenset[int] = frozenset([self.eos_id, self.turn_id, *stops])
         self.pad_id: int = self._choose_pad(chat_template or "")
 
     @classmethod
@@ -119,7 +122,7 @@ class Tokeniser:
                 special_tokens=special,
                 chat_template=_find_template(folder, config),
                 stop_ids=_stop_ids(folder),
-                max_positions=model.get("max_position_embeddings"),
+                max_positions=_positions(model),
                 max_score_tokens=_positive(model.get(SCORE_LIMIT)),
                 name=folder.name,
             )
@@ -133,6 +136,10 @@ class Tokeniser:
     @property
     def has_chat_template(self) -> bool:
         return self._template is not None
+
+    def end_of(self, template: TemplateName | None = None) -> int:
+        """The token that ends a response: of a chat what its template writes there, else end-of-sequence."""
+        return self.turn_id if (template or self.score_template) == "chat" else self.eos_id
 
     @property
     def score_tokens(self) -> int:
@@ -210,23 +217,27 @@ class Tokeniser:
         word on the template it is the chat template where there is one, else plain.
         """
         prompt = self.encode_prompt(messages, template or self.score_template)
-        return self.join_for_score(prompt, self.encode_response(response), max_tokens)
+        return self.join_for_score(prompt, self.encode_response(response), max_tokens, template)
 
     def join_for_score(
-        self, prompt: Sequence[int], response: Sequence[int], max_tokens: int | None = None
+        self,
+        prompt: Sequence[int],
+        response: Sequence[int],
+        max_tokens: int | None = None,
+        template: TemplateName | None = None,
     ) -> ScoreTokens:
-        """As `encode_for_score`, of tokens; a response may already end with end-of-sequence."""
-        body = list(response)
-        if body and body[-1] == self.eos_id:
+        """As `encode_for_score`, of tokens; a response may already end with a stop token."""
+        body, end = list(response), self.end_of(template)
+        if body and body[-1] in self.stop_ids & (self._special_ids | {self.eos_id}):
             body.pop()
         if max_tokens is None or len(prompt) + len(body) + 1 <= max_tokens:
-            return ScoreTokens(list(prompt), [*body, self.eos_id], False)
+            return ScoreTokens(list(prompt), [*body, end], False)
         least = min(len(prompt), max(max_tokens // PROMPT_SHARE, 1))
         kept = body[: max(max_tokens - least - 1, 0)]
         room = max(max_tokens - len(kept) - 1, 0)
         return ScoreTokens(
             prompt=list(prompt[max(len(prompt) - room, 0) :]) if room else [],
-            response=[*kept, self.eos_id],
+            response=[*kept, end],
             was_cut=True,
             response_cut=len(kept) < len(body),
         )
@@ -234,6 +245,24 @@ class Tokeniser:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens; special tokens have none."""
         return self._with_specials.decode(list(ids), skip_special_tokens=True)
+
+    def response_text(self, ids: Sequence[int]) -> str:
+        """What a response says: without the stop token at its end; a special token before it stands by name.
+
+        Whoever reads the text, a person or a reward model, sees what was sampled; as text it is harmless.
+        """
+        body = list(ids[:-1] if ids and ids[-1] in self.stop_ids else ids)
+        skip = not self.has_special(body)
+        return self._with_specials.decode(body, skip_special_tokens=skip)
+
+    def has_special(self, ids: Iterable[int]) -> bool:
+        """Whether a special token is among them."""
+        return not self._special_ids.isdisjoint(ids)
+
+    def shares_tokens_with(self, other: Tokeniser) -> bool:
+        """Whether the same ids stand for the same text."""
+        mine, its = (one._with_specials.get_vocab(with_added_tokens=True) for one in (self, other))
+        return mine == its
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """One display string a token, special tokens by name.
@@ -251,6 +280,26 @@ class Tokeniser:
         if pending:
             pieces[-1] = self._with_specials.decode(list(ids)[-pending:], skip_special_tokens=False)
         return pieces
+
+    def _find_turn_end(self) -> int:
+        """The special token that the template writes after what the assistant said; eos where there is none.
+
+        Gemma's is <end_of_turn>, Phi's <|end|>, that of a Qwen base model <|im_end|>, and their tokenisers
+        name another token as end-of-sequence.
+        """
+        if self._template is None:
+            return self.eos_id
+        said = "wvrk"  # a word that no template contains, and that trimming leaves alone
+        chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+        try:
+            text = self._template.render(
+                messages=chat, tools=None, documents=None, add_generation_prompt=False, **self._special_tokens
+            )
+        except Exception:  # a template may refuse in any way; what it writes then is not known
+            return self.eos_id
+        rest = text.rpartition(said)[2].lstrip()
+        ids = self._with_specials.encode(_encodable(rest), add_special_tokens=False).ids
+        return int(ids[0]) if said in text and ids and ids[0] in self._special_ids else self.eos_id
 
     def _find_eos(self, stops: Sequence[int]) -> int:
         token = self._special_tokens.get("eos_token")
@@ -378,6 +427,15 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
         if isinstance(value, str):
             found[name] = value
     return found
+
+
+def _positions(config: dict[str, Any]) -> int | None:
+    """How many positions the model has, under the names that architectures give them; of its text part."""
+    for part in (config, config.get("text_config")):
+        for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+            if isinstance(part, dict) and isinstance(part.get(name), int):
+                return int(part[name])
+    return None
 
 
 def _find_template(folder: Path, config: dict[str, Any]) -> str | None:

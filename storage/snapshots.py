@@ -44,7 +44,7 @@ def write_rankings(
     source: str = "",
 ) -> Snapshot:
     """Columns judgement_id, annotator, annotator_kind, criterion, kind, prompt_id, messages, response_id,
-    text, rank, rating.
+    text, rank, rating, finish_reason.
 
     Rank 1 is best, equal ranks tie; a rating ranks too.  `criteria` None takes judgements of every criterion.
     """
@@ -63,7 +63,7 @@ def write_responses(
     limit: int = 0,
     shuffle: bool = False,
 ) -> Snapshot:
-    """Columns response_id, prompt_id, messages, text.
+    """Columns response_id, prompt_id, messages, text, finish_reason.
 
     `policy` keeps those of one policy, `source` those to prompts of one source.
     `unscored_by` (a reward model's id) leaves out what that model has scored, with a backend that begins so.

@@ -56,6 +56,11 @@ def response_layers(trunk: Trunk, batch: Batch, layers: Sequence[int]) -> dict[i
     blocks, found = _blocks(trunk.module), {}
 
     def keep(layer: int, hidden_R_S_D: Tensor) -> None:
+        if hidden_R_S_D.shape[:-1] != batch.input_ids.shape:
+            raise UsageError(
+                f"The layers of {type(trunk.module).__name__} do not pass on one vector a token, so it "
+                "cannot serve as a frozen trunk; choose tuning full or lora."
+            )
         found[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
         if layer == max(layers):
             raise _Enough

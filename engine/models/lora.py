@@ -6,7 +6,7 @@ and may be bfloat16; the adapters are float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -15,8 +15,11 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
+from engine.errors import UsageError
 from engine.models.norm import freeze_norms
+from engine.models.parts import arguments, backbone, probe_tokens
 
 ADAPTER = "default"
 
@@ -64,20 +67,25 @@ class Adapted(LoraLinear):
 
 
 def add_lora(model: PreTrainedModel, rank: int, seed: int = 0, alpha: int | None = None) -> PreTrainedModel:
-    """Adapt every linear layer of the transformer blocks; α is 2·rank unless given.
+    """Adapt every linear layer of the transformer blocks that can be; α is 2·rank unless given.
 
     The same model is returned.  Its other parameters are frozen, a reward model's head excepted.
+    `left_out` says what has no adapters.  Raises UsageError when nothing can have any.
     """
-    targets = _linear_names(model)
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank if alpha is None else alpha, lora_dropout=0.0, target_modules=targets
-    )
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, model)
+        # Shown the model itself, peft takes a full name such as layers.0.mlp.down_proj for fused experts.
+        holder = nn.ModuleDict({"whole": model})
+        for turned, names in _adaptable(model).items():
+            config = LoraConfig(
+                r=rank, lora_alpha=2 * rank if alpha is None else alpha, lora_dropout=0.0,
+                target_modules=[f"whole.{name}" for name in names], fan_in_fan_out=turned,
+            )  # fmt: skip
+            inject_adapter_in_model(config, holder)
     for layer in _layers(model):
-        layer.__class__ = Adapted
+        if type(layer.get_base_layer()) is nn.Linear:
+            layer.__class__ = Adapted
     for name, parameter in model.named_parameters():
         adapter = "lora_" in name
         parameter.requires_grad_(adapter or name.startswith(("score.", "classifier.")))
@@ -159,15 +167,94 @@ def _layers(model: nn.Module) -> list[LoraLinear]:
     return [module for module in model.modules() if isinstance(module, LoraLinear)]
 
 
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    """Full names of the linear layers inside the transformer, heads left out."""
-    whole = model.base_model is model  # a transformer without any head
-    prefix = "" if whole else model.base_model_prefix + "."
-    names = [
-        name
+def left_out(model: PreTrainedModel) -> str | None:
+    """A sentence when a good part of the transformer has no adapters, as fused experts have none."""
+    trunk = backbone(model)
+    matrices = {name: p for name, p in trunk.named_parameters() if p.dim() >= 2 and "lora_" not in name}
+    embeddings = {id(p) for m in trunk.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    rest = {name: p.numel() for name, p in matrices.items() if id(p) not in embeddings}
+    bare = {name: size for name, size in rest.items() if ".base_layer." not in name}
+    share = sum(bare.values()) / max(1, sum(rest.values()))
+    if share < LEAST_BARE:
+        return None
+    largest = max(bare, key=lambda name: bare[name]).rpartition(".")[2]
+    return (
+        f"Adapters reach {1 - share:.0%} of the transformer's weights: layers such as {largest} are no plain "
+        "linear layers and stay as they are. Set tuning to full to train all of it."
+    )
+
+
+LEAST_BARE = 0.05
+
+
+def _adaptable(model: PreTrainedModel) -> dict[bool, list[str]]:
+    """Full names of the layers inside the transformer that adapters can be put on, heads left out.
+
+    By whether their weights lie turned round, as GPT-2's do.  A layer counts when the forward pass calls it:
+    of one whose weight is read past its forward (Mamba's Δ projection) the adapter would never be seen, and
+    an image tower hears no text.  Raises UsageError when there is none.
+    """
+    layers: dict[str, nn.Module] = {
+        name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.startswith(prefix)
-    ]
-    if not names:
-        raise ValueError(f"{type(model).__name__} has no linear layers to adapt")
-    return names
+        if _is_product(module) and not name.startswith(("score", "classifier"))
+    }
+    inside = {id(module) for module in backbone(model).modules()}
+    layers = {name: module for name, module in layers.items() if id(module) in inside}
+    called = _called(model, layers)
+    found: dict[bool, list[str]] = {}
+    for name, module in layers.items():
+        parent = model.get_submodule(name.rpartition(".")[0])
+        if _kind(name) in called and not _kernel_reads(parent, name):
+            found.setdefault(isinstance(module, Conv1D), []).append(name)
+    if not found:
+        raise UsageError(
+            f"{model.config.model_type} has no linear layers that adapters fit; set tuning to full."
+        )
+    return found
+
+
+@torch.no_grad()
+def _is_product(module: nn.Module) -> bool:
+    """Whether a layer is W x + b; of a class derived from the plain one its numbers say so."""
+    if type(module) in (nn.Linear, Conv1D):
+        return True
+    if not isinstance(module, nn.Linear):
+        return False
+    x = torch.linspace(-1, 1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
+    expected = nn.functional.linear(x[None], module.weight, module.bias)
+    try:
+        found: Tensor = module(x[None])
+    except RuntimeError:  # it takes another shape
+        return False
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+def _kind(name: str) -> str:
+    """A layer's name without its numbers: of many experts few are called by a short text."""
+    return ".".join(part for part in name.split(".") if not part.isdigit())
+
+
+@torch.no_grad()
+def _called(model: PreTrainedModel, layers: dict[str, nn.Module]) -> set[str]:
+    """Kinds of layers that a forward pass calls."""
+    called: set[str] = set()
+
+    def listening(kind: str) -> Callable[..., None]:
+        return lambda *_: called.add(kind)
+
+    handles = [layer.register_forward_pre_hook(listening(_kind(name))) for name, layer in layers.items()]
+    trunk = backbone(model)
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in arguments(trunk) else {}
+    ids = torch.tensor([probe_tokens(model, 8)], device=next(model.parameters()).device)
+    try:
+        trunk(input_ids=ids, **options)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
+
+
+def _kernel_reads(parent: nn.Module, name: str) -> bool:
+    """Whether a kernel may read the weight past its layer's forward: the way out of a state-space mixer."""
+    return name.endswith("out_proj") and hasattr(parent, "A_log") and hasattr(parent, "D")

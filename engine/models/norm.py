@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from engine.models.parts import arguments
+
 
 class _Normed(torch.autograd.Function):
     """w ⊙ x / √(mean x² + ε) over the last dimension, w frozen."""
@@ -50,8 +52,8 @@ def freeze_norms(model: nn.Module) -> None:
         weight, eps = getattr(module, "weight", None), getattr(module, "variance_epsilon", None)
         if not isinstance(weight, nn.Parameter) or weight.requires_grad or not isinstance(eps, float):
             continue
-        if weight.dim() != 1 or next(module.children(), None) is not None:
-            continue
+        if weight.dim() != 1 or next(module.children(), None) is not None or len(arguments(module)) != 2:
+            continue  # a gated norm takes a gate too
         x = torch.linspace(-2, 3, 3 * len(weight), dtype=weight.dtype, device=weight.device)
         x = x.view(3, -1)
         if torch.equal(module(x), _Normed.apply(x, weight, eps)):

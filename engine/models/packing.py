@@ -12,8 +12,7 @@ response, `D` hidden size.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models import shared_prefix
+from engine.models.parts import arguments, input_embeddings, probe_tokens
 from engine.models.shared_prefix import Groups, Part
 
 Where = Literal["at", "before"]
@@ -147,15 +147,20 @@ def _additive_mask(segment_R_S: Tensor, dtype: torch.dtype) -> Tensor:
 
 def hidden_states(backbone: nn.Module, batch: Batch) -> Tensor:
     """Last hidden state of every token, [R, S, D].  A flat batch needs the attention of `shared_prefix`."""
-    flat: dict[str, Any] = {} if batch.groups is None else {"groups": batch.groups}
-    with _attention(backbone, shared_prefix.NAME if flat else None):
-        found: Tensor = backbone(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            use_cache=False,
-            **flat,
-        )[0]
+    known = arguments(backbone)
+    options: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("attention_mask", batch.attention_mask),
+            ("position_ids", batch.position_ids),
+            ("use_cache", False),
+        )
+        if name in known
+    }
+    if batch.groups is not None:
+        options["groups"] = batch.groups
+    with _attention(backbone, shared_prefix.NAME if batch.groups is not None else None):
+        found: Tensor = backbone(input_ids=batch.input_ids, **options)[0]
     return found
 
 
@@ -198,16 +203,20 @@ def why_not_packable(backbone: nn.Module) -> str | None:
     Reads the configuration first, then compares both on a few tokens, so that an architecture nobody
     thought of is caught by its numbers.
     """
-    config: Any = backbone.config
-    attention = getattr(config, "_attn_implementation", None)
-    if "position_ids" not in _arguments(backbone):
+    whole: Any = backbone.config
+    config: Any = whole.get_text_config()
+    attention = getattr(whole, "_attn_implementation", None)
+    if not {"position_ids", "attention_mask"} <= arguments(backbone):
         return f"{config.model_type} takes no position ids"
     if attention not in EXACT_ATTENTION:
         return f"its attention implementation is {attention}, not one of {', '.join(EXACT_ATTENTION)}"
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None)):
         return f"{config.model_type} attends through a sliding window or without attention in some layers"
-    difference = _probe(backbone, flat=False)
+    try:
+        difference = _probe(backbone, flat=False)
+    except Exception as error:  # an architecture may say in any way that it cannot
+        return f"{config.model_type} takes no packed rows ({type(error).__name__})"
     if not difference <= _tolerance(backbone):
         return f"packed and plain hidden states of {config.model_type} differ by {difference:.2g}"
     return None
@@ -218,9 +227,8 @@ def can_lie_flat(backbone: nn.Module) -> bool:
     try:
         return _probe(backbone, flat=True) <= _tolerance(backbone)
     except (
-        TypeError,
-        ValueError,
-    ):  # the model takes no further arguments, or wants more than plain attention
+        Exception
+    ):  # it takes no further arguments, or wants more than plain attention, or says so otherwise
         return False
 
 
@@ -228,23 +236,15 @@ def _tolerance(backbone: nn.Module) -> float:
     return 0.1 if embedding_dtype(backbone) != torch.float32 else 1e-3
 
 
-def _arguments(backbone: nn.Module) -> set[str]:
-    """Names of the arguments of forward, seen through wrappers."""
-    forward: Callable[..., object] = inspect.unwrap(type(backbone).forward)
-    return set(inspect.signature(forward).parameters)
-
-
 def embedding_dtype(backbone: nn.Module) -> torch.dtype:
     """Number format of the embeddings, hence of the hidden states that enter the first layer."""
-    model: Any = backbone
-    return model.get_input_embeddings().weight.dtype
+    return input_embeddings(backbone).weight.dtype
 
 
 @torch.no_grad()
 def _probe(backbone: nn.Module, *, flat: bool) -> float:
     """Largest difference of packed and plain states on a few tokens, relative to the largest state."""
-    config: Any = backbone.config
-    some = [(7919 * i + 11) % config.vocab_size for i in range(21)]
+    some = probe_tokens(backbone, 21)
     rows = [Row(some[:5], [some[5:8], some[8:13]]), Row(some[13:16], [some[16:21]])]
     device = next(backbone.parameters()).device
     training = backbone.training

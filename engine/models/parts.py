@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -22,6 +26,28 @@ def output_head(model: PreTrainedModel) -> nn.Linear:
     if not isinstance(embeddings, nn.Linear):
         raise ValueError(f"{type(model).__name__} has no output head")
     return embeddings
+
+
+def arguments(module: nn.Module) -> set[str]:
+    """Names of the arguments of forward, seen through wrappers."""
+    forward: Callable[..., object] = inspect.unwrap(type(module).forward)
+    return set(inspect.signature(forward).parameters)
+
+
+def input_embeddings(module: nn.Module) -> nn.Embedding:
+    """Where token ids enter a model or its backbone."""
+    model: Any = module
+    try:
+        found: nn.Embedding = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):  # a wrapper that does not say
+        found = next(part for part in module.modules() if isinstance(part, nn.Embedding))
+    return found
+
+
+def probe_tokens(module: nn.Module, count: int) -> list[int]:
+    """Some tokens of the model's vocabulary, the same each time, spread over it."""
+    size = input_embeddings(module).weight.shape[0]
+    return [(7919 * place + 11) % size for place in range(count)]
 
 
 def place(model: PreTrainedModel, device: str | torch.device) -> PreTrainedModel:

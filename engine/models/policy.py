@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from engine.errors import ModelFilesError, is_out_of_memory
+from engine.models.architecture import check_architecture
 from engine.models.files import check_model_folder, dtype_of, quiet_transformers
+from engine.models.head import head_of
 from engine.models.parts import place
 from engine.models.rounding import round_weights
 
@@ -19,7 +21,8 @@ def load_policy(
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode (dropout stays off in training too).
 
-    Raises ModelFilesError when the folder is not one that transformers can load without remote code.
+    Raises ModelFilesError when the folder is not one that transformers can load without remote code, or its
+    model is not one whose log-probabilities can be computed in parts (`engine.models.head`).
     """
     model, missing = load_weights(AutoModelForCausalLM, folder, dtype)
     if missing:
@@ -27,7 +30,9 @@ def load_policy(
             f"{folder} is not a language model: it has no {sorted(missing)[0]}; "
             "choose the folder of a policy."
         )
-    return place(model, device).eval()
+    place(model, device).eval()
+    head_of(model)
+    return model
 
 
 def load_weights(
@@ -40,6 +45,11 @@ def load_weights(
     """
     folder, target = check_model_folder(folder), dtype_of(dtype)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:
+            raise unloadable(folder, error) from error
+        check_architecture(auto_class, config)
         try:
             model, info = auto_class.from_pretrained(
                 folder,

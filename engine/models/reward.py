@@ -40,7 +40,13 @@ def init_reward_model(
     Raises ModelFilesError when the folder does not hold a language model with its tokeniser.
     """
     model, missing = load_weights(AutoModelForSequenceClassification, folder, dtype, num_labels=len(criteria))
-    head = output_head(model)
+    try:
+        head = output_head(model)
+    except ValueError as error:
+        raise ModelFilesError(
+            f"{model.config.model_type} has no linear head for scores; set tuning to frozen, or choose "
+            "another model."
+        ) from error
     if any(not name.startswith(("score.", "classifier.")) for name in missing):
         raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
     generator = torch.Generator().manual_seed(seed)

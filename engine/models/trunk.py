@@ -25,7 +25,7 @@ from engine.models.packing import (
     response_states,
     why_not_packable,
 )
-from engine.models.parts import backbone
+from engine.models.parts import backbone, input_embeddings
 
 
 @dataclass
@@ -128,10 +128,11 @@ def make_trainable(model: PreTrainedModel, *, lora_rank: int | None, seed: int) 
     Adapters compute in the number format of the base weights (their optimiser keeps float32 masters), and
     the embedding of the padding token learns like any other: it may be a token that text uses.
     """
-    trunk: Any = backbone(model)
+    trunk = backbone(model)
     if lora_rank is None:
         model.requires_grad_(True)
-        trunk.get_input_embeddings().padding_idx = None
+        embeddings: Any = input_embeddings(trunk)
+        embeddings.padding_idx = None
         return
     add_lora(model, lora_rank, seed)
     dtype = embedding_dtype(trunk)

@@ -27,7 +27,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Lesson:
-    """One prompt with K distinct responses, end-of-sequence included, and M pairs of them.
+    """One prompt with K distinct responses, the end of their turn included, and M pairs of them.
+
+    A response that the budget cut, when it was sampled or here, has no end: it must not teach to stop there.
 
     Usually there is one row.  Where a prompt had to be cut on the left, by another amount for each response,
     there are several.
@@ -62,6 +64,7 @@ class Lessons:
     was_cut: int  # responses that are learned in part, or without the beginning of their prompt
     left_out: LeftOut  # prompts that cannot be encoded
     limit: int  # tokens of the longest prompt + response
+    truncated: int = 0  # responses without an end, or left out for that
 
 
 class LessonReader:
@@ -71,7 +74,8 @@ class LessonReader:
         self._tokeniser, self._config = tokeniser, config
         check_template(tokeniser, config.template)
         self.limit = tokeniser.at_most(config.max_tokens)
-        self.was_cut, self.left_out = 0, LeftOut()
+        self.was_cut = self.truncated = 0
+        self.left_out = LeftOut()
 
     def lesson(
         self, prompt_id: str, records: list[Record], pairs: Iterable[tuple[str, str]]
@@ -83,13 +87,20 @@ class LessonReader:
             return None
         pieces: list[tuple[list[int], list[int]]] = []
         kept: list[str] = []
-        for response_id, text in {record["response_id"]: record["text"] for record in records}.items():
-            response = self._tokeniser.encode_response(text)
-            tokens = self._tokeniser.join_for_score(prompt, response, self.limit)
+        for response_id, record in {record["response_id"]: record for record in records}.items():
+            response = self._tokeniser.encode_response(record["text"])
+            tokens = self._tokeniser.join_for_score(prompt, response, self.limit, self._config.template)
+            # Where budget or limit has cut a response it has not ended: nobody shall learn to end there.
+            endless = record.get("finish_reason") == "length" or tokens.response_cut
+            self.truncated += endless
+            body = tokens.response[:-1] if endless else tokens.response
+            if not body or (endless and self._config.truncated == "leave out"):
+                continue
             self.was_cut += tokens.was_cut
-            # Where the limit has cut a response it has not ended, and nobody shall learn to end there.
-            pieces.append((tokens.prompt, tokens.response[:-1] if tokens.response_cut else tokens.response))
+            pieces.append((tokens.prompt, body))
             kept.append(response_id)
+        if not pieces:
+            return None
         rows, order = grouped(pieces)
         place = {kept[old]: new for new, old in enumerate(order)}
         inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
@@ -112,7 +123,7 @@ class LessonReader:
             raise UsageError("Every prompt is held out; lower holdout, or add prompts.")
         train = [lesson for lesson in lessons if lesson.prompt_id not in out]
         heldout = [lesson for lesson in lessons if lesson.prompt_id in out]
-        return Lessons(train, heldout, self.was_cut, self.left_out, self.limit)
+        return Lessons(train, heldout, self.was_cut, self.left_out, self.limit, self.truncated)
 
 
 def by_prompt(path: Path) -> list[tuple[str, list[Record]]]:

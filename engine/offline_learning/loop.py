@@ -21,6 +21,7 @@ from torch import Tensor
 from engine.errors import NonFiniteError
 from engine.left_out import cut_words
 from engine.models.catalogue import resolving
+from engine.models.lora import left_out
 from engine.models.packing import pack
 from engine.offline_learning.examples import Lesson, Lessons
 from engine.protocol.configs import StoredResponsesConfig
@@ -85,7 +86,7 @@ def study(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
     lessons = method.read(run, Tokeniser.from_folder(folder))
     pupil = make_pupil(folder, config)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(lessons, pupil)
+    yield from _words(lessons, pupil, config)
     yield from method.prepare(pupil, lessons, run)
 
     steps_an_epoch = math.ceil(len(lessons.train) / config.batch_prompts)
@@ -129,7 +130,7 @@ def make_pupil(folder: Path, config: StoredResponsesConfig) -> Pupil:
     return Pupil(policy, MasterAdam(policy.model, eps=ADAM_EPS), Portion(config.microbatch, "prompts"))
 
 
-def _words(lessons: Lessons, pupil: Pupil) -> Iterator[Event]:
+def _words(lessons: Lessons, pupil: Pupil, config: StoredResponsesConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
     responses = sum(lesson.count for lesson in lessons.train)
     pairs = sum(len(lesson.winner) for lesson in lessons.train)
@@ -141,6 +142,12 @@ def _words(lessons: Lessons, pupil: Pupil) -> Iterator[Event]:
     if lessons.was_cut:
         yield Message(level="warning", text=cut_words(lessons.was_cut, lessons.limit))
     yield from lessons.left_out.words()
+    if lessons.truncated:
+        how = "are learned without an end of turn" if config.truncated == "keep" else "were left out"
+        text = f"{lessons.truncated} responses were cut by their budget of tokens and {how}."
+        yield Message(level="info", text=text)
+    if (bare := left_out(pupil.policy.model)) is not None and config.tuning == "lora":
+        yield Message(level="warning", text=bare)
     if not lessons.heldout:
         yield Message(level="warning", text="No prompt is held out, so nothing says how well it generalises.")
     if pupil.policy.trunk.why_not_packed:
@@ -264,4 +271,11 @@ def finish(
         step=pupil.step,
         details={"policy": run.model("policy").name, **numbers},
     )
-    yield Finished(summary={"steps": pupil.step, "prompts": len(lessons.train), **numbers})
+    yield Finished(
+        summary={
+            "steps": pupil.step,
+            "prompts": len(lessons.train),
+            "truncated": lessons.truncated,
+            **numbers,
+        }
+    )

@@ -92,7 +92,11 @@ class Sampler:
     def conversations(self, prompts: list[Prompt], sampled: list[Sampled]) -> list[Conversation]:
         """Each response with its prompt, as rewards read them."""
         return [
-            (prompts[response.prompt_index].messages, response_text(self.tokeniser, response))
+            Conversation(
+                prompts[response.prompt_index].messages,
+                response_text(self.tokeniser, response),
+                response.token_ids,
+            )
             for response in sampled
         ]
 

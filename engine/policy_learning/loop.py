@@ -21,6 +21,7 @@ from torch import Tensor
 
 from engine.errors import NonFiniteError, WorkbenchError
 from engine.models.catalogue import resolving
+from engine.models.lora import left_out
 from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
@@ -39,6 +40,7 @@ from engine.policy_learning.rollout import (
     Prompts,
     Rollout,
     Targets,
+    check_sampler,
     collect,
     measure,
     read_prompts,
@@ -151,6 +153,8 @@ def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> It
             text=f"There are {len(prompts.kept)} prompts, so a step has that many, "
             f"not {config.prompts_per_step}.",
         )
+    if config.tuning == "lora" and (bare := left_out(models.policy.model)) is not None:
+        yield Message(level="warning", text=bare)
     if models.policy.trunk.why_not_packed:
         text = f"Samples of a prompt are encoded one by one: {models.policy.trunk.why_not_packed}."
         yield Message(level="info", text=text)
@@ -162,6 +166,7 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
     stage, key = "sampling the reference policy", (REFERENCE_KEY, config.seed)
     rollout = yield from collect(models, chosen, config, *key, stage=stage, samples=samples)
     measured = yield from measure(models, rollout)
+    check_sampler(models, rollout, measured)
     scale = ScoreScale.of(measured.scored, rollout.groups) if config.normalise_score else ScoreScale()
     yield from scale.words()
     if models.critic is not None and measured.values is not None:
@@ -212,6 +217,7 @@ def one_step(
     sampled = time.perf_counter()
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
     measured = yield from measure(models, rollout, with_gold=due)
+    check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     targets = algorithm.aim(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,8 +21,13 @@ from engine.models.scale import Scale, load_scale
 from engine.protocol.rewards import Component
 from engine.text import Chat, ScoreTokens, Tokeniser
 
-Conversation = tuple[Chat, str]
-"""A prompt and the cut text of a response to it."""
+
+class Conversation(NamedTuple):
+    """A prompt and the cut text of a response to it."""
+
+    messages: Chat
+    text: str
+    token_ids: Sequence[int] | None = None  # as sampled; None where there are none
 
 
 class Part(Protocol):
@@ -48,11 +53,13 @@ class ModelPart:
     scale: Scale
     criterion: int
     by_member: bool
+    shares_tokens: bool = False  # with the policy
 
     @torch.no_grad()
     def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
         """The text is encoded by the reward model's own tokeniser and read at its end of sequence, as in
-        training, export and interactive scoring.
+        training, export and interactive scoring.  A response with special tokens in it is scored as the
+        tokens that were sampled where they are the reward model's own; elsewhere they stand by name.
         """
         pairs = [(tokens.prompt, tokens.response) for tokens in self._encoded(conversations)]
         found: Tensor | None = None
@@ -69,9 +76,16 @@ class ModelPart:
         return torch.tensor([tokens.was_cut for tokens in self._encoded(conversations)], dtype=torch.bool)
 
     def _encoded(self, conversations: Sequence[Conversation]) -> list[ScoreTokens]:
-        tokeniser = self.scale.tokeniser
-        limit = tokeniser.score_tokens
-        return [tokeniser.encode_for_score(messages, text, limit) for messages, text in conversations]
+        return [self._tokens(conversation) for conversation in conversations]
+
+    def _tokens(self, conversation: Conversation) -> ScoreTokens:
+        tokeniser, ids = self.scale.tokeniser, conversation.token_ids
+        if not (self.shares_tokens and ids and tokeniser.has_special(ids[:-1])):
+            return tokeniser.encode_for_score(
+                conversation.messages, conversation.text, tokeniser.score_tokens
+            )
+        prompt = tokeniser.encode_prompt(conversation.messages, tokeniser.score_template)
+        return tokeniser.join_for_score(prompt, ids, tokeniser.score_tokens)
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ class FunctionPart:
         """Raises UsageError, naming the function, when it fails or gives no finite number."""
         where = f"The reward function {self.component.source}"
         found = []
-        for messages, text in conversations:
+        for messages, text, _ in conversations:
             try:
                 score = float(self.function(self.tokeniser.render(messages, "plain"), text))
             except (Exception, SystemExit) as error:  # the person's own code may raise anything
@@ -100,15 +114,20 @@ class FunctionPart:
         return torch.zeros(len(conversations), dtype=torch.bool)
 
 
-def model_part(component: Component, scale: Scale, *, by_member: bool = False) -> ModelPart:
-    """Raises UsageError when the reward model has no such criterion."""
+def model_part(
+    component: Component, scale: Scale, *, by_member: bool = False, policy: Tokeniser | None = None
+) -> ModelPart:
+    """policy: the tokeniser of whoever answers.
+
+    Raises UsageError when the reward model has no such criterion."""
     wanted = component.criterion
     if wanted and wanted not in scale.criteria:
         raise UsageError(
             f"The reward model {component.model} has no criterion “{wanted}”; it has "
             f"{', '.join(scale.criteria)}."
         )
-    return ModelPart(component, scale, scale.criteria.index(wanted) if wanted else 0, by_member)
+    shares = policy is not None and policy.shares_tokens_with(scale.tokeniser)
+    return ModelPart(component, scale, scale.criteria.index(wanted) if wanted else 0, by_member, shares)
 
 
 def import_function(path: str) -> Callable[[str, str], float]:

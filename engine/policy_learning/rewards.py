@@ -118,7 +118,7 @@ def load_rewards(
     ensemble = Ensemble.parse(config.ensemble)
 
     def part(component: Component, role: str, by_member: bool = False) -> Part:
-        return model_part(component, scales.load(folders[role]), by_member=by_member)
+        return model_part(component, scales.load(folders[role]), by_member=by_member, policy=tokeniser)
 
     parts: list[Part] = []
     for component in components_of(config.reward_model, config.rewards):

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from engine.errors import UsageError
 from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
-from engine.models.packing import Row
+from engine.models.packing import Row, embedding_dtype
 from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.policy_learning.models import Models
@@ -29,7 +29,7 @@ from engine.protocol.events import Event, Progress
 from engine.rollout import Sampled, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
-from engine.training.guards import Portion, halving
+from engine.training.guards import Portion, check_rounding, halving
 from engine.training.split import heldout_prompts
 
 REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
@@ -259,7 +259,10 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     first epoch is 1 whatever the sampler rounds differently; the largest deviation is kept for the record.
     A shared critic's values come from the same pass.
     """
-    conversations = [(rollout.prompt_of(n).messages, text) for n, text in enumerate(rollout.texts)]
+    conversations = [
+        Conversation(rollout.prompt_of(n).messages, text, rollout.sampled[n].token_ids)
+        for n, text in enumerate(rollout.texts)
+    ]
 
     def passes(sequences: int) -> Generator[Event, None, tuple[Tensor, Tensor, Tensor, Tensor]]:
         logprobs, references, values, entropy = torch.zeros(4, *rollout.mask.shape)
@@ -277,7 +280,7 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         return logprobs, references, values, entropy
 
     logprobs, references, values, entropy = yield from halving(models.portions["training"], passes)
-    deviation = ((logprobs - rollout.sampled_logprobs).exp() - 1).abs()[rollout.mask].max()
+    apart_M = (logprobs - rollout.sampled_logprobs)[rollout.mask]
     scored, gold = yield from scores_of(models, conversations, with_gold)
     return Measured(
         scored=scored,
@@ -286,9 +289,15 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         ref_logprobs=references,
         entropy=entropy,
         values=None if models.critic is None else values,
-        ratio_max_deviation=float(deviation),
+        ratio_max_deviation=float((apart_M.exp() - 1).abs().max()),
         cut=models.rewards.cut(conversations),
     )
+
+
+def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:
+    """That the policy which is trained is the one that sampled, just now.  Raises WorkbenchError."""
+    apart_M = (measured.logprobs - rollout.sampled_logprobs)[rollout.mask].abs()
+    check_rounding(apart_M, embedding_dtype(models.policy.trunk.module), models.policy.temperature)
 
 
 def scores_of(

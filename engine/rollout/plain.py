@@ -1,16 +1,18 @@
-"""Reading prompts, and decoding, by the forward pass of transformers: for every architecture and device."""
+"""Reading prompts, and decoding, by the forward pass of transformers, where only attention has a cache."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from engine.models.parts import arguments
 from engine.rollout.cache import RowCache
 
 
@@ -70,14 +72,13 @@ def last_logits(
     model: PreTrainedModel, ids_NT: Tensor, mask: Tensor, position_NT: Tensor, cache: Cache
 ) -> Tensor:
     """Logits at the last position only, [N, V]; `mask` says which tokens are seen, or adds to every score."""
+    known = arguments(model)
+    options: dict[str, Any] = {"position_ids": position_NT} if "position_ids" in known else {}
+    if "logits_to_keep" in known:
+        options["logits_to_keep"] = 1
     with _rows_in_order(model.get_output_embeddings()):
         output = model(
-            input_ids=ids_NT,
-            attention_mask=mask,
-            position_ids=position_NT,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
+            input_ids=ids_NT, attention_mask=mask, past_key_values=cache, use_cache=True, **options
         )
     logits: Tensor = output.logits[:, -1]
     return logits

@@ -2,8 +2,8 @@
 
 A batch goes through three steps: each distinct prompt is read once; its samples begin from its keys and
 values; then one token a sequence is decoded at a time, and sequences that have ended leave.  Logits exist for
-the last position only, [N, V].  There are three ways to do so with one result: `lean` on a processor,
-`static` on a GPU, `plain` for every model and device.
+the last position only, [N, V].  There are several ways to do so with one result: `lean` on a processor,
+`static` on a GPU, `plain` for what attends and no more, `every` for the rest; `ways` finds which is right.
 
 Every (prompt, sample, token) has its own uniform number, so the same seed gives the same response whatever
 else is in the batch, up to the rounding of the model itself.
@@ -21,12 +21,14 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError, UsageError
+from engine.models.head import NOT_FINITE
 from engine.rollout.choose import choose_tokens
 from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
-from engine.rollout.plain import PlainDecoder
 from engine.rollout.records import Batch, Decoded, Sampled, Settings
 from engine.rollout.server import Server
 from engine.rollout.static import StaticDecoder, recorder_of, why_not_static
+from engine.rollout.ways import WAYS, way_of
+from engine.rollout.ways import Decoder as AnyDecoder
 from engine.text import Tokeniser
 
 LEAVE_SHARE = 8
@@ -35,7 +37,7 @@ LEAVE_SHARE = 8
 RECORDING_DEVICES = ("cuda",)
 """Where steps in tensors that keep their shape are worth their room."""
 
-Decoder = LeanDecoder | StaticDecoder | PlainDecoder
+Decoder = LeanDecoder | StaticDecoder | AnyDecoder
 Way = Callable[[list[tuple[int, ...]], list[int]], Decoder]
 """A decoder that stands after distinct prompts, which it has read; and from which of them each row begins."""
 
@@ -119,21 +121,22 @@ def _batches(
 
 
 def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence[str] = ()) -> str:
-    """The text of a response, cut before the first stop string; stop tokens have no text."""
-    ids = sampled.token_ids
-    text = tokeniser.decode(ids[:-1] if ids and ids[-1] in tokeniser.stop_ids else ids)
+    """The text of a response, cut before the first stop string; its stop token has no text."""
+    text = tokeniser.response_text(sampled.token_ids)
     cuts = [text.find(stop) for stop in stop_strings if stop and stop in text]
     return text[: min(cuts)] if cuts else text
 
 
 def _way(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int) -> Way:
-    """How this model is decoded: `lean` on a processor, `static` on a GPU, `plain` where neither can."""
+    """How this model is decoded: `lean` on a processor, `static` on a GPU, else as transformers can."""
     positions = max(map(len, prompts), default=0) + max_new_tokens
     if why_not_lean(model, positions) is None:
         return partial(LeanDecoder, Lean(model))
-    if model.device.type in RECORDING_DEVICES and why_not_static(model, positions) is None:
+    with _evaluating(model):
+        way = way_of(model)
+    if way == "rows" and model.device.type in RECORDING_DEVICES and why_not_static(model, positions) is None:
         return partial(StaticDecoder, recorder_of(model, rows, positions))
-    return partial(PlainDecoder, model)
+    return partial(WAYS[way], model)
 
 
 @contextmanager
@@ -216,10 +219,7 @@ def _record(
         if row.ended:
             continue
         if logprob != logprob:
-            raise NonFiniteError(
-                "The model gave logits that are not finite; its weights are damaged, "
-                "or the number format is too narrow."
-            )
+            raise NonFiniteError(NOT_FINITE)
         row.token_ids.append(token)
         row.logprobs.append(logprob)
         row.stopped = token in settings.stop_ids or _meets_stop_string(tokeniser, row.token_ids, settings)

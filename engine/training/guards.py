@@ -5,15 +5,47 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
-from engine.errors import is_out_of_memory
+from engine.errors import WorkbenchError, is_out_of_memory
 from engine.protocol.events import Event, Message, Stopped
 from engine.protocol.rundir import RunDir
 
 T = TypeVar("T")
+
+
+class Bound(NamedTuple):
+    """How far log-probabilities of sampler and training may lie apart by rounding alone, in nats."""
+
+    mean: float
+    largest: float
+
+
+ROUNDING = {
+    torch.float32: Bound(1e-3, 1e-2),
+    torch.float16: Bound(0.02, 0.5),
+    torch.bfloat16: Bound(0.15, 2.0),
+}
+"""log p is a difference of logits.  One of 32 lies on a grid of 1/8 in bfloat16 (8 bits), so that roundings
+in another order move it by about 0.05 on average, and by some tenths among thousands of tokens.  A cap or a
+scale that one side forgets moves the mean: by 0.3 where Gemma 2's own cap of 30 is missing, else by nats."""
+
+
+def check_rounding(apart_M: Tensor, dtype: torch.dtype, temperature: float) -> None:
+    """Raises WorkbenchError when |Δ log p| of sampler and training, [M] nats, is more than rounding."""
+    bound = ROUNDING.get(dtype, ROUNDING[torch.float32])
+    factor = 1 / min(1.0, temperature or 1.0)
+    mean, largest = float(apart_M.mean()), float(apart_M.max())
+    if mean <= bound.mean * factor and largest <= bound.largest * factor:
+        return
+    raise WorkbenchError(
+        f"Sampling and training disagree: log-probabilities of the same tokens differ by {mean:.2g} nats on "
+        f"average and {largest:.2g} at most, more than rounding in {str(dtype).removeprefix('torch.')} "
+        "explains, so what would be trained is not what was sampled. Use dtype float32, or another model."
+    )
 
 
 @dataclass

@@ -11,13 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.models.device import resolve_device
+from engine.models.head import head_of
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
-from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.saving import save_model
 from engine.models.trunk import Trunk, make_trainable
-from engine.objectives.logprobs import chosen_logprobs
 from engine.text import Tokeniser
 from engine.training.optimiser import MasterAdam
 
@@ -54,8 +53,8 @@ class Policy:
 
 def _look(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float) -> Seen:
     states = trunk.states(rows, "before")
-    found = chosen_logprobs(
-        output_head(model), states.hidden[states.mask], states.tokens[states.mask], temperature=temperature
+    found = head_of(model).logprobs(
+        states.hidden[states.mask], states.tokens[states.mask], temperature=temperature
     )
     logprobs_N_T, entropy_N_T = torch.zeros(2, *states.mask.shape, device=states.mask.device).unbind()
     logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, found.logprobs)

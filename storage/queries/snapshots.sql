@@ -11,7 +11,7 @@ LIMIT $limit
 
 -- name: rankings
 SELECT k.judgement_id, k.annotator, k.annotator_kind, k.criterion, k.kind, k.prompt_id,
-       p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank, k.rating
+       p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank, k.rating, r.finish_reason
 FROM rankings k
 JOIN prompts p USING (prompt_id)
 JOIN responses r USING (response_id)
@@ -32,7 +32,7 @@ WITH chosen AS MATERIALIZED (
     ORDER BY CASE WHEN $shuffle THEN r.response_id ELSE '' END, r.created_at, r.response_id
     LIMIT $limit
 )
-SELECT r.response_id, r.prompt_id, p.messages::VARCHAR AS messages, r.text
+SELECT r.response_id, r.prompt_id, p.messages::VARCHAR AS messages, r.text, r.finish_reason
 FROM chosen c
 JOIN responses r USING (response_id)
 JOIN prompts p USING (prompt_id)

@@ -43,6 +43,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     max_tokens: Annotated[
         int, Meta(ge=8, description="Longest prompt + response; prompts are cut on the left.")
     ] = 512
+    truncated: Annotated[
+        Literal["keep", "leave out"],
+        Meta(description="Responses cut by their budget: kept without an end of turn, or left out."),
+    ] = "keep"
     template: Annotated[
         Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")
     ] = "chat"

@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError
 from engine.models.device import resolve_device
+from engine.models.head import OutputHead, head_of
 from engine.models.packing import pack
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.reward import init_reward_model
 from engine.models.trunk import Trunk, make_trainable
-from engine.objectives.logprobs import chosen_logprobs
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event
@@ -69,7 +69,7 @@ class Learner:
     objective: Objective
     terms: dict[str, Terms]  # by prompt: what its judgements teach
     optimisers: dict[str, MasterAdam]
-    lm_head: nn.Linear | None  # for the language-model loss
+    lm_head: OutputHead | None  # for the language-model loss
     portion: Portion  # tokens in one forward and backward
     bootstrap: dict[str, Tensor] = field(default_factory=dict)  # by prompt: weight for each member, [E]
 
@@ -101,7 +101,7 @@ class Learner:
                 n = first + self.terms[element.prompt_id].best
                 real = batch.mask[n]
                 hidden_T_D = hidden_R_S_D[batch.row[n], batch.index_before[n][real]]
-                lm = lm - chosen_logprobs(self.lm_head, hidden_T_D, batch.tokens[n][real]).logprobs.mean()
+                lm = lm - self.lm_head.logprobs(hidden_T_D, batch.tokens[n][real]).logprobs.mean()
                 first += len(element.lengths)
         return total, lm, scores
 
@@ -167,14 +167,14 @@ def _bootstrap(prompts: list[str], config: RewardConfig, device: torch.device) -
     return dict(zip(sorted(prompts), weights_P_E, strict=True))
 
 
-def _lm_head(folder: Path, trunk: Trunk, config: RewardConfig) -> nn.Linear:
+def _lm_head(folder: Path, trunk: Trunk, config: RewardConfig) -> OutputHead:
     """The policy's language-model head: the trunk's embeddings where they are tied, else a frozen copy."""
     policy = load_policy(folder, config.dtype, trunk.device)
-    head = output_head(policy)
+    head = head_of(policy)
     if policy.config.tie_word_embeddings:
-        head.weight = trunk.module.get_input_embeddings().weight  # type: ignore[operator]
+        head.linear.weight = trunk.module.get_input_embeddings().weight  # type: ignore[operator]
     else:
-        head.requires_grad_(False)
+        head.linear.requires_grad_(False)
     return head
 
 

@@ -149,6 +149,42 @@ def test_sft_counts_response_tokens_only_and_the_end_of_turn(ppo_models: dict[st
     assert sft.SFT(config).weight(one) == tokens  # type: ignore[arg-type]
 
 
+def test_a_response_that_was_cut_does_not_teach_to_stop(ppo_models: dict[str, Path]) -> None:
+    folder = ppo_models["policy"]
+    end = Tokeniser.from_folder(folder).turn_id
+    records = [
+        {**row, "finish_reason": kind} for row, kind in zip(rankings(1)[:2], ("length", "stop"), strict=True)
+    ]
+    for config in CONFIGS.values():
+        reader = LessonReader(Tokeniser.from_folder(folder), config)
+        found = reader.lesson("p0", records, ())
+        assert found is not None
+        assert [y[-1] == end for row in found.rows for y in row.responses] == [False, True]
+        assert reader.truncated == 1
+        out = msgspec.structs.replace(config, truncated="leave out")
+        assert lesson(folder, out, records).count == 1
+    # a response that is cut here, by max_tokens, has no end either
+    short = msgspec.structs.replace(CONFIGS["sft"], max_tokens=20)
+    long = [{**records[1], "text": "a" * 40, "finish_reason": None}]
+    reader = LessonReader(Tokeniser.from_folder(folder), short)
+    reader.lesson("p0", long, ())
+    assert reader.truncated == 1
+
+
+def test_runs_say_how_many_responses_were_cut(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
+    job = Job(tmp_path / "run", ppo_models, "sft", learn_from="responses", epochs=1)
+    cut = {"r0-0", "r0-1", "r0-2"}
+    rows = [
+        {**row, "finish_reason": "length" if row["response_id"] in cut else "stop"} for row in rankings(2)
+    ]
+    job.run = make_run(tmp_path / "cut", job.config, ppo_models, {"responses": rows})
+    events = job.events()
+    told = [event.text for event in only(events, Message) if "cut by their budget" in event.text]
+    assert len(told) == 1
+    assert told[0].startswith("3 responses")
+    assert only(events, Finished)[0].summary["truncated"] == 3
+
+
 def test_dpo_gradient_is_that_of_finite_differences(ppo_models: dict[str, Path], tmp_path: Path) -> None:
     folder, config = ppo_models["policy"], msgspec.structs.replace(CONFIGS["dpo"], tuning="full")
     assert isinstance(config, DPOConfig)

@@ -139,7 +139,7 @@ def test_grpo_tokens_share_the_advantage_of_their_response(
 
 def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
     scores = torch.tensor(
-        [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text in conversations]
+        [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text, _ in conversations]
     )
     return Scored({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
 

@@ -8,12 +8,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from engine.errors import WorkbenchError
 from engine.models.reward import last_scores, load_reward_model, token_scores
 from engine.objectives.value import calibration
 from engine.policy_learning.loop import objective
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.ppo import PPO
-from engine.policy_learning.rollout import Measured, Rollout, Targets, collect, measure, read_prompts
+from engine.policy_learning.rollout import (
+    Measured,
+    Rollout,
+    Targets,
+    check_sampler,
+    collect,
+    measure,
+    read_prompts,
+)
 from engine.policy_learning.score_scale import Scored, ScoreScale
 from engine.policy_learning.update import Sums, Update, UpdateStats, minibatches
 from engine.protocol.configs import PPOConfig
@@ -165,6 +174,9 @@ def test_the_reference_and_the_reward_model_do_not_learn(step: Step) -> None:
     assert again.values is not None
     assert step.measured.values is not None
     assert not torch.equal(again.values, step.measured.values)
+    check_sampler(step.models, step.rollout, step.measured)
+    with pytest.raises(WorkbenchError, match="Sampling and training disagree"):
+        check_sampler(step.models, step.rollout, again)  # another policy than the one that sampled
 
 
 def test_an_update_ends_early_beyond_its_kl(step: Step) -> None:
