@@ -23,8 +23,8 @@ Line = Mapping[str, Any]
 SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
 
 
-SLICE_ROWS = 1000
-"""Rows that one transaction stores, about; on a slow machine some 20 ms, for which a judgement waits."""
+SLICE_ROWS = 600
+"""Rows that one transaction stores, about; some 15 ms, for which a judgement waits."""
 STATEMENT_ROWS = 250
 """What an event with statements of its own costs, as so many rows of metrics."""
 

@@ -207,6 +207,11 @@ class WorkbenchApp(SturdyApp):
     def show_demo(self, line: str) -> None:
         self.demo_line = line
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A blinking cursor repaints twice a second: a hundredth of the core that a training wants."""
+        if getattr(event.widget, "cursor_blink", False):
+            event.widget.cursor_blink = False  # type: ignore[attr-defined]
+
     def on_runs_moved(self) -> None:
         self.refresh_job()
 

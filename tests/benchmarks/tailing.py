@@ -53,7 +53,7 @@ def work(run: RunDir) -> None:
     with EventLog(run.events_path) as log:
         log.append(Started(pid=os.getpid(), device="cpu", versions={}))
         tick = 0
-        while not run.stop_path.exists():
+        while run.path.exists() and not run.stop_path.exists():
             log.append(
                 Progress(
                     stage="training", done=tick, total=10**6, unit="steps", rate=5.0, rate_unit="steps/s"

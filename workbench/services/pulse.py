@@ -19,7 +19,7 @@ from engine.protocol.rundir import RunDir
 ANYWAY = 5.0  # seconds after which everything is looked at, whatever moved
 WAITING = 1.0  # the same while a run waits for something that nobody here can see
 SHARE = 200.0  # taking in what a job says may cost one part in so many
-LONGEST = 3.0  # seconds that what a job says may lie untaken
+LONGEST = 5.0  # seconds that what a job says may lie untaken
 
 
 def size(path: Path) -> int:
@@ -75,7 +75,7 @@ class Pulse:
     def took(
         self, run_id: str, run: RunDir, process: launch.Process | None, offset: int, cost: float
     ) -> None:
-        """What was read of a running job, which took `cost` seconds; 0 when there was nothing."""
+        """What was read of a running job, which took `cost` seconds of the processor; 0 for nothing."""
         before = self.watched.get(run_id)
         not_before = before.not_before if before is not None else 0.0
         if cost:

@@ -91,12 +91,12 @@ class Pump:
         process = workers.process(row, run)
         # Whether it lives is asked first: what a worker wrote before it ended is then never missed.
         lives = process is not None and launch.alive(process.pid, process.started)
-        begun = time.perf_counter()
+        begun = time.thread_time()
         reads = not lives or self._pulse.may_read(row.run_id)
         new, fault = catch_up(self._store, row) if reads else (0, "")
         if fault:
             raise WorkbenchError(fault)
-        cost = time.perf_counter() - begun if new else 0.0
+        cost = time.thread_time() - begun if new else 0.0
         after = self._row(row.run_id) if new else row
         self._pulse.took(row.run_id, run, process, after.last_offset, cost)
         if after.status == "running" and self._mend(after, run, process, lives):
