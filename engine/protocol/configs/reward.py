@@ -134,6 +134,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
                 ("length",), equal("tuning", "lora", "full"), "only a head on a frozen trunk controls for it"
             ),
             Idle(("folds",), equal("tuning", "lora", "full"), "fine-tuning is not cross-validated"),
+            Idle(("queue_responses",), equal("tuning", "lora", "full"), "only a frozen trunk has features"),
             Idle(("budget_minutes",), unequal("tuning", "auto"), "only auto compares ways of tuning"),
             Idle(("evaluations",), equal("holdout", 0.0), "no prompt is held out"),
         )
