@@ -114,6 +114,27 @@ SCORED = (
 )
 
 
+def test_a_reward_run_tells_what_it_says_of_prompts_held_out_of_each_split(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    queue(store, folder, "reward-1", "reward", name="rm")
+    parquet(
+        store,
+        folder / "u.parquet",
+        "SELECT i::INTEGER AS split, 'overall' AS criterion, 'p' AS prompt_id, 'a' AS response_a, "
+        "'b' AS response_b, i / 2 AS margin FROM range(3) r(i)",
+    )
+    for seq in (1, 2):  # announced again, by a run that went on
+        told = line(seq, "output", kind="unseen", path="u.parquet", rows=3)
+        ingest.ingest(store, "reward-1", [told], 10 * seq)
+    assert store.rows("SELECT run_id, split, prompt_id, margin FROM unseen_margins ORDER BY split") == [
+        ("reward-1", 0, "p", 0.0),
+        ("reward-1", 1, "p", 0.5),
+        ("reward-1", 2, "p", 1.0),
+    ]
+
+
 def test_a_reward_run_tells_its_splits_and_scores(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     artifacts.insert(store, run_id="earlier", kind="reward_model", name="rm", path="/m")

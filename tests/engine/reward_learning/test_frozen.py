@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.models.scale import load_scale
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
+from engine.reward_learning.fine_tuning.objective import check
 from engine.reward_learning.frozen import features as frozen_features
 from engine.reward_learning.frozen.fit import run_frozen, save_frozen
 from engine.scoring.head import RewardHead
@@ -68,6 +70,28 @@ def test_it_learns_and_says_how_well(done: tuple[RunDir, list[Event]]) -> None:
     assert curve[-1].values["curve/log_loss"] == pytest.approx(values["heldout/log_loss"], abs=1e-3)
     assert isinstance(events[-1], Finished)
     assert events[-1].summary["heldout_accuracy"] == values["heldout/accuracy"]
+
+
+def test_every_judged_pair_has_a_margin_from_each_time_that_its_prompt_was_held_out(
+    done: tuple[RunDir, list[Event]],
+) -> None:
+    run, events = done
+    (told,) = (event for event in only(events, Output) if event.kind == "unseen")
+    rows = pq.read_table(run.path / told.path).to_pylist()
+    times = Counter((row["criterion"], row["response_a"], row["response_b"]) for row in rows)
+    assert set(times.values()) == {4}
+    assert len({row["prompt_id"] for row in rows}) == len({row["prompt_id"] for row in rankings()})
+    of_split = {(row["split"], row["prompt_id"]) for row in rows}
+    assert len(of_split) == 4 * len({prompt for _, prompt in of_split})
+    values = {name: value for event in only(events, Metrics) for name, value in event.values.items()}
+    assert values["unseen/splits"] == 20
+    assert values["unseen/accuracy"] > 0.8
+
+
+def test_only_a_frozen_trunk_is_controlled_for_length() -> None:
+    config = msgspec.structs.replace(CONFIG, length="controlled", tuning="full")
+    with pytest.raises(UsageError, match="length controlled is for tuning frozen, and tuning is full"):
+        check(config)
 
 
 def test_the_split_is_told_and_is_that_of_fine_tuning(done: tuple[RunDir, list[Event]]) -> None:
