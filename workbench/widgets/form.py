@@ -161,6 +161,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         first = next((row for row, fault in faults if fault), None)
         if first is not None:
             first.query_one(".field-control").focus()
+            self.call_after_refresh(first.scroll_visible, animate=False)  # its sentence too
             return None
         return build(self.config_type, {row.field.name: row.value for row in rows})
 

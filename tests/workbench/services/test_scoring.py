@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_scored_adds_nothing(exported: Workspace, tmp_path
     path.write_text('{"prompt": "Something new."}\n')
     with pytest.raises(UsageError, match="no responses"):
         exported.scoring.score_file(path, "rm")
-    path.write_text('{"prompt": "New.", "response": "Yes."}\n{"prompt": "New.", "response": 3}\n')
+    path.write_text('{"prompt": "New.", "response": "Yes."}\n{"prompt": "New.", "response": \n{"prom\n')
     with pytest.raises(ImportFileError, match="line 2"):
         exported.scoring.score_file(path, "rm")
     assert exported.library.overview() == before
