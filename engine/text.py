@@ -13,21 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jinja2 import Environment, Template, TemplateError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from engine.chat_template import Chat, check_messages, compile_template, plain
 from engine.errors import ModelFilesError, UsageError
 
-Chat = list[dict[str, str]]
 TemplateName = Literal["chat", "plain"]
 
 TOKENISER_FILES = (
@@ -91,7 +86,7 @@ class Tokeniser:
         self._special_tokens = special_tokens
         added = self._with_specials.get_added_tokens_decoder()
         self._special_ids = frozenset(index for index, token in added.items() if token.special)
-        self._template = _compile(chat_template, name) if chat_template is not None else None
+        self._template = compile_template(chat_template, name) if chat_template is not None else None
         self.vocab_size: int = self._with_specials.get_vocab_size(with_added_tokens=True)
         stops = list(stop_ids)
         self.eos_id: int = self._find_eos(stops)
@@ -163,9 +158,9 @@ class Tokeniser:
 
         Raises UsageError when there is no chat template or it refuses the messages.
         """
-        _check_messages(messages)
+        check_messages(messages)
         if template == "plain":
-            return _plain(messages)
+            return plain(messages)
         if self._template is None:
             raise UsageError(
                 f"{self.name} has no chat template; choose the plain template, "
@@ -339,59 +334,6 @@ class Tokeniser:
         if found is not None and found not in self.stop_ids:
             return int(found)
         return next(index for index in range(self.vocab_size) if index not in self.stop_ids)
-
-
-class _GenerationTag(Extension):
-    """`{% generation %}` marks what an assistant said; it prints its contents."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
-
-    def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> Environment:
-    """The sandbox that transformers renders chat templates in (`utils/chat_template_utils.py`)."""
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
-
-
-def _compile(source: str, name: str) -> Template:
-    try:
-        return _environment().from_string(source)
-    except TemplateError as error:
-        raise ModelFilesError(
-            f"The chat template of {name} is broken ({error}); repair its chat_template.jinja."
-        ) from error
-
-
-def _check_messages(messages: Chat) -> None:
-    if not messages:
-        raise UsageError("A prompt needs at least one message; this one has none.")
-    for number, message in enumerate(messages, 1):
-        for key in ("role", "content"):
-            if not isinstance(message.get(key), str):
-                raise UsageError(f'Message {number} of the prompt has no text under "{key}"; give it one.')
-
-
-def _plain(messages: Chat) -> str:
-    if len(messages) == 1:
-        return messages[0]["content"]
-    turns = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
-    return "\n\n".join([*turns, "Assistant:"])
 
 
 def _encodable(text: str) -> str:

@@ -41,7 +41,7 @@ DEFAULT = (
     "apertus", "arcee", "bart", "bert", "bloom", "cohere", "cohere2", "deepseek_v3", "exaone4", "falcon",
     "falcon_h1", "gemma", "gemma2", "gemma3", "gemma3_text", "glm4", "gpt2", "gpt_neox", "gpt_oss", "gptj",
     "granite", "granitemoehybrid", "helium", "jamba", "lfm2", "llama", "mamba", "mistral", "mixtral",
-    "modernbert-decoder", "mpt", "nemotron_h", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen3",
+    "modernbert-decoder", "mpt", "nemotron_h", "olmo2", "opt", "phi", "phi3", "phimoe", "qwen2", "qwen3",
     "qwen3_5_text", "qwen3_moe", "qwen3_next", "recurrent_gemma", "rwkv", "smollm3", "starcoder2", "xglm",
 )  # fmt: skip
 """Families of the default test suite: the well known, and one of every kind."""
