@@ -98,15 +98,15 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
         ),
     }
     expected = {
-        "prompts": (1, ["prompt_id", "messages"]),
+        "prompts": (1, ["prompt_id", "messages", "split"]),
         "rankings": (
             2,
             [
                 *("judgement_id", "annotator", "annotator_kind", "criterion", "kind", "prompt_id"),
-                *("messages", "response_id", "text", "rank", "rating"),
+                *("messages", "response_id", "text", "rank", "rating", "finish_reason"),
             ],
         ),
-        "responses": (1, ["response_id", "prompt_id", "messages", "text"]),
+        "responses": (1, ["response_id", "prompt_id", "messages", "text", "finish_reason"]),
     }
     for name, snapshot in taken.items():
         columns = [c for c, *_ in store.rows("DESCRIBE SELECT * FROM read_parquet(?)", [str(snapshot.path)])]

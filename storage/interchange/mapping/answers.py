@@ -180,7 +180,9 @@ def _part(asked: Asked, chats: list[Chat], dropped: Counter[str]) -> tuple[Chat,
     if asked.chat is not None:
         chats = [_joined(asked.chat, chat) for chat in chats]
     start = shared_start(chats)
-    if not start or any(len(chat) <= len(start) or chat[len(start)]["role"] != "assistant" for chat in chats):
+    # one that ends where the others' answer begins has an empty answer, as in HH's transcripts
+    longer = [chat for chat in chats if len(chat) > len(start)]
+    if not start or not longer or any(chat[len(start)]["role"] != "assistant" for chat in longer):
         raise NothingNewError(PARTED)
     rests = [chat[len(start) :] for chat in chats]
     if any(turn["role"] != "assistant" for rest in rests for turn in rest):

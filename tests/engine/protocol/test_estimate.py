@@ -86,7 +86,7 @@ def test_a_model_that_is_not_here_yet_has_none() -> None:
 @pytest.mark.parametrize(
     "size",
     [
-        "small",
+        pytest.param("small", marks=pytest.mark.slow),
         pytest.param("middle", marks=pytest.mark.slow),
         pytest.param("large", marks=pytest.mark.slow),
     ],
