@@ -35,9 +35,9 @@ def add_dtypes(arguments: argparse.ArgumentParser) -> None:
 def resolve_dtypes(options: argparse.Namespace) -> None:
     """Fill in the formats that were not named."""
     if options.dtype is None:
-        import torch
+        from engine.models.device import resolve_device, resolve_dtype
 
-        options.dtype = "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+        options.dtype = resolve_dtype("auto", resolve_device())
     options.peer_dtype = options.peer_dtype or options.dtype
 
 

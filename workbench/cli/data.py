@@ -71,19 +71,16 @@ def import_file(
     if dry_run:
         print_outlook(outlook(plan), as_json)
         return
-    report = importing.run(
-        plan,
-        strict=strict,
-        most_bad=most_bad,
-        on_progress=lambda rows, share: session.narrator.progress(
-            "importing", 100 * share, 100, "%", f"{rows:,} rows"
-        ),
-    )
+    report = importing.run(plan, strict=strict, most_bad=most_bad, on_progress=_show_progress)
     session.narrator.end()
     if as_json:
         print_json(report)
     else:
         print_report(report)
+
+
+def _show_progress(rows: int, share: float) -> None:
+    session.narrator.progress("importing", 100 * share, 100, "%", f"{rows:,} rows")
 
 
 @export_app.command("data")
