@@ -187,8 +187,9 @@ class _Call:
                 None if self.body is None else msgspec.json.encode(self.body),
                 headers,
             )
-            response = self._connection.getresponse()
-            content = response.read()
+            # A server that closes after its answer leaves the socket to the response, whole or cut.
+            with self._connection.getresponse() as response:
+                content = response.read()
         except (OSError, HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise EndpointError(
