@@ -89,24 +89,24 @@ def tiny_model_folder(
 
 def tiny_reward_folder(folder: Path, *, seed: int = 0) -> Path:
     """A reward model over `tiny_model_folder` with a random head, in `folder/tiny-reward-<seed>`."""
-    from engine.models.reward import init_reward_model
+    from engine.models.reward_classifier import init_reward_classifier
     from engine.models.saving import save_model
 
     source = tiny_model_folder(Path(folder), seed=seed)
     destination = Path(folder) / f"tiny-reward-{seed}"
-    save_model(init_reward_model(source, dtype="float32", seed=seed), source, destination)
+    save_model(init_reward_classifier(source, dtype="float32", seed=seed), source, destination)
     return destination
 
 
 def tiny_onnx_folder(folder: Path, reward_model: Path) -> Path:
     """An exported reward model, not verified: fp32 and int8 graphs and what lies beside, in `folder/onnx`."""
     from engine.jobs.export_onnx import export, to_int8, write_beside
-    from engine.models.scale import load_scale
+    from engine.models.reward_model import load_reward_model
 
     folder = Path(folder) / "onnx"
     folder.mkdir()
-    scale = load_scale(reward_model, "float32")
-    write_beside(reward_model, scale, folder)
-    export(scale.model, scale.layers, folder, "fp32")
+    reward_model = load_reward_model(reward_model, "float32")
+    write_beside(reward_model, reward_model, folder)
+    export(reward_model.model, reward_model.layers, folder, "fp32")
     to_int8(folder, [list(range(4, 60, step)) for step in (1, 2, 3)])
     return folder

@@ -23,9 +23,9 @@ import numpy as np
 from engine.errors import NonFiniteError, UsageError
 from engine.frozen.comparisons import Comparisons, Votes
 from engine.frozen.measure import Measure, best_temperature, measure, strict_majority
+from engine.frozen.newton_cg import Problems
 from engine.frozen.posterior import drawn_heads
-from engine.frozen.solve import Problems
-from engine.frozen.space import Scaling, Space, space_of
+from engine.frozen.subspace import Scaling, Subspace, subspace_of
 from engine.scoring.head import Part, RewardHead
 
 OVERALL = "overall"
@@ -89,7 +89,7 @@ class Prepared:
 
     learned: Comparisons  # votes as they are learned
     strict: Comparisons  # what is measured on
-    space: Space
+    subspace: Subspace
 
 
 def fit_head(
@@ -202,12 +202,12 @@ def prepare(
             f"There is no preference on “{criterion}” to learn from: no response was judged better than "
             "another; judge some more prompts."
         )
-    space = space_of(features_N_F, learned, scaling)
+    subspace = subspace_of(features_N_F, learned, scaling)
     if settings.length == "controlled":
         if length_N is None:
             raise UsageError("To control for length the lengths of the responses must be given.")
-        space = space.with_covariates(_lengths(length_N, learned), learned)
-    return Prepared(learned, strict_majority(judged), space)
+        subspace = subspace.with_covariates(_lengths(length_N, learned), learned)
+    return Prepared(learned, strict_majority(judged), subspace)
 
 
 def _lengths(length_N: np.ndarray, learned: Comparisons) -> np.ndarray:
@@ -228,7 +228,7 @@ def fold_of(prompt_M: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 
 def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidation:
-    learned, strict, space = prepared.learned, prepared.strict, prepared.space
+    learned, strict, subspace = prepared.learned, prepared.strict, prepared.subspace
     folds, strengths = min(settings.folds, learned.prompts), settings.strengths
     M, S = len(learned), len(strengths)
     if folds < 2 or not (strict.win + strict.loss).sum() > 0:
@@ -240,13 +240,15 @@ def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidati
     fold_M = fold_of(learned.prompt, folds, settings.seed)
     kept_M_k = (fold_M[:, None] != np.arange(folds)).astype(np.float64)
     solution = Problems(
-        space.differences,
-        space.spread,
+        subspace.differences,
+        subspace.spread,
         learned,
         np.repeat(kept_M_k, S, axis=1),
         np.tile(strengths, folds),
     ).solve(tolerance=1e-4)
-    margins_M_k_S = (space.differences[:, space.scored] @ solution.v[space.scored]).reshape(M, folds, S)
+    margins_M_k_S = (subspace.differences[:, subspace.scored] @ solution.v[subspace.scored]).reshape(
+        M, folds, S
+    )
     margins_M_S = margins_M_k_S[np.arange(M), fold_M]
     measures = tuple(measure(margins_M_S[:, s], strict) for s in range(S))
     best = int(np.argmin([found.log_loss for found in measures]))
@@ -266,14 +268,18 @@ def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidati
 
 def _final(prepared: Prepared, report: CrossValidation, settings: FitSettings) -> tuple[np.ndarray, float]:
     """Weights on scaled features [1 + E, F], the head first and then its members, and Davidson's ν."""
-    learned, space, E = prepared.learned, prepared.space, settings.members
+    learned, subspace, E = prepared.learned, prepared.subspace, settings.members
     problem = Problems(
-        space.differences, space.spread, learned, np.ones((len(learned), 1)), np.array([report.strength])
+        subspace.differences,
+        subspace.spread,
+        learned,
+        np.ones((len(learned), 1)),
+        np.array([report.strength]),
     )
     solution = problem.solve(tolerance=1e-6)
     nu, seed = float(solution.nu[0]), (settings.seed, learned.prompts)
-    weights_B_F = space.weights(solution.v.T)
+    weights_B_F = subspace.weights(solution.v.T)
     if E > 1:
-        drawn_E_F = drawn_heads(space, learned, solution.v[:, 0], nu, report.strength, E, seed)
+        drawn_E_F = drawn_heads(subspace, learned, solution.v[:, 0], nu, report.strength, E, seed)
         weights_B_F = np.concatenate([weights_B_F, drawn_E_F])
     return report.temperature * weights_B_F, nu

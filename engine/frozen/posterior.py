@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.frozen.comparisons import Comparisons
-from engine.frozen.space import Space
+from engine.frozen.subspace import Subspace
 
 PRIOR_SHARE = 0.35
 """The prior's strength as a share of the cross-validated one."""
@@ -96,7 +96,7 @@ def _tilted(
 
 
 def drawn_heads(
-    space: Space,
+    subspace: Subspace,
     comparisons: Comparisons,
     v_r: np.ndarray,
     nu: float,
@@ -111,12 +111,12 @@ def drawn_heads(
     """
     if count < 2:
         raise ValueError("One head has no spread; draw two or more.")
-    found = posterior(space.differences, comparisons, nu, PRIOR_SHARE * strength)
+    found = posterior(subspace.differences, comparisons, nu, PRIOR_SHARE * strength)
     random = np.random.default_rng(seed)
     sign_E = random.choice((-1.0, 1.0), count)
     inside_E_r = np.linalg.solve(found.root.T, random.standard_normal((len(v_r), count))).T
     inside_E_r += sign_E[:, None] * (found.mean - v_r)
-    outside_E_F = random.standard_normal((count, space.width)) / np.sqrt(found.strength)
-    around_E_F = outside_E_F + space.weights(inside_E_r - space.coordinates(outside_E_F))
+    outside_E_F = random.standard_normal((count, subspace.width)) / np.sqrt(found.strength)
+    around_E_F = outside_E_F + subspace.weights(inside_E_r - subspace.coordinates(outside_E_F))
     around_E_F -= around_E_F.mean(axis=0)
-    return np.asarray(space.weights(v_r[None]) + around_E_F * np.sqrt(count / (count - 1)))
+    return np.asarray(subspace.weights(v_r[None]) + around_E_F * np.sqrt(count / (count - 1)))

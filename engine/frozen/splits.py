@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.frozen.fit import FitSettings, Prepared, fold_of
 from engine.frozen.measure import best_temperature, measure
-from engine.frozen.solve import Problems
+from engine.frozen.newton_cg import Problems
 
 FOLDS, REPEATS = 5, 4
 SPLITS = FOLDS * REPEATS
@@ -50,7 +50,7 @@ def unseen(prepared: Prepared, settings: FitSettings) -> Iterator[Split]:
 
 def _one(prepared: Prepared, settings: FitSettings, held_M: np.ndarray, number: int) -> Split:
     """Choose strength and temperature without the held-out pairs, fit, and take their margins."""
-    learned, strict, space = prepared.learned, prepared.strict, prepared.space
+    learned, strict, subspace = prepared.learned, prepared.strict, prepared.subspace
     strengths = np.array(settings.strengths)
     S, k = len(strengths), min(settings.folds, len(np.unique(learned.prompt[~held_M])))
     inner_M = np.full(len(learned), -1)
@@ -58,10 +58,16 @@ def _one(prepared: Prepared, settings: FitSettings, held_M: np.ndarray, number: 
     # The last "fold" leaves nothing out: the heads of all strengths on the whole training part.
     kept_M_k = ((inner_M[:, None] != np.arange(k + 1)) & ~held_M[:, None]).astype(float)
     problems = Problems(
-        space.differences, space.spread, learned, np.repeat(kept_M_k, S, axis=1), np.tile(strengths, k + 1)
+        subspace.differences,
+        subspace.spread,
+        learned,
+        np.repeat(kept_M_k, S, axis=1),
+        np.tile(strengths, k + 1),
     )
     solution = problems.solve(tolerance=1e-4)
-    margins_M_k_S = (space.differences[:, space.scored] @ solution.v[space.scored]).reshape(-1, k + 1, S)
+    margins_M_k_S = (subspace.differences[:, subspace.scored] @ solution.v[subspace.scored]).reshape(
+        -1, k + 1, S
+    )
     inside = np.flatnonzero(~held_M)
     inner_n_S, judged = margins_M_k_S[inside, inner_M[inside]], strict.chosen(inside)
     losses = [measure(inner_n_S[:, s], judged).log_loss for s in range(S)]

@@ -25,7 +25,7 @@ from engine.jobs.background import in_background
 from engine.left_out import LeftOut, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
-from engine.models.scale import Scale, load_scale
+from engine.models.reward_model import RewardModel, load_reward_model
 from engine.onnx.agreement import Agreement, compare
 from engine.onnx.integers import largest_integer
 from engine.onnx.quantise import CALIBRATION_SEQUENCES, quantise
@@ -62,15 +62,15 @@ def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
     samples, others = _samples(config, run, tokeniser)
     calibration = [_tokens(tokeniser, *other) for other in others]
     yield Progress(stage="loading model", done=0)
-    scale = load_scale(folder, "float32")
+    reward_model = load_reward_model(folder, "float32")
     expected_N = yield from in_background(
-        "scoring with torch", lambda: torch_scores(scale, samples, tokeniser)
+        "scoring with torch", lambda: torch_scores(reward_model, samples, tokeniser)
     )
     summary: dict[str, float | int | str | None] = {}
     scratch = _fresh(run.path / ".onnx.tmp")
     try:
-        write_beside(folder, scale, scratch)
-        for name, attempts in _attempts(config, scale, scratch, calibration).items():
+        write_beside(folder, reward_model, scratch)
+        for name, attempts in _attempts(config, reward_model, scratch, calibration).items():
             report = yield from _written(name, attempts, config, scratch, samples, expected_N)
             summary |= {f"{name}_{key}": value for key, value in report.details().items() if key != "samples"}
             accepted = _accepted(name, report, config)
@@ -86,19 +86,19 @@ def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
 
 
 def _attempts(
-    config: ExportConfig, scale: Scale, folder: Path, calibration: Sequence[list[int]]
+    config: ExportConfig, reward_model: RewardModel, folder: Path, calibration: Sequence[list[int]]
 ) -> dict[Precision, list[Callable[[], None]]]:
     """What to write, in order: for every precision the calls that write its file, the quickest first."""
     attempts: dict[Precision, list[Callable[[], None]]] = {
         "fp32": [
-            lambda: export(scale.model, scale.layers, folder, "fp32"),
+            lambda: export(reward_model.model, reward_model.layers, folder, "fp32"),
             lambda: hide_fully(folder / "fp32.onnx"),
         ]
     }
     if config.int8:
         attempts["int8"] = [partial(to_int8, folder, calibration, careful) for careful in (False, True)]
     if config.fp16 == "always" or (config.fp16 == "auto" and has_cuda()):
-        attempts["fp16"] = [lambda: export(scale.model.half(), scale.layers, folder, "fp16")]
+        attempts["fp16"] = [lambda: export(reward_model.model.half(), reward_model.layers, folder, "fp16")]
     return attempts
 
 
@@ -156,22 +156,24 @@ def to_int8(folder: Path, sequences: Sequence[list[int]], careful: bool = False)
         quantise(folder / "fp32.onnx", folder / "int8.onnx", sequences, careful, largest_integer())
 
 
-def write_beside(source: Path, scale: Scale, destination: Path) -> None:
+def write_beside(source: Path, reward_model: RewardModel, destination: Path) -> None:
     """What the scorer needs besides a graph: head, configuration, tokeniser, chat template."""
     copy_tokeniser(source, destination)
     shutil.copyfile(source / "config.json", destination / "config.json")
-    scale.head().save(destination)
+    reward_model.head().save(destination)
     for file in destination.iterdir():
         file.chmod(0o600)
 
 
-def torch_scores(scale: Scale, samples: Sequence[tuple[Chat, str]], tokeniser: Tokeniser) -> np.ndarray:
+def torch_scores(
+    reward_model: RewardModel, samples: Sequence[tuple[Chat, str]], tokeniser: Tokeniser
+) -> np.ndarray:
     """float32 scores by the first criterion: what the exported graph must reproduce.  [N]"""
     limit = tokeniser.score_tokens
     encoded = [tokeniser.encode_for_score(chat, text, limit) for chat, text in samples]
     pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
     with torch.no_grad():
-        return scale.scores_of(pairs, VERIFY_TOKENS)[:, 0].numpy().astype(np.float64)
+        return reward_model.scores_of(pairs, VERIFY_TOKENS)[:, 0].numpy().astype(np.float64)
 
 
 def onnx_scores(folder: Path, precision: Precision, samples: Sequence[tuple[Chat, str]]) -> np.ndarray:

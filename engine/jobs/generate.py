@@ -23,7 +23,7 @@ from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, Server, response_text, sample_steps, why_not_lean
+from engine.rollout import Batch, Sampled, Server, response_text, sample_steps, why_not_cpu_decoder
 from engine.rollout.server import LOGPROBS_AT
 from engine.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
@@ -80,7 +80,7 @@ def _here(
     model = load_policy(folder, config.dtype, resolve_device(config.device))
     model.requires_grad_(False)  # so that its weights are laid out for decoding once
     positions = max((len(row["ids"]) for row in rows), default=0) + config.max_new_tokens
-    if model.device.type == "cpu" and (reason := why_not_lean(model, positions)) is not None:
+    if model.device.type == "cpu" and (reason := why_not_cpu_decoder(model, positions)) is not None:
         yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
     return model
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.left_out import LeftOut, cut_words, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
@@ -37,20 +37,20 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
     waiting = [row for row in rows if row["response_id"] not in done]
     folder = yield from resolving(run.model("reward_model").folder)
     yield Progress(stage="loading model", done=0)
-    scale = load_scale(folder, config.dtype, resolve_device(config.device))
-    waiting, encoded, left_out = _encoded(waiting, scale.tokeniser)
+    reward_model = load_reward_model(folder, config.dtype, resolve_device(config.device))
+    waiting, encoded, left_out = _encoded(waiting, reward_model.tokeniser)
     if not encoded and not done:
         raise left_out.nothing_left("generate or import some first")
     yield from left_out.words()
     cut = sum(tokens.was_cut for tokens in encoded)
     if cut:
-        yield Message(level="warning", text=cut_words(cut, scale.tokeniser.score_tokens))
+        yield Message(level="warning", text=cut_words(cut, reward_model.tokeniser.score_tokens))
     pending: list[dict[str, Any]] = []
     finished, written_at, started = 0, time.monotonic(), time.monotonic()
     pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
-    for places, scores_n_C, members in scale.measured(pairs, config.batch_tokens):
+    for places, scores_n_C, members in reward_model.measured(pairs, config.batch_tokens):
         some = [(waiting[place]["response_id"], encoded[place].was_cut) for place in places]
-        pending += _rows(some, scores_n_C, members, scale.criteria, f"torch-{config.dtype}")
+        pending += _rows(some, scores_n_C, members, reward_model.criteria, f"torch-{config.dtype}")
         finished += len(places)
         if time.monotonic() - written_at > SECONDS_A_FILE or finished == len(waiting):
             yield write_output(run, run.output_path("scores", number), "scores", SCORES, pending)

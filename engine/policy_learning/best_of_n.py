@@ -35,7 +35,7 @@ from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
-from engine.policy_learning.reward_parts import Conversation, Scales
+from engine.policy_learning.reward_parts import Conversation, RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, read_prompts
 from engine.policy_learning.score_scale import Scored, ScoreScale
@@ -133,7 +133,7 @@ def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tok
     return Sampler(
         model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),
         tokeniser=tokeniser,
-        rewards=load_rewards(config, folders, tokeniser, Scales(config.dtype, device)),
+        rewards=load_rewards(config, folders, tokeniser, RewardModels(config.dtype, device)),
         sampling=Portion(config.batch_sequences, "sequences"),
         scoring=Portion(FEATURE_TOKENS, "tokens"),
     )

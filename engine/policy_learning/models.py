@@ -22,9 +22,9 @@ from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.packing import Row
 from engine.models.policy import load_policy
-from engine.models.scale import Scale, load_scale
+from engine.models.reward_model import RewardModel, load_reward_model
 from engine.models.trunk import Trunk, head_scores, make_trainable
-from engine.policy_learning.reward_parts import Scales
+from engine.policy_learning.reward_parts import RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.protocol.configs import PolicyLearningConfig
 from engine.training.guards import Portion
@@ -83,7 +83,7 @@ def load_models(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
         temperature=config.temperature,
     )  # fmt: skip
-    rewards = load_rewards(config, folders, policy.tokeniser, Scales(config.dtype, device))
+    rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device))
     optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}
     made: Critic | None = None
     parts: dict[str, nn.Module] = {}
@@ -115,7 +115,7 @@ def _separate_critic(
     config: PolicyLearningConfig,
     folders: Mapping[str, Path],
     policy: Policy,
-    main: Scale | None,
+    main: RewardModel | None,
     rank: int | None,
 ) -> tuple[Critic, dict[str, nn.Module]]:
     """A critic on the first reward model's trunk; without one, on the policy's own weights from zero."""
@@ -131,7 +131,7 @@ def _separate_critic(
                 "tokenisers, so a critic that starts from it could not read the policy's tokens; set critic "
                 "to shared, or train a reward model from the policy's own family."
             )
-        own = main if rank is not None else load_scale(folder, config.dtype, device)
+        own = main if rank is not None else load_reward_model(folder, config.dtype, device)
         trunk, start = own.trunk, main.value_start()
     head = _value_head(trunk, device, start)
     module = trunk.module

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.models.lora import without_lora
-from engine.models.scale import Scale, load_scale
+from engine.models.reward_model import RewardModel, load_reward_model
 from engine.protocol.rewards import Component
 from engine.text import Chat, ScoreTokens, Tokeniser
 
@@ -50,7 +50,7 @@ class ModelPart:
     """A reward model, or one criterion of it; each member of its ensemble for itself if wanted."""
 
     component: Component
-    scale: Scale
+    reward_model: RewardModel
     criterion: int
     by_member: bool
     shares_tokens: bool = False  # with the policy
@@ -63,8 +63,8 @@ class ModelPart:
         """
         pairs = [(tokens.prompt, tokens.response) for tokens in self._encoded(conversations)]
         found: Tensor | None = None
-        with without_lora(self.scale.trunk.module):  # a critic may have its adapters on this trunk
-            for places, scores_n_C, members in self.scale.measured(pairs, budget):
+        with without_lora(self.reward_model.trunk.module):  # a critic may have its adapters on this trunk
+            for places, scores_n_C, members in self.reward_model.measured(pairs, budget):
                 seen = members[:, :, self.criterion] if self.by_member and members is not None else None
                 seen = scores_n_C[None, :, self.criterion] if seen is None else seen
                 if found is None:
@@ -79,7 +79,7 @@ class ModelPart:
         return [self._tokens(conversation) for conversation in conversations]
 
     def _tokens(self, conversation: Conversation) -> ScoreTokens:
-        tokeniser, ids = self.scale.tokeniser, conversation.token_ids
+        tokeniser, ids = self.reward_model.tokeniser, conversation.token_ids
         if not (self.shares_tokens and ids and tokeniser.has_special(ids[:-1])):
             return tokeniser.encode_for_score(
                 conversation.messages, conversation.text, tokeniser.score_tokens
@@ -115,19 +115,25 @@ class FunctionPart:
 
 
 def model_part(
-    component: Component, scale: Scale, *, by_member: bool = False, policy: Tokeniser | None = None
+    component: Component,
+    reward_model: RewardModel,
+    *,
+    by_member: bool = False,
+    policy: Tokeniser | None = None,
 ) -> ModelPart:
     """policy: the tokeniser of whoever answers.
 
     Raises UsageError when the reward model has no such criterion."""
     wanted = component.criterion
-    if wanted and wanted not in scale.criteria:
+    if wanted and wanted not in reward_model.criteria:
         raise UsageError(
             f"The reward model {component.model} has no criterion “{wanted}”; it has "
-            f"{', '.join(scale.criteria)}."
+            f"{', '.join(reward_model.criteria)}."
         )
-    shares = policy is not None and policy.shares_tokens_with(scale.tokeniser)
-    return ModelPart(component, scale, scale.criteria.index(wanted) if wanted else 0, by_member, shares)
+    shares = policy is not None and policy.shares_tokens_with(reward_model.tokeniser)
+    return ModelPart(
+        component, reward_model, reward_model.criteria.index(wanted) if wanted else 0, by_member, shares
+    )
 
 
 def import_function(path: str) -> Callable[[str, str], float]:
@@ -155,17 +161,17 @@ def _line(error: BaseException) -> str:
     return text.splitlines()[0][:200] if text else "no reason given"
 
 
-class Scales:
+class RewardModels:
     """Reward models by folder, each loaded once."""
 
     def __init__(self, dtype: str, device: torch.device) -> None:
         self._dtype, self._device = dtype, device
-        self._loaded: dict[Path, Scale] = {}
+        self._loaded: dict[Path, RewardModel] = {}
 
-    def load(self, folder: Path) -> Scale:
+    def load(self, folder: Path) -> RewardModel:
         folder = Path(folder).resolve()
         if folder not in self._loaded:
-            scale = load_scale(folder, self._dtype, self._device)
-            scale.model.requires_grad_(False)
-            self._loaded[folder] = scale
+            reward_model = load_reward_model(folder, self._dtype, self._device)
+            reward_model.model.requires_grad_(False)
+            self._loaded[folder] = reward_model
         return self._loaded[folder]

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.models.scale import Scale
+from engine.models.reward_model import RewardModel
 from engine.objectives.groups import penalised
 from engine.objectives.rewards import constrained, pessimistic
 from engine.policy_learning.reward_parts import (
@@ -22,7 +22,7 @@ from engine.policy_learning.reward_parts import (
     FunctionPart,
     ModelPart,
     Part,
-    Scales,
+    RewardModels,
     import_function,
     model_part,
 )
@@ -103,13 +103,13 @@ class Rewards:
         return (cost_N - self.bound) / scale.cost_std
 
     @property
-    def main(self) -> Scale | None:
+    def main(self) -> RewardModel | None:
         """The first reward model, from which a critic starts; None when all components are functions."""
-        return next((part.scale for part in self.parts if isinstance(part, ModelPart)), None)
+        return next((part.reward_model for part in self.parts if isinstance(part, ModelPart)), None)
 
 
 def load_rewards(
-    config: RewardedConfig, folders: Mapping[str, Path], tokeniser: Tokeniser, scales: Scales
+    config: RewardedConfig, folders: Mapping[str, Path], tokeniser: Tokeniser, reward_models: RewardModels
 ) -> Rewards:
     """Load reward models, from the folders of their roles, and import functions.
 
@@ -118,7 +118,7 @@ def load_rewards(
     ensemble = Ensemble.parse(config.ensemble)
 
     def part(component: Component, role: str, by_member: bool = False) -> Part:
-        return model_part(component, scales.load(folders[role]), by_member=by_member, policy=tokeniser)
+        return model_part(component, reward_models.load(folders[role]), by_member=by_member, policy=tokeniser)
 
     parts: list[Part] = []
     for component in components_of(config.reward_model, config.rewards):

@@ -1,6 +1,6 @@
 """Generation: prompts read once, samples decoded together, log-probabilities kept."""
 
-from engine.rollout.lean import why_not_lean
+from engine.rollout.cpu import why_not_cpu_decoder
 from engine.rollout.records import Batch, Decoded, Sampled
 from engine.rollout.sampler import response_text, sample, sample_steps
 from engine.rollout.server import Server
@@ -13,5 +13,5 @@ __all__ = [
     "response_text",
     "sample",
     "sample_steps",
-    "why_not_lean",
+    "why_not_cpu_decoder",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """What does not change from batch to batch."""
 
     samples: int  # responses a prompt
@@ -25,7 +25,7 @@ class Sampled:
     prompt_index: int
     sample_index: int
     token_ids: list[int]  # the stop token included
-    # log π of each token at sampling, in nats; `choose_tokens` says of which distribution.  Empty where a
+    # log π of each token at sampling, in nats; `sample_tokens` says of which distribution.  Empty where a
     # server does not say.
     logprobs: list[float]
     stopped: bool  # it ended by a stop token or stop string, not by its length

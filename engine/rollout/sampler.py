@@ -2,8 +2,9 @@
 
 A batch goes through three steps: each distinct prompt is read once; its samples begin from its keys and
 values; then one token a sequence is decoded at a time, and sequences that have ended leave.  Logits exist for
-the last position only, [N, V].  There are several ways to do so with one result: `lean` on a processor,
-`static` on a GPU, `plain` for what attends and no more, `every` for the rest; `ways` finds which is right.
+the last position only, [N, V].  There are several decoders with one result: `cpu` for Llama-like models on a
+processor, `cuda_graph` on a GPU, `generic` for what attends and no more, `fallback` for the rest; `decoders`
+finds which is right.
 
 Every (prompt, sample, token) has its own uniform number, so the same seed gives the same response whatever
 else is in the batch, up to the rounding of the model itself.
@@ -22,13 +23,13 @@ from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError, UsageError
 from engine.models.head import NOT_FINITE
-from engine.rollout.choose import choose_tokens
-from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
-from engine.rollout.records import Batch, Decoded, Sampled, Settings
+from engine.rollout.cpu import CpuDecoder, CpuModel, why_not_cpu_decoder
+from engine.rollout.cuda_graph import CudaGraphDecoder, recorder_of, why_not_cuda_graph
+from engine.rollout.decoders import DECODERS, decoder_of
+from engine.rollout.decoders import Decoder as AnyDecoder
+from engine.rollout.records import Batch, Decoded, Sampled, SamplingSettings
 from engine.rollout.server import Server
-from engine.rollout.static import StaticDecoder, recorder_of, why_not_static
-from engine.rollout.ways import WAYS, way_of
-from engine.rollout.ways import Decoder as AnyDecoder
+from engine.rollout.token_sampling import sample_tokens
 from engine.text import Tokeniser
 
 LEAVE_SHARE = 8
@@ -37,8 +38,8 @@ LEAVE_SHARE = 8
 RECORDING_DEVICES = ("cuda",)
 """Where steps in tensors that keep their shape are worth their room."""
 
-Decoder = LeanDecoder | StaticDecoder | AnyDecoder
-Way = Callable[[list[tuple[int, ...]], list[int]], Decoder]
+Decoder = CpuDecoder | CudaGraphDecoder | AnyDecoder
+OpenDecoder = Callable[[list[tuple[int, ...]], list[int]], Decoder]
 """A decoder that stands after distinct prompts, which it has read; and from which of them each row begins."""
 
 
@@ -79,7 +80,7 @@ def sample_steps(
     Raises UsageError for a prompt that leaves no room within the model's positions, NonFiniteError for logits
     that are not finite, EndpointError when a server does not answer as it should.
     """
-    settings = Settings(
+    settings = SamplingSettings(
         samples, temperature, top_p, max_new_tokens, frozenset(stop_ids), tuple(stop_strings), batch_sequences
     )
     _check_prompts(source, prompts, max_new_tokens)
@@ -105,17 +106,17 @@ def _batches(
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     seeds: Sequence[int],
-    settings: Settings,
+    settings: SamplingSettings,
 ) -> Iterator[Batch | Decoded]:
     """Sampling in this process."""
     rows = [_Row(index, number) for index in range(len(prompts)) for number in range(settings.samples)]
     size, tokens = settings.batch_sequences, settings.max_new_tokens
-    way = _way(model, prompts, tokens, min(size, len(rows)))
+    open_decoder = _open_decoder(model, prompts, tokens, min(size, len(rows)))
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, tokens) for row in batch])
         with _evaluating(model):
-            yield from _sample_batch(model, way, tokeniser, prompts, batch, uniform, settings)
+            yield from _sample_batch(model, open_decoder, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
         yield Batch(done, sum(len(row.token_ids) for row in done))
 
@@ -127,16 +128,22 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
     return text[: min(cuts)] if cuts else text
 
 
-def _way(model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int) -> Way:
-    """How this model is decoded: `lean` on a processor, `static` on a GPU, else as transformers can."""
+def _open_decoder(
+    model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int
+) -> OpenDecoder:
+    """How this model is decoded: `cpu` on a processor, `cuda_graph` on a GPU, else as transformers can."""
     positions = max(map(len, prompts), default=0) + max_new_tokens
-    if why_not_lean(model, positions) is None:
-        return partial(LeanDecoder, Lean(model))
+    if why_not_cpu_decoder(model, positions) is None:
+        return partial(CpuDecoder, CpuModel(model))
     with _evaluating(model):
-        way = way_of(model)
-    if way == "rows" and model.device.type in RECORDING_DEVICES and why_not_static(model, positions) is None:
-        return partial(StaticDecoder, recorder_of(model, rows, positions))
-    return partial(WAYS[way], model)
+        name = decoder_of(model)
+    if (
+        name == "generic"
+        and model.device.type in RECORDING_DEVICES
+        and why_not_cuda_graph(model, positions) is None
+    ):
+        return partial(CudaGraphDecoder, recorder_of(model, rows, positions))
+    return partial(DECODERS[name], model)
 
 
 @contextmanager
@@ -176,20 +183,20 @@ def _check_prompts(
 @torch.inference_mode()  # a fifteenth faster than no_grad where operations are as small as these
 def _sample_batch(
     model: PreTrainedModel,
-    way: Way,
+    open_decoder: OpenDecoder,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     rows: list[_Row],
     uniform_NT: torch.Tensor,
-    settings: Settings,
+    settings: SamplingSettings,
 ) -> Iterator[Decoded]:
     """Fill in the rows, token by token."""
     device = next(model.parameters()).device
     uniform_NT = uniform_NT.to(device)
-    decoder = _open(way, prompts, rows)
+    decoder = _open(open_decoder, prompts, rows)
     alive = list(rows)  # alive[i] is row i of the tensors
     for step in range(settings.max_new_tokens):
-        token_N, logprob_N = choose_tokens(
+        token_N, logprob_N = sample_tokens(
             decoder.logits, uniform_NT[:, step], settings.temperature, settings.top_p
         )
         _record(tokeniser, alive, token_N.tolist(), logprob_N.tolist(), settings)
@@ -204,15 +211,19 @@ def _sample_batch(
         decoder.step(token_N)
 
 
-def _open(way: Way, prompts: Sequence[list[int]], rows: list[_Row]) -> Decoder:
+def _open(open_decoder: OpenDecoder, prompts: Sequence[list[int]], rows: list[_Row]) -> Decoder:
     """Read each distinct prompt once; the decoder stands after the prompt of every row."""
     distinct: dict[tuple[int, ...], int] = {}
     place_N = [distinct.setdefault(tuple(prompts[row.prompt_index]), len(distinct)) for row in rows]
-    return way(list(distinct), place_N)
+    return open_decoder(list(distinct), place_N)
 
 
 def _record(
-    tokeniser: Tokeniser, alive: list[_Row], tokens: list[int], logprobs: list[float], settings: Settings
+    tokeniser: Tokeniser,
+    alive: list[_Row],
+    tokens: list[int],
+    logprobs: list[float],
+    settings: SamplingSettings,
 ) -> None:
     """Add a token to every row that has not ended, and note which have ended now."""
     for row, token, logprob in zip(alive, tokens, logprobs, strict=True):
@@ -226,7 +237,7 @@ def _record(
         row.ended = row.stopped or len(row.token_ids) == settings.max_new_tokens
 
 
-def _meets_stop_string(tokeniser: Tokeniser, ids: list[int], settings: Settings) -> bool:
+def _meets_stop_string(tokeniser: Tokeniser, ids: list[int], settings: SamplingSettings) -> bool:
     if not settings.stop_strings:
         return False
     # a stop string of n bytes that ends here lies within the last n tokens; a few more keep characters whole

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engine.errors import EndpointError, NonFiniteError, UsageError
-from engine.rollout.records import Batch, Decoded, Sampled, Settings
+from engine.rollout.records import Batch, Decoded, Sampled, SamplingSettings
 from engine.text import Tokeniser
 
 KEY = "WORKBENCH_API_KEY"
@@ -38,7 +38,7 @@ WHOLE_DISTRIBUTION = {
 """What a server would else take from the model's generation_config.json; sampling here knows none of it."""
 
 LOGPROBS_AT = (0.0, 1.0)
-"""Temperatures at which a server's log-probabilities mean what ours do (`choose_tokens`)."""
+"""Temperatures at which a server's log-probabilities mean what ours do (`sample_tokens`)."""
 
 ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
 LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
@@ -95,7 +95,11 @@ class Server:
         return cls(endpoint, found.id, found.max_model_len)
 
     def batches(
-        self, tokeniser: Tokeniser, prompts: Sequence[list[int]], seeds: Sequence[int], settings: Settings
+        self,
+        tokeniser: Tokeniser,
+        prompts: Sequence[list[int]],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
     ) -> Iterator[Batch | Decoded]:
         """Sampling there, `batch_sequences` asked for at once; `engine.rollout.sample_steps` calls this.
 

@@ -51,7 +51,7 @@ def make_models(folder: Path, size: dict[str, int]) -> None:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    from engine.models.reward import init_reward_model
+    from engine.models.reward_classifier import init_reward_classifier
     from engine.models.saving import save_model
     from tests.fakes import tiny_tokeniser_files
 
@@ -64,7 +64,9 @@ def make_models(folder: Path, size: dict[str, int]) -> None:
     model.save_pretrained(folder / "p")
     tiny_tokeniser_files(folder / "p")
     for seed, name in enumerate("rs"):
-        save_model(init_reward_model(folder / "p", dtype="bfloat16", seed=seed), folder / "p", folder / name)
+        save_model(
+            init_reward_classifier(folder / "p", dtype="bfloat16", seed=seed), folder / "p", folder / name
+        )
 
 
 def child(kind: str, folder: Path) -> None:

@@ -92,10 +92,10 @@ def child(options: dict[str, Any]) -> None:
 
 def write_reward_model(policy: Path, destination: Path, dtype: str) -> None:
     """The policy with a random head."""
-    from engine.models.reward import init_reward_model
+    from engine.models.reward_classifier import init_reward_classifier
     from engine.models.saving import save_model
 
-    save_model(init_reward_model(policy, dtype=dtype), policy, destination)
+    save_model(init_reward_classifier(policy, dtype=dtype), policy, destination)
 
 
 def read_prompts(data: Path) -> list[dict[str, str]]:

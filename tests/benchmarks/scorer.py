@@ -75,13 +75,13 @@ def texts(path: Path, count: int) -> list[tuple[list[dict[str, str]], str]]:
 def exported(model: Path, folder: Path) -> Path:
     """fp32 and int8 graphs of a reward model, as the export job writes them but not verified."""
     from engine.jobs.export_onnx import export, to_int8, write_beside
-    from engine.models.scale import load_scale
+    from engine.models.reward_model import load_reward_model
     from engine.text import Tokeniser
 
-    scale, tokeniser = load_scale(model, "float32"), Tokeniser.from_folder(model)
-    write_beside(model, scale, folder)
+    reward_model, tokeniser = load_reward_model(model, "float32"), Tokeniser.from_folder(model)
+    write_beside(model, reward_model, folder)
     say("exporting")
-    export(scale.model, scale.layers, folder, "fp32")
+    export(reward_model.model, reward_model.layers, folder, "fp32")
     say("quantising")
     to_int8(folder, [tokeniser.encode_for_score(*item, 512).ids for item in texts(DATA, 16)])
     return folder
@@ -90,11 +90,11 @@ def exported(model: Path, folder: Path) -> Path:
 def untrained(folder: Path) -> Path:
     """A reward model with a random head on the packaged language model."""
     from engine.models.catalogue import resolve_model
-    from engine.models.reward import init_reward_model
+    from engine.models.reward_classifier import init_reward_classifier
     from engine.models.saving import save_model
 
     source = resolve_model("smollm2")
-    save_model(init_reward_model(source), source, folder / "reward")
+    save_model(init_reward_classifier(source), source, folder / "reward")
     return folder / "reward"
 
 
@@ -141,14 +141,14 @@ def torch_times(
     """Torch on 128 tokens, float32 and bfloat16, and in bulk in bfloat16."""
     import torch
 
-    from engine.models.scale import load_scale
+    from engine.models.reward_model import load_reward_model
     from engine.text import Tokeniser
 
     tokeniser = Tokeniser.from_folder(model)
     found: dict[str, dict[str, float]] = {}
     ids = torch.arange(100, 100 + TOKENS)[None]
     for dtype in ("float32", "bfloat16"):
-        module = load_scale(model, dtype).trunk.module
+        module = load_reward_model(model, dtype).trunk.module
         with torch.inference_mode():
             module(input_ids=ids, use_cache=False)
             found[dtype] = milliseconds(partial(_forward, module, ids), 7)

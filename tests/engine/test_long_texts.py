@@ -12,7 +12,7 @@ import pytest
 from engine.errors import UsageError
 from engine.jobs import generate, score
 from engine.left_out import LeftOut, first_words
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.offline_learning import sft
 from engine.policy_learning.rollout import read_prompts
 from engine.protocol.configs import (
@@ -86,9 +86,9 @@ def test_a_reward_model_learns_scores_and_is_loaded_with_one_limit(
     assert tokeniser.score_tokens == 96
     assert json.loads((run.path / "model" / "config.json").read_text())[SCORE_LIMIT] == 96
     # What reads the folder later gives the score of training, of the long response too.
-    scale = load_scale(run.path / "model", "float32")
+    reward_model = load_reward_model(run.path / "model", "float32")
     tokens = tokeniser.encode_for_score(json.loads(chat("say 0")), "a" * 900, tokeniser.score_tokens)
-    (again,) = scale.scores_of([(tokens.prompt, tokens.response)])[:, 0].tolist()
+    (again,) = reward_model.scores_of([(tokens.prompt, tokens.response)])[:, 0].tolist()
     assert found["r0-0"]["score"] == pytest.approx(again, abs=1e-3)
 
 

@@ -17,7 +17,7 @@ from engine.models.head import OutputHead, head_of
 from engine.models.packing import pack
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
-from engine.models.reward import init_reward_model
+from engine.models.reward_classifier import init_reward_classifier
 from engine.models.trunk import Trunk, make_trainable
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig
@@ -134,7 +134,7 @@ def make_learner(
 ) -> Learner:
     """A new reward model on the weights of the policy in `folder`, ready to be trained."""
     device, terms = resolve_device(config.device), terms or {}
-    model = init_reward_model(
+    model = init_reward_classifier(
         folder, dtype=config.dtype, device=config.device, seed=config.seed, criteria=criteria
     )
     make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import NonFiniteError, UsageError
-from engine.frozen import space
+from engine.frozen import subspace
 from engine.frozen.comparisons import Comparisons
 from engine.frozen.fit import FitSettings, cross_validate, fit, fit_head, fold_of
 from engine.frozen.measure import measure, strict_majority
@@ -115,9 +115,9 @@ def test_many_responses_are_reduced_by_random_projection(monkeypatch: pytest.Mon
     """
     features, c = made(5, prompts=40, F=12)
     exact = margins(head_of(features, c), features, c)
-    monkeypatch.setattr(space, "MOST_DIRECTIONS", 12)
+    monkeypatch.setattr(subspace, "MOST_DIRECTIONS", 12)
     np.testing.assert_allclose(margins(head_of(features, c), features, c), exact, atol=2e-3)
-    monkeypatch.setattr(space, "MOST_DIRECTIONS", 9)
+    monkeypatch.setattr(subspace, "MOST_DIRECTIONS", 9)
     near = margins(head_of(features, c), features, c)
     assert np.corrcoef(near, exact)[0, 1] > 0.7
 

@@ -10,7 +10,7 @@ import pytest
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, fit_head
 from engine.frozen.posterior import PRIOR_SHARE, drawn_heads, posterior
-from engine.frozen.space import Scaling, space_of
+from engine.frozen.subspace import Scaling, subspace_of
 from tests.engine.frozen.made import made
 
 
@@ -37,21 +37,21 @@ def test_of_one_weight_mean_and_variance_are_those_of_the_integral(
 def test_draws_have_the_head_as_their_mean_and_the_variance_of_the_posterior() -> None:
     """In a direction of the judged differences, and in one that no comparison tells of."""
     features, c = made(4, prompts=5, F=30)
-    space = space_of(features, c, Scaling.of(features, True))
-    v = np.random.default_rng(0).normal(size=len(space.spread))
+    subspace = subspace_of(features, c, Scaling.of(features, True))
+    v = np.random.default_rng(0).normal(size=len(subspace.spread))
     strength, E = 0.8, 4000
-    drawn = drawn_heads(space, c, v, 0.0, strength, E, (1,))
-    np.testing.assert_allclose(drawn.mean(axis=0), space.weights(v[None])[0], atol=1e-8)
-    found = posterior(space.differences, c, 0.0, PRIOR_SHARE * strength)
+    drawn = drawn_heads(subspace, c, v, 0.0, strength, E, (1,))
+    np.testing.assert_allclose(drawn.mean(axis=0), subspace.weights(v[None])[0], atol=1e-8)
+    found = posterior(subspace.differences, c, 0.0, PRIOR_SHARE * strength)
     wanted = np.linalg.inv(found.root @ found.root.T) + np.outer(found.mean - v, found.mean - v)
-    seen = np.cov(space.coordinates(drawn).T, bias=True)
+    seen = np.cov(subspace.coordinates(drawn).T, bias=True)
     np.testing.assert_allclose(np.diag(seen), np.diag(wanted), rtol=0.15)
     outside = np.random.default_rng(2).normal(size=(1, 30))
-    outside -= space.weights(space.coordinates(outside))
+    outside -= subspace.weights(subspace.coordinates(outside))
     outside /= np.linalg.norm(outside)
     assert (drawn @ outside[0]).var() == pytest.approx(1 / (PRIOR_SHARE * strength), rel=0.15)
     with pytest.raises(ValueError, match="two or more"):
-        drawn_heads(space, c, v, 0.0, strength, 1, (1,))
+        drawn_heads(subspace, c, v, 0.0, strength, 1, (1,))
 
 
 def truth(

@@ -10,8 +10,8 @@ import torch
 
 from engine.errors import NonFiniteError
 from engine.jobs import score
-from engine.models.reward import load_reward_model, token_scores
-from engine.models.scale import load_scale
+from engine.models.reward_classifier import load_reward_classifier, token_scores
+from engine.models.reward_model import load_reward_model
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Finished, Message
 from engine.reward_learning.frozen.fit import save_frozen
@@ -30,7 +30,7 @@ def test_scores_are_those_of_one_response_at_a_time(tiny_reward: Path, tmp_path:
     events = list(score.run(CONFIG, run))
     found = {row["response_id"]: row for row in outputs(run, events)}
     assert len(found) == 9
-    model, tokeniser = load_reward_model(tiny_reward, "float32"), Tokeniser.from_folder(tiny_reward)
+    model, tokeniser = load_reward_classifier(tiny_reward, "float32"), Tokeniser.from_folder(tiny_reward)
     for row in ROWS:
         ids = tokeniser.encode_for_score([{"role": "user", "content": "Why?"}], row["text"]).ids
         with torch.no_grad():
@@ -64,10 +64,10 @@ def test_a_cut_response_is_told(tiny_reward: Path, tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_not_finite_stops_the_job(tiny_reward: Path) -> None:
-    scale = load_scale(tiny_reward, "float32")
-    scale.weight.fill_(float("nan"))
+    reward_model = load_reward_model(tiny_reward, "float32")
+    reward_model.weight.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="not finite"):
-        list(scale.measured([([5, 6], [2])]))
+        list(reward_model.measured([([5, 6], [2])]))
 
 
 def test_a_frozen_model_with_criteria_and_an_ensemble_scores_alike(tiny_model: Path, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from engine.models.lora import left_out
 from engine.models.packing import Row
 from engine.models.parts import output_head
 from engine.models.policy import load_weights
-from engine.models.reward import init_reward_model
+from engine.models.reward_classifier import init_reward_classifier
 from engine.models.trunk import Trunk, make_trainable
 from engine.rollout import sample
-from engine.rollout.ways import way_of
+from engine.rollout.decoders import decoder_of
 from engine.training.optimiser import MasterAdam
 from engine.training.policy import Policy, load_trainable_policy, save_trained
 from tests.engine.models.families import ALL, tiny_config
@@ -47,9 +47,9 @@ DEFAULT = (
 """Families of the default test suite: the well known, and one of every kind."""
 
 SAMPLING = {
-    "rows": "works",
-    "own": "falls back: its own cache, prompts of one length at a time",
-    "whole": "falls back: no cache, the whole text for every token",
+    "generic": "works",
+    "own_cache": "falls back: its own cache, prompts of one length at a time",
+    "no_cache": "falls back: no cache, the whole text for every token",
 }
 
 
@@ -105,7 +105,7 @@ def survey(family: str, folder: Path) -> Found:
     except WorkbenchError as error:
         return Found(family, _refused(error))
     try:
-        way = way_of(policy.model)
+        way = decoder_of(policy.model)
         deviation, rows = compare(policy)
         sampling = SAMPLING[way]
     except WorkbenchError as error:
@@ -163,7 +163,7 @@ def _adapted(folder: Path, rows: list[Row], sampling: str) -> tuple[str, float, 
 def _reward(folder: Path, rows: list[Row]) -> str:
     """A fine-tuned reward model; where transformers has none, the frozen trunk's features."""
     try:
-        model = init_reward_model(folder)
+        model = init_reward_classifier(folder)
         make_trainable(model, lora_rank=None, seed=0)
         _score(model, rows).sum().backward()  # type: ignore[no-untyped-call]
         return "works"

@@ -15,10 +15,10 @@ from engine.models import lora
 from engine.models.catalogue import resolve_model
 from engine.models.parts import backbone, output_head
 from engine.models.policy import load_policy
-from engine.models.reward import (
-    init_reward_model,
+from engine.models.reward_classifier import (
+    init_reward_classifier,
     last_scores,
-    load_reward_model,
+    load_reward_classifier,
     token_scores,
 )
 from engine.models.saving import save_model
@@ -54,18 +54,18 @@ def test_saving_over_an_older_folder_replaces_it(tiny_model: Path, tmp_path: Pat
 
 
 def test_the_head_is_drawn_from_the_seed_with_the_right_spread(tiny_model: Path) -> None:
-    heads = [output_head(init_reward_model(tiny_model, seed=seed)).weight for seed in (1, 1, 2)]
+    heads = [output_head(init_reward_classifier(tiny_model, seed=seed)).weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
     spread = torch.cat(
-        [output_head(init_reward_model(tiny_model, seed=s)).weight.flatten() for s in range(8)]
+        [output_head(init_reward_classifier(tiny_model, seed=s)).weight.flatten() for s in range(8)]
     )
     assert spread.std().item() == pytest.approx(1 / (32 + 1) ** 0.5, rel=0.2)
 
 
 def test_scores_equal_those_of_plain_transformers_on_a_padded_batch(tiny_reward: Path) -> None:
     """Transformers finds the last real token by the padding id, which must not be end-of-sequence."""
-    tokeniser, model = Tokeniser.from_folder(tiny_reward), load_reward_model(tiny_reward, "float32")
+    tokeniser, model = Tokeniser.from_folder(tiny_reward), load_reward_classifier(tiny_reward, "float32")
     encoded = [tokeniser.encode_for_score(CHAT, text).ids for text in ("Hi", "A longer answer.", "")]
     lengths = torch.tensor([len(ids) for ids in encoded])
     padded = torch.full((3, int(lengths.max())), tokeniser.pad_id)
@@ -98,7 +98,7 @@ def test_adapters_change_nothing_at_first_and_are_merged_on_saving(tiny_model: P
 
 
 def test_only_adapters_and_a_reward_head_are_trained(tiny_reward: Path) -> None:
-    model = lora.add_lora(load_reward_model(tiny_reward, "bfloat16"), rank=2, seed=0)
+    model = lora.add_lora(load_reward_classifier(tiny_reward, "bfloat16"), rank=2, seed=0)
     state = lora.trainable_state(model)
     assert "score.weight" in state
     assert all("lora_" in name or name == "score.weight" for name in state)
@@ -110,23 +110,23 @@ def test_only_adapters_and_a_reward_head_are_trained(tiny_reward: Path) -> None:
 
 
 def test_the_parts_by_name(tiny_model: Path, tiny_reward: Path) -> None:
-    policy, reward = load_policy(tiny_model, "float32"), load_reward_model(tiny_reward, "float32")
+    policy, reward = load_policy(tiny_model, "float32"), load_reward_classifier(tiny_reward, "float32")
     assert backbone(policy)(input_ids=IDS).last_hidden_state.shape == (2, 5, 32)
     assert output_head(policy).weight.shape[1] == output_head(reward).weight.shape[1] == 32
 
 
 def test_a_policy_is_not_a_reward_model_nor_the_reverse(tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="is not a reward model"):
-        load_reward_model(tiny_model)
+        load_reward_classifier(tiny_model)
 
 
 def test_a_head_that_is_not_finite_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    model = init_reward_model(tiny_model)
+    model = init_reward_classifier(tiny_model)
     with torch.no_grad():
         output_head(model).weight[0, 0] = float("nan")
     save_model(model, tiny_model, tmp_path / "bad")
     with pytest.raises(NonFiniteError, match="not finite"):
-        load_reward_model(tmp_path / "bad")
+        load_reward_classifier(tmp_path / "bad")
 
 
 def test_a_local_folder_resolves_to_itself(tiny_model: Path) -> None:

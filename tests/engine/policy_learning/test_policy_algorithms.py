@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from engine.errors import UsageError, WorkbenchError
 from engine.models.packing import Row
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.policy_learning import grpo, ppo, rloo
 from engine.policy_learning import loop as policy_learning
 from engine.policy_learning import rollout as policy_rollout
@@ -31,7 +31,7 @@ from engine.protocol.events import Event, Finished, Message, Metrics, Output, St
 from engine.protocol.rewards import Component, Ensemble
 from engine.protocol.rundir import RunDir
 from engine.training.policy import Policy
-from tests.engine.models.test_scale import frozen_folder
+from tests.engine.models.test_reward_model import frozen_folder
 from tests.engine.training.runs import finished, make_run, only, prompts, rise
 
 COMMON: dict[str, Any] = {
@@ -409,11 +409,11 @@ def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
     )  # fmt: skip
     first, second = [event.values for event in only(job.events(), Metrics)]
     rows = pq.read_table(job.run.output_path("rollouts", 2)).to_pylist()
-    scale = load_scale(folder, "float32")
+    reward_model = load_reward_model(folder, "float32")
     for row in rows:  # scored without the adapters that the critic has on the same trunk
         messages = next(json.loads(p["messages"]) for p in prompts() if p["prompt_id"] == row["prompt_id"])
-        tokens = scale.tokeniser.encode_for_score(messages, row["text"])
-        members = scale.members([Row(tokens.prompt, [tokens.response])])
+        tokens = reward_model.tokeniser.encode_for_score(messages, row["text"])
+        members = reward_model.members([Row(tokens.prompt, [tokens.response])])
         assert members is not None
         assert row["score"] == pytest.approx(float(members[:, 0, 0].mean()), abs=1e-4)
     assert first["policy/value_loss"] != second["policy/value_loss"]

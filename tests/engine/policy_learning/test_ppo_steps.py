@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine.errors import WorkbenchError
-from engine.models.reward import last_scores, load_reward_model, token_scores
+from engine.models.reward_classifier import last_scores, load_reward_classifier, token_scores
 from engine.objectives.value import calibration
 from engine.policy_learning.loop import objective
 from engine.policy_learning.models import Models, load_models
@@ -75,12 +75,15 @@ def test_log_probabilities_are_those_of_the_plain_forward(step: Step, ppo_models
 
 
 def test_the_score_is_that_of_the_cut_text_at_its_end(step: Step, ppo_models: dict[str, Path]) -> None:
-    model, scale = load_reward_model(ppo_models["reward_model"], "float32"), step.models.rewards.main
-    assert scale is not None
+    model, reward_model = (
+        load_reward_classifier(ppo_models["reward_model"], "float32"),
+        step.models.rewards.main,
+    )
+    assert reward_model is not None
     for n, text in enumerate(step.rollout.texts):
         messages = step.rollout.prompt_of(n).messages
-        tokens = scale.tokeniser.encode_for_score(messages, text)
-        assert tokens.response[-1] == scale.tokeniser.eos_id
+        tokens = reward_model.tokeniser.encode_for_score(messages, text)
+        assert tokens.response[-1] == reward_model.tokeniser.eos_id
         with torch.no_grad():
             every = token_scores(model, torch.tensor([tokens.ids]))
         expected = last_scores(every, torch.tensor([len(tokens.ids)]))

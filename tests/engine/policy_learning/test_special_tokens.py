@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.policy_learning.reward_parts import Conversation, model_part
 from engine.protocol.rewards import Component
 
@@ -14,17 +14,17 @@ CHAT = [{"role": "user", "content": "go"}]
 
 
 def test_what_was_sampled_is_scored(tiny_reward: Path) -> None:
-    scale = load_scale(tiny_reward, "float32")
-    tokeniser = scale.tokeniser
+    reward_model = load_reward_model(tiny_reward, "float32")
+    tokeniser = reward_model.tokeniser
     a, b = tokeniser.encode_response("ab")
     ids = [a, 1, b, tokeniser.turn_id]  # a start of turn in the middle
     sampled = Conversation(CHAT, tokeniser.response_text(ids), ids)
-    own = model_part(Component("r"), scale, policy=tokeniser).members([sampled], 512)
+    own = model_part(Component("r"), reward_model, policy=tokeniser).members([sampled], 512)
     prompt = tokeniser.encode_prompt(CHAT)
-    torch.testing.assert_close(own[0], scale.scores_of([(prompt, ids)])[:, 0])
-    other = model_part(Component("r"), scale).members([sampled], 512)  # another tokeniser: by name
+    torch.testing.assert_close(own[0], reward_model.scores_of([(prompt, ids)])[:, 0])
+    other = model_part(Component("r"), reward_model).members([sampled], 512)  # another tokeniser: by name
     named = tokeniser.encode_for_score(CHAT, "a<|im_start|>b")
-    torch.testing.assert_close(other[0], scale.scores_of([(named.prompt, named.response)])[:, 0])
+    torch.testing.assert_close(other[0], reward_model.scores_of([(named.prompt, named.response)])[:, 0])
     dropped = tokeniser.encode_for_score(CHAT, "ab")
-    assert float(own) != float(scale.scores_of([(dropped.prompt, dropped.response)]))
+    assert float(own) != float(reward_model.scores_of([(dropped.prompt, dropped.response)]))
     assert float(own) != float(other)

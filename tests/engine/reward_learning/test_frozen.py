@@ -17,7 +17,7 @@ from transformers import AutoModel
 from engine.errors import UsageError
 from engine.frozen.store import FeatureStore
 from engine.models.packing import Row
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
@@ -107,13 +107,13 @@ def test_the_folder_gives_the_announced_scores(done: tuple[RunDir, list[Event]],
     run, events = done
     artifact = next(event for event in only(events, Artifact) if event.kind == "reward_model")
     folder = run.path / artifact.path
-    scale = load_scale(folder, "float32")
+    reward_model = load_reward_model(folder, "float32")
     (output,) = (event for event in only(events, Output) if event.kind == "scores")
     assert events.index(artifact) < events.index(output)
     rows = {row["response_id"]: row for row in pq.read_table(run.path / output.path).to_pylist()}
     assert len(rows) == 16 * 4 + 1
-    tokens = scale.tokeniser.encode_for_score([{"role": "user", "content": "say 0"}], "aab")
-    scores = scale.scores([Row(tokens.prompt, [tokens.response])])
+    tokens = reward_model.tokeniser.encode_for_score([{"role": "user", "content": "say 0"}], "aab")
+    scores = reward_model.scores([Row(tokens.prompt, [tokens.response])])
     assert rows["unjudged"]["score"] == pytest.approx(scores[0, 0].item(), abs=1e-4)
     assert rows["unjudged"]["uncertainty"] > 0
     assert rows["unjudged"]["criterion"] == "overall"

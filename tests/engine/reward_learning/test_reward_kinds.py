@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 from engine.errors import UsageError
 from engine.models.packing import Row
-from engine.models.scale import load_scale
+from engine.models.reward_model import load_reward_model
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.reward_learning.fine_tuning.annotators import annotators_of
@@ -103,13 +103,13 @@ def test_several_criteria_and_an_ensemble(tmp_path: Path, tiny_model: Path, tuni
     assert all(row["uncertainty"] > 0 and row["backend"] == "torch-float32" for row in scores)
     model = AutoModelForSequenceClassification.from_pretrained(directory.path / "model").eval()
     assert model.config.id2label == {0: "overall", 1: "brief"}
-    scale = load_scale(directory.path / "model", "float32", "cpu")
+    reward_model = load_reward_model(directory.path / "model", "float32", "cpu")
     tokeniser = Tokeniser.from_folder(tiny_model)
     data = read_rankings(directory.table("rankings"), tokeniser, max_tokens=512, holdout=0.25, seed=0)
     found = {(row["response_id"], row["criterion"]): row for row in scores}
     for some in data.train[:3]:
         for row in some.rows:
-            members = scale.members([row])
+            members = reward_model.members([row])
             assert members is not None
             for k, response in enumerate(row.responses):
                 with torch.no_grad():

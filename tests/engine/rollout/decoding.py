@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from engine.models.lora import add_lora
-from engine.rollout.plain import PlainDecoder
+from engine.rollout.generic import GenericDecoder
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 97,
@@ -114,7 +114,7 @@ def compare(
 
     Returns what `after` says of the decoder after each step.
     """
-    decoder, plain, said = opened(PROMPTS, PLACES), PlainDecoder(model, PROMPTS, PLACES), []
+    decoder, plain, said = opened(PROMPTS, PLACES), GenericDecoder(model, PROMPTS, PLACES), []
     torch.testing.assert_close(decoder.logits, plain.logits, atol=1e-4, rtol=1e-4)
     for step in range(9):
         generator = torch.Generator().manual_seed(seed + step)

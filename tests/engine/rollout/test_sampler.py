@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from engine.errors import NonFiniteError, UsageError
 from engine.models.policy import load_policy
 from engine.rollout import Sampled, response_text, sample
-from engine.rollout.choose import choose_tokens
 from engine.rollout.sampler import _Row, _uniforms
+from engine.rollout.token_sampling import sample_tokens
 from engine.text import Tokeniser
 
 PROMPTS = [[5, 9, 30], [70, 8, 1, 6, 2, 99, 140], [11], [5, 9, 30]]
@@ -29,13 +29,13 @@ def tokeniser(tiny_model: Path) -> Tokeniser:
     return Tokeniser.from_folder(tiny_model)
 
 
-@pytest.fixture(params=["lean", "static", "plain"], autouse=True)
+@pytest.fixture(params=["cpu", "cuda_graph", "generic"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way of decoding, whatever this machine would choose."""
-    if request.param == "lean":
+    if request.param == "cpu":
         return
-    monkeypatch.setattr("engine.rollout.sampler.why_not_lean", lambda *_: "not now")
-    if request.param == "static":
+    monkeypatch.setattr("engine.rollout.sampler.why_not_cpu_decoder", lambda *_: "not now")
+    if request.param == "cuda_graph":
         monkeypatch.setattr("engine.rollout.sampler.RECORDING_DEVICES", ("cuda", "cpu"))
 
 
@@ -59,7 +59,7 @@ def naive(
     ids: list[int] = []
     while len(ids) < 12:
         logits = model(input_ids=torch.tensor([prompt + ids])).logits[:, -1]
-        token, _ = choose_tokens(logits, uniform[len(ids)].view(1), temperature, top_p)
+        token, _ = sample_tokens(logits, uniform[len(ids)].view(1), temperature, top_p)
         ids.append(int(token))
         if ids[-1] in STOPS:
             break

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
-from engine.models.reward import load_reward_model, token_scores
+from engine.models.reward_classifier import load_reward_classifier, token_scores
 from engine.scoring import Scorer
 from engine.text import Tokeniser
 
@@ -28,7 +28,7 @@ def scorer(tiny_onnx: Path) -> Scorer:
 
 
 def test_scores_after_every_token_are_those_of_torch(scorer: Scorer, tiny_reward: Path) -> None:
-    model, tokeniser = load_reward_model(tiny_reward, "float32"), Tokeniser.from_folder(tiny_reward)
+    model, tokeniser = load_reward_classifier(tiny_reward, "float32"), Tokeniser.from_folder(tiny_reward)
     for text, scored in zip(TEXTS, scorer.score(CHAT, TEXTS), strict=True):
         tokens = tokeniser.encode_for_score(CHAT, text)
         with torch.no_grad():

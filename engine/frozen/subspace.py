@@ -60,7 +60,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Space:
+class Subspace:
     """Coordinates in which a head is fitted."""
 
     differences: np.ndarray  # [M, r] coordinates of left minus right of each pair, covariates behind them
@@ -75,7 +75,7 @@ class Space:
         """The coordinates that a score is made of: all but the covariates."""
         return slice(0, self._combination.shape[1])
 
-    def with_covariates(self, covariates_M_k: np.ndarray, comparisons: Comparisons) -> Space:
+    def with_covariates(self, covariates_M_k: np.ndarray, comparisons: Comparisons) -> Subspace:
         """The space with further coordinates that explain judgements and are no part of a score."""
         total_M = comparisons.total[:, None]
         return replace(
@@ -111,14 +111,14 @@ class Space:
         return found_B_r
 
 
-def space_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Scaling) -> Space:
+def subspace_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Scaling) -> Subspace:
     """Reduce the features of judged responses to the coordinates of their differences."""
     rows_n, places = np.unique(np.concatenate([comparisons.left, comparisons.right]), return_inverse=True)
     left, right = places[: len(comparisons)], places[len(comparisons) :]
     contrasts = _contrasts(left, right, comparisons)
     reduce = _exactly if contrasts.q <= MOST_DIRECTIONS else _nearly
     spread_r, combination_n_r, coordinates_n_r = reduce(features_N_F, rows_n, scaling, contrasts)
-    return Space(
+    return Subspace(
         differences=coordinates_n_r[left] - coordinates_n_r[right],
         spread=spread_r,
         _combination=combination_n_r,

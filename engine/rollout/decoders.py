@@ -1,4 +1,4 @@
-"""Which way of decoding is right for a model: held against its forward pass on a few tokens, once a model."""
+"""Which decoder is right for a model: held against its forward pass on a few tokens, once a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from engine.errors import ModelFilesError, NonFiniteError, is_out_of_memory
 from engine.models.head import NOT_FINITE, head_of
 from engine.models.packing import Row, pack, response_states
 from engine.models.parts import backbone, probe_tokens
-from engine.rollout.every import OwnDecoder, WholeDecoder
-from engine.rollout.plain import PlainDecoder
+from engine.rollout.fallback import NoCacheDecoder, OwnCacheDecoder
+from engine.rollout.generic import GenericDecoder
 
-Decoder = PlainDecoder | OwnDecoder | WholeDecoder
-Kind = Callable[[PreTrainedModel, Sequence[Sequence[int]], Sequence[int]], Decoder]
+Decoder = GenericDecoder | OwnCacheDecoder | NoCacheDecoder
+DecoderKind = Callable[[PreTrainedModel, Sequence[Sequence[int]], Sequence[int]], Decoder]
 
-WAYS: dict[str, Kind] = {"rows": PlainDecoder, "own": OwnDecoder, "whole": WholeDecoder}
+DECODERS: dict[str, DecoderKind] = {
+    "generic": GenericDecoder,
+    "own_cache": OwnCacheDecoder,
+    "no_cache": NoCacheDecoder,
+}
 """From the fastest to the surest."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -30,8 +34,8 @@ another order differ by a few hundredths; states that were forgotten, by about 1
 _known: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
 
 
-def way_of(model: PreTrainedModel) -> str:
-    """The fastest of `WAYS` that gives the logits of one forward pass.
+def decoder_of(model: PreTrainedModel) -> str:
+    """The fastest of `DECODERS` that gives the logits of one forward pass.
 
     Raises ModelFilesError when none does.
     """
@@ -50,9 +54,9 @@ def _chosen(model: PreTrainedModel) -> str:
         raise NonFiniteError(NOT_FINITE)
     tolerance = TOLERANCE.get(expected_N_T_V.dtype, 1e-4)
     worst = ""
-    for name in WAYS if _attends_only(model) else ("own", "whole"):
+    for name in DECODERS if _attends_only(model) else ("own_cache", "no_cache"):
         try:
-            difference = _difference(WAYS[name], model, rows, expected_N_T_V)
+            difference = _difference(DECODERS[name], model, rows, expected_N_T_V)
         except Exception as error:  # an architecture may say in any way that it cannot
             if is_out_of_memory(error):
                 raise
@@ -86,7 +90,9 @@ def _attends_only(model: PreTrainedModel) -> bool:
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
-def _difference(kind: Kind, model: PreTrainedModel, rows: Sequence[Row], expected_N_T_V: Tensor) -> float:
+def _difference(
+    kind: DecoderKind, model: PreTrainedModel, rows: Sequence[Row], expected_N_T_V: Tensor
+) -> float:
     """Largest difference of the logits before each given token, one row leaving halfway."""
     prompts = [tuple(row.prompt) for row in rows]
     place_N = [place for place, row in enumerate(rows) for _ in row.responses]

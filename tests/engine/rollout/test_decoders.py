@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from engine.errors import ModelFilesError
-from engine.rollout import ways
-from engine.rollout.ways import way_of
+from engine.rollout import decoders
+from engine.rollout.decoders import decoder_of
 from tests.engine.models.families import tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -21,21 +21,27 @@ def made(family: str) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("family", "way"),
-    [("llama", "rows"), ("gemma2", "rows"), ("mamba", "own"), ("qwen3_next", "own"), ("openai-gpt", "whole")],
+    ("family", "decoder"),
+    [
+        ("llama", "generic"),
+        ("gemma2", "generic"),
+        ("mamba", "own_cache"),
+        ("qwen3_next", "own_cache"),
+        ("openai-gpt", "no_cache"),
+    ],
 )
-def test_the_fastest_way_that_is_right(family: str, way: str) -> None:
-    assert way_of(made(family)) == way
+def test_the_fastest_way_that_is_right(family: str, decoder: str) -> None:
+    assert decoder_of(made(family)) == decoder
 
 
 def test_states_in_a_cache_of_keys_are_never_trusted() -> None:
     """A recurrent state under left padding is another text's: the fast way must not be tried at all."""
-    assert not ways._attends_only(made("qwen3_next"))
-    assert not ways._attends_only(made("falcon_h1"))
-    assert ways._attends_only(made("gemma2"))
+    assert not decoders._attends_only(made("qwen3_next"))
+    assert not decoders._attends_only(made("falcon_h1"))
+    assert decoders._attends_only(made("gemma2"))
 
 
 def test_a_model_that_no_way_decodes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "_difference", lambda *_: 0.5)
+    monkeypatch.setattr(decoders, "_difference", lambda *_: 0.5)
     with pytest.raises(ModelFilesError, match=r"cannot be sampled from: .*differ by 0\.5"):
-        way_of(made("llama"))
+        decoder_of(made("llama"))

@@ -17,7 +17,7 @@ from engine.rollout.cache import RowCache
 
 
 @dataclass
-class Read:
+class Prefill:
     """Prompts that were read, each once, padded on the left to T tokens."""
 
     logits: Tensor  # [prompts, V] after the last token
@@ -25,7 +25,7 @@ class Read:
     mask: Tensor  # [prompts, T] 1 where there is a token
 
 
-def read_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Read:
+def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefill:
     """One forward pass over distinct prompts."""
     width, device = max(map(len, prompts)), model.device
     ids = torch.zeros(len(prompts), width, dtype=torch.long)  # padding is any token: it is not seen
@@ -36,17 +36,17 @@ def read_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Re
     ids, mask = ids.to(device), mask.to(device)
     position = (mask.cumsum(-1) - 1).clamp_min(0)
     cache = RowCache(model.config)
-    return Read(last_logits(model, ids, mask, position, cache), cache, mask)
+    return Prefill(last_logits(model, ids, mask, position, cache), cache, mask)
 
 
-class PlainDecoder:
+class GenericDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
     def __init__(
         self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], place_N: Sequence[int]
     ) -> None:
         """After the prompts; `place_N` says from which of them each row begins."""
-        read = read_prompts(model, prompts)
+        read = prefill(model, prompts)
         places = torch.tensor(place_N, device=read.mask.device)
         self._model, self._cache = model, read.cache
         self._cache.select(places)

@@ -14,7 +14,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 from engine.models.lora import without_lora
 from engine.models.parts import place
-from engine.rollout.static import Recorder, StaticDecoder, recorder_of, why_not_static
+from engine.rollout.cuda_graph import CudaGraphDecoder, Recorder, recorder_of, why_not_cuda_graph
 from tests.engine.rollout.decoding import (
     PLACES,
     PROMPTS,
@@ -36,14 +36,14 @@ def compare(
     model: PreTrainedModel, recorder: Recorder, keeps: dict[int, list[int]], seed: int = 0
 ) -> list[int]:
     """Slots of each step."""
-    opened = partial(StaticDecoder, recorder)
+    opened = partial(CudaGraphDecoder, recorder)
     return beside_plain(model, opened, keeps, seed=seed, after=lambda decoder: decoder._step.slots)
 
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_logits_are_those_of_transformers(build: Callable[[], PreTrainedModel]) -> None:
     model = made(build)
-    assert why_not_static(model, 20) is None
+    assert why_not_cuda_graph(model, 20) is None
     assert compare(model, Recorder(model, len(PLACES), 20), {}) == [10] * 9
 
 
@@ -63,7 +63,7 @@ def test_a_step_asks_nothing_of_the_device() -> None:
     """What reads a number back, or has a shape that depends on one, cannot be recorded: fakes refuse both."""
     with FakeTensorMode(), torch.no_grad():
         model = made(llama)
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
+        step = CudaGraphDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         with pytest.raises(DataDependentOutputException):
             step._at.item()
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_step_done_twice_leaves_what_it_leaves_done_once() -> None:
     """Warming up and recording run it again at the same place."""
     model = made(qwen3)
     with torch.no_grad():
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
+        step = CudaGraphDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         step.token.fill_(7)
         once = step._compute().clone()
         assert torch.equal(step._compute(), once)
@@ -118,20 +118,20 @@ def test_a_device_that_does_not_record_is_told_and_computes_all_the_same(
     monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
     model = made(llama)
     with torch.no_grad():
-        step = StaticDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
+        step = CudaGraphDecoder(Recorder(model, len(PLACES), 20), PROMPTS, PLACES)._step
         with pytest.warns(UserWarning, match="not recorded as CUDA graphs, which is slower"):
             computed = step._recorded()
         assert torch.equal(computed(), step._compute())
 
 
 def test_other_models_say_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert why_not_static(made(gemma), 32) is None
-    assert "every position" in str(why_not_static(made(gemma), 33))
+    assert why_not_cuda_graph(made(gemma), 32) is None
+    assert "every position" in str(why_not_cuda_graph(made(gemma), 33))
     flash = made(llama)
     flash.config._attn_implementation = "flash_attention_2"
-    assert "flash_attention_2" in str(why_not_static(flash, 20))
+    assert "flash_attention_2" in str(why_not_cuda_graph(flash, 20))
     monkeypatch.setattr(GPT2LMHeadModel, "_can_compile_fullgraph", False)
-    assert "GPT2LMHeadModel" in str(why_not_static(made(gpt2), 20))
+    assert "GPT2LMHeadModel" in str(why_not_cuda_graph(made(gpt2), 20))
 
 
 @pytest.mark.gpu

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.frozen.comparisons import stacked
-from engine.frozen.solve import ETA_RIDGE, Problems
+from engine.frozen.newton_cg import ETA_RIDGE, Problems
 
 seeds = st.integers(0, 10_000)
 few = settings(max_examples=20, deadline=None)

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from engine.models.lora import has_lora
-from engine.rollout.plain import Read, last_logits, read_prompts
+from engine.rollout.generic import Prefill, last_logits, prefill
 
 ROUND = 64
 """There is room for a multiple of so many positions: kernels like it."""
@@ -34,7 +34,7 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 """Keys and values of every layer, [rows, heads, T, d]."""
 
 
-def why_not_static(model: PreTrainedModel, positions: int) -> str | None:
+def why_not_cuda_graph(model: PreTrainedModel, positions: int) -> str | None:
     """None if `Recorder` computes what the model does on `positions` positions, else half a sentence."""
     if not getattr(model, "_can_compile_fullgraph", False):
         return f"transformers does not say that a step of {type(model).__name__} can be recorded"
@@ -48,7 +48,7 @@ def why_not_static(model: PreTrainedModel, positions: int) -> str | None:
     return None
 
 
-class _StaticLayer(CacheLayerMixin):
+class _GraphLayer(CacheLayerMixin):
     """The cache of one layer, [S, heads, C, d]: new keys and values go to the place that `at` holds."""
 
     is_compileable = True
@@ -93,10 +93,10 @@ class _Step:
         self._cache = Cache(layers=list(self._layers))
         self._replay: Callable[[], Tensor] | None = None
 
-    def _layer(self, layer: tuple[Tensor, Tensor], slots: int, room: int) -> _StaticLayer:
+    def _layer(self, layer: tuple[Tensor, Tensor], slots: int, room: int) -> _GraphLayer:
         """Zeros and not whatever was in memory: what the mask hides is multiplied all the same."""
         keys, values = (x.new_zeros(slots, x.shape[1], room, x.shape[3]) for x in layer)
-        return _StaticLayer(keys, values, self._at)
+        return _GraphLayer(keys, values, self._at)
 
     @property
     def slots(self) -> int:
@@ -181,9 +181,9 @@ class Recorder:
         """Whether there is room for such batches."""
         return rows <= self._rows and positions <= self._room
 
-    def read(self, prompts: Sequence[Sequence[int]]) -> Read:
+    def read(self, prompts: Sequence[Sequence[int]]) -> Prefill:
         """The prompts, read by transformers."""
-        return read_prompts(self._of(), prompts)
+        return prefill(self._of(), prompts)
 
     def slots_for(self, rows: int) -> int:
         """All slots, half of them, a quarter, …: few enough to be worth recording."""
@@ -221,7 +221,7 @@ def recorder_of(model: PreTrainedModel, rows: int, positions: int) -> Recorder:
     return kept[1]
 
 
-class StaticDecoder:
+class CudaGraphDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
     def __init__(self, recorder: Recorder, prompts: Sequence[Sequence[int]], place_N: Sequence[int]) -> None:

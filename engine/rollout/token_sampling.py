@@ -12,7 +12,7 @@ BLOCK = 256
 """Weights are summed in blocks of this many tokens: a running sum over a whole vocabulary is slow."""
 
 
-def choose_tokens(
+def sample_tokens(
     logits_NV: torch.Tensor,
     uniform_N: torch.Tensor,  # in [0, 1)
     temperature: float,

@@ -26,8 +26,8 @@ ROOM = 64
 EMPTY = -1
 
 
-class Reading:
-    """Attention over prompts that are read, and their keys and values, from which a `SharedCache` begins.
+class PackedPrefill:
+    """Attention over prompts that are read, and their keys and values, from which a `PrefixCache` begins.
 
     Prompts lie end to end in everything else, [S]; here they lie under each other, padded on the right, where
     causal attention does not see the padding.
@@ -57,7 +57,7 @@ class Reading:
         return seen.transpose(1, 2).reshape(lines * longest, -1).index_select(0, self._place_S)
 
 
-class SharedCache:
+class PrefixCache:
     """The cache of a batch.  All rows are equally long beyond their prompts."""
 
     def __init__(

@@ -1,9 +1,9 @@
 """Decoding architectures that keep more than keys and values, or keep them in a way of their own.
 
-`OwnDecoder` leaves the cache to transformers: recurrent and convolutional states (Mamba, Qwen3-Next, LFM2,
-Falcon-H1 …) cannot be padded on the left, so prompts of one length are read together, each as often as it
-has samples.  `WholeDecoder` keeps nothing and reads everything again for every token, as training does: slow,
-and right for any causal model.
+`OwnCacheDecoder` leaves the cache to transformers: recurrent and convolutional states (Mamba, Qwen3-Next,
+LFM2, Falcon-H1 …) cannot be padded on the left, so prompts of one length are read together, each as often as
+it has samples.  `NoCacheDecoder` keeps nothing and reads everything again for every token, as training does:
+slow, and right for any causal model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Group:
     cache: Any
 
 
-class OwnDecoder:
+class OwnCacheDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
     def __init__(
@@ -95,8 +95,8 @@ class OwnDecoder:
         return logits
 
 
-class WholeDecoder:
-    """As `OwnDecoder`, by the forward pass of training over everything."""
+class NoCacheDecoder:
+    """As `OwnCacheDecoder`, by the forward pass of training over everything."""
 
     def __init__(
         self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], place_N: Sequence[int]

@@ -1,7 +1,7 @@
 """Reward models: an `AutoModelForSequenceClassification`, one label a criterion, as other tools load them.
 
 The score is the head on the hidden state of the last real token, the end-of-sequence token of the response.
-`engine.models.scale` reads these and those of a frozen trunk alike.
+`engine.models.reward_model` reads these and those of a frozen trunk alike.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OVERALL = "overall"
 """The criterion of a reward model that has one and does not name it."""
 
 
-def init_reward_model(
+def init_reward_classifier(
     folder: Path,
     *,
     dtype: str | torch.dtype = "float32",
@@ -61,7 +61,7 @@ def init_reward_model(
     return place(model, device).eval()
 
 
-def load_reward_model(
+def load_reward_classifier(
     folder: Path, dtype: str | torch.dtype = "bfloat16", device: str | torch.device = "cpu"
 ) -> PreTrainedModel:
     """A saved reward model in evaluation mode, its own head (not that of a frozen trunk).

@@ -15,9 +15,9 @@ from engine.errors import ModelFilesError, UsageError
 from engine.models.features import batches_of_pairs, features_of, row_features
 from engine.models.packing import Row
 from engine.models.policy import load_policy
-from engine.models.reward import init_reward_model, load_reward_model, token_scores
+from engine.models.reward_classifier import init_reward_classifier, load_reward_classifier, token_scores
+from engine.models.reward_model import load_reward_model
 from engine.models.saving import save_model
-from engine.models.scale import load_scale
 from engine.models.trunk import Trunk
 from engine.scoring.head import RewardHead
 
@@ -103,71 +103,73 @@ def test_a_layer_that_is_not_there_is_refused(tiny_model: Path) -> None:
 
 
 def test_a_linear_scale_gives_the_scores_of_transformers(tiny_reward: Path) -> None:
-    scale = load_scale(tiny_reward, "float32")
-    assert (scale.kind, scale.criteria) == ("linear", ("overall",))
-    model = load_reward_model(tiny_reward, "float32")
+    reward_model = load_reward_model(tiny_reward, "float32")
+    assert (reward_model.kind, reward_model.criteria) == ("linear", ("overall",))
+    model = load_reward_classifier(tiny_reward, "float32")
     with torch.no_grad():
         expected = [token_scores(model, torch.tensor([[*p, *r]]))[0, -1] for p, r in PAIRS]
-    torch.testing.assert_close(scale.scores(ROWS)[:, 0], torch.stack(expected), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(scale.scores_of(PAIRS, 10), scale.scores(ROWS), atol=1e-5, rtol=1e-5)
-    weight_D, bias = scale.value_start()
-    torch.testing.assert_close(weight_D, scale.weight[0])
-    assert bias == float(scale.bias[0])
-    assert scale.members(ROWS) is None
+    torch.testing.assert_close(reward_model.scores(ROWS)[:, 0], torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        reward_model.scores_of(PAIRS, 10), reward_model.scores(ROWS), atol=1e-5, rtol=1e-5
+    )
+    weight_D, bias = reward_model.value_start()
+    torch.testing.assert_close(weight_D, reward_model.weight[0])
+    assert bias == float(reward_model.bias[0])
+    assert reward_model.members(ROWS) is None
 
 
 def test_several_criteria_are_labels_of_one_head(tiny_model: Path, tmp_path: Path) -> None:
-    model = init_reward_model(tiny_model, criteria=("overall", "harmless", "brief"))
+    model = init_reward_classifier(tiny_model, criteria=("overall", "harmless", "brief"))
     save_model(model, tiny_model, tmp_path / "three")
-    scale = load_scale(tmp_path / "three", "float32")
-    assert scale.criteria == ("overall", "harmless", "brief")
+    reward_model = load_reward_model(tmp_path / "three", "float32")
+    assert reward_model.criteria == ("overall", "harmless", "brief")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "three", dtype=torch.float32)
     assert plain.config.num_labels == 3
     with torch.no_grad():
         expected = torch.cat([plain(torch.tensor([[*p, *r]])).logits for p, r in PAIRS])
-    torch.testing.assert_close(scale.scores(ROWS), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reward_model.scores(ROWS), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_an_ensemble_beside_a_linear_model_is_read(tiny_reward: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tiny_reward, folder)
-    plain = load_scale(folder, "float32").head()
+    plain = load_reward_model(folder, "float32").head()
     spread = np.random.default_rng(1).normal(size=(4, 1, D)).astype(np.float32)
     weight = plain.weight + spread - spread.mean(0)
     dataclasses.replace(plain, ensemble_weight=weight, ensemble_bias=np.zeros((4, 1), np.float32)).save(
         folder
     )
-    scale = load_scale(folder, "float32")
-    members = scale.members(ROWS)
+    reward_model = load_reward_model(folder, "float32")
+    members = reward_model.members(ROWS)
     assert members is not None
     assert members.shape == (4, 4, 1)
-    torch.testing.assert_close(members.mean(0), scale.scores(ROWS), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(members.mean(0), reward_model.scores(ROWS), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("squash", [False, True])
 def test_a_frozen_scale_is_its_head_on_the_features(tiny_model: Path, tmp_path: Path, squash: bool) -> None:
     head = frozen_folder(tiny_model, tmp_path / "frozen", ensemble=3, squash=squash)
-    scale = load_scale(tmp_path / "frozen", "float32")
+    reward_model = load_reward_model(tmp_path / "frozen", "float32")
     features = naive_features(tiny_model).numpy()
-    assert (scale.kind, scale.criteria) == ("frozen", ("overall", "harmless"))
-    np.testing.assert_allclose(scale.scores(ROWS).numpy(), head.scores(features), atol=1e-4)
-    members = scale.members(ROWS)
+    assert (reward_model.kind, reward_model.criteria) == ("frozen", ("overall", "harmless"))
+    np.testing.assert_allclose(reward_model.scores(ROWS).numpy(), head.scores(features), atol=1e-4)
+    members = reward_model.members(ROWS)
     assert members is not None
     np.testing.assert_allclose(members.numpy(), head.members(features), atol=1e-4)
     slope = head.weight[0] if head.scale is None else head.weight[0] / head.scale
-    np.testing.assert_allclose(scale.value_start()[0].numpy(), slope[2 * D : 3 * D], rtol=1e-6)
-    np.testing.assert_array_equal(scale.head().weight, head.weight)
-    np.testing.assert_allclose(scale.head().scores(features), head.scores(features))
+    np.testing.assert_allclose(reward_model.value_start()[0].numpy(), slope[2 * D : 3 * D], rtol=1e-6)
+    np.testing.assert_array_equal(reward_model.head().weight, head.weight)
+    np.testing.assert_allclose(reward_model.head().scores(features), head.scores(features))
 
 
 def test_a_head_for_another_trunk_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     head = frozen_folder(tiny_model, tmp_path / "frozen")
     dataclasses.replace(head, parts=("last",)).save(tmp_path / "frozen")
     with pytest.raises(ModelFilesError, match="reads 192 features and its trunk gives 96"):
-        load_scale(tmp_path / "frozen", "float32")
+        load_reward_model(tmp_path / "frozen", "float32")
     dataclasses.replace(head, kind="linear").save(tmp_path / "frozen")
     with pytest.raises(UsageError, match="not a reward model"):
-        load_scale(tmp_path / "frozen", "float32")
+        load_reward_model(tmp_path / "frozen", "float32")
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "qwen3", "gpt_neox", "gemma2"])

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from engine.models.lora import base_linear
 from engine.rollout.linear import Packed, has_onednn
-from engine.rollout.shared import Reading, SharedCache
+from engine.rollout.prefix_cache import PackedPrefill, PrefixCache
 
 KINDS = ("llama", "qwen2", "qwen3", "mistral")
 
@@ -35,8 +35,8 @@ PROJECTIONS = (
 )
 
 
-def why_not_lean(model: PreTrainedModel, positions: int) -> str | None:
-    """None if `Lean` computes what the model does on `positions` positions, else half a sentence: why not."""
+def why_not_cpu_decoder(model: PreTrainedModel, positions: int) -> str | None:
+    """None if `CpuModel` computes what the model does on `positions` positions, or half a sentence."""
     config: Any = model.config
     weight = next(model.parameters())
     if weight.device.type != "cpu":
@@ -91,7 +91,7 @@ class _Layer:
         self.key_norm = _Norm.of(attention.k_norm) if hasattr(attention, "k_norm") else None
 
 
-class Lean:
+class CpuModel:
     """A model's weights as decoding reads them: a copy, true until the model is changed."""
 
     @torch.no_grad()
@@ -105,15 +105,15 @@ class Lean:
         self.rotary = trunk.rotary_emb
         self.group = model.config.num_attention_heads // model.config.num_key_value_heads
 
-    def read(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Reading]:
+    def read(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, PackedPrefill]:
         """Logits after the last token of each prompt, [P, V], and keys and values of all tokens."""
-        reading = Reading([len(prompt) for prompt in prompts], self.group)
+        reading = PackedPrefill([len(prompt) for prompt in prompts], self.group)
         token_S = torch.tensor([token for prompt in prompts for token in prompt])
         x_S_D = nn.functional.embedding(token_S, self.embedding)
         x_S_D = self._through(x_S_D, reading.position_S, reading.attend)
         return self.head(self.norm(x_S_D[reading.last_P])), reading
 
-    def logits(self, token_N: Tensor, position_N: Tensor, cache: SharedCache) -> Tensor:
+    def logits(self, token_N: Tensor, position_N: Tensor, cache: PrefixCache) -> Tensor:
         """Logits after one more token of every row.  [N, V]"""
         x_N_D = nn.functional.embedding(token_N, self.embedding)
         cache.open()
@@ -156,21 +156,21 @@ def _rotate(qkv: Tensor, layer: _Layer, group: int, cos: Tensor, signed_sin: Ten
     torch.addcmul(turned.mul_(cos), other, signed_sin, out=turned)
 
 
-class LeanDecoder:
+class CpuDecoder:
     """A batch in the making: `logits` of the rows that go on, and one step after another."""
 
-    def __init__(self, lean: Lean, prompts: Sequence[Sequence[int]], place_N: Sequence[int]) -> None:
+    def __init__(self, cpu_model: CpuModel, prompts: Sequence[Sequence[int]], place_N: Sequence[int]) -> None:
         """After the prompts; `place_N` says from which of them each row begins."""
-        self._lean = lean
-        logits, reading = lean.read(prompts)
-        self._cache = SharedCache(reading.kept, reading.seen_P_T, place_N, lean.group)
+        self._model = cpu_model
+        logits, reading = cpu_model.read(prompts)
+        self._cache = PrefixCache(reading.kept, reading.seen_P_T, place_N, cpu_model.group)
         places = torch.tensor(place_N)
         self.logits = logits[places]
         self._position_N = reading.seen_P_T.sum(-1)[places]
 
     def step(self, token_N: Tensor) -> None:
         """One more token of every row, [N]."""
-        self.logits = self._lean.logits(token_N, self._position_N, self._cache)
+        self.logits = self._model.logits(token_N, self._position_N, self._cache)
         self._position_N = self._position_N + 1
 
     def keep(self, rows: list[int]) -> None:

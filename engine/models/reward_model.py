@@ -29,14 +29,14 @@ from engine.models.features import (
 from engine.models.packing import Row
 from engine.models.parts import output_head, place
 from engine.models.policy import load_weights
-from engine.models.reward import criteria_of, load_reward_model
+from engine.models.reward_classifier import criteria_of, load_reward_classifier
 from engine.models.trunk import Trunk
 from engine.scoring.head import DESCRIPTION, Part, RewardHead
 from engine.text import Tokeniser
 
 
 @dataclass
-class Scale:
+class RewardModel:
     """A reward model to read scores from.  C criteria, E members of the ensemble, N responses of the rows."""
 
     model: PreTrainedModel
@@ -133,9 +133,9 @@ class Scale:
         )
 
 
-def load_scale(
+def load_reward_model(
     folder: Path, dtype: str | torch.dtype = "bfloat16", device: str | torch.device = "cpu"
-) -> Scale:
+) -> RewardModel:
     """The reward model in `folder`, linear or frozen.
 
     Raises UsageError when it holds another kind of model, ModelFilesError when head and trunk do not fit,
@@ -145,7 +145,7 @@ def load_scale(
     head = RewardHead.load(folder) if (folder / DESCRIPTION).is_file() else None
     if head is not None and head.kind == "frozen":
         return _frozen(folder, head, dtype, device)
-    model = load_reward_model(folder, dtype, device)
+    model = load_reward_classifier(folder, dtype, device)
     tokeniser = Tokeniser.from_folder(folder)
     trunk = Trunk.of(model, tokeniser.pad_id, device)
     linear = output_head(model)
@@ -153,7 +153,7 @@ def load_scale(
     if head is not None and head.weight.shape != linear.weight.shape:
         raise ModelFilesError(f"The head in {folder} does not fit the model there; train it again.")
     bias = torch.zeros(len(criteria), device=device) if linear.bias is None else linear.bias.detach().float()
-    return Scale(
+    return RewardModel(
         model=model,
         trunk=trunk,
         tokeniser=tokeniser,
@@ -167,7 +167,7 @@ def load_scale(
     )
 
 
-def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: torch.device) -> Scale:
+def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: torch.device) -> RewardModel:
     model, missing = load_weights(AutoModel, folder, dtype)
     if missing:
         raise ModelFilesError(f"{folder} lacks weights ({sorted(missing)[0]}); copy or save it again.")
@@ -181,7 +181,7 @@ def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: to
             f"The head in {folder} reads {head.weight.shape[1]} features and its trunk gives {expected}; "
             "train the reward model again."
         )
-    return Scale(
+    return RewardModel(
         model=model,
         trunk=trunk,
         tokeniser=tokeniser,

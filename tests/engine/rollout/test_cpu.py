@@ -1,4 +1,4 @@
-"""The lean way of decoding computes what transformers computes, and says when it cannot."""
+"""Decoding on a processor computes what transformers computes, and says when it cannot."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForC
 
 from engine.models.lora import without_lora
 from engine.models.parts import place
-from engine.rollout.lean import Lean, LeanDecoder, why_not_lean
+from engine.rollout.cpu import CpuDecoder, CpuModel, why_not_cpu_decoder
+from engine.rollout.generic import GenericDecoder
 from engine.rollout.linear import Packed, has_onednn
-from engine.rollout.plain import PlainDecoder
-from engine.rollout.shared import EMPTY, lines_of
+from engine.rollout.prefix_cache import EMPTY, lines_of
 from tests.engine.rollout.decoding import PLACES, PROMPTS, SHAPE, adapted, llama, made, mistral, qwen2, qwen3
 from tests.engine.rollout.decoding import compare as beside_plain
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(not has_onednn(torch.float32), reason="this buil
 
 
 def compare(model: PreTrainedModel, keeps: dict[int, list[int]]) -> None:
-    beside_plain(model, partial(LeanDecoder, Lean(model)), keeps)
+    beside_plain(model, partial(CpuDecoder, CpuModel(model)), keeps)
 
 
 @pytest.mark.parametrize("build", [llama, qwen2, qwen3, mistral, adapted])
 def test_logits_are_those_of_transformers(build: Callable[[], PreTrainedModel]) -> None:
     model = made(build)
-    assert why_not_lean(model, 20) is None
+    assert why_not_cpu_decoder(model, 20) is None
     compare(model, {})
 
 
@@ -43,8 +43,8 @@ def test_logits_are_those_of_transformers(build: Callable[[], PreTrainedModel]) 
     ],
 )
 def test_rows_leave(keeps: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.rollout.shared.ROOM", 3)  # so that the cache has to grow
-    monkeypatch.setattr("engine.rollout.shared.QUERIES", 8)
+    monkeypatch.setattr("engine.rollout.prefix_cache.ROOM", 3)  # so that the cache has to grow
+    monkeypatch.setattr("engine.rollout.prefix_cache.QUERIES", 8)
     compare(made(qwen2), keeps)
 
 
@@ -60,11 +60,11 @@ def test_bfloat16_is_as_near_as_rounding_lets_it() -> None:
     model = made(adapted)
     torch.nn.Module.to(model, torch.bfloat16)
     with torch.no_grad():
-        lean = LeanDecoder(Lean(model), PROMPTS, PLACES)
-        lean.step(torch.arange(10))
-        plain = PlainDecoder(model, PROMPTS, PLACES)
+        decoder = CpuDecoder(CpuModel(model), PROMPTS, PLACES)
+        decoder.step(torch.arange(10))
+        plain = GenericDecoder(model, PROMPTS, PLACES)
         plain.step(torch.arange(10))
-    assert float((lean.logits - plain.logits).abs().max()) < 0.05 * float(plain.logits.abs().max())
+    assert float((decoder.logits - plain.logits).abs().max()) < 0.05 * float(plain.logits.abs().max())
 
 
 def test_one_layer_with_and_without_what_goes_with_it() -> None:
@@ -107,17 +107,17 @@ def test_lines_hold_samples_of_one_prompt_evenly() -> None:
 
 def test_other_models_say_why_not() -> None:
     gpt2 = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=9))
-    assert "GPT2LMHeadModel is not one of" in str(why_not_lean(gpt2, 20))
+    assert "GPT2LMHeadModel is not one of" in str(why_not_cpu_decoder(gpt2, 20))
     windowed = MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=16))
-    assert why_not_lean(windowed, 16) is None
-    assert "window of 16 positions" in str(why_not_lean(windowed, 17))
+    assert why_not_cpu_decoder(windowed, 16) is None
+    assert "window of 16 positions" in str(why_not_cpu_decoder(windowed, 17))
     odd = made(qwen2)
     odd.model.layers[1].mlp.up_proj = torch.nn.Identity()
-    assert "Identity" in str(why_not_lean(odd, 20))
-    assert "on meta" in str(why_not_lean(place(made(qwen2), "meta"), 20))
-    assert "float64" in str(why_not_lean(made(qwen2).double(), 20))
+    assert "Identity" in str(why_not_cpu_decoder(odd, 20))
+    assert "on meta" in str(why_not_cpu_decoder(place(made(qwen2), "meta"), 20))
+    assert "float64" in str(why_not_cpu_decoder(made(qwen2).double(), 20))
 
 
 def test_heavy_models_are_not_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.rollout.lean.WEIGHTS_AT_MOST", 1000)
-    assert "held twice" in str(why_not_lean(made(qwen2), 20))
+    monkeypatch.setattr("engine.rollout.cpu.WEIGHTS_AT_MOST", 1000)
+    assert "held twice" in str(why_not_cpu_decoder(made(qwen2), 20))
