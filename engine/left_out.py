@@ -38,7 +38,7 @@ def name_of(messages: Chat) -> str:
 
 
 @dataclass
-class LeftOut:
+class LeftOutTexts:
     """Prompts, or other texts, that were left out, by what is wrong with them."""
 
     what: str = "prompts"
@@ -79,7 +79,7 @@ def check_template(tokeniser: Tokeniser, template: TemplateName) -> None:
 
 
 def encode_or_leave_out(
-    tokeniser: Tokeniser, messages: Chat, template: TemplateName | None, left_out: LeftOut
+    tokeniser: Tokeniser, messages: Chat, template: TemplateName | None, left_out: LeftOutTexts
 ) -> list[int] | None:
     """The tokens of a prompt, or None when it cannot be encoded; it is then in `left_out`.
 

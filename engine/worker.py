@@ -168,7 +168,7 @@ def use_all_cores() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """Where a job computes: `auto` of device and number format resolved."""
 
     device: str  # as its configuration gets it
@@ -177,13 +177,13 @@ class Place(NamedTuple):
     slow: str | None = None  # a sentence, where this number format is the slower one here
 
 
-def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) -> Place:
+def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) -> Placement:
     """Device and number format of a job; `begun_in` is the number format of a run that is gone on with.
 
     Raises UsageError for a device that does not exist.
     """
     if "torch" not in job.needs:
-        return Place(config.device, "cpu" if config.device == "auto" else config.device, "")
+        return Placement(config.device, "cpu" if config.device == "auto" else config.device, "")
     from engine.models.device import describe, multiplies_bfloat16_fast, resolve_device, resolve_dtype
 
     device = resolve_device(config.device)
@@ -195,7 +195,7 @@ def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) 
             f"This run computes in bfloat16, {why}, and {name} is slow at it; "
             "a new run with dtype auto computes in float32, and is faster here."
         )
-    return Place(str(device), name, dtype, slow)
+    return Placement(str(device), name, dtype, slow)
 
 
 def dtype_begun_in(run: RunDir) -> str | None:

@@ -14,8 +14,8 @@ from storage.errors import NotFoundError
 from storage.ids import annotator_id, random_id
 from storage.records import (
     AgreementRow,
-    Candidate,
     CandidatePair,
+    CandidateResponse,
     JudgedItem,
     JudgementRow,
     NewJudgement,
@@ -165,10 +165,12 @@ def count_pairs(store: Store, annotator: str, criterion: str = "overall") -> int
     return _count(store, "pairs_to_judge", annotator, criterion)
 
 
-def candidates(store: Store, prompt: str, annotator: str, criterion: str = "overall") -> list[Candidate]:
+def candidates(
+    store: Store, prompt: str, annotator: str, criterion: str = "overall"
+) -> list[CandidateResponse]:
     """The responses to a prompt, and whether this annotator has seen each."""
     return store.records(
-        Candidate,
+        CandidateResponse,
         block("judgements", "candidates"),
         {"prompt_id": prompt, "annotator_id": annotator_id(annotator), "criterion": criterion},
     )

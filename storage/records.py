@@ -33,7 +33,7 @@ class ResponseRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateResponse:
     """A response that can be judged; `seen` when this annotator has judged or skipped it already."""
 
     response_id: str

@@ -12,7 +12,7 @@ from storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class StoredRollout:
     """One sampled response of a step."""
 
     run_id: str
@@ -65,12 +65,12 @@ class OptimisationPoint:
     gold: float | None
 
 
-def of_step(store: Store, run_id: str, step: int, *, limit: int | None = None) -> list[Rollout]:
+def of_step(store: Store, run_id: str, step: int, *, limit: int | None = None) -> list[StoredRollout]:
     """The responses of one step, by prompt and sample."""
     return _rollouts(store, "of_step", run_id, step, limit=limit)
 
 
-def earlier(store: Store, run_id: str, step: int, *, first: bool = False) -> list[Rollout]:
+def earlier(store: Store, run_id: str, step: int, *, first: bool = False) -> list[StoredRollout]:
     """Responses to the prompts of `step` at the last step before it that had each prompt, or the first."""
     return _rollouts(store, "earlier", run_id, step, first=first)
 
@@ -103,9 +103,9 @@ def best_of_n_runs(store: Store, reward_model: str, policy: str | None) -> list[
     return [run_id for (run_id,) in store.rows(block("rollouts", "best_of_n_runs"), where)]
 
 
-def _rollouts(store: Store, name: str, run_id: str, step: int, **more: Any) -> list[Rollout]:
+def _rollouts(store: Store, name: str, run_id: str, step: int, **more: Any) -> list[StoredRollout]:
     found = store.rows(block("rollouts", name), {"run_id": run_id, "step": step, **more})
-    return [Rollout(*[*row[:11], _components(row[11])]) for row in found]
+    return [StoredRollout(*[*row[:11], _components(row[11])]) for row in found]
 
 
 def _components(text: str | None) -> Mapping[str, float]:

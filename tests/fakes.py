@@ -98,15 +98,15 @@ def tiny_reward_folder(folder: Path, *, seed: int = 0) -> Path:
     return destination
 
 
-def tiny_onnx_folder(folder: Path, reward_model: Path) -> Path:
+def tiny_onnx_folder(folder: Path, source: Path) -> Path:
     """An exported reward model, not verified: fp32 and int8 graphs and what lies beside, in `folder/onnx`."""
     from engine.jobs.export_onnx import export, to_int8, write_beside
     from engine.models.reward_model import load_reward_model
 
     folder = Path(folder) / "onnx"
     folder.mkdir()
-    reward_model = load_reward_model(reward_model, "float32")
-    write_beside(reward_model, reward_model, folder)
+    reward_model = load_reward_model(source, "float32")
+    write_beside(source, reward_model, folder)
     export(reward_model.model, reward_model.layers, folder, "fp32")
     to_int8(folder, [list(range(4, 60, step)) for step in (1, 2, 3)])
     return folder

@@ -97,3 +97,24 @@ def test_sql_text_lives_in_storage() -> None:
     """Screens and services call functions; they do not speak to the database themselves."""
     found = [path for path in (ROOT / "workbench").rglob("*.py") if ".execute(" in path.read_text()]
     assert found == []
+
+
+def test_no_class_name_means_two_things() -> None:
+    """Whoever searches for a class finds one."""
+    places: dict[str, list[str]] = {}
+    for path in sources():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_no_function_has_a_parameter_of_its_own_name() -> None:
+    hidden = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in sources()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(argument.arg == node.name for argument in (*node.args.args, *node.args.kwonlyargs))
+    ]
+    assert hidden == []

@@ -26,7 +26,7 @@ from engine.frozen.measure import Measure, best_temperature, measure, strict_maj
 from engine.frozen.newton_cg import Problems
 from engine.frozen.posterior import drawn_heads
 from engine.frozen.subspace import Scaling, Subspace, subspace_of
-from engine.scoring.head import Part, RewardHead
+from engine.scoring.head import FeaturePart, RewardHead
 
 OVERALL = "overall"
 Length = Literal["raw", "controlled"]
@@ -75,7 +75,7 @@ class CrossValidation:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedHead:
     """A head and how well it did on prompts that it had not seen."""
 
     head: RewardHead
@@ -97,7 +97,7 @@ def fit_head(
     comparisons: Comparisons | Mapping[str, Comparisons],
     *,
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
     settings: FitSettings | None = None,
     length_N: np.ndarray | None = None,
 ) -> RewardHead:
@@ -111,10 +111,10 @@ def fit(
     comparisons: Comparisons | Mapping[str, Comparisons],
     *,
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
     settings: FitSettings | None = None,
     length_N: np.ndarray | None = None,
-) -> Fitted:
+) -> FittedHead:
     """Fit a head to comparisons (of each criterion) and cross-validate it.
 
     features_N_F: of judged responses and of any others, whose mean score becomes 0.  length_N: characters of
@@ -131,7 +131,7 @@ def fit(
         found_B_F, nu[criterion] = _final(prepared, reports[criterion], settings)
         weights.append(found_B_F)
     head = _head(np.stack(weights, axis=1), scaling, scaling.mean(features_N_F), by_criterion, layers, parts)
-    return Fitted(head, reports, nu)
+    return FittedHead(head, reports, nu)
 
 
 def _head(
@@ -140,7 +140,7 @@ def _head(
     mean_F: np.ndarray,
     criteria: Iterable[str],
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
 ) -> RewardHead:
     """The head with its members, from weights on scaled features, the head's own first.
 

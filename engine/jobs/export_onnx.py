@@ -22,11 +22,11 @@ from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs.background import in_background
-from engine.left_out import LeftOut, encode_or_leave_out
+from engine.left_out import LeftOutTexts, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
 from engine.models.reward_model import RewardModel, load_reward_model
-from engine.onnx.agreement import Agreement, compare
+from engine.onnx.agreement import ScoreAgreement, compare
 from engine.onnx.integers import largest_integer
 from engine.onnx.quantise import CALIBRATION_SEQUENCES, quantise
 from engine.onnx.trunk_graph import ask_for_present, export_trunk, quiet_exporter, without_idle_reshapes
@@ -51,15 +51,15 @@ VERIFY_TOKENS = 1024
 """Tokens a batch of torch while verifying."""
 
 
-def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
+def run(config: ExportConfig, directory: RunDir) -> Iterator[Event]:
     """Yield an Artifact for each file that passed.
 
     Raises VerificationError when float32 ONNX differs from torch by more than `tolerance` or ranks otherwise;
     an int8 or float16 file whose rank agreement is too low is thrown away, with a warning.
     """
-    folder = yield from resolving(run.model("reward_model").folder)
+    folder = yield from resolving(directory.model("reward_model").folder)
     tokeniser = Tokeniser.from_folder(folder)
-    samples, others = _samples(config, run, tokeniser)
+    samples, others = _samples(config, directory, tokeniser)
     calibration = [_tokens(tokeniser, *other) for other in others]
     yield Progress(stage="loading model", done=0)
     reward_model = load_reward_model(folder, "float32")
@@ -67,7 +67,7 @@ def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
         "scoring with torch", lambda: torch_scores(reward_model, samples, tokeniser)
     )
     summary: dict[str, float | int | str | None] = {}
-    scratch = _fresh(run.path / ".onnx.tmp")
+    scratch = _fresh(directory.path / ".onnx.tmp")
     try:
         write_beside(folder, reward_model, scratch)
         for name, attempts in _attempts(config, reward_model, scratch, calibration).items():
@@ -77,7 +77,7 @@ def run(config: ExportConfig, run: RunDir) -> Iterator[Event]:
             if name == "fp32" and not accepted:
                 raise VerificationError(_disagrees(report, config))
             if accepted:
-                yield _keep(run, scratch, name, report)
+                yield _keep(directory, scratch, name, report)
             else:
                 yield Message(level="warning", text=_ranks_differently(name, report, config))
     finally:
@@ -109,7 +109,7 @@ def _written(
     scratch: Path,
     samples: Sequence[tuple[Chat, str]],
     expected_N: np.ndarray,
-) -> Generator[Event, None, Agreement]:
+) -> Generator[Event, None, ScoreAgreement]:
     """Write a file and compare it, again as long as it ranks otherwise and there is another way."""
     for number, write in enumerate(attempts, 1):
         yield from in_background(_stage(name), write)
@@ -188,7 +188,7 @@ def _samples(
 
     They are different ones as far as there are enough.
     """
-    rows, left_out = read_rows(run.table("responses"), ["messages", "text"]), LeftOut()
+    rows, left_out = read_rows(run.table("responses"), ["messages", "text"]), LeftOutTexts()
     rows = [
         row for row in rows if encode_or_leave_out(tokeniser, row["messages"], None, left_out) is not None
     ]
@@ -207,14 +207,14 @@ def _tokens(tokeniser: Tokeniser, chat: Chat, text: str) -> list[int]:
     return tokeniser.encode_for_score(chat, text, tokeniser.score_tokens).ids
 
 
-def _accepted(name: Precision, report: Agreement, config: ExportConfig) -> bool:
+def _accepted(name: Precision, report: ScoreAgreement, config: ExportConfig) -> bool:
     """Whether a precision agrees as it must; NaN does not."""
     if name == "fp32":
         return report.max_difference <= config.tolerance and report.kendall_tau >= TAU_FP32
     return report.kendall_tau >= config.tau_int8
 
 
-def _again(name: Precision, report: Agreement, config: ExportConfig) -> str:
+def _again(name: Precision, report: ScoreAgreement, config: ExportConfig) -> str:
     if name == "fp32":
         return (
             f"Scores differ by up to {report.max_difference:.3g} from torch's, {config.tolerance:g} allowed; "
@@ -230,7 +230,7 @@ def _stage(precision: Precision) -> str:
     return "quantising" if precision == "int8" else f"exporting {precision}"
 
 
-def _disagrees(report: Agreement, config: ExportConfig) -> str:
+def _disagrees(report: ScoreAgreement, config: ExportConfig) -> str:
     return (
         f"The exported model disagrees with torch on {report.samples} stored responses: largest difference "
         f"{report.max_difference:.3g}, mean {report.mean_difference:.3g}, {config.tolerance:g} allowed; "
@@ -238,7 +238,7 @@ def _disagrees(report: Agreement, config: ExportConfig) -> str:
     )
 
 
-def _ranks_differently(precision: Precision, report: Agreement, config: ExportConfig) -> str:
+def _ranks_differently(precision: Precision, report: ScoreAgreement, config: ExportConfig) -> str:
     return (
         f"The {precision} model ranks {report.samples} stored responses too differently from torch: "
         f"Kendall τ {report.kendall_tau:.3f}, {config.tau_int8:g} wanted; largest difference "
@@ -246,7 +246,7 @@ def _ranks_differently(precision: Precision, report: Agreement, config: ExportCo
     )
 
 
-def _keep(run: RunDir, scratch: Path, name: Precision, report: Agreement) -> Artifact:
+def _keep(run: RunDir, scratch: Path, name: Precision, report: ScoreAgreement) -> Artifact:
     """Put a verified graph, and what lies beside it, into the onnx folder."""
     folder = run.artifact_dir("onnx")
     for file in scratch.iterdir():

@@ -16,14 +16,14 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
+from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Batch, Sampled, Server, response_text, sample_steps, why_not_cpu_decoder
+from engine.rollout import Sampled, SampledBatch, Server, response_text, sample_steps, why_not_cpu_decoder
 from engine.rollout.server import LOGPROBS_AT
 from engine.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
@@ -31,13 +31,13 @@ from engine.text import Tokeniser
 STAGE = "generating"
 
 
-def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
+def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
     """Yield progress and one Output a file.  Raises UsageError when the model or every prompt is unfit."""
-    announced, done, number = existing_outputs(run, "responses", "prompt_id")
+    announced, done, number = existing_outputs(directory, "responses", "prompt_id")
     yield from announced
-    rows = read_rows(run.table("prompts"), ["prompt_id", "messages"])
+    rows = read_rows(directory.table("prompts"), ["prompt_id", "messages"])
     waiting = [row for row in rows if row["prompt_id"] not in done]
-    folder = yield from resolving(run.model("policy").folder)
+    folder = yield from resolving(directory.model("policy").folder)
     tokeniser = Tokeniser.from_folder(folder)
     fitting, left_out = _tokenise(config, tokeniser, waiting)
     if not fitting and not done:
@@ -54,10 +54,10 @@ def run(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
         for said in sample_steps(
             source, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
         ):
-            meter.count(said.tokens, isinstance(said, Batch))
-            responses.extend(said.responses if isinstance(said, Batch) else [])
+            meter.count(said.tokens, isinstance(said, SampledBatch))
+            responses.extend(said.responses if isinstance(said, SampledBatch) else [])
             yield _progress(made + len(responses), total, meter)
-        yield _write(config, run, tokeniser, number, few, responses)
+        yield _write(config, directory, tokeniser, number, few, responses)
         number += 1
         made += len(responses)
         yield _progress(made, total, meter)
@@ -126,10 +126,10 @@ def seed_of(seed: int, prompt_id: str) -> int:
 
 def _tokenise(
     config: GenerateConfig, tokeniser: Tokeniser, rows: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], LeftOut]:
+) -> tuple[list[dict[str, Any]], LeftOutTexts]:
     """Rows with their token ids, and the prompts that cannot be used."""
     check_template(tokeniser, config.template)
-    fitting, left_out = [], LeftOut()
+    fitting, left_out = [], LeftOutTexts()
     limit = tokeniser.max_positions
     for row in rows:
         ids = encode_or_leave_out(tokeniser, row["messages"], config.template, left_out)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.left_out import LeftOut, cut_words, encode_or_leave_out
+from engine.left_out import LeftOutTexts, cut_words, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.reward_model import load_reward_model
@@ -25,17 +25,17 @@ from engine.text import ScoreTokens, Tokeniser
 SECONDS_A_FILE = 10.0
 
 
-def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
+def run(config: ScoreConfig, directory: RunDir) -> Iterator[Event]:
     """Yield progress and Outputs of kind scores, a row for each criterion of the reward model.
 
     `backend` says in which number format they were computed, `uncertainty` how far an ensemble of heads
     disagrees.
     """
-    announced, done, number = existing_outputs(run, "scores", "response_id")
+    announced, done, number = existing_outputs(directory, "scores", "response_id")
     yield from announced
-    rows = read_rows(run.table("responses"), ["response_id", "messages", "text"])
+    rows = read_rows(directory.table("responses"), ["response_id", "messages", "text"])
     waiting = [row for row in rows if row["response_id"] not in done]
-    folder = yield from resolving(run.model("reward_model").folder)
+    folder = yield from resolving(directory.model("reward_model").folder)
     yield Progress(stage="loading model", done=0)
     reward_model = load_reward_model(folder, config.dtype, resolve_device(config.device))
     waiting, encoded, left_out = _encoded(waiting, reward_model.tokeniser)
@@ -53,7 +53,7 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
         pending += _rows(some, scores_n_C, members, reward_model.criteria, f"torch-{config.dtype}")
         finished += len(places)
         if time.monotonic() - written_at > SECONDS_A_FILE or finished == len(waiting):
-            yield write_output(run, run.output_path("scores", number), "scores", SCORES, pending)
+            yield write_output(directory, directory.output_path("scores", number), "scores", SCORES, pending)
             number, pending, written_at = number + 1, [], time.monotonic()
         yield Progress(
             stage="scoring",
@@ -75,9 +75,9 @@ def run(config: ScoreConfig, run: RunDir) -> Iterator[Event]:
 
 def _encoded(
     rows: list[dict[str, Any]], tokeniser: Tokeniser
-) -> tuple[list[dict[str, Any]], list[ScoreTokens], LeftOut]:
+) -> tuple[list[dict[str, Any]], list[ScoreTokens], LeftOutTexts]:
     """The rows whose prompt can be encoded, what is read of each, and the prompts of the others."""
-    left_out = LeftOut()
+    left_out = LeftOutTexts()
     prompts: dict[str, list[int] | None] = {}
     usable, encoded = [], []
     for row in rows:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import NonFiniteError, UsageError
-from engine.models.packing import Batch, Row
+from engine.models.packing import PackedBatch, Row
 from engine.models.trunk import Trunk, grouped
 from engine.scoring.head import WEIGHTS as HEAD_WEIGHTS
-from engine.scoring.head import Part
+from engine.scoring.head import FeaturePart
 
 FEATURE_TOKENS = 2048  # padded tokens in one forward pass
 SAMPLE_BYTES = 1 << 20
@@ -28,7 +28,7 @@ SAMPLE_BYTES = 1 << 20
 
 @torch.no_grad()
 def row_features(
-    trunk: Trunk, rows: Sequence[Row], layers: Sequence[int], parts: Sequence[Part] = ("last",)
+    trunk: Trunk, rows: Sequence[Row], layers: Sequence[int], parts: Sequence[FeaturePart] = ("last",)
 ) -> Tensor:
     """Features of the responses of all rows, in order, from one packed forward pass: [N, F] float32.
 
@@ -40,14 +40,14 @@ def row_features(
     return torch.cat([_read(part, states[layer], batch.mask) for part in parts for layer in layers], dim=1)
 
 
-def _read(part: Part, hidden_N_T_D: Tensor, mask_N_T: Tensor) -> Tensor:
+def _read(part: FeaturePart, hidden_N_T_D: Tensor, mask_N_T: Tensor) -> Tensor:
     length_N = mask_N_T.sum(dim=1)
     if part == "last":
         return hidden_N_T_D[torch.arange(len(length_N), device=length_N.device), length_N - 1].float()
     return (hidden_N_T_D.float() * mask_N_T[:, :, None]).sum(dim=1) / length_N[:, None]
 
 
-def response_layers(trunk: Trunk, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
+def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
     """Hidden states of the response tokens at the layers asked for, each [N, T, D].
 
     Only response positions of those layers are kept, so that memory does not grow with the depth.
@@ -189,7 +189,7 @@ def features_of(
     trunk: Trunk,
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
     budget: int = FEATURE_TOKENS,
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Features of many (prompt, response) pairs, batch by batch: places in `pairs` and [n, F] on the CPU.

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from engine.models import shared_prefix
 from engine.models.parts import arguments, input_embeddings, probe_tokens
-from engine.models.shared_prefix import Groups, Part
+from engine.models.shared_prefix import Groups, PrefixPart
 
 Where = Literal["at", "before"]
 EXACT_ATTENTION = ("sdpa", "eager")
@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PackedBatch:
     """Padded rows ready for a backbone, and where each response lies in them."""
 
     input_ids: Tensor  # [R, S]
@@ -78,7 +78,7 @@ def pack(
     device: torch.device | str = "cpu",
     packed: bool = True,
     flat: bool = False,
-) -> Batch:
+) -> PackedBatch:
     """Lay out rows as a batch: masked, or `flat`, or plain with `packed=False`.
 
     dtype is that of the additive mask.  Raises ValueError on an empty prompt (nothing predicts the first
@@ -100,7 +100,7 @@ def pack(
     index_at, index_before = torch.zeros(2, len(owners), longest, dtype=torch.long)
     tokens = torch.full((len(owners), longest), pad_id)
     mask = torch.zeros(len(owners), longest, dtype=torch.bool)
-    parts: list[Part] = []
+    parts: list[PrefixPart] = []
     n = begin = 0
     for r, row in enumerate(rows):
         line, P = 0 if flat else r, len(row.prompt)
@@ -108,7 +108,7 @@ def pack(
         input_ids[line, begin:start] = torch.as_tensor(row.prompt)
         position_ids[line, begin:start] = torch.arange(P)
         segment[line, begin:start] = 0
-        parts.append(Part(begin, P, begin, 0))
+        parts.append(PrefixPart(begin, P, begin, 0))
         for k, response in enumerate(row.responses, start=1):
             length = len(response)
             here = slice(end, end + length)
@@ -119,7 +119,7 @@ def pack(
             index_before[n, :length] = index_at[n, :length] - 1
             if length:
                 index_before[n, 0] = start - 1
-                parts.append(Part(end, length, begin, P))
+                parts.append(PrefixPart(end, length, begin, P))
             mask[n, :length] = True
             end, n = end + length, n + 1
         begin = end if flat else 0
@@ -128,7 +128,7 @@ def pack(
     found = (input_ids, position_ids, attention, row_N, index_at, index_before, tokens, mask)
     placed: Any = [None if tensor is None else tensor.to(device) for tensor in found]
     placed.append(shared_prefix.grouped_parts(parts, device) if flat else None)
-    return Batch(*placed)
+    return PackedBatch(*placed)
 
 
 def _additive_mask(segment_R_S: Tensor, dtype: torch.dtype) -> Tensor:
@@ -145,7 +145,7 @@ def _additive_mask(segment_R_S: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(allowed, torch.zeros((), dtype=dtype), blocked)[:, None]
 
 
-def hidden_states(backbone: nn.Module, batch: Batch) -> Tensor:
+def hidden_states(backbone: nn.Module, batch: PackedBatch) -> Tensor:
     """Last hidden state of every token, [R, S, D].  A flat batch needs the attention of `shared_prefix`."""
     known = arguments(backbone)
     options: dict[str, Any] = {
@@ -179,7 +179,7 @@ def _attention(backbone: nn.Module, name: str | None) -> Iterator[None]:
         config._attn_implementation = kept
 
 
-def response_states(backbone: nn.Module, batch: Batch, *, where: Where) -> ResponseStates:
+def response_states(backbone: nn.Module, batch: PackedBatch, *, where: Where) -> ResponseStates:
     """Run the backbone (a model without head) and gather the hidden states of the responses.
 
     where="at" takes the state of each response token (for scores), "before" that of the token which

@@ -31,7 +31,7 @@ from engine.models.parts import output_head, place
 from engine.models.policy import load_weights
 from engine.models.reward_classifier import criteria_of, load_reward_classifier
 from engine.models.trunk import Trunk
-from engine.scoring.head import DESCRIPTION, Part, RewardHead
+from engine.scoring.head import DESCRIPTION, FeaturePart, RewardHead
 from engine.text import Tokeniser
 
 
@@ -45,7 +45,7 @@ class RewardModel:
     criteria: tuple[str, ...]  # the first is the one that counts where one is wanted
     kind: Literal["linear", "frozen"]
     layers: tuple[int, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[FeaturePart, ...]
     weight: Tensor  # [C, F] float32
     bias: Tensor  # [C] float32
     member_weight: Tensor | None = None  # [E, C, F]

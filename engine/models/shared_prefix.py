@@ -24,7 +24,7 @@ LARGEST_GROUP = 16
 LEAST_USE = 0.6  # share of a group's [T, U] cells that are no padding
 
 
-class Part(NamedTuple):
+class PrefixPart(NamedTuple):
     """A prompt, or one response to it, in the sequence."""
 
     start: int
@@ -82,9 +82,9 @@ class Groups:
         return self._rows[H, J]
 
 
-def grouped_parts(parts: Sequence[Part], device: torch.device | str = "cpu") -> Groups:
+def grouped_parts(parts: Sequence[PrefixPart], device: torch.device | str = "cpu") -> Groups:
     """Parts in groups of like size."""
-    groups: list[list[Part]] = []
+    groups: list[list[PrefixPart]] = []
     for part in sorted(parts, key=lambda part: (part.length, part.prompt_length)):
         members = [*groups[-1], part] if groups else [part]
         T, P = max(m.length for m in members), max(m.prompt_length for m in members)
@@ -96,7 +96,7 @@ def grouped_parts(parts: Sequence[Part], device: torch.device | str = "cpu") -> 
     return Groups([Group(*(tensor.to(device) for tensor in _group(members))) for members in groups])
 
 
-def _group(parts: Sequence[Part]) -> Group:
+def _group(parts: Sequence[PrefixPart]) -> Group:
     T, P = max(part.length for part in parts), max(part.prompt_length for part in parts)
     own = torch.zeros(len(parts), T, dtype=torch.long)
     prompt = torch.zeros(len(parts), P, dtype=torch.long)

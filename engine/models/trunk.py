@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from engine.models.lora import add_lora
 from engine.models.packing import (
-    Batch,
+    PackedBatch,
     ResponseStates,
     Row,
     Where,
@@ -45,7 +45,7 @@ class Trunk:
         flat = device.type == "cpu" and why_not is None and can_lie_flat(module)
         return cls(module, pad_id, device, why_not, flat)
 
-    def pack(self, rows: Sequence[Row]) -> Batch:
+    def pack(self, rows: Sequence[Row]) -> PackedBatch:
         """The rows as a batch in the layout that suits model and device."""
         return pack(
             rows,
@@ -64,7 +64,7 @@ class Trunk:
         lengths = plain if self.why_not_packed else [row.length for row in rows]
         return len(lengths) * max(lengths)
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: PackedBatch) -> Tensor:
         """Last hidden state of every token of the batch, [R, S, D]."""
         with _quick_attention(self.module, self.device, batch):
             return hidden_states(self.module, batch)
@@ -87,7 +87,7 @@ takes ten times its forward there (SmolLM2-135M, LoRA, bfloat16, rows of 188 tok
 
 
 @contextmanager
-def _quick_attention(module: nn.Module, device: torch.device, batch: Batch) -> Iterator[None]:
+def _quick_attention(module: nn.Module, device: torch.device, batch: PackedBatch) -> Iterator[None]:
     """Inside the block the faster of two exact implementations of attention is used on padded rows."""
     config: Any = module.config
     long = batch.groups is not None or batch.input_ids.shape[1] > EAGER_TOKENS

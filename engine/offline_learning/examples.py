@@ -1,4 +1,4 @@
-"""Stored responses as SFT and DPO learn them: one lesson a prompt, its responses packed behind it."""
+"""Stored responses as SFT and DPO learn them: one example a prompt, its responses packed behind it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.left_out import LeftOut, check_template, encode_or_leave_out
+from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out
 from engine.models.packing import Row
 from engine.models.trunk import grouped
 from engine.protocol.configs import StoredResponsesConfig
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingExample:
     """One prompt with K distinct responses, the end of their turn included, and M pairs of them.
 
     A response that the budget cut, when it was sampled or here, has no end: it must not teach to stop there.
@@ -56,31 +56,31 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Lessons split by prompt, and what was left out."""
+class TrainingExamples:
+    """Examples split by prompt, and what was left out."""
 
-    train: list[Lesson]
-    heldout: list[Lesson]
+    train: list[TrainingExample]
+    heldout: list[TrainingExample]
     was_cut: int  # responses that are learned in part, or without the beginning of their prompt
-    left_out: LeftOut  # prompts that cannot be encoded
+    left_out: LeftOutTexts  # prompts that cannot be encoded
     limit: int  # tokens of the longest prompt + response
     truncated: int = 0  # responses without an end, or left out for that
 
 
-class LessonReader:
-    """Turns records of a prompt into a lesson."""
+class ExampleReader:
+    """Turns records of a prompt into an example."""
 
     def __init__(self, tokeniser: Tokeniser, config: StoredResponsesConfig) -> None:
         self._tokeniser, self._config = tokeniser, config
         check_template(tokeniser, config.template)
         self.limit = tokeniser.at_most(config.max_tokens)
         self.was_cut = self.truncated = 0
-        self.left_out = LeftOut()
+        self.left_out = LeftOutTexts()
 
-    def lesson(
+    def example(
         self, prompt_id: str, records: list[Record], pairs: Iterable[tuple[str, str]]
-    ) -> Lesson | None:
-        """A lesson of the records' distinct responses; pairs are response ids, winner first."""
+    ) -> TrainingExample | None:
+        """An example of the records' distinct responses; pairs are response ids, winner first."""
         messages: Chat = json.loads(records[0]["messages"])
         prompt = encode_or_leave_out(self._tokeniser, messages, self._config.template, self.left_out)
         if prompt is None:
@@ -105,25 +105,25 @@ class LessonReader:
         place = {kept[old]: new for new, old in enumerate(order)}
         inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
         indices = torch.tensor(inside, dtype=torch.long).reshape(-1, 2)
-        return Lesson(prompt_id, tuple(rows), indices[:, 0], indices[:, 1])
+        return TrainingExample(prompt_id, tuple(rows), indices[:, 0], indices[:, 1])
 
-    def split(self, lessons: list[Lesson], what: str) -> Lessons:
-        """Train and held-out lessons, by prompt, in the order of a seeded hash.
+    def split(self, examples: list[TrainingExample], what: str) -> TrainingExamples:
+        """Train and held-out examples, by prompt, in the order of a seeded hash.
 
         Of the same seed and share it is the split that reward training makes.  Raises UsageError when nothing
         is left to learn from.
         """
-        if not lessons and len(self.left_out):
+        if not examples and len(self.left_out):
             raise self.left_out.nothing_left("judge or import some more")
-        if not lessons:
+        if not examples:
             raise UsageError(f"There are no {what} to learn from; judge or import some more.")
-        ids = [lesson.prompt_id for lesson in lessons]
+        ids = [example.prompt_id for example in examples]
         out = heldout_prompts(ids, holdout=self._config.holdout, seed=self._config.seed)
         if len(out) == len(ids):
             raise UsageError("Every prompt is held out; lower holdout, or add prompts.")
-        train = [lesson for lesson in lessons if lesson.prompt_id not in out]
-        heldout = [lesson for lesson in lessons if lesson.prompt_id in out]
-        return Lessons(train, heldout, self.was_cut, self.left_out, self.limit, self.truncated)
+        train = [example for example in examples if example.prompt_id not in out]
+        heldout = [example for example in examples if example.prompt_id in out]
+        return TrainingExamples(train, heldout, self.was_cut, self.left_out, self.limit, self.truncated)
 
 
 def by_prompt(path: Path) -> list[tuple[str, list[Record]]]:

@@ -1,8 +1,8 @@
 """Supervised fine-tuning: the policy imitates good responses.
 
-The loop is `stored_learning.study`; here is what makes it SFT:
+The loop is `loop.learn`; here is what makes it SFT:
 
-- lessons are the best-ranked responses of each judgement (all of them where several tie), or stored
+- examples are the best-ranked responses of each judgement (all of them where several tie), or stored
   responses as they are
 - the loss is −log π of the response's tokens, its end of sequence among them and the prompt's not, averaged
   over all response tokens of a step, so a long response counts for its every token
@@ -14,8 +14,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engine.offline_learning.examples import Lesson, LessonReader, Lessons, Record, by_prompt, judgements
-from engine.offline_learning.loop import Pupil, Taken, study
+from engine.offline_learning.examples import (
+    ExampleReader,
+    Record,
+    TrainingExample,
+    TrainingExamples,
+    by_prompt,
+    judgements,
+)
+from engine.offline_learning.loop import LossTerms, TrainState, learn
 from engine.protocol.configs import SFTConfig
 from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
@@ -23,38 +30,38 @@ from engine.text import Tokeniser
 from engine.training.policy import Policy
 
 
-def run(config: SFTConfig, run: RunDir) -> Iterator[Event]:
-    """The job; raises as `study` does."""
-    return study(SFT(config), config, run)
+def run(config: SFTConfig, directory: RunDir) -> Iterator[Event]:
+    """The job; raises as `learn` does."""
+    return learn(SFT(config), config, directory)
 
 
 @dataclass(frozen=True)
 class SFT:
-    """SFT's lessons and loss."""
+    """SFT's examples and loss."""
 
     config: SFTConfig
 
-    def read(self, run: RunDir, tokeniser: Tokeniser) -> Lessons:
-        reader = LessonReader(tokeniser, self.config)
+    def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
+        reader = ExampleReader(tokeniser, self.config)
         best = self.config.learn_from == "best"
         found = []
         for prompt_id, records in by_prompt(run.table("rankings" if best else "responses")):
             chosen = best_ranked(records) if best else records
-            lesson = reader.lesson(prompt_id, chosen, ()) if chosen else None
-            if lesson is not None:
-                found.append(lesson)
+            example = reader.example(prompt_id, chosen, ()) if chosen else None
+            if example is not None:
+                found.append(example)
         return reader.split(found, "ranked responses" if best else "stored responses")
 
-    def prepare(self, pupil: Pupil, lessons: Lessons, run: RunDir) -> Iterator[Event]:
+    def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
         return iter(())
 
-    def weight(self, lesson: Lesson) -> float:
-        return lesson.tokens
+    def weight(self, example: TrainingExample) -> float:
+        return example.tokens
 
-    def take(self, policy: Policy, lessons: list[Lesson]) -> Taken:
-        """−Σ log π over the response tokens of the lessons."""
-        rows = [row for lesson in lessons for row in lesson.rows]
-        return Taken(-policy.look(rows).logprobs.sum(), {})
+    def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
+        """−Σ log π over the response tokens of the examples."""
+        rows = [row for example in examples for row in example.rows]
+        return LossTerms(-policy.forward(rows).logprobs.sum(), {})
 
     def figures(self, loss: float, means: Mapping[str, float]) -> dict[str, float]:
         return {"perplexity": math.exp(min(loss, 700.0))}

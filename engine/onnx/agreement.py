@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ScoreAgreement:
     """Differences in units of score."""
 
     max_difference: float
@@ -25,10 +25,10 @@ class Agreement:
         }
 
 
-def compare(expected_N: np.ndarray, found_N: np.ndarray) -> Agreement:
+def compare(expected_N: np.ndarray, found_N: np.ndarray) -> ScoreAgreement:
     """Largest and mean absolute difference, and Kendall's τ-b."""
     difference = np.abs(expected_N - found_N)
-    return Agreement(
+    return ScoreAgreement(
         float(difference.max()),
         float(difference.mean()),
         kendall_tau(expected_N, found_N),

@@ -63,7 +63,7 @@ Sequences = Sequence[Sequence[int]]
 
 
 @dataclass
-class Sizes:
+class ActivationSizes:
     """What the activations of the products are like, by name.  D channels, sums over the tokens measured."""
 
     channels: dict[str, np.ndarray] = field(default_factory=dict)  # [D] the quantile of |x|
@@ -124,7 +124,7 @@ def calibrate(
     sequences: Sequences,
     moments: bool = False,
     centres: Mapping[str, np.ndarray] = MappingProxyType({}),
-) -> Sizes:
+) -> ActivationSizes:
     """Run a float32 graph on some token sequences and measure what goes into its products.
 
     With `moments` those, and how large rows are; without, what channels are like, and how large rows are.
@@ -143,7 +143,7 @@ def calibrate(
         for entry in session.get_inputs()
         if entry.name.startswith("past_")
     }
-    sizes = Sizes()
+    sizes = ActivationSizes()
     for ids in sequences[:CALIBRATION_SEQUENCES]:
         ids_1_T = np.array([ids[:CALIBRATION_TOKENS]], dtype=np.int64)
         length = ids_1_T.shape[1]
@@ -194,7 +194,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 def _to_int8(
     model: onnx.ModelProto,
     exact: Collection[str],
-    sizes: Sizes,
+    sizes: ActivationSizes,
     centres: Mapping[str, np.ndarray],
     largest: int,
 ) -> None:

@@ -38,7 +38,7 @@ from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.reward_parts import Conversation, RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, read_prompts
-from engine.policy_learning.score_scale import Scored, ScoreScale
+from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
@@ -46,7 +46,7 @@ from engine.rollout import Sampled, response_text
 from engine.tables import RESPONSES, existing_outputs, write_output
 from engine.text import Tokeniser
 from engine.training.checkpoint import stable_hash
-from engine.training.guards import Portion, halving
+from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
 
 SAMPLED = pa.schema(
     [
@@ -73,21 +73,21 @@ class Sampler:
     model: PreTrainedModel
     tokeniser: Tokeniser
     rewards: Rewards
-    sampling: Portion
-    scoring: Portion
+    sampling: MicroBatchSize
+    scoring: MicroBatchSize
 
     def scores(
         self, prompts: list[Prompt], sampled: list[Sampled], *, with_gold: bool
-    ) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+    ) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
         """What all rewards say of the responses, and the gold scorer if asked."""
         conversations = self.conversations(prompts, sampled)
 
-        def attempt(tokens: int) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+        def attempt(tokens: int) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
             yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
             gold = self.rewards.gold_scores(conversations, tokens) if with_gold else None
             return self.rewards.score(conversations, tokens), gold
 
-        return (yield from halving(self.scoring, attempt))
+        return (yield from retry_on_out_of_memory(self.scoring, attempt))
 
     def conversations(self, prompts: list[Prompt], sampled: list[Sampled]) -> list[Conversation]:
         """Each response with its prompt, as rewards read them."""
@@ -101,31 +101,31 @@ class Sampler:
         ]
 
 
-def run(config: BestOfNConfig, run: RunDir) -> Iterator[Event]:
+def run(config: BestOfNConfig, directory: RunDir) -> Iterator[Event]:
     """The job.  Raises UsageError without usable prompts or with a reward that cannot be used."""
     folders: dict[str, Path] = {}
-    for role, model in run.inputs.models.items():
+    for role, model in directory.inputs.models.items():
         folders[role] = yield from resolving(model.folder)
     tokeniser = Tokeniser.from_folder(folders["policy"])
-    prompts = read_prompts(run.table("prompts"), tokeniser, config, tokeniser.max_positions)
+    prompts = read_prompts(directory.table("prompts"), tokeniser, config, tokeniser.max_positions)
     yield from prompts.left_out.words()
     # A response file is written after the file of its samples: what it names is complete.
-    announced, done, number = existing_outputs(run, "responses", "prompt_id")
+    announced, done, number = existing_outputs(directory, "responses", "prompt_id")
     yield from announced
     waiting = [prompt for prompt in prompts.kept if prompt.prompt_id not in done]
     if waiting:
         yield Progress(stage="loading models", done=0, total=1)
         sampler = load_sampler(config, folders, tokeniser)
         yield Progress(stage="loading models", done=1, total=1)
-        scale = yield from known_scale(sampler, prompts, config, run)
+        scale = yield from known_scale(sampler, prompts, config, directory)
         few = max(1, config.batch_sequences // config.samples)
         for start in range(0, len(waiting), few):
             chosen = waiting[start : start + few]
-            yield from some_prompts(sampler, scale, chosen, config, run, number)
+            yield from some_prompts(sampler, scale, chosen, config, directory, number)
             number += 1
             ready = len(done) + start + len(chosen)
             yield Progress(stage="sampling", done=ready, total=len(prompts.kept), unit="prompts")
-    yield from report(run, config)
+    yield from report(directory, config)
 
 
 def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser) -> Sampler:
@@ -134,8 +134,8 @@ def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tok
         model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),
         tokeniser=tokeniser,
         rewards=load_rewards(config, folders, tokeniser, RewardModels(config.dtype, device)),
-        sampling=Portion(config.batch_sequences, "sequences"),
-        scoring=Portion(FEATURE_TOKENS, "tokens"),
+        sampling=MicroBatchSize(config.batch_sequences, "sequences"),
+        scoring=MicroBatchSize(FEATURE_TOKENS, "tokens"),
     )
 
 

@@ -34,9 +34,9 @@ from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 
 
-def run(config: GRPOConfig, run: RunDir) -> Iterator[Event]:
+def run(config: GRPOConfig, directory: RunDir) -> Iterator[Event]:
     """The job; raises as `learn` does."""
-    return learn(GRPO(config), config, run)
+    return learn(GRPO(config), config, directory)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GRPO:
     def critic(self) -> str | None:
         return None
 
-    def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
+    def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """3. One advantage a response, the same for each of its tokens."""
         advantages_N = group_advantages(final_N, rollout.groups, scale=self.config.scale_advantages)
         return Targets(
@@ -62,7 +62,7 @@ class GRPO:
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
         """4. Clipped policy loss plus β·KL, both averaged as `loss_average` says."""
         config, sums = self.config, batch.sums
-        logprobs = models.policy.look(batch.rows).logprobs
+        logprobs = models.policy.forward(batch.rows).logprobs
         divisor = token_divisor(
             batch.mask, config.loss_average, config.max_new_tokens, sums.tokens, sums.responses
         )

@@ -69,8 +69,8 @@ def evaluate(
     step: int,
 ) -> Iterator[Event]:
     """Metrics `heldout/*` of the policy after `step` steps, and its responses."""
-    portions = {name: replace(portion) for name, portion in models.portions.items()}
-    models = replace(models, critic=None, portions=portions)
+    microbatches = {name: replace(microbatch) for name, microbatch in models.microbatches.items()}
+    models = replace(models, critic=None, microbatches=microbatches)
     key = ("held out", config.seed)
     rollout = yield from collect(models, chosen(prompts, config), config, *key, stage="evaluating")
     measured = yield from measure(models, rollout, with_gold=True)

@@ -1,11 +1,11 @@
-"""The loop that PPO, GRPO and RLOO share: sample, score, aim, update.
+"""The loop that PPO, GRPO and RLOO share: sample, score, advantages, update.
 
 0. before the first step: the scale of scores is taken from samples of the policy (score_scale), and a
    critic's head is scaled to predict them
-1. sample K responses to each of B prompts                                  (policy_rollout.collect)
-2. score the cut text; log π, log π_ref, values by the forward pass of training   (policy_rollout.measure)
-3. rewards and advantages, as the algorithm has them                        (Algorithm.aim)
-4. some epochs of its losses                                                (policy_update.Update)
+1. sample K responses to each of B prompts                                  (rollout.collect)
+2. score the cut text; log π, log π_ref, values by the forward pass of training   (rollout.measure)
+3. rewards and advantages, as the algorithm has them                        (Algorithm.advantages)
+4. some epochs of its losses                                                (update.Update)
 5. steer β and the multiplier of a constraint, write rollouts and traces, tell the metrics, checkpoint
 """
 
@@ -46,7 +46,7 @@ from engine.policy_learning.rollout import (
     read_prompts,
 )
 from engine.policy_learning.score_scale import ScoreScale
-from engine.policy_learning.update import BrokenUpdateError, Learner, Update, UpdateStats
+from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
@@ -56,7 +56,7 @@ from engine.training.optimiser import annealed
 from engine.training.policy import save_trained
 
 
-class Algorithm(Learner, Protocol):
+class Algorithm(PolicyLosses, Protocol):
     """What PPO, GRPO and RLOO do differently: rewards and advantages here, losses in `backward`."""
 
     @property
@@ -64,7 +64,7 @@ class Algorithm(Learner, Protocol):
         """“separate”, “shared”, or None without a critic."""
         ...
 
-    def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
+    def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """Phase 3.  final_N: what is maximised of each response (`Rewards.objective`)."""
         ...
 
@@ -83,12 +83,12 @@ class State:
     told: list[str] = field(default_factory=list)  # what has collapsed, each told once
 
     def to_json(self, models: Models) -> dict[str, Any]:
-        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.portions.items()}}
+        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any], models: Models) -> State:
         for name, part in saved.pop("portions").items():
-            models.portions[name].size, models.portions[name].told = part["size"], part["told"]
+            models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
         return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))
 
 
@@ -219,7 +219,7 @@ def one_step(
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
-    targets = algorithm.aim(rollout, measured, final, state.beta)
+    targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
     metrics["policy/objective"] = float(final.mean())
     yield write_rollouts(run, number, rollout, measured, targets)
@@ -235,12 +235,12 @@ def one_step(
     }
     if config.trace_every and (number == 1 or number % config.trace_every == 0):
         yield write_traces(run, number, models, rollout, measured, targets, stats)
-    metrics |= steer(models, state, measured, targets, config)
+    metrics |= update_coefficients(models, state, measured, targets, config)
     state.step, state.last = number, metrics
     yield Metrics(step=number, values=metrics)
 
 
-def steer(
+def update_coefficients(
     models: Models, state: State, measured: Measured, targets: Targets, config: PolicyLearningConfig
 ) -> dict[str, float]:
     """β and the multiplier of the next step; goal and multiplier of this one as metrics."""

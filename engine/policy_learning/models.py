@@ -27,9 +27,9 @@ from engine.models.trunk import Trunk, head_scores, make_trainable
 from engine.policy_learning.reward_parts import RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.protocol.configs import PolicyLearningConfig
-from engine.training.guards import Portion
+from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
-from engine.training.policy import Policy, Seen, load_trainable_policy
+from engine.training.policy import Policy, PolicyOutputs, load_trainable_policy
 
 ADAM_EPS = 1e-5  # Blog, "Adam learning rate and epsilon"
 BATCH_SEQUENCES = 64  # sampled at once
@@ -42,9 +42,9 @@ class Critic:
     head: nn.Linear
     trunk: Trunk | None  # None: it reads the states that the policy's pass gave
 
-    def values(self, rows: list[Row], seen: Seen) -> Tensor:
+    def values(self, rows: list[Row], outputs: PolicyOutputs) -> Tensor:
         """Value of the state before every response token, [N, T] float32, 0 beyond the responses."""
-        states = seen.states if self.trunk is None else self.trunk.states(rows, "before")
+        states = outputs.states if self.trunk is None else self.trunk.states(rows, "before")
         return torch.where(states.mask, head_scores(self.head, states.hidden), 0)
 
     @torch.no_grad()
@@ -63,7 +63,7 @@ class Models:
     rewards: Rewards
     optimisers: dict[str, MasterAdam]
     peaks: dict[str, float]  # learning rate of each optimiser before it is annealed
-    portions: dict[str, Portion]  # how much goes through at once when sampling, scoring, training
+    microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
 
     @property
     def device(self) -> torch.device:
@@ -103,10 +103,10 @@ def load_models(
             "policy": config.peak_learning_rate,
             "critic": getattr(config, "critic_peak_learning_rate", 0.0),
         },
-        portions={
-            "sampling": Portion(BATCH_SEQUENCES, "sequences"),
-            "scoring": Portion(FEATURE_TOKENS, "tokens"),
-            "training": Portion(config.microbatch, "sequences"),
+        microbatches={
+            "sampling": MicroBatchSize(BATCH_SEQUENCES, "sequences"),
+            "scoring": MicroBatchSize(FEATURE_TOKENS, "tokens"),
+            "training": MicroBatchSize(config.microbatch, "sequences"),
         },
     )
 

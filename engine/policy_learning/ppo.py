@@ -32,9 +32,9 @@ from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 
 
-def run(config: PPOConfig, run: RunDir) -> Iterator[Event]:
+def run(config: PPOConfig, directory: RunDir) -> Iterator[Event]:
     """The job; raises as `learn` does."""
-    return learn(PPO(config), config, run)
+    return learn(PPO(config), config, directory)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PPO:
     def critic(self) -> str | None:
         return self.config.critic
 
-    def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
+    def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """3. Rewards a token, GAE on the critic's values, whitening over response tokens."""
         assert measured.values is not None
         kl_N_T = kl_of(rollout, measured)
@@ -65,9 +65,9 @@ class PPO:
         assert batch.old_values is not None
         assert batch.returns is not None
         tokens = batch.sums.tokens
-        seen = models.policy.look(batch.rows)
+        outputs = models.policy.forward(batch.rows)
         policy = clipped_surrogate(
-            seen.logprobs, batch.old_logprobs, batch.advantages, batch.mask,
+            outputs.logprobs, batch.old_logprobs, batch.advantages, batch.mask,
             clip=self.config.clip, total_tokens=tokens,
         )  # fmt: skip
         batch.sums.add(policy)
@@ -76,9 +76,9 @@ class PPO:
             loss.backward()
             loss = loss.detach()
         value = clipped_value_loss(
-            models.critic.values(batch.rows, seen), batch.old_values, batch.returns, batch.mask,
+            models.critic.values(batch.rows, outputs), batch.old_values, batch.returns, batch.mask,
             clip=self.config.clip_value, total_tokens=tokens,
         )  # fmt: skip
         batch.sums.value_loss += float(value.loss.detach())
         (loss + self.config.value_coefficient * value.loss).backward()
-        return seen.logprobs
+        return outputs.logprobs

@@ -30,7 +30,7 @@ class Conversation(NamedTuple):
     token_ids: Sequence[int] | None = None  # as sampled; None where there are none
 
 
-class Part(Protocol):
+class RewardPart(Protocol):
     """One component of the reward."""
 
     @property

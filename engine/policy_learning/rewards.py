@@ -21,12 +21,12 @@ from engine.policy_learning.reward_parts import (
     Conversation,
     FunctionPart,
     ModelPart,
-    Part,
     RewardModels,
+    RewardPart,
     import_function,
     model_part,
 )
-from engine.policy_learning.score_scale import Scored, ScoreScale
+from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.rewards import Component, Ensemble, components_of
 from engine.text import Tokeniser
@@ -36,13 +36,13 @@ from engine.text import Tokeniser
 class Rewards:
     """Everything that scores responses."""
 
-    parts: list[Part]
+    parts: list[RewardPart]
     ensemble: Ensemble | None
-    cost: Part | None
+    cost: RewardPart | None
     bound: float  # of the mean cost, as its model scores
-    gold: Part | None  # only watches
+    gold: RewardPart | None  # only watches
 
-    def score(self, conversations: Sequence[Conversation], budget: int) -> Scored:
+    def score(self, conversations: Sequence[Conversation], budget: int) -> RewardScores:
         """Raw scores of all components; `budget` bounds the padded tokens of one forward."""
         members = {part.component.source: part.members(conversations, budget) for part in self.parts}
         components = {name: found.mean(dim=0) for name, found in members.items()}
@@ -50,7 +50,7 @@ class Rewards:
         for part in self.parts:
             total += part.component.weight * components[part.component.source]
         cost = None if self.cost is None else self.cost.members(conversations, budget).mean(dim=0)
-        return Scored(members, components, total, cost)
+        return RewardScores(members, components, total, cost)
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         """Which conversations are longer than some reward model that is maximised reads of them, [N] bool."""
@@ -65,7 +65,7 @@ class Rewards:
 
     def objective(
         self,
-        scored: Scored,
+        scored: RewardScores,
         scale: ScoreScale,
         *,
         stopped_N: Tensor,
@@ -80,7 +80,7 @@ class Rewards:
         """
         return penalised(self.combined(scored, scale, multiplier), stopped_N, group_N, penalty)
 
-    def combined(self, scored: Scored, scale: ScoreScale, multiplier: float) -> Tensor:
+    def combined(self, scored: RewardScores, scale: ScoreScale, multiplier: float) -> Tensor:
         """One score of all components, [N]."""
         total = torch.zeros_like(scored.scores)
         members: list[Tensor] = []
@@ -117,10 +117,10 @@ def load_rewards(
     """
     ensemble = Ensemble.parse(config.ensemble)
 
-    def part(component: Component, role: str, by_member: bool = False) -> Part:
+    def part(component: Component, role: str, by_member: bool = False) -> RewardPart:
         return model_part(component, reward_models.load(folders[role]), by_member=by_member, policy=tokeniser)
 
-    parts: list[Part] = []
+    parts: list[RewardPart] = []
     for component in components_of(config.reward_model, config.rewards):
         if component.is_function:
             parts.append(FunctionPart(component, import_function(component.source), tokeniser))

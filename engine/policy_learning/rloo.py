@@ -29,9 +29,9 @@ from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 
 
-def run(config: RLOOConfig, run: RunDir) -> Iterator[Event]:
+def run(config: RLOOConfig, directory: RunDir) -> Iterator[Event]:
     """The job; raises as `learn` does."""
-    return learn(RLOO(config), config, run)
+    return learn(RLOO(config), config, directory)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RLOO:
     def critic(self) -> str | None:
         return None
 
-    def aim(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
+    def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """3. Reward of the whole response minus that of the others."""
         kl_N_T = kl_of(rollout, measured)
         rewards_N_T = at_last_token(final_N, rollout.mask) - beta * kl_N_T
@@ -54,7 +54,7 @@ class RLOO:
 
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
         """4. Clipped policy loss: sums over tokens, a mean over the minibatch's responses."""
-        logprobs = models.policy.look(batch.rows).logprobs
+        logprobs = models.policy.forward(batch.rows).logprobs
         policy = clipped_surrogate(
             logprobs, batch.old_logprobs, batch.advantages, batch.mask,
             clip=self.config.clip, total_tokens=batch.sums.responses,

@@ -17,19 +17,19 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError
-from engine.left_out import LeftOut, check_template, encode_or_leave_out, name_of
+from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
 from engine.models.packing import Row, embedding_dtype
 from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.policy_learning.models import Models
 from engine.policy_learning.reward_parts import Conversation
-from engine.policy_learning.score_scale import Scored
+from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.events import Event, Progress
 from engine.rollout import Sampled, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
-from engine.training.guards import Portion, check_rounding, halving
+from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
 from engine.training.split import heldout_prompts
 
 REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
@@ -51,7 +51,7 @@ class Prompts:
     """The training prompts, and those that were left out."""
 
     kept: list[Prompt]
-    left_out: LeftOut
+    left_out: LeftOutTexts
     heldout: list[Prompt] = field(default_factory=list)  # not learned on
 
     def of_step(self, step: int, count: int, seed: int) -> list[Prompt]:
@@ -81,7 +81,7 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
         then = f"the model has {positions} positions: lower max_new_tokens"
     kept: list[Prompt] = []
     heldout: list[Prompt] = []
-    left_out = LeftOut()
+    left_out = LeftOutTexts()
     for record in pq.read_table(path).to_pylist():
         messages = json.loads(record["messages"])
         tokens = encode_or_leave_out(tokeniser, messages, config.template, left_out)
@@ -152,7 +152,7 @@ def draw(
     tokeniser: Tokeniser,
     prompts: list[Prompt],
     config: RewardedConfig,
-    portion: Portion,
+    microbatch: MicroBatchSize,
     *,
     stage: str,
     samples: int,
@@ -184,7 +184,7 @@ def draw(
             yield Progress(stage=stage, done=len(found), total=total, unit="responses")
         return found
 
-    return (yield from halving(portion, attempt))
+    return (yield from retry_on_out_of_memory(microbatch, attempt))
 
 
 def collect(
@@ -196,9 +196,9 @@ def collect(
     samples: int = 0,
 ) -> Generator[Event, None, Rollout]:
     """1. K responses a prompt, or `samples`; `key` decides the randomness."""
-    policy, portion = models.policy, models.portions["sampling"]
+    policy, microbatch = models.policy, models.microbatches["sampling"]
     sampled = yield from draw(
-        policy.model, policy.tokeniser, prompts, config, portion,
+        policy.model, policy.tokeniser, prompts, config, microbatch,
         stage=stage, samples=samples or config.samples, key=key,
     )  # fmt: skip
     return as_rollout(models, prompts, sampled)
@@ -223,7 +223,7 @@ def as_rollout(models: Models, prompts: list[Prompt], sampled: list[Sampled]) ->
 class Measured:
     """Phase 2: what every model says of the responses; [N, T] on the CPU, 0 beyond the end."""
 
-    scored: Scored
+    scored: RewardScores
     gold: Tensor | None  # [N] of the gold scorer, where it was asked
     logprobs: Tensor  # of the policy that sampled, by the forward pass of training
     ref_logprobs: Tensor
@@ -269,7 +269,7 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         seen, total = 0, len(rollout.sampled)
         for rows, order in rollout.micro_batches(range(total), sequences):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
-                found = models.policy.look(rows)
+                found = models.policy.forward(rows)
                 width = found.logprobs.shape[1]
                 logprobs[order, :width], entropy[order, :width] = found.logprobs.cpu(), found.entropy.cpu()
                 references[order, :width] = models.policy.reference_logprobs(rows).cpu()
@@ -279,7 +279,9 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
             yield Progress(stage="scoring", done=seen, total=total, unit="responses")
         return logprobs, references, values, entropy
 
-    logprobs, references, values, entropy = yield from halving(models.portions["training"], passes)
+    logprobs, references, values, entropy = yield from retry_on_out_of_memory(
+        models.microbatches["training"], passes
+    )
     apart_M = (logprobs - rollout.sampled_logprobs)[rollout.mask]
     scored, gold = yield from scores_of(models, conversations, with_gold)
     return Measured(
@@ -302,15 +304,15 @@ def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:
 
 def scores_of(
     models: Models, conversations: Sequence[Conversation], with_gold: bool
-) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
     """What all rewards say, and the gold scorer if asked."""
 
-    def attempt(tokens: int) -> Generator[Event, None, tuple[Scored, Tensor | None]]:
+    def attempt(tokens: int) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
         yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
         gold = models.rewards.gold_scores(conversations, tokens) if with_gold else None
         return models.rewards.score(conversations, tokens), gold
 
-    return (yield from halving(models.portions["scoring"], attempt))
+    return (yield from retry_on_out_of_memory(models.microbatches["scoring"], attempt))
 
 
 def kl_of(rollout: Rollout, measured: Measured) -> Tensor:

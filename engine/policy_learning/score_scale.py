@@ -20,7 +20,7 @@ NO_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
-class Scored:
+class RewardScores:
     """What the reward saw of N responses, before normalisation."""
 
     members: dict[str, Tensor]  # by component, [M, N]
@@ -46,7 +46,7 @@ class ScoreScale:
     prompts: int = 0
 
     @classmethod
-    def of(cls, scored: Scored, group_N: Tensor) -> ScoreScale:
+    def of(cls, scored: RewardScores, group_N: Tensor) -> ScoreScale:
         """From reference samples; group_N says which prompt each answers."""
         means, stds, errors = {}, {}, {}
         for name, members_M_N in scored.members.items():

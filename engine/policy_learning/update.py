@@ -19,7 +19,7 @@ from engine.policy_learning.rollout import Measured, Rollout, Targets
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Progress
 from engine.training.checkpoint import seeded
-from engine.training.guards import halving
+from engine.training.guards import retry_on_out_of_memory
 from engine.training.optimiser import annealed
 
 
@@ -64,7 +64,7 @@ class MicroBatch:
     sums: Sums  # of the whole minibatch, added to as the losses are taken
 
 
-class Learner(Protocol):
+class PolicyLosses(Protocol):
     """What an algorithm does in the update."""
 
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
@@ -98,7 +98,7 @@ class BrokenUpdateError(NonFiniteError):
 class Update:
     """Everything that the update of one step reads."""
 
-    learner: Learner
+    losses: PolicyLosses
     models: Models
     rollout: Rollout
     measured: Measured
@@ -124,7 +124,7 @@ class Update:
                 if not math.isfinite(sums.total_loss):
                     raise BrokenUpdateError(f"policy loss {sums.policy_loss}, value loss {sums.value_loss}")
                 if config.target_kl_update and sums.kl / sums.tokens > config.target_kl_update:
-                    self._forget()
+                    self._zero_grad()
                     stats.stopped_early = True
                     return stats
                 self._step(stats)
@@ -136,20 +136,20 @@ class Update:
         """The gradients of one minibatch, in as many micro-batches as memory asks for."""
 
         def attempt(sequences: int) -> Generator[Event, None, Sums]:
-            self._forget()  # what an attempt left that ran out of memory
+            self._zero_grad()  # what an attempt left that ran out of memory
             sums, done = Sums(tokens=int(self.rollout.mask[chosen].sum()), responses=len(chosen)), seen
             for rows, order in self.rollout.micro_batches(chosen, sequences):
                 batch = self._cut(rows, order, sums)
-                logprobs_n_t = self.learner.backward(self.models, batch).detach()
+                logprobs_n_t = self.losses.backward(self.models, batch).detach()
                 for optimiser in self.models.optimisers.values():
-                    optimiser.collect()
+                    optimiser.accumulate()
                 ratio_n_t = (logprobs_n_t - batch.old_logprobs).exp()
                 stats.ratio[order, : ratio_n_t.shape[1]] = torch.where(batch.mask, ratio_n_t, 1).cpu()
                 done += len(order)
                 yield Progress(stage="updating", done=done, total=total, unit="responses")
             return sums
 
-        return (yield from halving(self.models.portions["training"], attempt))
+        return (yield from retry_on_out_of_memory(self.models.microbatches["training"], attempt))
 
     def _cut(self, rows: list[Row], order: list[int], sums: Sums) -> MicroBatch:
         """What belongs to these responses, as wide as the longest of them."""
@@ -171,9 +171,9 @@ class Update:
             sums=sums,
         )
 
-    def _forget(self) -> None:
+    def _zero_grad(self) -> None:
         for optimiser in self.models.optimisers.values():
-            optimiser.forget()
+            optimiser.zero_grad()
 
     def _step(self, stats: UpdateStats) -> None:
         """Clip, check and take one step of every optimiser."""

@@ -28,8 +28,14 @@ from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.data import Element, RankingData
 from engine.reward_learning.fine_tuning.learner import train_step
-from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, lessons_of, read_lessons
-from engine.reward_learning.frozen.data import Judged, judged_of
+from engine.reward_learning.fine_tuning.plan import (
+    TrainingPlan,
+    TrainingSet,
+    learner_of,
+    read_training_set,
+    training_set_of,
+)
+from engine.reward_learning.frozen.data import JudgedFeatures, judged_of
 from engine.reward_learning.frozen.features import PARTS, response_features
 from engine.reward_learning.frozen.fit import text_lengths
 from engine.reward_learning.report import measured
@@ -55,11 +61,11 @@ class Outcome:
 def compare(config: RewardConfig, run: RunDir, folder: Path) -> Generator[Event, None, Tuning]:
     """Cross-validate, show the table, and return the way of tuning with the least log-loss."""
     tokeniser = Tokeniser.from_folder(folder)
-    lessons = read_lessons(config, run, tokeniser)
-    folds = folds_of(lessons.data.train, config)
+    training_set = read_training_set(config, run, tokeniser)
+    folds = folds_of(training_set.data.train, config)
     known = _read(run)
-    yield from _frozen(config, run, folder, tokeniser, lessons, folds, known)
-    yield from _fine_tuned(config, run, folder, tokeniser, lessons, folds, known)
+    yield from _frozen(config, run, folder, tokeniser, training_set, folds, known)
+    yield from _fine_tuned(config, run, folder, tokeniser, training_set, folds, known)
     tuning = best(known)
     yield from _table(known, tuning)
     return tuning
@@ -98,20 +104,20 @@ def _frozen(
     run: RunDir,
     folder: Path,
     tokeniser: Tokeniser,
-    lessons: Lessons,
+    training_set: TrainingSet,
     folds: list[set[str]],
     known: list[Outcome],
 ) -> Iterator[Event]:
     if {outcome.fold for outcome in known if outcome.tuning == "frozen"} == set(range(len(folds))):
         return
     started = time.monotonic()
-    judged = judged_of(lessons)
+    judged = judged_of(training_set)
     store: FeatureStore = yield from response_features(config, run, folder, tokeniser)
     features_N_F = store.rows(judged.response_ids)
     shared = (time.monotonic() - started) / len(folds)
     for number, out in enumerate(folds):
         started = time.monotonic()
-        inside = {element.prompt_id for element in lessons.data.train} - out
+        inside = {element.prompt_id for element in training_set.data.train} - out
         fitted = fit(
             features_N_F,
             judged.within(inside),
@@ -121,15 +127,17 @@ def _frozen(
             length_N=text_lengths(run, judged.response_ids),
         )
         column = {name: c for c, name in enumerate(fitted.head.criteria)}
-        scores_N_C = fitted.head.scores(features_N_F)[:, [column.get(c, 0) for c in lessons.data.criteria]]
-        elements = [element for element in lessons.data.train if element.prompt_id in out]
+        scores_N_C = fitted.head.scores(features_N_F)[
+            :, [column.get(c, 0) for c in training_set.data.criteria]
+        ]
+        elements = [element for element in training_set.data.train if element.prompt_id in out]
         scores = _by_prompt(elements, judged, scores_N_C)
         seconds = shared + time.monotonic() - started
-        _keep(run, known, _outcome("frozen", number, elements, scores, lessons.data.criteria, seconds))
+        _keep(run, known, _outcome("frozen", number, elements, scores, training_set.data.criteria, seconds))
         yield Progress(stage="cross-validating frozen", done=number + 1, total=len(folds), unit="folds")
 
 
-def _by_prompt(elements: list[Element], judged: Judged, scores_N_C: np.ndarray) -> dict[str, Tensor]:
+def _by_prompt(elements: list[Element], judged: JudgedFeatures, scores_N_C: np.ndarray) -> dict[str, Tensor]:
     row = {response: n for n, response in enumerate(judged.response_ids)}
     return {
         element.prompt_id: torch.from_numpy(scores_N_C[[row[r] for r in element.response_ids]])
@@ -142,7 +150,7 @@ def _fine_tuned(
     run: RunDir,
     folder: Path,
     tokeniser: Tokeniser,
-    lessons: Lessons,
+    training_set: TrainingSet,
     folds: list[set[str]],
     known: list[Outcome],
 ) -> Iterator[Event]:
@@ -158,7 +166,7 @@ def _fine_tuned(
                 out_of_time.add(tuning)
                 continue
             outcome, spent = yield from _fold(
-                tuning, config, run, folder, tokeniser, lessons, number, out, budget
+                tuning, config, run, folder, tokeniser, training_set, number, out, budget
             )
             budget -= spent
             if outcome is None:
@@ -173,7 +181,7 @@ def _fold(
     run: RunDir,
     folder: Path,
     tokeniser: Tokeniser,
-    lessons: Lessons,
+    training_set: TrainingSet,
     number: int,
     out: set[str],
     budget: float,
@@ -182,13 +190,13 @@ def _fold(
 
     Returns the outcome and the seconds spent.
     """
-    started, data = time.monotonic(), lessons.data
+    started, data = time.monotonic(), training_set.data
     config = msgspec.structs.replace(config, tuning=tuning)
     inside = [element for element in data.train if element.prompt_id not in out]
     elements = [element for element in data.train if element.prompt_id in out]
-    fold = lessons_of(RankingData(inside, elements, data.criteria), config)
+    fold = training_set_of(RankingData(inside, elements, data.criteria), config)
     learner = learner_of(folder, tokeniser, config, fold)
-    plan = Plan(fold.data.train, config)
+    plan = TrainingPlan(fold.data.train, config)
     tokens = config.epochs * sum(element.tokens for element in inside) + sum(e.tokens for e in elements) / 3
     for step in range(plan.total):
         batch, before = plan.batch(step), time.monotonic()

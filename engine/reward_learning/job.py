@@ -29,9 +29,9 @@ from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.auto import compare
 from engine.reward_learning.fine_tuning.annotators import words
-from engine.reward_learning.fine_tuning.learner import Learner, train_step
+from engine.reward_learning.fine_tuning.learner import RewardLearner, train_step
 from engine.reward_learning.fine_tuning.objective import check
-from engine.reward_learning.fine_tuning.plan import Lessons, Plan, learner_of, read_lessons
+from engine.reward_learning.fine_tuning.plan import TrainingPlan, TrainingSet, learner_of, read_training_set
 from engine.reward_learning.frozen.fit import run_frozen
 from engine.reward_learning.report import Figures, evaluate, save
 from engine.text import Tokeniser
@@ -39,43 +39,43 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import pausing
 
 
-def run(config: RewardConfig, run: RunDir) -> Iterator[Event]:
+def run(config: RewardConfig, directory: RunDir) -> Iterator[Event]:
     """The job.  Raises UsageError without a preference to learn, NonFiniteError when the loss breaks."""
     check(config)
-    folder = yield from resolving(run.model("policy").folder)
+    folder = yield from resolving(directory.model("policy").folder)
     if config.tuning == "auto":
-        tuning = yield from compare(config, run, folder)
+        tuning = yield from compare(config, directory, folder)
         config = msgspec.structs.replace(config, tuning=tuning)
     if config.tuning == "frozen":
-        yield from run_frozen(config, run, folder)
+        yield from run_frozen(config, directory, folder)
     else:
-        yield from fine_tune(config, run, folder)
+        yield from fine_tune(config, directory, folder)
 
 
 def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
     """Train every weight, or adapters, of the model in `folder`."""
     yield Progress(stage="loading model", done=0, total=1)
     tokeniser = Tokeniser.from_folder(folder)
-    lessons = read_lessons(config, run, tokeniser)
-    data = lessons.data
-    learner = learner_of(folder, tokeniser, config, lessons)
+    training_set = read_training_set(config, run, tokeniser)
+    data = training_set.data
+    learner = learner_of(folder, tokeniser, config, training_set)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(lessons, learner, config, tokeniser)
+    yield from _words(training_set, learner, config, tokeniser)
 
-    plan = Plan(data.train, config)
+    plan = TrainingPlan(data.train, config)
     step, figures = 0, Figures()
     if (checkpoint := run.latest_checkpoint()) is not None:
         state = load_checkpoint(checkpoint, optimisers=learner.optimisers)
         step, figures = state["step"], Figures(state["figures"])
     else:
-        figures = yield from _evaluation(learner, lessons, plan, step)
+        figures = yield from _evaluation(learner, training_set, plan, step)
     while step < plan.total:
         metrics = yield from train_step(learner, plan.batch(step), plan.rate(step), config, run, step + 1)
         step += 1
         yield Metrics(step=step, values=metrics)
         yield Progress(stage="training", done=step, total=plan.total, unit="steps")
         if plan.evaluates_after(step):
-            figures = yield from _evaluation(learner, lessons, plan, step)
+            figures = yield from _evaluation(learner, training_set, plan, step)
         keep = partial(_keep, learner, run, step, figures)
         if step < plan.total and (yield from pausing(run, keep)):
             return
@@ -84,14 +84,16 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
     yield from save(learner, folder, data, config, run, step, figures)
 
 
-def _keep(learner: Learner, run: RunDir, step: int, figures: Figures) -> None:
+def _keep(learner: RewardLearner, run: RunDir, step: int, figures: Figures) -> None:
     state = {"step": step, "figures": figures}
     save_checkpoint(run, step, optimisers=learner.optimisers, state=state)
 
 
-def _evaluation(learner: Learner, lessons: Lessons, plan: Plan, step: int) -> Generator[Event, None, Figures]:
+def _evaluation(
+    learner: RewardLearner, training_set: TrainingSet, plan: TrainingPlan, step: int
+) -> Generator[Event, None, Figures]:
     """Held-out figures, told and returned; through the first epoch also as a learning curve over pairs."""
-    figures = yield from evaluate(learner, lessons.data.heldout, lessons.data.criteria)
+    figures = yield from evaluate(learner, training_set.data.heldout, training_set.data.criteria)
     if not figures:
         return figures
     yield Metrics(step=step, values=figures)
@@ -101,9 +103,11 @@ def _evaluation(learner: Learner, lessons: Lessons, plan: Plan, step: int) -> Ge
     return figures
 
 
-def _words(lessons: Lessons, learner: Learner, config: RewardConfig, tokeniser: Tokeniser) -> Iterator[Event]:
+def _words(
+    training_set: TrainingSet, learner: RewardLearner, config: RewardConfig, tokeniser: Tokeniser
+) -> Iterator[Event]:
     """What the person should know before the training starts."""
-    data = lessons.data
+    data = training_set.data
     pairs = sum(element.pairs for element in data.train)
     tied, ties = data.ties, "teach nothing"
     if config.objective in WITH_TIES:
@@ -117,7 +121,7 @@ def _words(lessons: Lessons, learner: Learner, config: RewardConfig, tokeniser: 
     )
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")
-    yield from words(lessons.annotators, config.weights)
+    yield from words(training_set.annotators, config.weights)
     yield from data.left_out.words()
     if data.was_cut:
         yield Message(level="warning", text=cut_words(data.was_cut, tokeniser.at_most(config.limit)))

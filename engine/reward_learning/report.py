@@ -17,7 +17,7 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.data import Element, RankingData
-from engine.reward_learning.fine_tuning.learner import Learner
+from engine.reward_learning.fine_tuning.learner import RewardLearner
 from engine.scoring.head import RewardHead
 from engine.tables import SCORES, SPLITS, write_output
 from engine.text import SCORE_LIMIT, Tokeniser
@@ -26,7 +26,7 @@ Figures = dict[str, float]
 
 
 def evaluate(
-    learner: Learner, elements: list[Element], criteria: tuple[str, ...]
+    learner: RewardLearner, elements: list[Element], criteria: tuple[str, ...]
 ) -> Generator[Event, None, Figures]:
     """Held-out figures, returned as a dictionary; empty without held-out prompts."""
     scored: dict[str, Tensor] = {}
@@ -98,7 +98,7 @@ def _figures(prefix: str, margins: list[Tensor]) -> Figures:
 
 
 def save(
-    learner: Learner, folder: Path, data: RankingData, config: RewardConfig, run: RunDir, step: int,
+    learner: RewardLearner, folder: Path, data: RankingData, config: RewardConfig, run: RunDir, step: int,
     figures: Figures,
 ) -> Iterator[Event]:  # fmt: skip
     """Write the model as plain transformers loads it, then the split and the scores of every response."""
@@ -143,7 +143,7 @@ def save(
     yield Finished(summary={"steps": step, "prompts": len(data.train), "pairs": pairs, **numbers})
 
 
-def ensemble_head(learner: Learner, criteria: tuple[str, ...], shift_E_C: Tensor) -> RewardHead:
+def ensemble_head(learner: RewardLearner, criteria: tuple[str, ...], shift_E_C: Tensor) -> RewardHead:
     """The heads outside torch, their mean the head of the model.
 
     Comparisons do not tell where a member puts zero, so each is shifted (shift_E_C) to the mean of all over

@@ -32,7 +32,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SampledBatch:
     """Responses that were sampled together, ordered by prompt and sample."""
 
     responses: list[Sampled]

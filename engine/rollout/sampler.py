@@ -27,7 +27,7 @@ from engine.rollout.cpu import CpuDecoder, CpuModel, why_not_cpu_decoder
 from engine.rollout.cuda_graph import CudaGraphDecoder, recorder_of, why_not_cuda_graph
 from engine.rollout.decoders import DECODERS, decoder_of
 from engine.rollout.decoders import Decoder as AnyDecoder
-from engine.rollout.records import Batch, Decoded, Sampled, SamplingSettings
+from engine.rollout.records import Decoded, Sampled, SampledBatch, SamplingSettings
 from engine.rollout.server import Server
 from engine.rollout.token_sampling import sample_tokens
 from engine.text import Tokeniser
@@ -69,11 +69,12 @@ def sample_steps(
     generator: torch.Generator | None = None,
     seeds: Sequence[int] | None = None,
     batch_sequences: int = 32,
-) -> Iterator[Batch | Decoded]:
+) -> Iterator[SampledBatch | Decoded]:
     """Sample `samples` responses to each prompt, in batches of at most `batch_sequences`, in order.
 
-    Yields a `Batch` when it is complete, and `Decoded` after each token on the way; a server says so now and
-    then.  Its batches are of whole prompts, and its seeds its own: other responses than a model here makes.
+    Yields a `SampledBatch` when it is complete, and `Decoded` after each token on the way; a server says so
+    now and then.  Its batches are of whole prompts, and its seeds its own: other responses than a model here
+    makes.
 
     Randomness comes from `generator`, which is drawn from once a prompt before anything is sampled, or
     from `seeds`, one a prompt.  Dropout is off whatever the model's mode.
@@ -94,10 +95,10 @@ def sample_steps(
 
 def sample(
     source: PreTrainedModel | Server, tokeniser: Tokeniser, prompts: Sequence[list[int]], **options: Any
-) -> Iterator[Batch]:
+) -> Iterator[SampledBatch]:
     """`sample_steps` with the same options, without a word after each token."""
     for said in sample_steps(source, tokeniser, prompts, **options):
-        if isinstance(said, Batch):
+        if isinstance(said, SampledBatch):
             yield said
 
 
@@ -107,7 +108,7 @@ def _batches(
     prompts: Sequence[list[int]],
     seeds: Sequence[int],
     settings: SamplingSettings,
-) -> Iterator[Batch | Decoded]:
+) -> Iterator[SampledBatch | Decoded]:
     """Sampling in this process."""
     rows = [_Row(index, number) for index in range(len(prompts)) for number in range(settings.samples)]
     size, tokens = settings.batch_sequences, settings.max_new_tokens
@@ -118,7 +119,7 @@ def _batches(
         with _evaluating(model):
             yield from _sample_batch(model, open_decoder, tokeniser, prompts, batch, uniform, settings)
         done = [Sampled(r.prompt_index, r.sample_index, r.token_ids, r.logprobs, r.stopped) for r in batch]
-        yield Batch(done, sum(len(row.token_ids) for row in done))
+        yield SampledBatch(done, sum(len(row.token_ids) for row in done))
 
 
 def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence[str] = ()) -> str:

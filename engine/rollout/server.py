@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engine.errors import EndpointError, NonFiniteError, UsageError
-from engine.rollout.records import Batch, Decoded, Sampled, SamplingSettings
+from engine.rollout.records import Decoded, Sampled, SampledBatch, SamplingSettings
 from engine.text import Tokeniser
 
 KEY = "WORKBENCH_API_KEY"
@@ -100,7 +100,7 @@ class Server:
         prompts: Sequence[list[int]],
         seeds: Sequence[int],
         settings: SamplingSettings,
-    ) -> Iterator[Batch | Decoded]:
+    ) -> Iterator[SampledBatch | Decoded]:
         """Sampling there, `batch_sequences` asked for at once; `engine.rollout.sample_steps` calls this.
 
         A server gives the log-probabilities of temperature 1; for other temperatures, greedy excepted, the
@@ -137,7 +137,7 @@ class Server:
                 tokens = sum(len(r.token_ids) for responses in answers.values() for r in responses)
                 yield Decoded((len(part) - len(answers)) * samples, tokens)
             done = [response for index in part for response in answers[index]]
-            yield Batch(done, sum(len(response.token_ids) for response in done))
+            yield SampledBatch(done, sum(len(response.token_ids) for response in done))
 
 
 def _sampled(

@@ -24,7 +24,7 @@ from engine.errors import ModelFilesError, NonFiniteError
 from engine.files import write_atomic, writing_file
 
 WEIGHTS, DESCRIPTION = "head.safetensors", "reward.json"
-Part = Literal["last", "mean"]
+FeaturePart = Literal["last", "mean"]
 DESCRIPTION_BYTES = 1_000_000
 
 
@@ -36,7 +36,7 @@ class RewardHead:
     bias: np.ndarray  # [C] float32
     criteria: tuple[str, ...]  # names of the C rows; the first is the one that counts where one is wanted
     layers: tuple[int, ...]  # of transformers' hidden_states: 0 the embeddings, the last after the final norm
-    parts: tuple[Part, ...] = ("last",)
+    parts: tuple[FeaturePart, ...] = ("last",)
     kind: Literal["linear", "frozen"] = "linear"
     ensemble_weight: np.ndarray | None = None  # [E, C, F]; their mean is `weight`
     ensemble_bias: np.ndarray | None = None  # [E, C]

@@ -49,7 +49,7 @@ def check_rounding(apart_M: Tensor, dtype: torch.dtype, temperature: float) -> N
 
 
 @dataclass
-class Portion:
+class MicroBatchSize:
     """How much goes through a model at once.  Halved when memory runs out, for the rest of the run."""
 
     size: int
@@ -57,31 +57,31 @@ class Portion:
     told: bool = False
 
 
-def halving(
-    portion: Portion, attempt: Callable[[int], Generator[Event, None, T]]
+def retry_on_out_of_memory(
+    microbatch: MicroBatchSize, attempt: Callable[[int], Generator[Event, None, T]]
 ) -> Generator[Event, None, T]:
     """`attempt(size)`, repeated from its beginning with half the size whenever memory runs out.
 
     An attempt must undo what an earlier one left, and its result must not depend on the size: losses are
-    divided by the whole minibatch, not by the portion.
+    divided by the whole minibatch, not by the micro-batch.
     """
     while True:
         try:
-            return (yield from attempt(portion.size))
+            return (yield from attempt(microbatch.size))
         except Exception as error:
-            if portion.size <= 1 or not is_out_of_memory(error):
+            if microbatch.size <= 1 or not is_out_of_memory(error):
                 raise
         # Here the error is gone, and with it the frames that held the tensors.
-        portion.size //= 2
+        microbatch.size //= 2
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not portion.told:
-            portion.told = True
+        if not microbatch.told:
+            microbatch.told = True
             yield Message(
                 level="warning",
-                text=f"Memory ran out, so {portion.size} {portion.what} go through the model at once from "
-                "here on, or fewer; the result is the same.",
+                text=f"Memory ran out, so {microbatch.size} {microbatch.what} go through the model at once "
+                "from here on, or fewer; the result is the same.",
             )
 
 

@@ -30,7 +30,7 @@ class MasterAdam:
             self.masters.values(), lr=0.0, eps=eps, weight_decay=weight_decay, fused=True
         )
 
-    def collect(self) -> None:
+    def accumulate(self) -> None:
         """Add the model's gradients to the masters'; call after every backward pass."""
         for name, parameter in self.working.items():
             master = self.masters[name]
@@ -41,21 +41,21 @@ class MasterAdam:
             parameter.grad = None
 
     def clip(self, max_norm: float) -> float:
-        """Scale the collected gradients so that their norm is at most `max_norm`; the norm before that."""
+        """Scale the accumulated gradients so that their norm is at most `max_norm`; the norm before that."""
         return float(torch.nn.utils.clip_grad_norm_(self.masters.values(), max_norm))
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """One step with the collected gradients, which are forgotten."""
+        """One step with the accumulated gradients, which are dropped."""
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         self._adam.step()
         self._steps += 1
-        self.forget()
+        self.zero_grad()
         self._publish()
 
-    def forget(self) -> None:
-        """Drop the collected gradients."""
+    def zero_grad(self) -> None:
+        """Drop the accumulated gradients."""
         self._adam.zero_grad(set_to_none=True)
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from engine.text import Tokeniser
 from engine.training.optimiser import MasterAdam
 
 
-class Seen(NamedTuple):
+class PolicyOutputs(NamedTuple):
     """What one pass of the policy gives of N responses, T tokens of the longest; 0 beyond their ends."""
 
     logprobs: Tensor  # [N, T] float32, log π of every response token
@@ -39,19 +39,19 @@ class Policy:
     tokeniser: Tokeniser
     temperature: float
 
-    def look(self, rows: list[Row]) -> Seen:
+    def forward(self, rows: list[Row]) -> PolicyOutputs:
         """log π of every response token of all rows, in order, and the states that it was read from."""
-        return _look(self.model, self.trunk, rows, self.temperature)
+        return _forward(self.model, self.trunk, rows, self.temperature)
 
     def reference_logprobs(self, rows: list[Row]) -> Tensor:
         """log π_ref of every response token, [N, T]."""
         if self.frozen is not None:
-            return _look(*self.frozen, rows, self.temperature).logprobs
+            return _forward(*self.frozen, rows, self.temperature).logprobs
         with without_lora(self.model):
-            return self.look(rows).logprobs
+            return self.forward(rows).logprobs
 
 
-def _look(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float) -> Seen:
+def _forward(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float) -> PolicyOutputs:
     states = trunk.states(rows, "before")
     found = head_of(model).logprobs(
         states.hidden[states.mask], states.tokens[states.mask], temperature=temperature
@@ -60,7 +60,7 @@ def _look(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: fl
     logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, found.logprobs)
     if found.entropy is not None:
         entropy_N_T[states.mask] = found.entropy
-    return Seen(logprobs_N_T, entropy_N_T, states)
+    return PolicyOutputs(logprobs_N_T, entropy_N_T, states)
 
 
 def load_trainable_policy(

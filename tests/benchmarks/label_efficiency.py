@@ -26,13 +26,13 @@ from pathlib import Path
 import numpy as np
 
 from engine.frozen.information import chance, determinant_gain, disagreement
-from engine.scoring.head import Part
+from engine.scoring.head import FeaturePart
 from tests.benchmarks.common import PEERS, parser, report, say, versions
 
 DATA = PEERS.parent / "data" / "pandalm_pairs.jsonl"
 DEPTHS = (0.5, 1.0)
 """Layers that are read, as shares of the depth."""
-PARTS: tuple[Part, ...] = ("last", "mean")
+PARTS: tuple[FeaturePart, ...] = ("last", "mean")
 FIRST, STEP, MEMBERS = 20, 10, 8
 STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0)
 CHOOSE_EVERY = 20

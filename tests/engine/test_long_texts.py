@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.jobs import generate, score
-from engine.left_out import LeftOut, first_words
+from engine.left_out import LeftOutTexts, first_words
 from engine.models.reward_model import load_reward_model
 from engine.offline_learning import sft
 from engine.policy_learning.rollout import read_prompts
@@ -145,11 +145,11 @@ def test_a_refused_prompt_fails_no_other_job(tmp_path: Path, strict_model: Path)
     assert len(kept.left_out) == 1
     learning = SFTConfig(name="s", holdout=0.0, **HERE)
     run = make_run(tmp_path / "s", learning, {"policy": strict_model}, {"rankings": long_and_refused()})
-    lessons = sft.SFT(learning).read(run, Tokeniser.from_folder(strict_model))
-    assert [lesson.prompt_id for lesson in lessons.train] == [f"p{n}" for n in range(8) if n != 1]
+    examples = sft.SFT(learning).read(run, Tokeniser.from_folder(strict_model))
+    assert [example.prompt_id for example in examples.train] == [f"p{n}" for n in range(8) if n != 1]
 
 
 def test_what_names_a_text_is_printable_and_short() -> None:
     assert first_words("  two\n words\x1b]52;c;x\x07 ") == "“two words]52;c;x”"
     assert len(first_words("x" * 500)) <= 62
-    assert str(LeftOut().nothing_left("import some")) == "There are no prompts; import some."
+    assert str(LeftOutTexts().nothing_left("import some")) == "There are no prompts; import some."

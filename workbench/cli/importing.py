@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.errors import UsageError
 from storage.records import ImportReport
 from workbench.cli.output import cell, print_json, print_table
-from workbench.services.importing import Asked, Outlook, read_mapping
+from workbench.services.importing import ImportRequest, Outlook, read_mapping
 
 SHOWN_REASONS = 8
 SHOWN_TEXT = 200  # characters of a prompt or a response
@@ -30,9 +30,9 @@ def asked_for(
     criterion: str,
     source: str | None,
     encoding: str | None,
-) -> Asked:
+) -> ImportRequest:
     """Flags over what the TOML file says."""
-    asked = read_mapping(mapping) if mapping else Asked()
+    asked = read_mapping(mapping) if mapping else ImportRequest()
     for pair in columns:
         role, equals, path = pair.partition("=")
         if not equals or not role or not path:

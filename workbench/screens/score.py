@@ -19,9 +19,9 @@ from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.score_parts import (
     EDITORS,
-    Answer,
-    Example,
-    Request,
+    ScoredPair,
+    ScoreRequest,
+    StoredPair,
     example,
     known_models,
     score_now,
@@ -64,12 +64,12 @@ class ScoreScreen(WorkbenchScreen):
         super().__init__()
         self._models: list[Any] = []
         self._choices: dict[str, tuple[Any, bool]] = {}
-        self._example = Example()
+        self._example = StoredPair()
         self._refits = 0
         self._precision = "int8"
-        self._wanted: Request | None = None
-        self._shown: Request | None = None
-        self._failed: Request | None = None  # told already
+        self._wanted: ScoreRequest | None = None
+        self._shown: ScoreRequest | None = None
+        self._failed: ScoreRequest | None = None  # told already
         self._examples = 0
         self._debounce: Timer | None = None
 
@@ -186,7 +186,7 @@ class ScoreScreen(WorkbenchScreen):
             self._forget_turns()
         messages, responses = self._example.read(texts)
         refit = self.workspace.live.state.refits if self.live else 0
-        request = Request(model.name, self._precision, messages, responses, refit)
+        request = ScoreRequest(model.name, self._precision, messages, responses, refit)
         if request == self._failed or (request == self._wanted and request == self._shown):
             return
         self._wanted = request
@@ -213,7 +213,7 @@ class ScoreScreen(WorkbenchScreen):
                 self._shown = request
                 self.show_answer(answer)
 
-    def show_answer(self, answer: Answer) -> None:
+    def show_answer(self, answer: ScoredPair) -> None:
         """Draw the scores of both responses on one scale, and the verdict."""
         scale = Scale.of(*(scored.token_scores for scored in answer.scored))
         for side, scored in zip(SIDES, answer.scored, strict=True):

@@ -17,7 +17,7 @@ EDITORS = ("prompt", "text-a", "text-b")
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoreRequest:
     """What is to be scored; a newer one makes it worthless."""
 
     reward_model: str
@@ -30,10 +30,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScoredPair:
     """Scores of a request and how they came about."""
 
-    request: Request
+    request: ScoreRequest
     scored: Sequence[Any]
     """One `Scored` a response."""
     provider: str
@@ -48,7 +48,7 @@ def preference(first: float, second: float) -> float:
     return math.exp(difference) / (1 + math.exp(difference))
 
 
-def score_now(workspace: Workspace, request: Request) -> Answer:
+def score_now(workspace: Workspace, request: ScoreRequest) -> ScoredPair:
     """Open the scorer (slow the first time) and score; called in a thread."""
     if request.refit:
         scorer = workspace.live.scorer(workspace.scoring, request.reward_model, request.precision)
@@ -57,11 +57,11 @@ def score_now(workspace: Workspace, request: Request) -> Answer:
     messages = [{"role": role, "content": content} for role, content in request.messages]
     begun = time.perf_counter()
     scored = scorer.score(messages, list(request.responses))
-    return Answer(request, scored, scorer.provider, (time.perf_counter() - begun) * 1000)
+    return ScoredPair(request, scored, scorer.provider, (time.perf_counter() - begun) * 1000)
 
 
 @dataclass(frozen=True)
-class Example:
+class StoredPair:
     """A prompt of the store with two responses, as the editors show it.
 
     An editor may show a text a little differently (control characters, line ends).  As long as it has not
@@ -84,7 +84,7 @@ class Example:
         return (*self.turns, ("user", prompt)), (first, second)
 
 
-def example(workspace: Workspace, number: int) -> Example | None:
+def example(workspace: Workspace, number: int) -> StoredPair | None:
     """Prompt `number` (round the end) with two responses; None when the store has no such prompt."""
     count = workspace.library.count()
     for offset in range(min(count, 50)):
@@ -92,7 +92,7 @@ def example(workspace: Workspace, number: int) -> Example | None:
         if row.responses >= 2:
             first, second = workspace.library.responses(row.prompt_id)[:2]
             *before, last = workspace.library.messages(row.prompt_id)
-            return Example(
+            return StoredPair(
                 turns=tuple((turn["role"], turn["content"]) for turn in before),
                 texts=dict(zip(EDITORS, (last["content"], first.text, second.text), strict=True)),
             )

@@ -21,7 +21,7 @@ OPTIONS = ("preset", "kind", "policy", "annotator", "source", "criterion", "enco
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImportRequest:
     """What a person says of a file before it is read; `mapping` holds statements `ROLE=PATH`."""
 
     mapping: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Importing:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def propose(self, paths: Path | str | Sequence[Path | str], asked: Asked | None = None) -> Plan:
+    def propose(self, paths: Path | str | Sequence[Path | str], asked: ImportRequest | None = None) -> Plan:
         """What the columns are taken for, by a sample; `Plan.with_role(role, path)` changes it.
 
         Raises `ImportFileError` where there is nothing to read.
@@ -75,7 +75,7 @@ class Importing:
         from storage.interchange.mapping.language import parse_statement
         from storage.interchange.planning import propose
 
-        said = asked or Asked()
+        said = asked or ImportRequest()
         return propose(
             paths,
             kind=said.kind,
@@ -153,7 +153,7 @@ def _shown(example: Example) -> dict[str, Any]:
     }
 
 
-def read_mapping(path: Path) -> Asked:
+def read_mapping(path: Path) -> ImportRequest:
     """A mapping kept in a TOML file: `[mapping]` with a path, or a list of paths, a role; options beside it.
 
     Raises ImportFileError with what is wrong in it.
@@ -171,7 +171,7 @@ def read_mapping(path: Path) -> Asked:
             f"The mapping {path.name} has {unknown[0] if unknown else 'a mapping that is no table'}; "
             f"it takes [mapping] and {', '.join(OPTIONS)}."
         )
-    return Asked(mapping=tuple(_lines(roles)), **{key: str(value) for key, value in table.items()})
+    return ImportRequest(mapping=tuple(_lines(roles)), **{key: str(value) for key, value in table.items()})
 
 
 def _lines(roles: dict[str, Any], prefix: str = "") -> Iterable[str]:

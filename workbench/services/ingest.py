@@ -31,7 +31,7 @@ STDERR_LINES = 20
 CLOSING = (Started, Finished, Stopped, Failed)
 
 
-class Reading(NamedTuple):
+class TakenIn(NamedTuple):
     """What was taken in of a log."""
 
     new: int
@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     """Why the log cannot be trusted: a line that is no event, or that the store refused; a sentence."""
 
 
-def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> Reading:
+def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> TakenIn:
     """Read what the run `row` has said since the last time.
 
     A line that cannot be stored, for whatever reason, is left out and told as the fault; the others are
@@ -52,7 +52,7 @@ def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> Reading:
     while True:
         part = tail(run.events_path, row.last_offset)
         if part.offset == row.last_offset:
-            return Reading(new, fault)
+            return TakenIn(new, fault)
         said = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
         stored = _take_in(store, row, run, said, part.offset)
         new += stored.new
@@ -61,7 +61,7 @@ def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> Reading:
         row = runs.run_row(store, row.run_id)
 
 
-def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> Reading:
+def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelope], offset: int) -> TakenIn:
     """One reading by slices; where a line of one cannot be stored, line by line without that line."""
     lines = [_line(row, envelope) for envelope in envelopes]
     if any(isinstance(envelope.event, Failed) for envelope in envelopes):
@@ -79,10 +79,10 @@ def _take_in(store: Store, row: RunRow, run: RunDir, envelopes: Sequence[Envelop
             new, fault = new + singly.new, fault or singly.fault
     if not lines:
         runs.update_run(store, row.run_id, last_offset=offset)
-    return Reading(new, fault)
+    return TakenIn(new, fault)
 
 
-def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: int) -> Reading:
+def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: int) -> TakenIn:
     new, fault = 0, ""
     for line in lines:
         try:
@@ -97,7 +97,7 @@ def _take_in_singly(store: Store, row: RunRow, lines: Sequence[Line], offset: in
                 runs.update_run(store, row.run_id, last_seq=line["seq"])
             new, fault = new + 1, fault or note
     runs.update_run(store, row.run_id, last_offset=offset)
-    return Reading(new, fault)
+    return TakenIn(new, fault)
 
 
 def _line(row: RunRow, envelope: Envelope) -> dict[str, Any]:

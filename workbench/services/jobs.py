@@ -106,7 +106,9 @@ class Jobs:
         wanted = None if prompt_ids is None else tuple(prompt_ids)
         with self._store.transaction():
             checked = run_names.check(self._store, config)
-            return self._queue(kind, checked.config, after or checked.after, snapshots.Request(wanted, limit))
+            return self._queue(
+                kind, checked.config, after or checked.after, snapshots.PromptRequest(wanted, limit)
+            )
 
     def submit_export_after(self, run_id: str, config: RewardConfig) -> str:
         """Queue the ONNX export of the reward model that `run_id` will make; the export's run id.
@@ -245,7 +247,9 @@ class Jobs:
         """The steps that have rollouts, ascending."""
         return runs.rollout_steps(self._store, run_id)
 
-    def _queue(self, kind: str, config: JobConfig, waits_for: str | None, request: snapshots.Request) -> str:
+    def _queue(
+        self, kind: str, config: JobConfig, waits_for: str | None, request: snapshots.PromptRequest
+    ) -> str:
         run_id = f"{kind}-{secrets.token_hex(3)}"
         plain = msgspec.to_builtins(config)
         try:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from engine.scoring.head import RewardHead
     from storage.records import RunRow
     from workbench.services.jobs import Jobs
-    from workbench.services.live_fit import Fitted
+    from workbench.services.live_fit import LiveFit
     from workbench.services.scoring import Scoring
 
 FIRST = 20
@@ -113,7 +113,7 @@ class Live:
         self.budget = budget
         self.criterion = criterion
         self._state = NOTHING
-        self._fitted: Fitted | None = None
+        self._fitted: LiveFit | None = None
         self._features: ArtifactRow | None = None
         self._older: list[ArtifactRow] = []
         self._read: ArtifactRow | None = None  # the features of the last fit

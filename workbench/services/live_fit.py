@@ -20,7 +20,7 @@ from engine.frozen.fit import fit as fit_frozen
 from engine.frozen.information import chance, determinant_gain, difference_variance, disagreement
 from engine.frozen.settings import live_settings
 from engine.frozen.store import FILE, FeatureInfo, FeatureStore
-from engine.scoring.head import Part, RewardHead
+from engine.scoring.head import FeaturePart, RewardHead
 from storage.records import Votes
 
 MOST_RESPONSES = 1500
@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class LiveFit:
     """A head, how good it is, and what it would learn most from."""
 
     head: RewardHead
@@ -68,7 +68,7 @@ class Fitted:
 
 def fit(
     folders: Sequence[Path], votes: Sequence[Votes], waiting: Sequence[tuple[str, Sequence[str]]]
-) -> Fitted:
+) -> LiveFit:
     """Fit the head to `votes` with the features that lie in the first folder and in those that fit it.
 
     waiting: (prompt id, ids of its responses) of what may be judged next.  Raises WorkbenchError for a file
@@ -97,7 +97,7 @@ def fit(
     )
     (report,) = made.reports.values()
     information, prompt_of = _information(made.head, features_N_F, comparisons, report, waiting, rows)
-    return Fitted(
+    return LiveFit(
         head=made.head,
         pairs=len(comparisons),
         without_features=len(missing & judged.keys()),
@@ -133,9 +133,9 @@ def opened(folders: Sequence[Path]) -> FeatureStore:
     )
 
 
-def parts_of(info: FeatureInfo) -> tuple[Part, ...]:
+def parts_of(info: FeatureInfo) -> tuple[FeaturePart, ...]:
     """The parts that the head reads.  Raises ModelFilesError for one that it does not know."""
-    known: dict[str, Part] = {"last": "last", "mean": "mean"}
+    known: dict[str, FeaturePart] = {"last": "last", "mean": "mean"}
     if not set(info.parts) <= known.keys():
         raise ModelFilesError(f"The features of {info.base} have unknown parts; compute them again.")
     return tuple(known[part] for part in info.parts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.services.text_diff import Difference, word_diff
 
 if TYPE_CHECKING:
-    from storage.rollouts import Rollout, TokenTrace
+    from storage.rollouts import StoredRollout, TokenTrace
     from storage.store import Store
     from workbench.services.formulas import Formula
     from workbench.services.overoptimisation import Way
@@ -23,8 +23,8 @@ SHOWN = 64
 class Sample:
     """One response of a step, and what an earlier step answered to the same prompt."""
 
-    row: Rollout
-    earlier: Rollout | None
+    row: StoredRollout
+    earlier: StoredRollout | None
     """The same sample index where there is one, else the first sample."""
     difference: Difference | None
 
@@ -78,7 +78,7 @@ class PolicyLearning:
         from storage import rollouts
 
         rows = rollouts.of_step(self._store, run_id, step, limit=limit)
-        before: dict[tuple[str, int], Rollout] = {}
+        before: dict[tuple[str, int], StoredRollout] = {}
         if against != "nothing":
             for row in rollouts.earlier(self._store, run_id, step, first=against == "first"):
                 before[row.prompt_id, row.sample_index] = row

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from engine.errors import UsageError
-from engine.left_out import REFUSED, LeftOut, name_of
+from engine.left_out import REFUSED, LeftOutTexts, name_of
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, prompts, responses, scores
 from storage.records import NewScore, RewardModelRow
@@ -48,7 +48,7 @@ class Told:
 
     cut: int = 0
     """Responses that are longer than the reward model reads."""
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: LeftOutTexts = field(default_factory=LeftOutTexts)
     """Prompts that the reward model cannot read."""
 
 
@@ -197,7 +197,7 @@ class Scoring:
 
 
 def _prompt_by_prompt(
-    scorer: Scorer, items: Sequence[tuple[Chat, str]], left_out: LeftOut
+    scorer: Scorer, items: Sequence[tuple[Chat, str]], left_out: LeftOutTexts
 ) -> list[Scored | None]:
     """Scores where some prompt cannot be read; that one is left out."""
     places: dict[str, list[int]] = {}

@@ -36,23 +36,23 @@ class NothingToDoError(WorkbenchError):
     """The run is done before it begins."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class PromptRequest(msgspec.Struct, frozen=True):
     """What was asked besides the configuration; `request.json` in the run directory."""
 
     prompt_ids: tuple[str, ...] | None = None  # only these prompts
     limit: int | None = None  # at most so many of them
 
 
-def write_request(run: RunDir, request: Request) -> None:
+def write_request(run: RunDir, request: PromptRequest) -> None:
     write_atomic(run.path / "request.json", msgspec.json.encode(request) + b"\n")
 
 
-def read_request(path: Path) -> Request:
+def read_request(path: Path) -> PromptRequest:
     """The request of the run directory `path`; an empty one when the file is missing."""
     try:
-        return msgspec.json.decode((path / "request.json").read_bytes(), type=Request)
+        return msgspec.json.decode((path / "request.json").read_bytes(), type=PromptRequest)
     except (FileNotFoundError, msgspec.DecodeError):
-        return Request()
+        return PromptRequest()
 
 
 def prepare(store: Store, run: RunDir, config: JobConfig) -> Inputs:
@@ -91,7 +91,9 @@ def follow_moved_models(store: Store, run: RunDir, config: JobConfig) -> None:
         run.write_inputs(msgspec.structs.replace(inputs, models=model_refs(store, config)))
 
 
-def _write_tables(store: Store, folder: Path, config: JobConfig, request: Request) -> dict[str, Snapshot]:
+def _write_tables(
+    store: Store, folder: Path, config: JobConfig, request: PromptRequest
+) -> dict[str, Snapshot]:
     if isinstance(config, GenerateConfig | RewardedConfig):
         return {"prompts": _prompts(store, folder, config, request)}
     if isinstance(config, RewardConfig):
@@ -114,7 +116,7 @@ def _write_tables(store: Store, folder: Path, config: JobConfig, request: Reques
 
 
 def _prompts(
-    store: Store, folder: Path, config: GenerateConfig | RewardedConfig, request: Request
+    store: Store, folder: Path, config: GenerateConfig | RewardedConfig, request: PromptRequest
 ) -> Snapshot:
     limit = config.limit if isinstance(config, GenerateConfig | BestOfNConfig) else 0
     heldout_by = None
@@ -175,7 +177,7 @@ def _rankings(store: Store, folder: Path, config: RewardConfig | StoredResponses
     return _refuse_empty(table, f"judgements of “{config.criterion}”{by}", "rank some responses first")
 
 
-def _unscored(store: Store, folder: Path, config: ScoreConfig, request: Request) -> Snapshot:
+def _unscored(store: Store, folder: Path, config: ScoreConfig, request: PromptRequest) -> Snapshot:
     table = snapshots.write_responses(
         store,
         folder / "responses.parquet",

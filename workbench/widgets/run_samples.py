@@ -15,7 +15,7 @@ from workbench.widgets.safe import safe_line, safe_text
 from workbench.widgets.series import short_number
 
 if TYPE_CHECKING:
-    from storage.rollouts import Rollout
+    from storage.rollouts import StoredRollout
     from workbench.services.policy_learning import Sample, Step
     from workbench.services.text_diff import Piece
 
@@ -47,7 +47,7 @@ def _text(text: str) -> Content:
     return Content(safe_text(text[:SHOWN_CHARACTERS]).strip() or "(empty)")
 
 
-def figures(row: Rollout) -> Content:
+def figures(row: StoredRollout) -> Content:
     """Score and what else is known of one response, on one line."""
     ended = "stopped" if row.stopped else "cut at the budget"
     parts = [f"  reward {short_number(row.reward)}  KL {short_number(row.kl)}  {row.tokens} tokens, {ended}"]

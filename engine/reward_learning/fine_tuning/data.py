@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.left_out import LeftOut, encode_or_leave_out
+from engine.left_out import LeftOutTexts, encode_or_leave_out
 from engine.models.packing import Row
 from engine.models.trunk import grouped
 from engine.objectives.ranking import Pairs, Ties, pairs_of, ties_of
@@ -94,7 +94,7 @@ class RankingData:
     heldout: list[Element]
     criteria: tuple[str, ...]
     unused: tuple[Element, ...] = ()  # prompts whose judgements teach this objective nothing
-    left_out: LeftOut = field(default_factory=LeftOut)  # prompts that cannot be encoded
+    left_out: LeftOutTexts = field(default_factory=LeftOutTexts)  # prompts that cannot be encoded
 
     @property
     def was_cut(self) -> int:
@@ -135,7 +135,7 @@ def read_rankings(
     for record in records:
         if record.get("criterion", OVERALL) in names:
             by_prompt[record["prompt_id"]].append(record)
-    left_out = LeftOut("judged prompts")
+    left_out = LeftOutTexts("judged prompts")
     elements = []
     for prompt_id, rows in sorted(by_prompt.items()):
         prompt = encode_or_leave_out(tokeniser, json.loads(rows[0]["messages"]), None, left_out)

@@ -27,7 +27,7 @@ from engine.reward_learning.fine_tuning.data import Element
 from engine.reward_learning.fine_tuning.objective import Objective, Terms
 from engine.text import Tokeniser
 from engine.training.checkpoint import save_failed_batch, seeded
-from engine.training.guards import Portion, halving
+from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
 from engine.training.optimiser import MasterAdam
 
 EVALUATION_TOKENS = 4096
@@ -60,7 +60,7 @@ class Heads(nn.Module):
 
 
 @dataclass
-class Learner:
+class RewardLearner:
     """The model in training.  E members of the ensemble of heads, C criteria."""
 
     model: PreTrainedModel
@@ -70,7 +70,7 @@ class Learner:
     terms: dict[str, Terms]  # by prompt: what its judgements teach
     optimisers: dict[str, MasterAdam]
     lm_head: OutputHead | None  # for the language-model loss
-    portion: Portion  # tokens in one forward and backward
+    microbatch: MicroBatchSize  # tokens in one forward and backward
     bootstrap: dict[str, Tensor] = field(default_factory=dict)  # by prompt: weight for each member, [E]
 
     def scores(self, elements: Sequence[Element]) -> list[Tensor]:
@@ -131,7 +131,7 @@ def make_learner(
     criteria: Sequence[str] = ("overall",),
     terms: dict[str, Terms] | None = None,
     tie_share: float = 0.0,
-) -> Learner:
+) -> RewardLearner:
     """A new reward model on the weights of the policy in `folder`, ready to be trained."""
     device, terms = resolve_device(config.device), terms or {}
     model = init_reward_classifier(
@@ -146,7 +146,7 @@ def make_learner(
     optimisers = {"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(heads, eps=1e-8)}
     if objective.tie.requires_grad:
         optimisers["tie"] = MasterAdam(objective, eps=1e-8)
-    return Learner(
+    return RewardLearner(
         model=model,
         trunk=trunk,
         heads=heads,
@@ -154,7 +154,7 @@ def make_learner(
         terms={prompt: one.to(device) for prompt, one in terms.items()},
         optimisers=optimisers,
         lm_head=_lm_head(folder, trunk, config) if config.lm_coefficient else None,
-        portion=Portion(config.batch_tokens, "tokens"),
+        microbatch=MicroBatchSize(config.batch_tokens, "tokens"),
         bootstrap=_bootstrap(list(terms), config, device) if config.ensemble > 1 else {},
     )
 
@@ -194,7 +194,7 @@ def micro_batches(elements: Sequence[Element], budget: int, trunk: Trunk) -> Ite
 
 
 def train_step(
-    learner: Learner, elements: list[Element], rate: float, config: RewardConfig, run: RunDir, step: int
+    learner: RewardLearner, elements: list[Element], rate: float, config: RewardConfig, run: RunDir, step: int
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on the mean over prompts of their loss; returns its metrics.
 
@@ -205,7 +205,7 @@ def train_step(
         yield from ()
         return _gradients(learner, elements, config.lm_coefficient, tokens)
 
-    loss, language, margin_M = yield from halving(learner.portion, attempt)
+    loss, language, margin_M = yield from retry_on_out_of_memory(learner.microbatch, attempt)
     norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
         raise NonFiniteError(_broken(run, step, elements, loss))
@@ -225,13 +225,13 @@ def train_step(
 
 
 def _gradients(
-    learner: Learner, elements: list[Element], lm_coefficient: float, tokens: int
+    learner: RewardLearner, elements: list[Element], lm_coefficient: float, tokens: int
 ) -> tuple[float, float, Tensor]:
-    """Collect the gradients of a step: mean loss, mean language-model loss, margins of all pairs [M]."""
+    """Accumulate the gradients of a step: mean loss, mean language-model loss, margins of all pairs [M]."""
     for module in (learner.model, learner.heads, learner.objective):
         module.zero_grad()  # of an attempt that ran out of memory
     for optimiser in learner.optimisers.values():
-        optimiser.forget()
+        optimiser.zero_grad()
     total, language, margins = 0.0, 0.0, []
     for group in micro_batches(elements, tokens, learner.trunk):
         ranking, lm, scores = learner.losses(group)
@@ -241,7 +241,7 @@ def _gradients(
         if math.isfinite(total + language):
             loss.backward()
             for optimiser in learner.optimisers.values():
-                optimiser.collect()
+                optimiser.accumulate()
         for element, scores_E_K_C in zip(group, scores, strict=True):
             margins.append(margins_of(learner.terms[element.prompt_id], scores_E_K_C.detach().mean(dim=0)))
     return total, language, torch.cat(margins)
@@ -253,8 +253,8 @@ def margins_of(terms: Terms, scores_K_C: Tensor) -> Tensor:
     return scores[terms.pairs.winner] - scores[terms.pairs.loser]
 
 
-def _clip(learner: Learner, max_norm: float) -> float:
-    """Scale all collected gradients so that their norm together is at most `max_norm`; the norm before."""
+def _clip(learner: RewardLearner, max_norm: float) -> float:
+    """Scale all accumulated gradients so that their norm together is at most `max_norm`; the norm before."""
     parameters = [p for optimiser in learner.optimisers.values() for p in optimiser.masters.values()]
     return float(nn.utils.clip_grad_norm_(parameters, max_norm))
 

@@ -14,7 +14,7 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.annotators import Annotator, annotators_of
 from engine.reward_learning.fine_tuning.data import Element, RankingData, read_rankings
-from engine.reward_learning.fine_tuning.learner import Learner, make_learner
+from engine.reward_learning.fine_tuning.learner import RewardLearner, make_learner
 from engine.reward_learning.fine_tuning.objective import Terms, standards_of, terms_of
 from engine.text import Tokeniser
 from engine.training.checkpoint import seeded
@@ -22,7 +22,7 @@ from engine.training.optimiser import warmup_then_linear
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingSet:
     """Judgements as terms of the loss, with what the training prompts say about their annotators."""
 
     data: RankingData
@@ -36,7 +36,7 @@ class Lessons:
         return ties / max(1, ties + sum(element.pairs for element in self.data.train))
 
 
-def read_lessons(config: RewardConfig, run: RunDir, tokeniser: Tokeniser) -> Lessons:
+def read_training_set(config: RewardConfig, run: RunDir, tokeniser: Tokeniser) -> TrainingSet:
     """Read the rankings.  Raises UsageError when there is nothing to learn from."""
     data = read_rankings(
         run.table("rankings"),
@@ -48,10 +48,10 @@ def read_lessons(config: RewardConfig, run: RunDir, tokeniser: Tokeniser) -> Les
         objective=config.objective,
         majority=config.annotators == "majority",
     )
-    return lessons_of(data, config)
+    return training_set_of(data, config)
 
 
-def lessons_of(data: RankingData, config: RewardConfig) -> Lessons:
+def training_set_of(data: RankingData, config: RewardConfig) -> TrainingSet:
     """Terms of the loss; weights and standards come from the training prompts alone."""
     annotators, standards = annotators_of(data.train, config.weights), standards_of(data.train)
     terms = {
@@ -65,23 +65,25 @@ def lessons_of(data: RankingData, config: RewardConfig) -> Lessons:
         if not kept:
             raise UsageError("Every annotator gave all responses the same rating; nothing can be learned.")
         data = replace(data, train=kept, unused=(*data.unused, *rest))
-    return Lessons(data, annotators, terms)
+    return TrainingSet(data, annotators, terms)
 
 
-def learner_of(folder: Path, tokeniser: Tokeniser, config: RewardConfig, lessons: Lessons) -> Learner:
+def learner_of(
+    folder: Path, tokeniser: Tokeniser, config: RewardConfig, training_set: TrainingSet
+) -> RewardLearner:
     """A new reward model on the weights of the policy in `folder`."""
     return make_learner(
         folder,
         tokeniser,
         config,
-        criteria=lessons.data.criteria,
-        terms=lessons.terms,
-        tie_share=lessons.tie_share,
+        criteria=training_set.data.criteria,
+        terms=training_set.terms,
+        tie_share=training_set.tie_share,
     )
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Which prompts each step learns from, and how fast.  Steps count from 0."""
 
     elements: Sequence[Element]

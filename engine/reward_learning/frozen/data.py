@@ -11,11 +11,11 @@ import numpy as np
 from engine.errors import UsageError
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.reward_learning.fine_tuning.data import Element, Judgement, RankingData
-from engine.reward_learning.fine_tuning.plan import Lessons
+from engine.reward_learning.fine_tuning.plan import TrainingSet
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedFeatures:
     """Judged responses in a fixed order (rows of the features), and what was said of them."""
 
     data: RankingData  # of the criteria that can be learned
@@ -54,24 +54,24 @@ class Judged:
         return rows + [{"prompt_id": e.prompt_id, "split": "heldout"} for e in self.data.heldout]
 
 
-def judged_of(lessons: Lessons) -> Judged:
+def judged_of(training_set: TrainingSet) -> JudgedFeatures:
     """Judgements as comparisons, prompts and responses in the order of their ids.
 
     The order decides which members an ensemble draws; the live head has the same.  Raises UsageError when
     no response of a training prompt beats another.
     """
-    criteria = lessons.data.criteria
-    taught = {j.criterion for e in lessons.data.train for j in e.judgements if j.pairs.winner.numel()}
+    criteria = training_set.data.criteria
+    taught = {j.criterion for e in training_set.data.train for j in e.judgements if j.pairs.winner.numel()}
     kept = [c for c in range(len(criteria)) if c in taught]
     if not kept:
         raise UsageError(
             "There is no preference to learn from: on the training prompts no response is ranked above "
             "another; judge some more prompts, or choose another way of tuning."
         )
-    data = _only(lessons.data, kept)
+    data = _only(training_set.data, kept)
     elements = [*data.train, *data.heldout, *data.unused]
-    weights = {name: person.weight for name, person in lessons.annotators.items()}
-    return Judged(
+    weights = {name: person.weight for name, person in training_set.annotators.items()}
+    return JudgedFeatures(
         data=data,
         response_ids=[response for element in elements for response in sorted(element.response_ids)],
         prompt_ids=[element.prompt_id for element in elements for _ in element.response_ids],

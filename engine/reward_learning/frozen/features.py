@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModel
 from engine.errors import ModelFilesError, WorkbenchError
 from engine.files import write_atomic
 from engine.frozen.store import DESCRIPTION, FILE, FeatureInfo, FeatureStore, write_features
-from engine.left_out import LeftOut, encode_or_leave_out
+from engine.left_out import LeftOutTexts, encode_or_leave_out
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, features_of, fingerprint
 from engine.models.parts import place
@@ -31,11 +31,11 @@ from engine.models.trunk import Trunk
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Message, Progress
 from engine.protocol.rundir import RunDir
-from engine.scoring.head import Part
+from engine.scoring.head import FeaturePart
 from engine.tables import read_rows
 from engine.text import Tokeniser
 
-PARTS: tuple[Part, ...] = ("last", "mean")
+PARTS: tuple[FeaturePart, ...] = ("last", "mean")
 SECONDS_A_PART = 20.0
 
 
@@ -109,12 +109,12 @@ def _all_responses(run: RunDir) -> dict[str, dict[str, Any]]:
     return {row["response_id"]: row for name in names for row in read_rows(run.table(name), columns)}
 
 
-def _usable_responses(run: RunDir, tokeniser: Tokeniser) -> tuple[dict[str, dict[str, Any]], LeftOut]:
+def _usable_responses(run: RunDir, tokeniser: Tokeniser) -> tuple[dict[str, dict[str, Any]], LeftOutTexts]:
     """`_all_responses` without those whose prompt cannot be encoded, and these prompts.
 
     A row also has `prompt_tokens`, how many its prompt has.
     """
-    usable, left_out = {}, LeftOut()
+    usable, left_out = {}, LeftOutTexts()
     lengths: dict[str, int] = {}  # by prompt; 0 for one that cannot be encoded
     for response, row in _all_responses(run).items():
         key = json.dumps(row["messages"])

@@ -22,7 +22,7 @@ import numpy as np
 from transformers import AutoModel
 
 from engine.errors import ModelFilesError
-from engine.frozen.fit import Fitted, fit
+from engine.frozen.fit import FittedHead, fit
 from engine.frozen.settings import fit_settings
 from engine.frozen.store import FeatureStore
 from engine.left_out import cut_words
@@ -32,8 +32,8 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.annotators import words
-from engine.reward_learning.fine_tuning.plan import read_lessons
-from engine.reward_learning.frozen.data import Judged, judged_of
+from engine.reward_learning.fine_tuning.plan import read_training_set
+from engine.reward_learning.frozen.data import JudgedFeatures, judged_of
 from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
 from engine.reward_learning.frozen.report import heldout_metrics, learning_curve, unseen_prompts
 from engine.scoring.head import RewardHead
@@ -46,10 +46,10 @@ TEXTS = ("response_id", "text")
 def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event]:
     """The job, with the base model in `folder`.  Raises UsageError without a preference to learn."""
     tokeniser = Tokeniser.from_folder(folder)
-    lessons = read_lessons(config, run, tokeniser)
-    judged = judged_of(lessons)
+    training_set = read_training_set(config, run, tokeniser)
+    judged = judged_of(training_set)
     yield from _words(config, judged)
-    yield from words(lessons.annotators, config.weights)
+    yield from words(training_set.annotators, config.weights)
     store = yield from response_features(config, run, folder, tokeniser)
     cut = cut_responses(run, tokeniser, store.info.max_tokens)
     if cut:
@@ -87,7 +87,7 @@ def text_lengths(run: RunDir, response_ids: list[str]) -> np.ndarray:
     return np.array([found[response] for response in response_ids], dtype=np.float64)
 
 
-def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
+def _words(config: RewardConfig, judged: JudgedFeatures) -> Iterator[Event]:
     """What the person should know before the work starts."""
     data, pairs = judged.data, sum(element.pairs for element in judged.data.train)
     yield Message(
@@ -110,7 +110,7 @@ def _words(config: RewardConfig, judged: Judged) -> Iterator[Event]:
         )
 
 
-def _cross_validation(fitted: Fitted) -> Iterator[Event]:
+def _cross_validation(fitted: FittedHead) -> Iterator[Event]:
     for criterion, report in fitted.reports.items():
         if math.isnan(report.calibrated.log_loss):
             yield Message(
@@ -161,7 +161,7 @@ def _save(
     run: RunDir,
     folder: Path,
     head: RewardHead,
-    judged: Judged,
+    judged: JudgedFeatures,
     scores_N_C: np.ndarray,
     heldout: dict[str, float],
 ) -> Iterator[Event]:
@@ -220,7 +220,7 @@ def _scores(run: RunDir, store: FeatureStore, head: RewardHead, cut: set[str]) -
 
 
 def _summary(
-    judged: Judged, fitted: Fitted, heldout: dict[str, float]
+    judged: JudgedFeatures, fitted: FittedHead, heldout: dict[str, float]
 ) -> dict[str, float | int | str | None]:
     report = fitted.reports[fitted.head.criteria[0]]
     found: dict[str, float | int | str | None] = {

@@ -15,9 +15,9 @@ from engine.frozen.measure import measure
 from engine.frozen.splits import SPLITS, Split, unseen
 from engine.protocol.events import Event, Metrics, Progress
 from engine.protocol.rundir import RunDir
-from engine.reward_learning.frozen.data import Judged
+from engine.reward_learning.frozen.data import JudgedFeatures
 from engine.reward_learning.report import measured
-from engine.scoring.head import Part, RewardHead
+from engine.scoring.head import FeaturePart, RewardHead
 from engine.tables import UNSEEN, write_output
 from engine.training.checkpoint import stable_hash
 
@@ -25,7 +25,7 @@ SHARES = tuple(range(10, 110, 10))
 """Per cent of the training prompts at the points of the learning curve."""
 
 
-def heldout_metrics(judged: Judged, scores_N_C: np.ndarray) -> dict[str, float]:
+def heldout_metrics(judged: JudgedFeatures, scores_N_C: np.ndarray) -> dict[str, float]:
     """Metrics `heldout/*` as fine-tuning has them; empty when nothing is held out."""
     row = {response: n for n, response in enumerate(judged.response_ids)}
     scores = {
@@ -36,7 +36,7 @@ def heldout_metrics(judged: Judged, scores_N_C: np.ndarray) -> dict[str, float]:
 
 
 def unseen_prompts(
-    run: RunDir, judged: Judged, features_N_F: np.ndarray, settings: FitSettings, length_N: np.ndarray
+    run: RunDir, judged: JudgedFeatures, features_N_F: np.ndarray, settings: FitSettings, length_N: np.ndarray
 ) -> Iterator[Event]:
     """Try this way of learning on many splits by prompt, over training and held-out prompts alike.
 
@@ -64,7 +64,9 @@ def unseen_prompts(
         yield write_output(run, run.output_path("unseen", 1), "unseen", UNSEEN, rows)
 
 
-def _margin_rows(judged: Judged, criterion: str, held: Comparisons, split: Split) -> Iterator[dict[str, Any]]:
+def _margin_rows(
+    judged: JudgedFeatures, criterion: str, held: Comparisons, split: Split
+) -> Iterator[dict[str, Any]]:
     for place, margin in enumerate(split.margins.tolist()):
         yield {
             "split": split.number,
@@ -77,11 +79,11 @@ def _margin_rows(judged: Judged, criterion: str, held: Comparisons, split: Split
 
 
 def learning_curve(
-    judged: Judged,
+    judged: JudgedFeatures,
     features_N_F: np.ndarray,
     settings: FitSettings,
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
     length_N: np.ndarray,
 ) -> Iterator[Event]:
     """Fit 10, 20 … 100 % of the training prompts, each share within the next; measure on the held-out ones.
@@ -122,7 +124,7 @@ def _try_fit(
     part: Comparisons,
     settings: FitSettings,
     layers: Sequence[int],
-    parts: Sequence[Part],
+    parts: Sequence[FeaturePart],
     length_N: np.ndarray,
 ) -> RewardHead | None:
     """The head, or None where the few prompts of a first share hold no preference to learn."""

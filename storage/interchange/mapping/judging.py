@@ -19,7 +19,7 @@ RANKS = {"a": (1.0, 2.0), "b": (2.0, 1.0), "tie": (1.0, 1.0), "bad": (1.0, 1.0)}
 BAD = "both are bad"
 
 
-class Judging:
+class JudgementReader:
     """The judgements of a row, by the roles that the mapping fills."""
 
     def __init__(

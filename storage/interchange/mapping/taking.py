@@ -24,7 +24,7 @@ from storage.interchange.mapping.cells import (
 )
 from storage.interchange.mapping.conversations import answer_text
 from storage.interchange.mapping.example import Answer, Example
-from storage.interchange.mapping.judging import Judging
+from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
 
 Row = AnyMapping[str, Any]
@@ -81,7 +81,7 @@ class Taker:
         self._used = self.mapping.columns()
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
-        self._judging = Judging(self.mapping, self.codings, self.defaults, self._value)
+        self._judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value)
         self._take = {
             "pairs": self._pair,
             "annotated_pairs": self._two,

@@ -129,7 +129,7 @@ def compare(policy: Policy) -> tuple[float, list[Row]]:
         for place, prompt in enumerate(PROMPTS)
     ]
     with torch.no_grad():
-        learned = policy.look(rows).logprobs
+        learned = policy.forward(rows).logprobs
     return float((learned - torch.tensor([one.logprobs for one in said])).abs().max()), rows
 
 
@@ -143,10 +143,10 @@ def _adapted(folder: Path, rows: list[Row], sampling: str) -> tuple[str, float, 
         return _refused(error), 0.0, (1.0, 0.0)
     optimiser, losses = MasterAdam(policy.model, eps=1e-8), []
     for _ in range(3):
-        loss = -policy.look(rows).logprobs.mean()
+        loss = -policy.forward(rows).logprobs.mean()
         losses.append(float(loss.detach()))
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.collect()
+        optimiser.accumulate()
         optimiser.step(3e-3)
     deviation = 0.0 if sampling.startswith("refused") else compare(policy)[0]
     save_trained(policy, optimiser, folder, folder / "saved")
@@ -154,7 +154,7 @@ def _adapted(folder: Path, rows: list[Row], sampling: str) -> tuple[str, float, 
         folder / "saved", dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
     )
     with torch.no_grad():
-        moved = float((saved.look(rows).logprobs - policy.look(rows).logprobs).abs().max())
+        moved = float((saved.forward(rows).logprobs - policy.forward(rows).logprobs).abs().max())
     deviation = max(deviation, moved)
     words = "works" if left_out(policy.model) is None else "falls back: a part has no adapters"
     return words, deviation, (losses[0], losses[-1])

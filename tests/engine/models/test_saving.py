@@ -25,7 +25,7 @@ def trained(folder: Path, rank: int | None) -> tuple[PreTrainedModel, MasterAdam
     optimiser = MasterAdam(model, eps=1e-5)
     for _ in range(2):
         model(input_ids=IDS).logits.float().square().mean().backward()
-        optimiser.collect()
+        optimiser.accumulate()
         optimiser.step(1e-2)
     return model, optimiser
 

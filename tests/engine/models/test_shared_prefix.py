@@ -4,21 +4,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.models.shared_prefix import Part, SharedPrefix, grouped_parts
+from engine.models.shared_prefix import PrefixPart, SharedPrefix, grouped_parts
 
 sizes = st.lists(
     st.tuples(st.integers(1, 5), st.lists(st.integers(1, 6), max_size=4)), min_size=1, max_size=3
 )
 
 
-def parts_of(rows: list[tuple[int, list[int]]]) -> list[Part]:
+def parts_of(rows: list[tuple[int, list[int]]]) -> list[PrefixPart]:
     parts, at = [], 0
     for prompt, responses in rows:
         start = at
-        parts.append(Part(start, prompt, start, 0))
+        parts.append(PrefixPart(start, prompt, start, 0))
         at += prompt
         for length in responses:
-            parts.append(Part(at, length, start, prompt))
+            parts.append(PrefixPart(at, length, start, prompt))
             at += length
     return parts
 
@@ -28,7 +28,9 @@ def tensors(tokens: int, heads: tuple[int, ...], size: int = 3) -> list[torch.Te
     return [torch.randn(tokens, h, size, generator=generator, dtype=torch.float64) for h in heads]
 
 
-def naive(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, parts: list[Part]) -> torch.Tensor:
+def naive(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, parts: list[PrefixPart]
+) -> torch.Tensor:
     out = torch.zeros_like(query)
     share = query.shape[1] // key.shape[1]
     for part in parts:

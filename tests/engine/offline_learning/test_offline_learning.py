@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from engine.errors import NonFiniteError
 from engine.offline_learning import dpo, sft
-from engine.offline_learning.examples import LessonReader, by_prompt, implied_pairs
-from engine.offline_learning.loop import make_pupil
+from engine.offline_learning.examples import ExampleReader, by_prompt, implied_pairs
+from engine.offline_learning.loop import make_train_state
 from engine.offline_learning.sft import best_ranked
 from engine.protocol.configs import DPOConfig, SFTConfig, StoredResponsesConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Stopped
@@ -106,14 +106,14 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
 ) -> None:
     small = Job(tmp_path / "small", ppo_models, kind, microbatch=1, epochs=1)
     small.events()
-    look = Policy.look
+    forward = Policy.forward
 
     def limited(policy: Policy, rows: list[Any]) -> Any:
         if torch.is_grad_enabled() and len(rows) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return look(policy, rows)
+        return forward(policy, rows)
 
-    monkeypatch.setattr(Policy, "look", limited)
+    monkeypatch.setattr(Policy, "forward", limited)
     halved = Job(tmp_path / "halved", ppo_models, kind, microbatch=4, epochs=1)
     told = [event.text for event in only(halved.events(), Message) if "Memory ran out" in event.text]
     assert len(told) == 1
@@ -122,10 +122,10 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
         torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=1e-3)
 
 
-def lesson(
+def example(
     folder: Path, config: StoredResponsesConfig, records: list[dict[str, Any]], pairs: Any = ()
 ) -> Any:
-    found = LessonReader(Tokeniser.from_folder(folder), config).lesson("p0", records, pairs)
+    found = ExampleReader(Tokeniser.from_folder(folder), config).example("p0", records, pairs)
     assert found is not None
     return found
 
@@ -134,8 +134,8 @@ def test_sft_counts_response_tokens_only_and_the_end_of_turn(ppo_models: dict[st
     folder, config = ppo_models["policy"], CONFIGS["sft"]
     records = rankings(1)[:2]
     policy = load_trainable_policy(folder, dtype="float32", device="cpu", lora_rank=2, seed=0)
-    one = lesson(folder, config, records)
-    taken = sft.SFT(config).take(policy, [one])  # type: ignore[arg-type]
+    one = example(folder, config, records)
+    terms = sft.SFT(config).loss_terms(policy, [one])  # type: ignore[arg-type]
     model, tokeniser = AutoModelForCausalLM.from_pretrained(folder).eval(), Tokeniser.from_folder(folder)
     total, tokens = 0.0, 0
     for record in records:
@@ -145,7 +145,7 @@ def test_sft_counts_response_tokens_only_and_the_end_of_turn(ppo_models: dict[st
             logp = model(input_ids=torch.tensor([prompt + response])).logits[0].log_softmax(-1)
         total -= float(logp[len(prompt) - 1 : -1].gather(1, torch.tensor(response)[:, None]).sum())
         tokens += len(response)
-    assert float(taken.loss.detach()) == pytest.approx(total, rel=1e-4)
+    assert float(terms.loss.detach()) == pytest.approx(total, rel=1e-4)
     assert sft.SFT(config).weight(one) == tokens  # type: ignore[arg-type]
 
 
@@ -156,18 +156,18 @@ def test_a_response_that_was_cut_does_not_teach_to_stop(ppo_models: dict[str, Pa
         {**row, "finish_reason": kind} for row, kind in zip(rankings(1)[:2], ("length", "stop"), strict=True)
     ]
     for config in CONFIGS.values():
-        reader = LessonReader(Tokeniser.from_folder(folder), config)
-        found = reader.lesson("p0", records, ())
+        reader = ExampleReader(Tokeniser.from_folder(folder), config)
+        found = reader.example("p0", records, ())
         assert found is not None
         assert [y[-1] == end for row in found.rows for y in row.responses] == [False, True]
         assert reader.truncated == 1
         out = msgspec.structs.replace(config, truncated="leave out")
-        assert lesson(folder, out, records).count == 1
+        assert example(folder, out, records).count == 1
     # a response that is cut here, by max_tokens, has no end either
     short = msgspec.structs.replace(CONFIGS["sft"], max_tokens=20)
     long = [{**records[1], "text": "a" * 40, "finish_reason": None}]
-    reader = LessonReader(Tokeniser.from_folder(folder), short)
-    reader.lesson("p0", long, ())
+    reader = ExampleReader(Tokeniser.from_folder(folder), short)
+    reader.example("p0", long, ())
     assert reader.truncated == 1
 
 
@@ -189,13 +189,13 @@ def test_dpo_gradient_is_that_of_finite_differences(ppo_models: dict[str, Path],
     folder, config = ppo_models["policy"], msgspec.structs.replace(CONFIGS["dpo"], tuning="full")
     assert isinstance(config, DPOConfig)
     records = rankings(1)[:4]
-    one = lesson(folder, config, records, implied_pairs(records))
-    method, pupil = dpo.DPO(config), make_pupil(folder, config)
-    method.reference["p0"] = dpo.response_logprobs(pupil.policy, [one]).detach() + torch.arange(
+    one = example(folder, config, records, implied_pairs(records))
+    method, state = dpo.DPO(config), make_train_state(folder, config)
+    method.reference["p0"] = dpo.response_logprobs(state.policy, [one]).detach() + torch.arange(
         float(one.count)
     )
-    parameter = dict(pupil.policy.model.named_parameters())["model.norm.weight"]
-    method.take(pupil.policy, [one]).loss.backward()
+    parameter = dict(state.policy.model.named_parameters())["model.norm.weight"]
+    method.loss_terms(state.policy, [one]).loss.backward()
     assert parameter.grad is not None
     expected = float(parameter.grad.norm())
     direction = parameter.grad.clone() / expected
@@ -203,7 +203,7 @@ def test_dpo_gradient_is_that_of_finite_differences(ppo_models: dict[str, Path],
     for step in (1e-2, -1e-2):
         with torch.no_grad():
             parameter.add_(step * direction)
-            values.append(float(method.take(pupil.policy, [one]).loss))
+            values.append(float(method.loss_terms(state.policy, [one]).loss))
             parameter.sub_(step * direction)
     assert (values[0] - values[1]) / 2e-2 == pytest.approx(expected, rel=2e-2)
 
@@ -214,7 +214,7 @@ def test_pairs_are_those_of_each_judgement_and_responses_lie_in_one_row(ppo_mode
     pairs = implied_pairs(records)
     assert len(pairs) == 2 * 6
     assert all(ranked[winner] < ranked[loser] for winner, loser in pairs)
-    one = lesson(ppo_models["policy"], CONFIGS["dpo"], records, pairs)
+    one = example(ppo_models["policy"], CONFIGS["dpo"], records, pairs)
     assert (len(one.rows), one.count, len(one.winner)) == (1, 4, 12)
     tied = [{**record, "rank": 1} for record in records]
     assert implied_pairs(tied) == []
@@ -243,9 +243,9 @@ def test_long_texts_are_cut_and_what_is_cut_learns_no_end(
     ]
     assert any("longer than 20 tokens and cut" in text for text in texts)
     tokeniser = Tokeniser.from_folder(ppo_models["policy"])
-    reader = LessonReader(tokeniser, msgspec.structs.replace(CONFIGS["dpo"], max_tokens=24))  # type: ignore[arg-type]
+    reader = ExampleReader(tokeniser, msgspec.structs.replace(CONFIGS["dpo"], max_tokens=24))  # type: ignore[arg-type]
     row = {"response_id": "r", "messages": '[{"role": "user", "content": "x"}]'}
-    short, long = (reader.lesson("p", [row | {"text": text}], ()) for text in ("a", "a" * 99))
+    short, long = (reader.example("p", [row | {"text": text}], ()) for text in ("a", "a" * 99))
     assert short is not None
     assert long is not None
     assert short.rows[0].responses[0][-1] == tokeniser.eos_id

@@ -24,7 +24,7 @@ from engine.policy_learning.models import load_models
 from engine.policy_learning.ppo import PPO
 from engine.policy_learning.rewards import Rewards
 from engine.policy_learning.rollout import collect, measure, read_prompts
-from engine.policy_learning.score_scale import Scored, ScoreScale
+from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.policy_learning.update import Update, UpdateStats
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Output, Stopped
@@ -137,11 +137,11 @@ def test_grpo_tokens_share_the_advantage_of_their_response(
             assert sorted(own) == pytest.approx([advantage], abs=1e-5)
 
 
-def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
+def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:
     scores = torch.tensor(
         [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text, _ in conversations]
     )
-    return Scored({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -246,7 +246,7 @@ class OutOfMemory:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         self.failures = 0
-        look = Policy.look
+        forward = Policy.forward
 
         def limited(policy: Policy, rows: list[Any]) -> Any:
             if torch.is_grad_enabled() and sum(len(row.responses) for row in rows) > most:
@@ -254,9 +254,9 @@ class OutOfMemory:
                 raise RuntimeError(
                     "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
                 )
-            return look(policy, rows)
+            return forward(policy, rows)
 
-        monkeypatch.setattr(Policy, "look", limited)
+        monkeypatch.setattr(Policy, "forward", limited)
 
 
 @pytest.mark.parametrize("kind", ["grpo", "shared"])
@@ -325,7 +325,7 @@ def test_one_pass_gives_a_shared_critic_what_two_would(
     torch.nn.init.normal_(models.critic.head.weight)
     everything = range(len(rollout.sampled))
     for rows, order in rollout.micro_batches(everything, 6):
-        seen = models.policy.look(rows)
+        seen = models.policy.forward(rows)
         apart = models.policy.trunk.states(rows, "before")
         expected = models.critic.head(apart.hidden.float()).squeeze(-1) * apart.mask
         torch.testing.assert_close(models.critic.values(rows, seen), expected)
@@ -356,10 +356,10 @@ def test_gradients_of_the_critics_do_not_depend_on_micro_batches(
 ) -> None:
     models, rollout, measured = made(tmp_path, ppo_models, critic=critic)
     learner = PPO(msgspec.structs.replace(CONFIGS["shared"], critic=critic))  # type: ignore[arg-type]
-    targets = learner.aim(rollout, measured, measured.scores, 0.1)
+    targets = learner.advantages(rollout, measured, measured.scores, 0.1)
     found = []
     for size in (1, 6):
-        models.portions["training"].size = size
+        models.microbatches["training"].size = size
         update = Update(learner, models, rollout, measured, targets, 0.1, learner.config, 0)
         finished(update._minibatch(list(range(6)), UpdateStats(torch.ones(rollout.mask.shape)), 0, 6))
         gradients = [
@@ -384,7 +384,7 @@ def test_mini_batches_are_steps_of_the_optimiser(
 
 def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
     members = torch.tensor([[1.0, 5.0, 3.0], [3.0, 1.0, 2.0]])
-    scored = Scored({"rm": members}, {"rm": members.mean(dim=0)}, members.mean(dim=0), None)
+    scored = RewardScores({"rm": members}, {"rm": members.mean(dim=0)}, members.mean(dim=0), None)
 
     def combined(ensemble: str) -> list[float]:
         part = SimpleNamespace(component=Component("rm"))

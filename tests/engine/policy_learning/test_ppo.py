@@ -16,7 +16,7 @@ from engine.errors import NonFiniteError, UsageError, WorkbenchError
 from engine.policy_learning import rollout as policy_rollout
 from engine.policy_learning.ppo import run
 from engine.policy_learning.rewards import Rewards
-from engine.policy_learning.score_scale import Scored
+from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
@@ -40,11 +40,11 @@ def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 12)
 
 
-def scored(scores: torch.Tensor) -> Scored:
-    return Scored({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+def scored(scores: torch.Tensor) -> RewardScores:
+    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
 
 
-def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> Scored:
+def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:
     """A reward that is plain to see: the share of characters that are ASCII."""
     return scored(
         torch.tensor([sum(c.isascii() for c in text) / (len(text) or 1) for _, text, _ in conversations])
@@ -188,7 +188,7 @@ def test_leaving_the_kl_bound_stops_with_the_batch(tmp_path: Path, ppo_models: d
 def test_a_broken_loss_stops_with_the_batch(
     tmp_path: Path, ppo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Rewards, conversations: list[Any], budget: int) -> Scored:
+    def broken(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:
         return scored(torch.full((len(conversations),), math.nan))
 
     config, directory = prepared(tmp_path / "run", ppo_models, normalise_score=False)

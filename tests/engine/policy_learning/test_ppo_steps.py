@@ -23,7 +23,7 @@ from engine.policy_learning.rollout import (
     measure,
     read_prompts,
 )
-from engine.policy_learning.score_scale import Scored, ScoreScale
+from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.policy_learning.update import Sums, Update, UpdateStats, minibatches
 from engine.protocol.configs import PPOConfig
 from tests.engine.training.fixtures import STOPS
@@ -50,7 +50,7 @@ class Step:
 
     def aimed(self, scale: ScoreScale, beta: float) -> Targets:
         final = objective(self.models, self.rollout, self.measured, scale, 1.0, self.config)
-        return PPO(self.config).aim(self.rollout, self.measured, final, beta)
+        return PPO(self.config).advantages(self.rollout, self.measured, final, beta)
 
     def update(self, config: PPOConfig) -> Update:
         parts = (self.models, self.rollout, self.measured, self.targets)
@@ -142,14 +142,14 @@ def test_gradients_do_not_depend_on_micro_batches(
     found = []
     for size in (1, 3, 5, 12):
         config = msgspec.structs.replace(step.config, microbatch=size)
-        step.models.portions["training"].size = size
+        step.models.microbatches["training"].size = size
         stats = UpdateStats(torch.ones(step.rollout.mask.shape))
         sums: Sums = finished(step.update(config)._minibatch(list(range(12)), stats, 0, 12))
         assert (sums.tokens, sums.responses) == (int(step.rollout.mask.sum()), 12)
         gradients = []
         for optimiser in step.models.optimisers.values():
             gradients += [m.grad.clone() for m in optimiser.masters.values() if m.grad is not None]
-            optimiser.forget()
+            optimiser.zero_grad()
         found.append(gradients)
     assert len(found[0]) > 10
     for other in found[1:]:
@@ -208,7 +208,7 @@ def test_calibration_is_least_squares() -> None:
 def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
     """Prompts of far apart levels do not make the spread of their answers look small."""
     scores, group = torch.tensor([1.0, 3.0, 101.0, 103.0, 201.0, 203.0]), torch.tensor([0, 0, 1, 1, 2, 2])
-    scored = Scored({"r": scores[None]}, {"r": scores}, scores, scores)
+    scored = RewardScores({"r": scores[None]}, {"r": scores}, scores, scores)
     scale = ScoreScale.of(scored, group)
     assert scale.stds == {"r": [pytest.approx(2**0.5)]}
     assert scale.cost_std == pytest.approx(2**0.5)
@@ -218,13 +218,13 @@ def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
         "info",
         "Scores of r are divided by their spread within a prompt, 1.41 ± 0 (6 samples of 3 prompts).",
     )
-    constant = Scored({"r": torch.ones(1, 4)}, {"r": torch.ones(4)}, torch.ones(4), None)
+    constant = RewardScores({"r": torch.ones(1, 4)}, {"r": torch.ones(4)}, torch.ones(4), None)
     assert ScoreScale.of(constant, torch.tensor([0, 0, 1, 1])).stds == {"r": [1.0]}
 
 
 def test_an_uncertain_scale_is_a_warning() -> None:
     scores, group = torch.tensor([0.0, 0.0, 0.0, 9.0]), torch.tensor([0, 0, 1, 1])
-    scale = ScoreScale.of(Scored({"r": scores[None]}, {"r": scores}, scores, None), group)
+    scale = ScoreScale.of(RewardScores({"r": scores[None]}, {"r": scores}, scores, None), group)
     (message,) = scale.words()
     assert message.level == "warning"
     assert message.text.endswith("few prompts vary, so the scale is uncertain.")

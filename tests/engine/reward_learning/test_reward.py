@@ -17,8 +17,8 @@ from engine.models.packing import Row
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Progress, Stopped
 from engine.reward_learning.fine_tuning.data import Element, RankingData, read_rankings
-from engine.reward_learning.fine_tuning.learner import Learner, micro_batches, train_step
-from engine.reward_learning.fine_tuning.plan import learner_of, lessons_of
+from engine.reward_learning.fine_tuning.learner import RewardLearner, micro_batches, train_step
+from engine.reward_learning.fine_tuning.plan import learner_of, training_set_of
 from engine.reward_learning.job import run
 from engine.text import Tokeniser
 from tests.engine.training.runs import make_run, only, rankings
@@ -40,12 +40,12 @@ def elements(tmp_path: Path, folder: Path, rows: list[dict[str, Any]], **changes
     return read_rankings(directory.table("rankings"), Tokeniser.from_folder(folder), **options).train
 
 
-def learner(folder: Path, found: list[Element], settings: RewardConfig = CONFIG) -> Learner:
-    lessons = lessons_of(RankingData(found, [], ("overall",)), settings)
-    return learner_of(folder, Tokeniser.from_folder(folder), settings, lessons)
+def learner(folder: Path, found: list[Element], settings: RewardConfig = CONFIG) -> RewardLearner:
+    training_set = training_set_of(RankingData(found, [], ("overall",)), settings)
+    return learner_of(folder, Tokeniser.from_folder(folder), settings, training_set)
 
 
-def one_step(mine: Learner, data: list[Element], rate: float = 1e-5) -> dict[str, float]:
+def one_step(mine: RewardLearner, data: list[Element], rate: float = 1e-5) -> dict[str, float]:
     step = train_step(mine, data, rate, CONFIG, None, 1)  # type: ignore[arg-type]
     while True:
         try:
@@ -302,7 +302,7 @@ def test_a_step_that_runs_out_of_memory_is_taken_in_smaller_parts(
 
     monkeypatch.setattr(parts, "losses", narrow)
     one, other = one_step(whole, data), one_step(parts, data)
-    assert parts.portion.told
+    assert parts.microbatch.told
     assert one == pytest.approx(other, rel=1e-4)
 
 

@@ -20,7 +20,7 @@ from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.reward_learning.fine_tuning.annotators import annotators_of
 from engine.reward_learning.fine_tuning.data import Element, Judgement, majority_of, read_rankings
 from engine.reward_learning.fine_tuning.objective import Objective, standards_of, terms_of
-from engine.reward_learning.fine_tuning.plan import Plan
+from engine.reward_learning.fine_tuning.plan import TrainingPlan
 from engine.reward_learning.job import run
 from engine.text import Tokeniser
 from tests.engine.training.runs import make_run, only, rankings
@@ -260,7 +260,7 @@ def test_a_judgement_teaches_its_criterion_only(criteria: int, seed: int) -> Non
 
 def test_every_prompt_comes_once_an_epoch() -> None:
     elements = [element(judgement([1, 2, 3, 4]), prompt=f"p{i}") for i in range(10)]
-    plan = Plan(elements, config(epochs=2, evaluations=3))
+    plan = TrainingPlan(elements, config(epochs=2, evaluations=3))
     seen = [[e.prompt_id for step in range(at, at + 3) for e in plan.batch(step)] for at in (0, 3)]
     assert sorted(seen[0]) == sorted(seen[1]) == sorted(e.prompt_id for e in elements)
     assert seen[0] != seen[1]

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import EndpointError, NonFiniteError, UsageError
 from engine.protocol.configs import GenerateConfig
-from engine.rollout import Batch, Decoded, Sampled, Server, sample_steps
+from engine.rollout import Decoded, Sampled, SampledBatch, Server, sample_steps
 from engine.text import Tokeniser
 from tests.engine.serving import Answer, Fake, completion
 
@@ -35,7 +35,7 @@ def responses(fake: Fake, tokeniser: Tokeniser, **options: Any) -> list[Sampled]
     server = Server.connect(fake.endpoint, ["mine"])
     settings = {"samples": 2, "max_new_tokens": 4, "stop_ids": {2, 1}, "seeds": [11, 12, 13]} | options
     said = list(sample_steps(server, tokeniser, PROMPTS, **settings))
-    return [response for part in said if isinstance(part, Batch) for response in part.responses]
+    return [response for part in said if isinstance(part, SampledBatch) for response in part.responses]
 
 
 def test_responses_come_back_as_ours_do(fake: Fake, tokeniser: Tokeniser) -> None:
@@ -76,10 +76,10 @@ def test_as_many_prompts_as_fit_are_asked_for_at_once(fake: Fake, tokeniser: Tok
             batch_sequences=4,
         )
     )
-    kinds = [Decoded, Decoded, Batch, Decoded, Batch]
+    kinds = [Decoded, Decoded, SampledBatch, Decoded, SampledBatch]
     assert [type(part) for part in said] == kinds
     assert all(a.tokens <= b.tokens for a, b in pairwise(said[:3]))
-    assert [len(part.responses) for part in said if isinstance(part, Batch)] == [4, 2]
+    assert [len(part.responses) for part in said if isinstance(part, SampledBatch)] == [4, 2]
 
 
 def test_greedy_responses_are_asked_for_once(fake: Fake, tokeniser: Tokeniser) -> None:

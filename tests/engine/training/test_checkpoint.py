@@ -22,7 +22,7 @@ def layer(dtype: torch.dtype = torch.float32) -> nn.Linear:
 
 def step(module: nn.Linear, optimiser: MasterAdam, rate: float = 0.1) -> None:
     module(torch.ones(1, 3, dtype=module.weight.dtype)).square().sum().backward()
-    optimiser.collect()
+    optimiser.accumulate()
     optimiser.step(rate)
 
 
@@ -61,7 +61,7 @@ def test_gradients_of_micro_batches_add_up_in_float32() -> None:
     optimiser = MasterAdam(module, eps=1e-5)
     for _ in range(3):
         (module.weight.sum() * (1 + 2**-7)).backward()
-        optimiser.collect()
+        optimiser.accumulate()
     gradient = optimiser.masters["weight"].grad
     assert gradient is not None
     assert float(gradient[0, 0]) == 3 * (1 + 2**-7)  # 3.0234375: not a bfloat16 number

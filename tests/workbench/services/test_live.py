@@ -117,7 +117,7 @@ def test_never_two_fits_at_once_and_never_in_the_callers_thread(
     gate, running, most, threads = threading.Event(), [0], [0], set()
     fit = live_fit.fit
 
-    def slow(*arguments: object) -> live_fit.Fitted:
+    def slow(*arguments: object) -> live_fit.LiveFit:
         running[0] += 1
         most[0] = max(most[0], running[0])
         threads.add(threading.current_thread().name)
