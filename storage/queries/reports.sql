@@ -173,6 +173,13 @@ FROM binned
 GROUP BY policy
 ORDER BY mean DESC, policy
 
+-- name: benchmarks
+SELECT s.benchmark, s.split, s.criterion, s.backend, f.level, f.part, f.figure, f.value, f.low, f.high, f.n, f.prompts
+FROM benchmark_summary s
+JOIN benchmark_figures f USING (benchmark_id)
+WHERE s.reward_model = $reward_model
+ORDER BY s.measured_at DESC, s.benchmark_id, f.level, f.part, f.figure
+
 -- name: pair
 SELECT r.response_id, p.name AS policy, r.text, s.score, s.uncertainty
 FROM responses r

@@ -38,7 +38,7 @@ def report_reward(
         )
         return
     from workbench.services.report_lines import one_line, prose, shown
-    from workbench.services.report_text import heading, notes, sections, wrong_line
+    from workbench.services.report_text import BENCHMARKS, heading, notes, sections, wrong_line
 
     width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
     print(f"{one_line(name)} · {one_line(report.criterion)} · {heading(report)}")
@@ -46,8 +46,8 @@ def report_reward(
         print("\n".join(shown(line) for line in prose(note, width)))
     if report.missing:
         print("\n".join(shown(line) for line in prose(report.missing, width)))
-        return
-    for section in sections(report, width):
+    drawn = sections(report, width)
+    for section in [each for each in drawn if each.key == BENCHMARKS] if report.missing else drawn:
         print(f"\n── {section.title} ".ljust(width + 1, "─"))
         print("\n".join(shown(line) for line in section.lines))
     if report.wrong:

@@ -39,7 +39,7 @@ class ReportScreen(WorkbenchScreen):
         Binding("escape", "back", "back", tooltip="Back to where the report was opened"),
         Binding("right", "section(1)", "section", key_display="← →", tooltip="Next section"),
         Binding("left", "section(-1)", "Section before", show=False),
-        *(Binding(str(n), f"choose_section({n - 1})", f"Section {n}", show=False) for n in range(1, 8)),
+        *(Binding(str(n), f"choose_section({n - 1})", f"Section {n}", show=False) for n in range(1, 9)),
         Binding("w", "wrong", "wrong", tooltip="The pairs most confidently wrong; ⏎ opens one"),
         Binding("q", "sql", "SQL", tooltip="The query behind this section, in the SQL screen"),
         Binding("c", "criterion", "criterion", tooltip="Measure on another criterion"),
@@ -56,9 +56,9 @@ class ReportScreen(WorkbenchScreen):
     @property
     def keys(self) -> tuple[str, ...]:
         """Keys of the sections, in their order; the list of wrong pairs comes last."""
-        from workbench.services.report_text import SECTIONS
+        from workbench.services.report_text import keys_of
 
-        return (*SECTIONS, WRONG)
+        return (*keys_of(self.report), WRONG)
 
     def compose_body(self) -> ComposeResult:
         from workbench.services.report_text import SECTIONS
@@ -72,15 +72,13 @@ class ReportScreen(WorkbenchScreen):
                     pane = SectionPane(key)
                     pane.border_title = Content.assemble((f"{number} ", "$text-accent"), title)
                     yield pane
-            with Vertical(id="wrong-pane", classes="pane") as pane_of_wrong:
-                pane_of_wrong.border_title = Content.assemble(
-                    ("7 ", "$text-accent"), "Most confidently wrong"
-                )
+            with Vertical(id="wrong-pane", classes="pane"):
                 yield Static(id="no-wrong", markup=False)
                 yield RowList(self.draw_wrong, self.fetch, id=WRONG)
 
     def on_mount(self) -> None:
         self.query_one("#report-notes").display = False
+        self._number_wrong()
         self._choose(0)
         self.load()
 
@@ -117,13 +115,21 @@ class ReportScreen(WorkbenchScreen):
         told = notes(report)
         self.query_one("#report-notes").display = bool(told)
         self.query_one("#report-notes", Static).update(Content(safe_text("\n".join(told))))
+        self.set_class(bool(report.benchmarks), "-benched")
+        self._number_wrong()
+        self.query_one("#report-strip", Static).update(self._strip())
         for pane in self.query(SectionPane):
-            pane.show(report)
+            if pane.key in self.keys:
+                pane.show(report)
         wrong = self.query_one(RowList)
         wrong.show_all(report.wrong, keep_cursor=True)
         wrong.display = bool(report.wrong)
         head = LIST_HEAD if report.wrong else report.missing or "It is wrong about no pair."
         self.query_one("#no-wrong", Static).update(Content(safe_text(f" {head}")))
+
+    def _number_wrong(self) -> None:
+        title = Content.assemble((f"{len(self.keys)} ", "$text-accent"), "Most confidently wrong")
+        self.query_one("#wrong-pane").border_title = title
 
     def _say(self, line: Content) -> None:
         self.query_one("#report-title", Static).update(line)
@@ -145,10 +151,11 @@ class ReportScreen(WorkbenchScreen):
     def _strip(self) -> Content:
         from workbench.services.report_text import SECTIONS
 
-        titles = [*(title for title, _, _ in SECTIONS.values()), "Wrong"]
+        titles = [*(SECTIONS[key][0] for key in self.keys if key != WRONG), "Wrong"]
+        gap = "\N{NO-BREAK SPACE}" if self.has_class("-benched") else " "  # on two lines
         parts = [
             Content.assemble(
-                (f"{number} ", "$text-accent"),
+                (f"{number}{gap}", "$text-accent"),
                 (title, "bold $text-primary underline" if number == self.chosen + 1 else ""),
             )
             for number, title in enumerate(titles, 1)
@@ -159,7 +166,8 @@ class ReportScreen(WorkbenchScreen):
         self._choose(self.chosen + by)
 
     def action_choose_section(self, index: int) -> None:
-        self._choose(index)
+        if index < len(self.keys):
+            self._choose(index)
 
     def action_wrong(self) -> None:
         self._choose(len(self.keys) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage.report_records import Figure, WrongPair
+from workbench.services.benchmark_text import benchmarks
 from workbench.services.report_lines import (
     ROOMY,
     Line,
@@ -69,9 +70,15 @@ def section(report: RewardReport, key: str, width: int) -> Section:
     return Section(key, title, query, tuple(lines), EXPLAINED[key])
 
 
+def keys_of(report: RewardReport | None) -> tuple[str, ...]:
+    """Keys of the sections that a report has, in order: benchmarks only where there are some."""
+    benched = report is not None and bool(report.benchmarks)
+    return tuple(key for key in SECTIONS if key != BENCHMARKS or benched)
+
+
 def sections(report: RewardReport, width: int) -> tuple[Section, ...]:
-    """Every section, drawn for `width` cells, at least NARROWEST."""
-    return tuple(section(report, key, max(NARROWEST, width)) for key in SECTIONS)
+    """Every section that it has, drawn for `width` cells, at least NARROWEST."""
+    return tuple(section(report, key, max(NARROWEST, width)) for key in keys_of(report))
 
 
 def overview(report: RewardReport, width: int) -> list[Line]:
@@ -425,7 +432,8 @@ def wrong_line(pair: WrongPair, width: int) -> Line:
     return (*fixed, (fit(pair.prompt, room), "muted"))
 
 
-ALWAYS = ("curve", "policies")
+BENCHMARKS = "benchmarks"
+ALWAYS = ("curve", "policies", BENCHMARKS)
 """Sections that need no judged pair."""
 Draw = Callable[[RewardReport, int], list[Line]]
 SECTIONS: dict[str, tuple[str, str, Draw]] = {
@@ -435,5 +443,6 @@ SECTIONS: dict[str, tuple[str, str, Draw]] = {
     "people": ("People", "annotators", people),
     "curve": ("Learning", "learning_curve", learning),
     "policies": ("Policies", "policies", policies),
+    BENCHMARKS: ("Benchmarks", "benchmarks", lambda report, width: benchmarks(report.benchmarks, width)),
 }
 """Title, block of reports.sql and drawing of each section."""

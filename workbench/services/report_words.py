@@ -73,6 +73,18 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         ("mean distance", "Expected calibration error over all splits."),
         ("accuracy, log-loss", "On the held-out prompts, after learning from that many pairs."),
     ),
+    "benchmarks": (
+        (
+            "right",
+            "Share of the comparisons in which every better response has a higher score than every worse "
+            "one: the better of two, the best of four; where they have the same score, the chance with ties "
+            "broken at random. Of a benchmark with several parts the mean over its sections or subsets. "
+            "Prompts are drawn again and again for the interval.",
+        ),
+        ("longer", "The same for always taking the response with more characters."),
+        ("it loses", "Accuracy where the longer response is the worse one."),
+        ("balanced", "Mean of the accuracy where the longer response is better and where it is worse."),
+    ),
     "wrong": (
         ("sure", "Probability that the model gives to the response that people find worse."),
         ("people", "Annotators for the better response : for the worse one (+ ties)."),

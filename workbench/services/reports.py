@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storage import artifacts, prompts, reports
+from storage import artifacts, benchmarks, prompts, reports
+from storage.benchmark_records import Benchmark
 from storage.report_records import (
     AnnotatorFit,
     CalibrationBin,
@@ -63,6 +64,8 @@ class RewardReport:
     curve: tuple[CurvePoint, ...]
     policies: tuple[PolicyScores, ...]
     wrong: tuple[WrongPair, ...]
+    benchmarks: tuple[Benchmark, ...] = ()
+    """The newest measurement on each, the newest first."""
 
     @property
     def calibration_error(self) -> float | None:
@@ -148,6 +151,7 @@ class Reports:
             curve=tuple(reports.learning_curve(store, name)),
             policies=tuple(reports.policies(store, name, about)),
             wrong=tuple(reports.wrong(store, name, about, limit=WRONG_PAIRS)),
+            benchmarks=tuple(benchmarks.listed(store, name)),
         )
 
     def models(self) -> list[str]:

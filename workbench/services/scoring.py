@@ -176,10 +176,7 @@ class Scoring:
 
         None for a response whose prompt the model cannot read.
         """
-        try:
-            scored: list[Scored | None] = [*scorer.score_many(items)]
-        except UsageError:
-            scored = _prompt_by_prompt(scorer, items, told.left_out)
+        scored = scored_or_left_out(scorer, items, told.left_out)
         found = [
             row
             for response_id, result in zip(ids, scored, strict=True)
@@ -194,6 +191,16 @@ class Scoring:
         """Let the sessions go."""
         with self._opening:
             self._open.clear()
+
+
+def scored_or_left_out(
+    scorer: Scorer, items: Sequence[tuple[Chat, str]], left_out: LeftOutTexts
+) -> list[Scored | None]:
+    """Scores of prompts with responses; None where the prompt, then in `left_out`, cannot be read."""
+    try:
+        return [*scorer.score_many(items)]
+    except UsageError:
+        return _prompt_by_prompt(scorer, items, left_out)
 
 
 def _prompt_by_prompt(

@@ -14,6 +14,7 @@ from workbench.settings import Settings
 if TYPE_CHECKING:
     from workbench.services.comparing import Comparing
     from workbench.services.estimates import Estimating
+    from workbench.services.evaluating import Evaluating
     from workbench.services.importing import Importing
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
@@ -106,6 +107,12 @@ class Workspace:
         from workbench.services.scoring import Scoring
 
         return Scoring(self.store)
+
+    @cached_property
+    def evaluating(self) -> Evaluating:
+        from workbench.services.evaluating import Evaluating
+
+        return Evaluating(self.store, self.scoring)
 
     @cached_property
     def comparing(self) -> Comparing:

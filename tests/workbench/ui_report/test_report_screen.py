@@ -10,8 +10,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from storage import artifacts, judgements
+from storage import artifacts, benchmarks, judgements
+from storage.benchmark_records import BenchmarkAbout, BenchmarkItem
 from storage.records import JudgedItem, NewJudgement
+from storage.store import Store
 from tests.workbench.ui_report.stores import MODEL, fill
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
@@ -106,6 +108,41 @@ async def test_a_wide_terminal_shows_everything_at_once(workspace: Workspace) ->
         await until(pilot, has(app, *shown))
         await pilot.press("tab", "tab")
         assert screen.keys[screen.chosen] == "length"
+
+
+def add_benchmark(store: Store, subset: str = "hard") -> None:
+    """Two comparisons: one right, and one wrong where the longer response loses."""
+    model = artifacts.reward_model(store, MODEL).reward_model_id
+    about = BenchmarkAbout(
+        "bench", model, "overall", "overall", "onnx-int8", None, "/b", None, "", None, None, 2, {}
+    )
+    items = [
+        BenchmarkItem(
+            f"p{n}", part, "pair", f"line {n}", None, (1, 0, 0), 1, ("y", "z"), size, score, (False,) * 2
+        )
+        for n, (part, size, score) in enumerate([("easy", (9, 5), (2.0, 1.0)), (subset, (5, 9), (0.0, 1.0))])
+    ]
+    benchmarks.add(store, about, items, sections={}, seed=0, replicates=20)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+async def test_benchmarks_are_a_section_where_there_are_some(size: tuple[int, int]) -> None:
+    with opened() as made:
+        fill(made.store)
+        add_benchmark(made.store, subset=HOSTILE[0][:40])
+        app = WorkbenchApp(made)
+        async with app.run_test(size=size) as pilot:
+            screen = await open_report(pilot)
+            if size == SMALL:
+                await until(pilot, has(app, "7 Benchmarks", "8 Wrong"))
+                await pilot.press("7")
+            await until(pilot, has(app, "bench · onnx-int8", "it loses", "0.500"))
+            assert screen.keys[-2:] == ("benchmarks", "wrong")
+            await pilot.press("w")
+            await until(pilot, lambda: "sure" in drawn(app))
+            await pilot.press("f1")
+            await until(pilot, has(app, "Keys"))
+            assert_harmless(drawn(app))
 
 
 async def test_a_wrong_pair_opens_with_one_key_and_the_next_follows(workspace: Workspace) -> None:
