@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,38 @@ def write_output(
     with writing_file(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
     return Output(kind=kind, path=run.relative(path), rows=len(rows), step=step)
+
+
+def score_rows(
+    responses: Sequence[tuple[str, bool]],
+    scores_n_C: Any,
+    spread_n_C: Any | None,
+    criteria: Sequence[str],
+    backend: str,
+) -> list[dict[str, Any]]:
+    """Rows of the table of scores, all criteria of a response (its id, and whether it was cut) together.
+
+    scores, and the spread of an ensemble: [n, C] of numpy or torch.
+    """
+    return [
+        {
+            "response_id": response,
+            "score": float(scores_n_C[place, c]),
+            "backend": backend,
+            "criterion": criterion,
+            "uncertainty": None if spread_n_C is None else float(spread_n_C[place, c]),
+            "cut": cut,
+        }
+        for place, (response, cut) in enumerate(responses)
+        for c, criterion in enumerate(criteria)
+    ]
+
+
+def write_splits(run: RunDir, *, train: Iterable[str], heldout: Iterable[str]) -> Output:
+    """Which prompts (ids) a run learns on and which it keeps."""
+    splits = (("train", train), ("heldout", heldout))
+    rows = [{"prompt_id": prompt, "split": split} for split, prompts in splits for prompt in prompts]
+    return write_output(run, run.output_path("splits", 1), "splits", SPLITS, rows)
 
 
 def existing_outputs(run: RunDir, kind: Any, key: str) -> tuple[list[Output], set[str], int]:

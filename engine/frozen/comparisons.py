@@ -56,8 +56,8 @@ class Comparisons:
             return self
         if votes == "share":
             return self.weighted(1.0 / np.maximum(self.total, 1e-12))
-        said = (np.asarray(mass > self.total / 2, dtype=float) for mass in (self.win, self.loss, self.tie))
-        return Comparisons(self.left, self.right, self.prompt, *said)
+        said = majority(self.win, self.loss, self.tie)
+        return Comparisons(self.left, self.right, self.prompt, *(mass_M.astype(float) for mass_M in said))
 
     def learned(self, votes: Votes, ties: bool) -> Comparisons:
         """What a fit learns of them: votes counted one way, with ties or without."""
@@ -79,6 +79,14 @@ class Comparisons:
         per_prompt = np.bincount(which, weights=self.total)
         weight_M = np.maximum(per_prompt, 1e-12)[which] ** -power
         return self.weighted(weight_M * (self.total.sum() / max((self.total * weight_M).sum(), 1e-12)))
+
+
+def majority(
+    win_M: np.ndarray, loss_M: np.ndarray, tie_M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of M pairs, which more than half of the votes say is won, lost or tied: [M] bool each."""
+    half_M = (win_M + loss_M + tie_M) / 2
+    return win_M > half_M, loss_M > half_M, tie_M > half_M
 
 
 def comparisons_of(

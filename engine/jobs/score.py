@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor
-
 from engine.left_out import LeftOutTexts, cut_words, encode_or_leave_out
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
@@ -19,7 +17,7 @@ from engine.models.reward_model import load_reward_model
 from engine.protocol.configs import ScoreConfig
 from engine.protocol.events import Event, Finished, Message, Progress
 from engine.protocol.rundir import RunDir
-from engine.tables import SCORES, existing_outputs, read_rows, write_output
+from engine.tables import SCORES, existing_outputs, read_rows, score_rows, write_output
 from engine.text import ScoreTokens, Tokeniser
 
 SECONDS_A_FILE = 10.0
@@ -50,7 +48,8 @@ def run(config: ScoreConfig, directory: RunDir) -> Iterator[Event]:
     pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
     for places, scores_n_C, members in reward_model.measured(pairs, config.batch_tokens):
         some = [(waiting[place]["response_id"], encoded[place].was_cut) for place in places]
-        pending += _rows(some, scores_n_C, members, reward_model.criteria, f"torch-{config.dtype}")
+        spread_n_C = None if members is None else members.std(dim=0, unbiased=False)
+        pending += score_rows(some, scores_n_C, spread_n_C, reward_model.criteria, f"torch-{config.dtype}")
         finished += len(places)
         if time.monotonic() - written_at > SECONDS_A_FILE or finished == len(waiting):
             yield write_output(directory, directory.output_path("scores", number), "scores", SCORES, pending)
@@ -89,26 +88,3 @@ def _encoded(
             usable.append(row)
             encoded.append(tokeniser.join_for_score(prompt, response, tokeniser.score_tokens))
     return usable, encoded, left_out
-
-
-def _rows(
-    responses: list[tuple[str, bool]],
-    scores_n_C: Tensor,
-    members_E_n_C: Tensor | None,
-    criteria: tuple[str, ...],
-    backend: str,
-) -> list[dict[str, Any]]:
-    """Rows of the table of scores, all criteria of a response (its id, and whether it was cut) together."""
-    spread_n_C = None if members_E_n_C is None else members_E_n_C.std(dim=0, unbiased=False)
-    return [
-        {
-            "response_id": response,
-            "score": float(scores_n_C[place, c]),
-            "backend": backend,
-            "criterion": criterion,
-            "uncertainty": None if spread_n_C is None else float(spread_n_C[place, c]),
-            "cut": cut,
-        }
-        for place, (response, cut) in enumerate(responses)
-        for c, criterion in enumerate(criteria)
-    ]

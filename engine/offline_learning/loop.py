@@ -18,18 +18,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.errors import NonFiniteError
 from engine.left_out import cut_words
 from engine.models.catalogue import resolving
 from engine.models.lora import left_out
-from engine.models.packing import pack
 from engine.offline_learning.examples import TrainingExample, TrainingExamples
 from engine.protocol.configs import StoredResponsesConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
-from engine.training.checkpoint import load_checkpoint, save_checkpoint, save_failed_batch, seeded
+from engine.training.broken import broken_step
+from engine.training.checkpoint import load_checkpoint, save_checkpoint, seeded
 from engine.training.guards import MicroBatchSize, pausing, retry_on_out_of_memory
+from engine.training.heldout import heldout_details
 from engine.training.optimiser import MasterAdam, warmup_then_linear
 from engine.training.policy import Policy, load_trainable_policy, save_trained
 
@@ -210,7 +210,7 @@ def train_step(
     tally = yield from retry_on_out_of_memory(state.microbatch, attempt)
     norm = state.optimiser.clip(config.max_grad_norm) if math.isfinite(tally.loss) else math.nan
     if not math.isfinite(norm):
-        raise NonFiniteError(_broken(run, state.step + 1, examples, tally.loss))
+        raise broken_step(run, state.step + 1, examples, tally.loss)
     state.optimiser.step(rate)
     state.step += 1
     values = {_named("train", name): value for name, value in tally.figures(method).items()}
@@ -220,18 +220,6 @@ def train_step(
 
 def _named(area: str, name: str) -> str:
     return name if "/" in name else f"{area}/{name}"
-
-
-def _broken(run: RunDir, step: int, examples: list[TrainingExample], loss: float) -> str:
-    """Keep the batch; the sentence for the person."""
-    batch = pack([row for example in examples for row in example.rows], pad_id=0)
-    details = {"loss": str(loss), "prompt_ids": [example.prompt_id for example in examples]}
-    tensors = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "tokens": batch.tokens}
-    folder = save_failed_batch(run, step, tensors, details)
-    return (
-        f"The loss or its gradient is not finite at step {step} (loss {loss}); the batch is in {folder}. "
-        "Lower learning_rate, or use dtype float32."
-    )
 
 
 def evaluate(method: Method, state: TrainState, examples: list[TrainingExample]) -> Iterator[Event]:
@@ -262,11 +250,7 @@ def finish(
     destination = run.path / "model"
     save_trained(state.policy, state.optimiser, folder, destination)
     yield Progress(stage="saving", done=1, total=1)
-    numbers = {
-        name.replace("heldout/", "heldout_"): value
-        for name, value in state.report.items()
-        if math.isfinite(value)
-    }
+    numbers = heldout_details(state.report)
     yield Artifact(
         kind="policy",
         name=config.name,

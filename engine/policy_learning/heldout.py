@@ -17,9 +17,9 @@ from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Prompt, Prompts, Rollout, collect, kl_of, measure
 from engine.policy_learning.score_scale import ScoreScale
 from engine.protocol.configs import PolicyLearningConfig
-from engine.protocol.events import Event, Metrics, Output
+from engine.protocol.events import Event, Metrics
 from engine.protocol.rundir import RunDir
-from engine.tables import SPLITS, write_output
+from engine.tables import write_output
 from engine.training.checkpoint import stable_hash
 
 EVALUATED = pa.schema(
@@ -42,13 +42,6 @@ EVALUATED = pa.schema(
 def due(config: PolicyLearningConfig, step: int) -> bool:
     """Whether the policy of so many steps is evaluated: before the first, every few, after the last."""
     return step % config.evaluate_every == 0 or step == config.steps
-
-
-def write_splits(prompts: Prompts, run: RunDir) -> Output:
-    """Which prompts the run learns on and which it keeps."""
-    splits = (("train", prompts.kept), ("heldout", prompts.heldout))
-    rows = [{"prompt_id": p.prompt_id, "split": split} for split, found in splits for p in found]
-    return write_output(run, run.output_path("splits", 1), "splits", SPLITS, rows)
 
 
 def chosen(prompts: Prompts, config: PolicyLearningConfig) -> list[Prompt]:

@@ -19,13 +19,13 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from engine.errors import NonFiniteError, WorkbenchError
+from engine.errors import WorkbenchError
 from engine.models.catalogue import resolving
 from engine.models.lora import left_out
 from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
-from engine.policy_learning.heldout import due, evaluate, write_splits
+from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.record import (
     keep_batch,
@@ -50,6 +50,8 @@ from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Updat
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
+from engine.tables import write_splits
+from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import collapsed, pausing
 from engine.training.optimiser import annealed
@@ -117,7 +119,11 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     else:
         state = yield from start(models, prompts, config)
         if evaluates:
-            yield write_splits(prompts, run)
+            yield write_splits(
+                run,
+                train=[prompt.prompt_id for prompt in prompts.kept],
+                heldout=[prompt.prompt_id for prompt in prompts.heldout],
+            )
             yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, 0)
 
     def save() -> None:
@@ -270,10 +276,7 @@ def _guarded(update: Update, run: RunDir) -> Generator[Event, None, UpdateStats]
     except BrokenUpdateError as broken:
         number, reason = update.step + 1, {"reason": str(broken)}
         where = keep_batch(run, number, update.rollout, update.measured, update.targets, reason)
-        raise NonFiniteError(
-            f"The loss or its gradient is not finite at step {number} ({broken}); the batch is in {where}. "
-            "Lower learning_rate, or use dtype float32."
-        ) from broken
+        raise not_finite(number, str(broken), where) from broken
 
 
 def _check_bound(

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +15,15 @@ from engine.models.features import depth
 from engine.models.saving import save_model
 from engine.objectives.preference import accuracy, correlation, kendall_tau, log_loss
 from engine.protocol.configs import RewardConfig
-from engine.protocol.events import Artifact, Event, Finished, Progress
+from engine.protocol.events import Event, Finished, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.data import Element, RankingData
 from engine.reward_learning.fine_tuning.learner import RewardLearner
+from engine.reward_learning.outputs import reward_artifact
 from engine.scoring.head import RewardHead
-from engine.tables import SCORES, SPLITS, write_output
+from engine.tables import SCORES, score_rows, write_output, write_splits
 from engine.text import SCORE_LIMIT, Tokeniser
+from engine.training.heldout import heldout_details
 
 Figures = dict[str, float]
 
@@ -117,27 +120,12 @@ def save(
     if config.ensemble > 1:
         ensemble_head(learner, data.criteria, shift_E_C).save(destination)
     yield Progress(stage="saving", done=1, total=1)
-    numbers = {
-        name.replace("heldout/", "heldout_"): value
-        for name, value in figures.items()
-        if math.isfinite(value) and name.count("/") == 1
-    }
-    yield Artifact(
-        kind="reward_model",
-        name=config.name,
-        path=run.relative(destination),
-        step=step,
-        details={
-            "score_mean": mean,
-            "score_std": std,
-            "base": run.model("policy").name,
-            "tuning": config.tuning,
-            "max_tokens": limit,
-            "criteria": data.criteria,
-            **numbers,
-        },
-    )
-    yield _splits(data, run)
+    numbers = heldout_details(figures)
+    yield reward_artifact(
+        config, run, step=step, score_mean=mean, score_std=std, max_tokens=limit, criteria=data.criteria,
+        figures=numbers,
+    )  # fmt: skip
+    yield write_splits(run, train=data.train_prompts, heldout=data.heldout_prompts)
     yield _scores(elements, scored, shift_E_C, data.criteria, config, run)
     pairs = sum(element.pairs for element in data.train)
     yield Finished(summary={"steps": step, "prompts": len(data.train), "pairs": pairs, **numbers})
@@ -163,12 +151,6 @@ def ensemble_head(learner: RewardLearner, criteria: tuple[str, ...], shift_E_C: 
     )
 
 
-def _splits(data: RankingData, run: RunDir) -> Event:
-    rows = [{"prompt_id": element.prompt_id, "split": "train"} for element in data.train]
-    rows += [{"prompt_id": element.prompt_id, "split": "heldout"} for element in data.heldout]
-    return write_output(run, run.output_path("splits", 1), "splits", SPLITS, rows)
-
-
 def _scores(
     elements: list[Element],
     scored: Mapping[str, Tensor],
@@ -178,20 +160,12 @@ def _scores(
     run: RunDir,
 ) -> Event:
     """The scores of every response of the snapshot; the uncertainty is the spread of the ensemble."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for element in elements:
         scores_E_K_C = scored[element.prompt_id] + shift_E_C[:, None]
         mean_K_C, spread_K_C = scores_E_K_C.mean(dim=0), scores_E_K_C.std(dim=0, unbiased=False)
-        for k, response_id in enumerate(element.response_ids):
-            for c, criterion in enumerate(criteria):
-                rows.append(
-                    {
-                        "response_id": response_id,
-                        "score": float(mean_K_C[k, c]),
-                        "backend": f"torch-{config.dtype}",
-                        "criterion": criterion,
-                        "uncertainty": float(spread_K_C[k, c]) if config.ensemble > 1 else None,
-                        "cut": response_id in element.cut,
-                    }
-                )
+        some = [(response, response in element.cut) for response in element.response_ids]
+        rows += score_rows(
+            some, mean_K_C, spread_K_C if config.ensemble > 1 else None, criteria, f"torch-{config.dtype}"
+        )
     return write_output(run, run.output_path("scores", 1), "scores", SCORES, rows)

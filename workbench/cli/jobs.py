@@ -76,9 +76,11 @@ def train_reward(
     if dry_run:
         _estimate(config, as_json)
         return
-    runs = {"train": _run("reward", config)}
     if export:
-        runs["export"] = _run("export", ExportConfig(reward_model=config.name, device=config.device))
+        ids = session.workspace().jobs.submit_with_export(config)
+        runs = {name: _follow(name, run_id) for name, run_id in zip(("train", "export"), ids, strict=True)}
+    else:
+        runs = {"train": _run("reward", config)}
     if as_json:
         print_json(runs)
     else:
@@ -125,6 +127,11 @@ def _estimate(config: JobConfig, as_json: bool) -> None:
 def _run(kind: str, config: JobConfig) -> RunDetail:
     """Start a job and follow it to its end; Ctrl-C stops it.  One that failed or was stopped is an error."""
     run_id = session.workspace().jobs.submit(kind, config)
+    return _follow(kind, run_id)
+
+
+def _follow(kind: str, run_id: str) -> RunDetail:
+    """`_finished`, with a word about which run it is."""
     session.narrator.say(f"Run {run_id} ({kind}).")
     return _finished(run_id)
 

@@ -213,11 +213,12 @@ class LaunchScreen(WorkbenchScreen):
         if config is None:
             return
         kind = self._kind
-        run_id = await self.ask(lambda workspace: workspace.jobs.submit(kind, config))
-        told = f"{run_id} is queued."
         if isinstance(config, RewardConfig):  # a reward model is for scoring, and scoring reads the export
-            export = await self.ask(lambda workspace: workspace.jobs.submit_export_after(run_id, config))
-            told = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
+            run_id, export = await self.ask(lambda workspace: workspace.jobs.submit_with_export(config))
+            sentence = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
+        else:
+            run_id = await self.ask(lambda workspace: workspace.jobs.submit(kind, config))
+            sentence = f"{run_id} is queued."
         if self.leave(run_id):
             self.workbench.show_run(run_id)
-        self.workbench.tell(told, severity="information")
+        self.workbench.tell(sentence, severity="information")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -236,10 +235,13 @@ class Demo:
         self, stage: Stage, kind: str, config: JobConfig, *, prompt_ids: list[str] | None = None
     ) -> Iterator[StageUpdate]:
         """Wait for the run of this configuration, starting it unless an earlier demo has."""
+        from workbench.services.run_names import with_free_name
+
         jobs = self.workspace.jobs
         run_id = self._known_run(kind, config)
         if run_id is None:
-            run_id = jobs.submit(kind, self._with_free_name(config), prompt_ids=prompt_ids)
+            named = with_free_name(self.workspace.store, config, jobs.list())
+            run_id = jobs.submit(kind, named, prompt_ids=prompt_ids)
         elif jobs.show(run_id).status == "stopped":
             jobs.resume(run_id)
         self.current_run, seen = run_id, -1
@@ -270,18 +272,6 @@ class Demo:
             if row.kind == kind and row.status != "failed" and _comparable(row.config) == wanted:
                 return row.run_id
         return None
-
-    def _with_free_name(self, config: JobConfig) -> JobConfig:
-        """The configuration with `-2`, `-3`, … behind its name, where that name is taken."""
-        base = getattr(config, "name", None)
-        if base is None:
-            return config
-        taken = {str(row.config.get("name")) for row in self.workspace.jobs.list() if row.status != "failed"}
-        taken |= {policy.name for policy in self.workspace.library.policies()}
-        taken |= {model.name for model in self.workspace.library.reward_models()}
-        names = chain([base], (f"{base}-{number}" for number in count(2)))
-        name = next(name for name in names if name not in taken)
-        return msgspec.structs.replace(config, name=name)
 
     def _made(self, stage: Stage) -> str:
         """The name that the run of a stage registered."""

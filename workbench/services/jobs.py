@@ -110,13 +110,14 @@ class Jobs:
                 kind, checked.config, after or checked.after, snapshots.PromptRequest(wanted, limit)
             )
 
-    def submit_export_after(self, run_id: str, config: RewardConfig) -> str:
-        """Queue the ONNX export of the reward model that `run_id` will make; the export's run id.
+    def submit_with_export(self, config: RewardConfig) -> tuple[str, str]:
+        """Queue the training of a reward model and its ONNX export, which scoring reads; both runs' ids.
 
-        It runs once the training is done, and not at all when the training fails.
+        The export runs once the training is done, and fails when the training does.  Raises as `submit`.
         """
+        run_id = self.submit("reward", config)
         export = ExportConfig(reward_model=config.name, device=config.device)
-        return self.submit("export", export, after=run_id)
+        return run_id, self.submit("export", export, after=run_id)
 
     def stop(self, run_id: str) -> None:
         """Ask a run to stop and keep what it has; asking a second time ends it at once.

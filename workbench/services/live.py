@@ -283,16 +283,17 @@ class Live:
     def features_config(self) -> RewardConfig:
         """The job that computes features of what is judged and of what waits next, within the budget."""
         from engine.protocol.configs import RewardConfig
-        from workbench.services.run_names import free_name
+        from storage import runs
+        from workbench.services.run_names import with_free_name
 
-        taken = {model.name for model in artifacts.reward_models(self.store)}
-        return RewardConfig(
-            name=free_name("live", taken) if "live" in taken else "live",
+        config = RewardConfig(
+            name="live",
             policy=self._base_policy(),
             tuning="frozen",
             criterion=self.criterion,
             queue_responses=self.budget,
         )
+        return with_free_name(self.store, config, runs.run_rows(self.store))
 
     def compute_features(self, jobs: Jobs) -> str:
         """Queue the job that computes features, and its export behind it; the run's id.
@@ -305,8 +306,7 @@ class Live:
             raise UsageError(f"{running.run_id} is computing features already; F5 shows it.")
         if judgements.count_standing(self.store, self.criterion) == 0:
             raise UsageError("Judge a few prompts first; then L starts the live model.")
-        run_id = jobs.submit("reward", config)
-        jobs.submit_export_after(run_id, config)
+        run_id, _export = jobs.submit_with_export(config)
         return run_id
 
     def _base_policy(self) -> str:

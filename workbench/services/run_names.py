@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,9 +18,11 @@ from engine.protocol.rewards import models_of
 from engine.protocol.rundir import ModelRef
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, policies, prompts, runs
+from storage.records import RunRow
 from storage.store import Store
 
 PACKAGED = "smollm2"
+Config = TypeVar("Config", bound=JobConfig)
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,7 @@ def _refuse_taken(store: Store, config: JobConfig, makers: dict[tuple[str | None
     thing, name = job_kind(config).makes, getattr(config, "name", "")
     if thing is None:
         return
-    if thing == "reward_model":
-        taken = {model.name for model in artifacts.reward_models(store)}
-    else:
-        taken = {row.name for row in policies.listed(store)} | {PACKAGED}
-    taken |= {made for kind, made in makers if kind == thing}
+    taken = _registered(store, thing) | {made for kind, made in makers if kind == thing}
     if name in taken:
         raise UsageError(
             f"There is a {thing.replace('_', ' ')} “{name}” already; "
@@ -129,8 +129,30 @@ def _check_source(store: Store, source: str) -> None:
             raise UsageError(f"There are no prompts of the source “{source}”. {did_you_mean(source, known)}")
 
 
+def _registered(store: Store, thing: str) -> set[str]:
+    """Names of the reward models, or of the policies."""
+    if thing == "reward_model":
+        return {model.name for model in artifacts.reward_models(store)}
+    return {row.name for row in policies.listed(store)} | {PACKAGED}
+
+
+def with_free_name(store: Store, config: Config, known: Iterable[RunRow]) -> Config:
+    """The configuration, with `-2`, `-3`, … behind the name of what it makes where that is taken.
+
+    A name is taken by what is registered under it, and by one of the runs `known` that may yet register it.
+    """
+    thing = job_kind(config).makes
+    if thing is None:
+        return config
+    taken = {str(row.config.get("name")) for row in known if row.status != "failed"}
+    name = free_name(config.name, taken | _registered(store, thing))  # type: ignore[attr-defined]
+    return msgspec.structs.replace(config, name=name)
+
+
 def free_name(name: str, taken: set[str]) -> str:
-    """`name` with the first number behind it that is not taken."""
+    """`name` if it is free, else with the first number behind it that is not taken."""
+    if name not in taken:
+        return name
     stem = re.sub(r"-\d+$", "", name)
     number = 2
     while f"{stem}-{number}" in taken:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from engine.errors import UsageError
+from engine.frozen.comparisons import majority
 from engine.left_out import LeftOutTexts, encode_or_leave_out
 from engine.models.packing import Row
 from engine.models.trunk import grouped
@@ -95,6 +97,16 @@ class RankingData:
     criteria: tuple[str, ...]
     unused: tuple[Element, ...] = ()  # prompts whose judgements teach this objective nothing
     left_out: LeftOutTexts = field(default_factory=LeftOutTexts)  # prompts that cannot be encoded
+
+    @property
+    def train_prompts(self) -> list[str]:
+        """Ids."""
+        return [element.prompt_id for element in self.train]
+
+    @property
+    def heldout_prompts(self) -> list[str]:
+        """Ids."""
+        return [element.prompt_id for element in self.heldout]
 
     @property
     def was_cut(self) -> int:
@@ -262,11 +274,13 @@ def verdicts(judgements: Sequence[Judgement]) -> dict[Pair, dict[str, int]]:
 
 def majority_of(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
     """One judgement for each pair on which more than half of its judges agree; ties and the rest drop out."""
-    found = []
-    for (criterion, first, second), by in verdicts(judgements).items():
-        said = list(by.values())
-        for verdict, ranks in ((1, (1, 2)), (-1, (2, 1))):
-            if 2 * said.count(verdict) > len(said):
-                indices = torch.tensor([first, second])
-                found.append(Judgement(MAJORITY, criterion, indices, torch.tensor(ranks)))
-    return tuple(found)
+    by_pair = verdicts(judgements)
+    votes = [[list(by.values()).count(verdict) for by in by_pair.values()] for verdict in (1, -1, 0)]
+    better_M, worse_M, _ = majority(*(np.array(count_M) for count_M in votes))
+    return tuple(
+        Judgement(
+            MAJORITY, criterion, torch.tensor([first, second]), torch.tensor([1, 2] if better else [2, 1])
+        )
+        for (criterion, first, second), better, worse in zip(by_pair, better_M, worse_M, strict=True)
+        if better or worse
+    )

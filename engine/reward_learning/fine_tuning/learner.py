@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from engine.errors import NonFiniteError
 from engine.models.device import resolve_device
 from engine.models.head import OutputHead, head_of
-from engine.models.packing import pack
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.reward_classifier import init_reward_classifier
@@ -26,7 +24,8 @@ from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.data import Element
 from engine.reward_learning.fine_tuning.objective import Objective, Terms
 from engine.text import Tokeniser
-from engine.training.checkpoint import save_failed_batch, seeded
+from engine.training.broken import broken_step
+from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
 from engine.training.optimiser import MasterAdam
 
@@ -208,7 +207,7 @@ def train_step(
     loss, language, margin_M = yield from retry_on_out_of_memory(learner.microbatch, attempt)
     norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
-        raise NonFiniteError(_broken(run, step, elements, loss))
+        raise broken_step(run, step, elements, loss)
     for name, optimiser in learner.optimisers.items():
         optimiser.step(TIE_RATE * rate / config.peak_learning_rate if name == "tie" else rate)
     metrics = {
@@ -257,16 +256,3 @@ def _clip(learner: RewardLearner, max_norm: float) -> float:
     """Scale all accumulated gradients so that their norm together is at most `max_norm`; the norm before."""
     parameters = [p for optimiser in learner.optimisers.values() for p in optimiser.masters.values()]
     return float(nn.utils.clip_grad_norm_(parameters, max_norm))
-
-
-def _broken(run: RunDir, step: int, elements: list[Element], loss: float) -> str:
-    """Keep the batch; the sentence for the person."""
-    rows = [row for element in elements for row in element.rows]
-    batch = pack(rows, pad_id=0)
-    details = {"loss": str(loss), "prompt_ids": [element.prompt_id for element in elements]}
-    tensors = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "tokens": batch.tokens}
-    folder = save_failed_batch(run, step, tensors, details)
-    return (
-        f"The loss or its gradient is not finite at step {step} (loss {loss}); the batch is in {folder}. "
-        "Lower learning_rate, or use dtype float32."
-    )

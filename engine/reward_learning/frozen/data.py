@@ -27,11 +27,11 @@ class JudgedFeatures:
 
     @property
     def train_prompts(self) -> set[str]:
-        return {element.prompt_id for element in self.data.train}
+        return set(self.data.train_prompts)
 
     @property
     def heldout_prompts(self) -> set[str]:
-        return {element.prompt_id for element in self.data.heldout}
+        return set(self.data.heldout_prompts)
 
     def within(self, prompts: set[str]) -> dict[str, Comparisons]:
         """Comparisons on some prompts, by criterion; criteria without any are left out."""
@@ -47,11 +47,6 @@ class JudgedFeatures:
         """Which responses belong to training prompts, [N] bool."""
         train = self.train_prompts
         return np.array([prompt in train for prompt in self.prompt_ids], dtype=bool)
-
-    def split_rows(self) -> list[dict[str, str]]:
-        """Rows of the table of splits."""
-        rows = [{"prompt_id": element.prompt_id, "split": "train"} for element in self.data.train]
-        return rows + [{"prompt_id": e.prompt_id, "split": "heldout"} for e in self.data.heldout]
 
 
 def judged_of(training_set: TrainingSet) -> JudgedFeatures:

@@ -29,16 +29,18 @@ from engine.left_out import cut_words
 from engine.models.policy import load_weights
 from engine.models.saving import save_model
 from engine.protocol.configs import RewardConfig
-from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
+from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.fine_tuning.annotators import words
 from engine.reward_learning.fine_tuning.plan import read_training_set
 from engine.reward_learning.frozen.data import JudgedFeatures, judged_of
 from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
 from engine.reward_learning.frozen.report import heldout_metrics, learning_curve, unseen_prompts
+from engine.reward_learning.outputs import reward_artifact
 from engine.scoring.head import RewardHead
-from engine.tables import SCORES, SPLITS, read_rows, write_output
+from engine.tables import SCORES, read_rows, score_rows, write_output, write_splits
 from engine.text import SCORE_LIMIT, SCORE_TOKENS, Tokeniser
+from engine.training.heldout import heldout_details
 
 TEXTS = ("response_id", "text")
 
@@ -54,7 +56,7 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     cut = cut_responses(run, tokeniser, store.info.max_tokens)
     if cut:
         yield Message(level="warning", text=cut_words(len(cut), store.info.max_tokens))
-    yield write_output(run, run.output_path("splits", 1), "splits", SPLITS, judged.split_rows())
+    yield write_splits(run, train=judged.data.train_prompts, heldout=judged.data.heldout_prompts)
     yield Progress(stage="fitting", done=0, total=1)
     features_N_F = store.rows(judged.response_ids)
     settings = fit_settings(config)
@@ -172,50 +174,19 @@ def _save(
     limit = Tokeniser.from_folder(folder).at_most(config.limit)
     save_frozen(folder, destination, head, mean, std, limit)
     yield Progress(stage="saving", done=1, total=1)
-    yield Artifact(
-        kind="reward_model",
-        name=config.name,
-        path=run.relative(destination),
-        step=1,
-        details={
-            "score_mean": mean,
-            "score_std": std,
-            "base": run.model("policy").name,
-            "tuning": "frozen",
-            "max_tokens": limit,
-            "criteria": head.criteria,
-            **_told(heldout),
-        },
-    )
-
-
-def _told(heldout: dict[str, float]) -> dict[str, float]:
-    """Held-out numbers as details and summary name them."""
-    return {
-        name.replace("heldout/", "heldout_"): value
-        for name, value in heldout.items()
-        if math.isfinite(value) and name.count("/") == 1
-    }
+    yield reward_artifact(
+        config, run, step=1, score_mean=mean, score_std=std, max_tokens=limit, criteria=head.criteria,
+        figures=heldout_details(heldout),
+    )  # fmt: skip
 
 
 def _scores(run: RunDir, store: FeatureStore, head: RewardHead, cut: set[str]) -> Iterator[Event]:
     """Scores of every response with features, each criterion for itself."""
     rows: list[dict[str, Any]] = []
     for ids, features_n_F in store.batches(store.ids):
+        some = [(response, response in cut) for response in ids]
         scores_n_C, spread_n_C = head.scores(features_n_F), head.spread(features_n_F)
-        for place, response in enumerate(ids):
-            for c, criterion in enumerate(head.criteria):
-                spread = None if spread_n_C is None else float(spread_n_C[place, c])
-                rows.append(
-                    {
-                        "response_id": response,
-                        "score": float(scores_n_C[place, c]),
-                        "backend": f"torch-{store.info.dtype}",
-                        "criterion": criterion,
-                        "uncertainty": spread,
-                        "cut": response in cut,
-                    }
-                )
+        rows += score_rows(some, scores_n_C, spread_n_C, head.criteria, f"torch-{store.info.dtype}")
     yield write_output(run, run.output_path("scores", 1), "scores", SCORES, rows)
 
 
@@ -230,4 +201,4 @@ def _summary(
     }
     if math.isfinite(report.calibrated.accuracy):
         found |= {"cv_accuracy": report.calibrated.accuracy, "cv_log_loss": report.calibrated.log_loss}
-    return found | _told(heldout)
+    return found | heldout_details(heldout)

@@ -144,9 +144,10 @@ class FakeJobs:
         self.runs.insert(0, run(f"{kind}-000001", kind, "queued"))
         return f"{kind}-000001"
 
-    def submit_export_after(self, run_id: str, config: Any) -> str:
+    def submit_with_export(self, config: Any) -> tuple[str, str]:
+        run_id = self.submit("reward", config)
         self.submitted.append(("export", config.name))
-        return f"export-after-{run_id}"
+        return run_id, f"export-after-{run_id}"
 
     def stop(self, run_id: str) -> None:
         self.stopped.append(run_id)
