@@ -27,8 +27,8 @@ from engine.policy_learning.reward_parts import (
     model_part,
 )
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
-from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
-from engine.protocol.rewards import Component, Ensemble, components_of
+from engine.protocol.configs import RewardedConfig
+from engine.protocol.rewards import Component, Ensemble
 from engine.text import Tokeniser
 
 
@@ -121,18 +121,18 @@ def load_rewards(
         return model_part(component, reward_models.load(folders[role]), by_member=by_member, policy=tokeniser)
 
     parts: list[RewardPart] = []
-    for component in components_of(config.reward_model, config.rewards):
+    for component in config.components():
         if component.is_function:
             parts.append(FunctionPart(component, import_function(component.source), tokeniser))
         else:
             own = component.source == config.reward_model
             role = "reward_model" if own else component.role
             parts.append(part(component, role, by_member=ensemble is not None))
-    constraint = getattr(config, "constraint", "")
+    constraint, bound = config.constrained()
     return Rewards(
         parts=parts,
         ensemble=ensemble,
         cost=part(Component(constraint), "constraint") if constraint else None,
-        bound=config.constraint_bound if isinstance(config, PolicyLearningConfig) else 0.0,
+        bound=bound,
         gold=part(Component(config.gold), "gold") if config.gold else None,
     )

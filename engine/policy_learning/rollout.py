@@ -93,9 +93,9 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
             (heldout if held else kept).append(Prompt(record["prompt_id"], messages, tokens))
     if not kept and not heldout:
         raise left_out.nothing_left("import some")
-    wanted = config.heldout_prompts if isinstance(config, PolicyLearningConfig) else "none"
-    if isinstance(config, PolicyLearningConfig) and wanted == "share":
-        out = heldout_prompts([p.prompt_id for p in kept], holdout=config.holdout, seed=config.seed)
+    wanted, share = config.held_out()
+    if wanted == "share":
+        out = heldout_prompts([p.prompt_id for p in kept], holdout=share, seed=config.seed)
         heldout += [prompt for prompt in kept if prompt.prompt_id in out]
         kept = [prompt for prompt in kept if prompt.prompt_id not in out]
     if not kept:

@@ -12,21 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.protocol.configs import (
-    BestOfNConfig,
-    DPOConfig,
-    GenerateConfig,
-    JobConfig,
-    PolicyLearningConfig,
-    PPOConfig,
-    RewardConfig,
-    StoredResponsesConfig,
-)
-from engine.protocol.memory import PROCESS_BYTES, TYPICAL_PROMPT, Sizes, memory_of
-from engine.protocol.rewards import models_of
+from engine.protocol.configs import JobConfig
+from engine.protocol.memory import PROCESS_BYTES, Sizes, memory_of
 
-DECODING = 5.0  # a decoded token costs as much as so many that are read together
-TYPICAL_SCORED = 3 * TYPICAL_PROMPT  # tokens of a prompt with its response
 RATES = {"cpu bfloat16": 2e11, "cpu float32": 1e11, "cuda": 2e13}
 """Parameter-tokens a second where no run has been measured yet: two cores, and a large GPU."""
 
@@ -73,12 +61,12 @@ def estimate(
     config: with device and dtype as they will be; `auto` is taken for a CPU in float32.  model_config:
     `config.json` of its policy; reward models are taken to be as large.  prompts: how many it will read.
     responses: of how many it needs the features of a frozen trunk.
-    rate: parameter-tokens a second of an earlier run on this machine.
+    rate: parameter-tokens a second of an earlier run on this machine.  Raises UsageError for a configuration
+    that does not say what it costs.
     """
-    if isinstance(config, GenerateConfig) and config.endpoint:
-        return Estimate(
-            PROCESS_BYTES, None, f"The server at {config.endpoint} samples; little is needed here."
-        )
+    cost = config.cost()
+    if cost.endpoint:
+        return Estimate(PROCESS_BYTES, None, f"The server at {cost.endpoint} samples; little is needed here.")
     sizes = sizes_of(model_config)
     if sizes is None:
         return Estimate(None, None, "The model's sizes are not known yet, so nothing is estimated.")
@@ -91,7 +79,7 @@ def estimate(
     if seconds is not None:
         grounds = "as fast as the last such run" if rate else "a guess until a run here has been measured"
         sentence += f", and {_time(seconds)} ({grounds})"
-    if isinstance(config, RewardConfig) and config.tuning == "frozen" and responses is not None:
+    if cost.tuning == "frozen" and responses is not None:
         sentence = f"Features of {responses:,} responses are read or computed. {sentence}"
     return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
 
@@ -100,27 +88,8 @@ def work_of(
     config: JobConfig, sizes: Sizes, prompts: int | None, responses: int | None = None
 ) -> float | None:
     """Parameters × tokens that go forward, a backward pass counting twice; None when that depends on more."""
-    if isinstance(config, PolicyLearningConfig):
-        tokens = config.prompts_per_step * (config.samples * config.max_new_tokens + TYPICAL_PROMPT)
-        separate = isinstance(config, PPOConfig) and config.critic == "separate"
-        looks = 2 + separate + len(models_of(config))  # policy, reference, critic, reward models
-        passes = DECODING + looks + 3 * config.epochs * (1 + separate)
-        return float(config.steps * tokens * passes * sizes.parameters)
-    if isinstance(config, RewardConfig):
-        frozen = config.tuning == "frozen" and responses is not None
-        return float(responses or 0) * TYPICAL_SCORED * sizes.parameters if frozen else None
-    if not prompts:
-        return None
-    if isinstance(config, GenerateConfig | BestOfNConfig):
-        count = min(prompts, config.limit) if config.limit else prompts
-        tokens = count * (config.samples * config.max_new_tokens + TYPICAL_PROMPT)
-        scored = len(models_of(config)) if isinstance(config, BestOfNConfig) else 0
-        return float(tokens * (DECODING + scored) * sizes.parameters)
-    if isinstance(config, StoredResponsesConfig):
-        responses = 4 if isinstance(config, DPOConfig) else 1
-        tokens = prompts * min(config.max_tokens, TYPICAL_PROMPT * (1 + 2 * responses))
-        return float(tokens * (3 * config.epochs + isinstance(config, DPOConfig)) * sizes.parameters)
-    return None
+    tokens = config.work(prompts, responses)
+    return None if tokens is None else float(tokens * sizes.parameters)
 
 
 def _bytes(count: int) -> str:

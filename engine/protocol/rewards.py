@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from engine.errors import UsageError
 
@@ -81,20 +81,6 @@ def parse_component(text: str) -> Component:
     if weight != weight or abs(weight) == float("inf"):
         raise UsageError(f"The weight in the reward “{text}” must be finite.")
     return Component(source, weight)
-
-
-def models_of(config: Any) -> dict[str, str]:
-    """The reward models that a job reads, by the role under which its inputs list them."""
-    found: dict[str, str] = {}
-    if main := getattr(config, "reward_model", ""):
-        found["reward_model"] = main
-    for component in map(parse_component, getattr(config, "rewards", ())):
-        if not component.is_function:
-            found[component.role] = component.model
-    for role in ("gold", "constraint"):
-        if name := getattr(config, role, ""):
-            found[role] = Component(name).model
-    return found
 
 
 def components_of(reward_model: str, rewards: Sequence[str]) -> list[Component]:

@@ -77,8 +77,8 @@ def train_reward(
         _estimate(config, as_json)
         return
     if export:
-        ids = session.workspace().jobs.submit_with_export(config)
-        runs = {name: _follow(name, run_id) for name, run_id in zip(("train", "export"), ids, strict=True)}
+        ids = session.workspace().jobs.submit_with_export("reward", config)
+        runs = {name: _follow(name, run) for name, run in zip(("train", "export"), ids, strict=True) if run}
     else:
         runs = {"train": _run("reward", config)}
     if as_json:

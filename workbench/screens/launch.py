@@ -15,7 +15,6 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.protocol.catalog import JOBS, FieldInfo, fields
-from engine.protocol.configs import RewardConfig
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.form import ConfigForm
@@ -213,12 +212,9 @@ class LaunchScreen(WorkbenchScreen):
         if config is None:
             return
         kind = self._kind
-        if isinstance(config, RewardConfig):  # a reward model is for scoring, and scoring reads the export
-            run_id, export = await self.ask(lambda workspace: workspace.jobs.submit_with_export(config))
-            sentence = f"{run_id} is queued, and its export to ONNX, {export}, behind it."
-        else:
-            run_id = await self.ask(lambda workspace: workspace.jobs.submit(kind, config))
-            sentence = f"{run_id} is queued."
+        run_id, export = await self.ask(lambda workspace: workspace.jobs.submit_with_export(kind, config))
+        behind = "" if export is None else f", and its export to ONNX, {export}, behind it"
+        sentence = f"{run_id} is queued{behind}."
         if self.leave(run_id):
             self.workbench.show_run(run_id)
         self.workbench.tell(sentence, severity="information")

@@ -14,7 +14,8 @@ import platformdirs
 from engine.errors import WorkbenchError
 from engine.protocol import processor
 from engine.protocol.catalog import JOBS, build_typed, job_kind
-from engine.protocol.configs import JobConfig, RewardConfig
+from engine.protocol.configs import JobConfig
+from engine.protocol.configs.needs import QueueTable, RankingTable
 from engine.protocol.estimate import Estimate, estimate, sizes_of, work_of
 from engine.protocol.rundir import RunDir
 from storage import judgements, policies, prompts, runs
@@ -37,18 +38,17 @@ class Estimating:
 
     def sentence(self, config: JobConfig) -> str:
         """Memory and time in a sentence; empty for a job that reads no policy."""
-        return estimated(self._store, config).sentence if getattr(config, "policy", "") else ""
+        return estimated(self._store, config).sentence if config.inputs().policy else ""
 
 
 def estimated(store: Store, config: JobConfig) -> Estimate:
     """Memory and time of a job that has not been submitted."""
     config = _settled(config)
-    name = str(getattr(config, "policy", ""))
-    count = _prompts(store, str(getattr(config, "prompts", "")))
+    inputs = config.inputs()
     return estimate(
         config,
-        model_config(store, name),
-        prompts=count,
+        model_config(store, inputs.policy or ""),
+        prompts=_prompts(store, inputs.source),
         responses=_features(store, config),
         rate=measured_rate(store, config),
     )
@@ -56,10 +56,17 @@ def estimated(store: Store, config: JobConfig) -> Estimate:
 
 def _features(store: Store, config: JobConfig) -> int | None:
     """Of how many responses a job needs the features of a frozen trunk; None when of none."""
-    if not isinstance(config, RewardConfig) or config.tuning not in ("frozen", "auto"):
+    inputs = config.inputs()
+    if not inputs.features_of:
         return None
-    judged = judgements.count_judged_responses(store, config.criteria())
-    return min(judged + config.queue_responses, prompts.counts(store).responses)
+    wanted = 0
+    for table in inputs.tables.values():
+        match table:
+            case RankingTable():
+                wanted += judgements.count_judged_responses(store, table.criteria)
+            case QueueTable():
+                wanted += table.limit
+    return min(wanted, prompts.counts(store).responses)
 
 
 def _settled(config: JobConfig) -> JobConfig:
@@ -109,7 +116,7 @@ def _work(store: Store, row: RunRow) -> float | None:
         return None
     if sizes is None:
         return None
-    return work_of(config, sizes, _prompts(store, str(row.config.get("prompts", ""))), _computed(run))
+    return work_of(config, sizes, _prompts(store, config.inputs().source), _computed(run))
 
 
 def _computed(run: RunDir) -> int | None:

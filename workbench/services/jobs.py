@@ -22,7 +22,7 @@ import msgspec
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
-from engine.protocol.configs import ExportConfig, JobConfig, RewardConfig
+from engine.protocol.configs import ExportConfig, JobConfig
 from engine.protocol.events import AnyEvent, Message, Progress
 from engine.protocol.log import tail
 from engine.protocol.rundir import RunDir
@@ -110,13 +110,16 @@ class Jobs:
                 kind, checked.config, after or checked.after, snapshots.PromptRequest(wanted, limit)
             )
 
-    def submit_with_export(self, config: RewardConfig) -> tuple[str, str]:
-        """Queue the training of a reward model and its ONNX export, which scoring reads; both runs' ids.
+    def submit_with_export(self, kind: str, config: JobConfig) -> tuple[str, str | None]:
+        """Queue a job, and behind one that makes a reward model its ONNX export, which scoring reads.
 
-        The export runs once the training is done, and fails when the training does.  Raises as `submit`.
+        The ids of both runs.  The export begins once the training is done, and fails when the training does.
+        Raises as `submit`.
         """
-        run_id = self.submit("reward", config)
-        export = ExportConfig(reward_model=config.name, device=config.device)
+        run_id = self.submit(kind, config)
+        if find_job(kind).makes != "reward_model":
+            return run_id, None
+        export = ExportConfig(reward_model=config.name, device=config.device)  # type: ignore[attr-defined]
         return run_id, self.submit("export", export, after=run_id)
 
     def stop(self, run_id: str) -> None:

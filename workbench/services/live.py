@@ -306,7 +306,7 @@ class Live:
             raise UsageError(f"{running.run_id} is computing features already; F5 shows it.")
         if judgements.count_standing(self.store, self.criterion) == 0:
             raise UsageError("Judge a few prompts first; then L starts the live model.")
-        run_id, _export = jobs.submit_with_export(config)
+        run_id, _export = jobs.submit_with_export("reward", config)
         return run_id
 
     def _base_policy(self) -> str:

@@ -13,8 +13,8 @@ import msgspec
 from engine.errors import UsageError
 from engine.protocol.catalog import JOBS, job_kind
 from engine.protocol.configs import JobConfig
+from engine.protocol.configs.needs import ResponseTable
 from engine.protocol.launch import is_hub_id
-from engine.protocol.rewards import models_of
 from engine.protocol.rundir import ModelRef
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, policies, prompts, runs
@@ -44,29 +44,30 @@ def check(store: Store, config: JobConfig) -> Checked:
         (_makes(run.kind), str(run.config.get("name"))): run.run_id for run in pending if _makes(run.kind)
     }
     after: str | None = None
-    policy = getattr(config, "policy", None)
-    if policy is not None:
-        known, maker = _policy(store, policy, makers)
+    inputs = config.inputs()
+    if inputs.policy is not None:
+        known, maker = _policy(store, inputs.policy, makers)
         config = msgspec.structs.replace(config, policy=known)
         after = maker or after
-    for wanted in models_of(config).values():
+    for wanted in inputs.reward_models.values():
         after = _reward_model(store, wanted, makers) or after
-    if responses_of := getattr(config, "responses_of", ""):
-        _check_policy(store, responses_of)
+    for table in inputs.tables.values():
+        if isinstance(table, ResponseTable) and table.policy:
+            _check_policy(store, table.policy)
     _refuse_taken(store, config, makers)
-    _check_source(store, getattr(config, "prompts", ""))
+    _check_source(store, inputs.source)
     return Checked(config, after)
 
 
 def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
     """The models that the job reads, as they are now.  Raises UsageError for a name that has vanished."""
     found: dict[str, ModelRef] = {}
-    policy = getattr(config, "policy", None)
-    if policy is not None:
-        name, _ = _policy(store, policy, {})
+    inputs = config.inputs()
+    if inputs.policy is not None:
+        name, _ = _policy(store, inputs.policy, {})
         row = policies.find(store, name)
         found["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
-    for role, reward_model in models_of(config).items():
+    for role, reward_model in inputs.reward_models.items():
         _reward_model(store, reward_model, {})
         model = artifacts.reward_model(store, reward_model)
         found[role] = ModelRef(name=reward_model, folder=model.folder)

@@ -6,25 +6,15 @@ From then on the run depends on nothing that can change in the store.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from engine.errors import UsageError, WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic
-from engine.protocol.configs import (
-    BestOfNConfig,
-    ExportConfig,
-    GenerateConfig,
-    JobConfig,
-    PolicyLearningConfig,
-    RewardConfig,
-    RewardedConfig,
-    ScoreConfig,
-    SFTConfig,
-    StoredResponsesConfig,
-)
-from engine.protocol.rewards import components_of
+from engine.protocol.configs import JobConfig
+from engine.protocol.configs.needs import PromptTable, QueueTable, RankingTable, ResponseTable, Table
 from engine.protocol.rundir import Inputs, RunDir
 from storage import artifacts, prompts, snapshots
 from storage.records import Snapshot
@@ -94,62 +84,41 @@ def follow_moved_models(store: Store, run: RunDir, config: JobConfig) -> None:
 def _write_tables(
     store: Store, folder: Path, config: JobConfig, request: PromptRequest
 ) -> dict[str, Snapshot]:
-    if isinstance(config, GenerateConfig | RewardedConfig):
-        return {"prompts": _prompts(store, folder, config, request)}
-    if isinstance(config, RewardConfig):
-        return _judged(store, folder, config)
-    if isinstance(config, SFTConfig) and config.learn_from == "responses":
-        table = snapshots.write_responses(
-            store, folder / "responses.parquet", policy=config.responses_of, source=config.prompts
-        )
-        of = f" of “{config.responses_of}”" if config.responses_of else ""
-        return {"responses": _refuse_empty(table, f"responses{of}", "generate or import some first")}
-    if isinstance(config, StoredResponsesConfig):
-        return {"rankings": _rankings(store, folder, config)}
-    if isinstance(config, ExportConfig):
-        path = folder / "responses.parquet"
-        table = snapshots.write_responses(store, path, limit=config.samples, shuffle=True)
-        return {"responses": _refuse_empty(table, "responses", "generate or import some first")}
-    if isinstance(config, ScoreConfig):
-        return {"responses": _unscored(store, folder, config, request)}
-    return {}
+    """The tables that the configuration says it reads, by name."""
+    return {
+        name: _write(store, folder / f"{name}.parquet", table, request)
+        for name, table in config.inputs().tables.items()
+    }
 
 
-def _prompts(
-    store: Store, folder: Path, config: GenerateConfig | RewardedConfig, request: PromptRequest
-) -> Snapshot:
-    limit = config.limit if isinstance(config, GenerateConfig | BestOfNConfig) else 0
-    heldout_by = None
-    if isinstance(config, PolicyLearningConfig) and config.heldout_prompts == "reward_model":
-        heldout_by = _runs_of_reward_models(store, config)
-    table = snapshots.write_prompts(
+def _write(store: Store, path: Path, table: Table, request: PromptRequest) -> Snapshot:
+    match table:
+        case PromptTable():
+            return _prompts(store, path, table, request)
+        case RankingTable():
+            return _rankings(store, path, table)
+        case ResponseTable():
+            return _responses(store, path, table, request)
+        case QueueTable():
+            return snapshots.write_queue(store, path, criterion=table.criterion, limit=table.limit)
+
+
+def _prompts(store: Store, path: Path, table: PromptTable, request: PromptRequest) -> Snapshot:
+    written = snapshots.write_prompts(
         store,
-        folder / "prompts.parquet",
-        source=config.prompts,
+        path,
+        source=table.source,
         prompt_ids=request.prompt_ids,
-        limit=request.limit or limit,
-        heldout_by=heldout_by,
+        limit=request.limit or table.limit,
+        heldout_by=None if table.heldout_by is None else _runs_of(store, table.heldout_by),
     )
-    return _refuse_empty(table, "prompts", "import some first")
+    return _refuse_empty(written, "prompts", "import some first")
 
 
-def _runs_of_reward_models(store: Store, config: PolicyLearningConfig) -> list[str]:
-    """The runs that trained what is maximised."""
-    parts = components_of(config.reward_model, config.rewards)
-    names = dict.fromkeys(part.model for part in parts if not part.is_function)
-    found = [artifacts.reward_model(store, name).run_id for name in names]
+def _runs_of(store: Store, reward_models: Iterable[str]) -> list[str]:
+    """The runs that trained these reward models."""
+    found = [artifacts.reward_model(store, name).run_id for name in reward_models]
     return [run for run in found if run is not None]
-
-
-def _judged(store: Store, folder: Path, config: RewardConfig) -> dict[str, Snapshot]:
-    """What a reward model learns from; for a frozen trunk, when asked, also what may be judged next."""
-    tables = {"rankings": _rankings(store, folder, config)}
-    if config.tuning in ("frozen", "auto") and config.queue_responses:
-        criterion = (config.criteria() or ("overall",))[0]
-        tables["responses"] = snapshots.write_queue(
-            store, folder / "responses.parquet", criterion=criterion, limit=config.queue_responses
-        )
-    return tables
 
 
 def _features(store: Store, config: JobConfig) -> dict[str, Path]:
@@ -157,37 +126,39 @@ def _features(store: Store, config: JobConfig) -> dict[str, Path]:
 
     The newest come first; none holds the features of all responses, and only what a run lacks is computed.
     """
-    if not isinstance(config, RewardConfig) or config.tuning not in ("frozen", "auto"):
+    policy = config.inputs().features_of
+    if not policy:
         return {}
-    found = artifacts.listed(store, kind="features", name=config.policy)
+    found = artifacts.listed(store, kind="features", name=policy)
     files = [Path(artifact.path) / "features.parquet" for artifact in found]
     there = [file.absolute() for file in files if file.is_file()]
     return {"features" if n == 1 else f"features_{n}": file for n, file in enumerate(there, start=1)}
 
 
-def _rankings(store: Store, folder: Path, config: RewardConfig | StoredResponsesConfig) -> Snapshot:
-    table = snapshots.write_rankings(
-        store,
-        folder / "rankings.parquet",
-        criteria=config.criteria(),
-        annotator=config.annotator,
-        source=config.prompts,
+def _rankings(store: Store, path: Path, table: RankingTable) -> Snapshot:
+    written = snapshots.write_rankings(
+        store, path, criteria=table.criteria, annotator=table.annotator, source=table.source
     )
-    by = f" by “{config.annotator}”" if config.annotator else ""
-    return _refuse_empty(table, f"judgements of “{config.criterion}”{by}", "rank some responses first")
+    by = f" by “{table.annotator}”" if table.annotator else ""
+    return _refuse_empty(written, f"judgements of “{table.criterion}”{by}", "rank some responses first")
 
 
-def _unscored(store: Store, folder: Path, config: ScoreConfig, request: PromptRequest) -> Snapshot:
-    table = snapshots.write_responses(
+def _responses(store: Store, path: Path, table: ResponseTable, request: PromptRequest) -> Snapshot:
+    scorer = table.unscored_by
+    written = snapshots.write_responses(
         store,
-        folder / "responses.parquet",
-        unscored_by=artifacts.reward_model(store, config.reward_model).reward_model_id,
-        backend="torch-" if config.dtype == "auto" else f"torch-{config.dtype}",
-        limit=request.limit or 0,
+        path,
+        policy=table.policy,
+        source=table.source,
+        unscored_by=artifacts.reward_model(store, scorer).reward_model_id if scorer else "",
+        backend=table.backend,
+        limit=table.sample or request.limit or 0,
+        shuffle=bool(table.sample),
     )
-    if table.rows == 0 and prompts.overview(store).responses > 0:
-        raise NothingToDoError(f"Every response has its score of “{config.reward_model}” already.")
-    return _refuse_empty(table, "responses", "generate or import some first")
+    if scorer and written.rows == 0 and prompts.overview(store).responses > 0:
+        raise NothingToDoError(f"Every response has its score of “{scorer}” already.")
+    of = f" of “{table.policy}”" if table.policy else ""
+    return _refuse_empty(written, f"responses{of}", "generate or import some first")
 
 
 def _refuse_empty(table: Snapshot, what: str, then: str) -> Snapshot:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle
+from engine.protocol.configs.needs import Cost, JobInputs
 
 NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
@@ -18,6 +20,31 @@ DTYPE_HELP = (
     "Number format of the matrix products; auto is bfloat16 where the device multiplies it fast, else "
     "float32. Master weights are always float32 in training."
 )
+
+StartingPolicy = Annotated[str, Meta(description="Policy to start from; also the reference policy.")]
+PolicyName = Annotated[
+    str,
+    Meta(
+        pattern=NAME,
+        description="Name the resulting policy is registered under.",
+        extra_json_schema=NAME_FORM,
+    ),
+]
+PromptSource = Annotated[str, Meta(description="Only prompts of this source; empty takes all.")]
+PromptLimit = Annotated[int, Meta(ge=0, description="At most this many prompts; 0 takes all.")]
+AnnotatorFilter = Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")]
+Tuning = Annotated[Literal["lora", "full"], Meta(description="Train low-rank adapters, or every weight.")]
+LoraRank = Annotated[int, Meta(ge=1, description="Rank of the adapters.")]
+Epochs = Annotated[int, Meta(ge=1, description="Passes over the training prompts.")]
+RolloutEpochs = Annotated[int, Meta(ge=1, description="Passes over each rollout.")]
+WarmupSteps = Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")]
+BatchPrompts = Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")]
+BatchSequences = Annotated[int, Meta(ge=1, description="Sequences sampled at once.")]
+Holdout = Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")]
+MaxGradNorm = Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")]
+CheckpointEvery = Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")]
+LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
+Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
 
 
 class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +60,24 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def rules(cls) -> tuple[Idle, ...]:
         """Which settings mean nothing beside which others."""
         return ()
+
+    def inputs(self) -> JobInputs:
+        """Tables and models that the job reads.  Raises UsageError where the configuration does not say."""
+        raise UsageError(
+            f"{type(self).__name__} does not say what the job reads: it needs a method inputs()."
+        )
+
+    def cost(self) -> Cost:
+        """What its memory follows from.  Raises UsageError where the configuration does not say."""
+        raise UsageError(f"{type(self).__name__} does not say what the job costs: it needs a method cost().")
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        """Tokens that go through a model, each pass for itself and a backward pass counting twice.
+
+        prompts: how many there are; responses: of how many features of a frozen trunk are lacking.  None
+        where that is not known, or the work depends on more.
+        """
+        return None
 
     def check_request(self) -> None:
         """What is refused when a person asks for it, though a stored run may have it.  Raises UsageError."""

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
-from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.common import (
+    AnnotatorFilter,
+    BatchPrompts,
+    CheckpointEvery,
+    Epochs,
+    Holdout,
+    JobConfig,
+    LoraRank,
+    MaxGradNorm,
+    PolicyName,
+    PromptSource,
+    StartingPolicy,
+    Template,
+    Tuning,
+    WarmupSteps,
+)
+from engine.protocol.configs.needs import (
+    TYPICAL_PROMPT,
+    TYPICAL_RESPONSES,
+    Cost,
+    JobInputs,
+    RankingTable,
+    ResponseTable,
+)
 from engine.protocol.configs.rates import described, learning_rate
 
 
 class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     """What SFT and DPO share."""
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern=NAME,
-            description="Name the trained policy is registered under.",
-            extra_json_schema=NAME_FORM,
-        ),
-    ]
-    policy: Annotated[str, Meta(description="Policy to start from; also the reference policy.")] = "smollm2"
-    prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
-    annotator: Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")] = ""
+    name: PolicyName
+    policy: StartingPolicy = "smollm2"
+    prompts: PromptSource = ""
+    annotator: AnnotatorFilter = ""
     criterion: Annotated[str, Meta(description="Judgements of this criterion are learned.")] = "overall"
-    tuning: Annotated[
-        Literal["lora", "full"], Meta(description="Train low-rank adapters, or every weight.")
-    ] = "lora"
-    lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
-    epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1
+    tuning: Tuning = "lora"
+    lora_rank: LoraRank = 16
+    epochs: Epochs = 1
     learning_rate: Annotated[
         float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))
     ] = 0.0
-    warmup_steps: Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")] = 5
-    batch_prompts: Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")] = 8
+    warmup_steps: WarmupSteps = 5
+    batch_prompts: BatchPrompts = 8
     microbatch: Annotated[
         int, Meta(ge=1, description="Prompts in one forward and backward; halved when memory runs out.")
     ] = 4
@@ -47,12 +62,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
         Literal["keep", "leave out"],
         Meta(description="Responses cut by their budget: kept without an end of turn, or left out."),
     ] = "keep"
-    template: Annotated[
-        Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")
-    ] = "chat"
-    holdout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")] = 0.1
-    max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
-    checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
+    template: Template = "chat"
+    holdout: Holdout = 0.1
+    max_grad_norm: MaxGradNorm = 1.0
+    checkpoint_every: CheckpointEvery = 20
 
     @property
     def peak_learning_rate(self) -> float:
@@ -62,6 +75,22 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     def criteria(self) -> tuple[str, ...]:
         """The criteria whose judgements are learned."""
         return (self.criterion,)
+
+    def inputs(self) -> JobInputs:
+        table = RankingTable(self.criteria(), self.criterion, self.annotator, self.prompts)
+        return JobInputs({"rankings": table}, policy=self.policy)
+
+    def cost(self) -> Cost:
+        return Cost(
+            tuning=self.tuning, lora_rank=self.lora_rank, microbatch_tokens=self.microbatch * self.max_tokens
+        )
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        return None if not prompts else prompts * self.tokens_a_prompt(1) * 3.0 * self.epochs
+
+    def tokens_a_prompt(self, responses: int) -> int:
+        """Of an ordinary prompt with so many responses."""
+        return min(self.max_tokens, TYPICAL_PROMPT * (1 + 2 * responses))
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
@@ -103,6 +132,12 @@ class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):
             Idle(("responses_of",), unequal("learn_from", "responses"), "set learn_from to responses too"),
         )
 
+    def inputs(self) -> JobInputs:
+        if self.learn_from != "responses":
+            return StoredResponsesConfig.inputs(self)
+        table = ResponseTable(policy=self.responses_of, source=self.prompts)
+        return JobInputs({"responses": table}, policy=self.policy)
+
     def check(self) -> None:
         StoredResponsesConfig.check(self)
         if self.responses_of and self.learn_from != "responses":
@@ -134,6 +169,21 @@ class DPOConfig(StoredResponsesConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         ipo = Idle(("label_smoothing",), equal("loss", "ipo"), "IPO has no labels to smooth")
         return (*StoredResponsesConfig.rules(), ipo)
+
+    def cost(self) -> Cost:
+        others = (TYPICAL_RESPONSES - 1) * max(
+            0, self.max_tokens - TYPICAL_PROMPT
+        )  # share their prompt's tokens
+        return replace(
+            StoredResponsesConfig.cost(self),
+            microbatch_tokens=self.microbatch * (self.max_tokens + others),
+            measures_logprobs=True,
+        )
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        if not prompts:
+            return None
+        return prompts * self.tokens_a_prompt(TYPICAL_RESPONSES) * (3.0 * self.epochs + 1)  # the reference's
 
     def check(self) -> None:
         StoredResponsesConfig.check(self)

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
-from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.common import (
+    BatchSequences,
+    CheckpointEvery,
+    JobConfig,
+    LoraRank,
+    MaxGradNorm,
+    PolicyName,
+    PromptLimit,
+    PromptSource,
+    RolloutEpochs,
+    StartingPolicy,
+    Template,
+    Tuning,
+)
+from engine.protocol.configs.needs import (
+    DECODING,
+    SAMPLED_AT_ONCE,
+    TYPICAL_PROMPT,
+    Cost,
+    JobInputs,
+    PromptTable,
+)
 from engine.protocol.configs.rates import described, learning_rate
-from engine.protocol.rewards import ENSEMBLE, ENSEMBLE_FORM, Ensemble, components_of
-
-Template = Literal["chat", "plain"]
+from engine.protocol.rewards import (
+    ENSEMBLE,
+    ENSEMBLE_FORM,
+    Component,
+    Ensemble,
+    components_of,
+    parse_component,
+)
 
 
 class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     """What every job that samples from a policy and scores the samples has."""
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern=NAME,
-            description="Name the resulting policy is registered under.",
-            extra_json_schema=NAME_FORM,
-        ),
-    ]
-    policy: Annotated[str, Meta(description="Policy to start from; also the reference policy.")] = "smollm2"
+    name: PolicyName
+    policy: StartingPolicy = "smollm2"
     reward_model: Annotated[
         str, Meta(description="Registered reward model to maximise; empty when rewards name all there is.")
     ] = ""
@@ -50,7 +70,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         str,
         Meta(description="Held-out reward model that only watches the run; empty is none."),
     ] = ""
-    prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
+    prompts: PromptSource = ""
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt (K).")] = 4
     max_new_tokens: Annotated[int, Meta(ge=1, description="Response budget, in tokens.")] = 256
     max_prompt_tokens: Annotated[int, Meta(ge=1, description="Longer prompts are left out, and counted.")] = (
@@ -59,7 +79,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     temperature: Annotated[
         float, Meta(gt=0.0, description="Sampling temperature; also divides every logit.")
     ] = 1.0
-    template: Annotated[Template, Meta(description="Chat template of the model, or plain text.")] = "chat"
+    template: Template = "chat"
     normalise_score: Annotated[
         bool,
         Meta(
@@ -75,12 +95,48 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         ),
     ] = -1.0
 
+    def components(self) -> list[Component]:
+        """Everything that is maximised.  Raises UsageError when there is nothing, or one thing twice."""
+        return components_of(self.reward_model, self.rewards)
+
+    def watching(self) -> dict[str, str]:
+        """Further reward models by role, NAME or NAME/CRITERION each."""
+        return {"gold": self.gold} if self.gold else {}
+
+    def constrained(self) -> tuple[str, float]:
+        """The reward model of a cost, and its largest mean; an empty name where nothing is constrained."""
+        return "", 0.0
+
+    def held_out(self) -> tuple[str, float]:
+        """Which prompts are kept from learning (`none`, `reward_model` or `share`), and the share."""
+        return "none", 0.0
+
+    def reward_models(self) -> dict[str, str]:
+        """The reward models that the job reads, by the role under which its inputs list them."""
+        found = {"reward_model": self.reward_model} if self.reward_model else {}
+        for component in map(parse_component, self.rewards):
+            if not component.is_function:
+                found[component.role] = component.model
+        return found | {role: Component(name).model for role, name in self.watching().items()}
+
+    def inputs(self) -> JobInputs:
+        table = PromptTable(self.prompts)
+        return JobInputs({"prompts": table}, policy=self.policy, reward_models=self.reward_models())
+
+    def cost(self) -> Cost:
+        return Cost(
+            models=1 + len(set(self.reward_models().values())),
+            sampled_at_once=SAMPLED_AT_ONCE,
+            row_tokens=self.max_prompt_tokens + self.max_new_tokens,
+            scores=True,
+        )
+
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
         """What no single field can say.  Raises UsageError."""
-        components = components_of(self.reward_model, self.rewards)
+        components = self.components()
         if Ensemble.parse(self.ensemble) is not None:
             models = [component for component in components if not component.is_function]
             if not models:
@@ -92,13 +148,11 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     """What PPO, GRPO and RLOO share."""
 
-    tuning: Annotated[
-        Literal["lora", "full"], Meta(description="Train low-rank adapters, or every weight.")
-    ] = "lora"
-    lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
+    tuning: Tuning = "lora"
+    lora_rank: LoraRank = 16
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
-    epochs: Annotated[int, Meta(ge=1, description="Passes over each rollout.")] = 4
+    epochs: RolloutEpochs = 4
     minibatches: Annotated[int, Meta(ge=1, description="Optimiser steps a pass.")] = 1
     microbatch: Annotated[
         int, Meta(ge=1, description="Sequences in one forward and backward; halved when memory runs out.")
@@ -151,8 +205,8 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         float,
         Meta(gt=0, lt=1, description="Share of the first length or entropy below which they have collapsed."),
     ] = 0.2
-    max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
-    checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 10
+    max_grad_norm: MaxGradNorm = 1.0
+    checkpoint_every: CheckpointEvery = 10
     trace_every: Annotated[int, Meta(ge=0, description="Steps between token traces; 0 writes none.")] = 5
     gold_every: Annotated[int, Meta(ge=1, description="Steps between evaluations by the gold scorer.")] = 1
     heldout_prompts: Annotated[
@@ -195,6 +249,49 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         """The policy's, the default in the place of 0."""
         return learning_rate(self.learning_rate, "policy", self.tuning)
 
+    def watching(self) -> dict[str, str]:
+        constraint = {"constraint": self.constraint} if self.constraint else {}
+        return RewardedConfig.watching(self) | constraint
+
+    def constrained(self) -> tuple[str, float]:
+        return self.constraint, self.constraint_bound
+
+    def held_out(self) -> tuple[str, float]:
+        return self.heldout_prompts, self.holdout
+
+    def critics(self) -> int:
+        """Models trained beside the policy."""
+        return 0
+
+    def inputs(self) -> JobInputs:
+        names = dict.fromkeys(part.model for part in self.components() if not part.is_function)
+        heldout_by = tuple(names) if self.heldout_prompts == "reward_model" else None
+        table = PromptTable(self.prompts, heldout_by=heldout_by)
+        return replace(RewardedConfig.inputs(self), tables={"prompts": table})
+
+    def cost(self) -> Cost:
+        sampling, full = RewardedConfig.cost(self), self.tuning == "full"
+        prompts = max(1, self.microbatch // self.samples) * self.max_prompt_tokens
+        # A critic lies on the reward model's weights where it can; adapters taken off are the reference.
+        critics = self.critics() if full or not self.reward_models() else 0
+        return replace(
+            sampling,
+            models=sampling.models + full + critics,
+            tuning=self.tuning,
+            lora_rank=self.lora_rank,
+            trained=1 + self.critics(),
+            microbatch_tokens=prompts + self.microbatch * self.max_new_tokens,
+            measures_logprobs=True,
+        )
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        tokens = self.prompts_per_step * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
+        measured = (
+            2 + self.critics() + len(self.reward_models())
+        )  # by policy, reference, critic, reward models
+        trained = 3 * self.epochs * (1 + self.critics())
+        return self.steps * tokens * (DECODING + measured + trained)
+
     def check(self) -> None:
         RewardedConfig.check(self)
         responses = self.prompts_per_step * self.samples
@@ -208,9 +305,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 f"minibatches must divide the {responses} responses of a step (prompts_per_step × samples), "
                 f"and {self.minibatches} does not; choose another number."
             )
-        if self.heldout_prompts == "reward_model" and all(
-            part.is_function for part in components_of(self.reward_model, self.rewards)
-        ):
+        if self.heldout_prompts == "reward_model" and all(part.is_function for part in self.components()):
             raise UsageError("No reward model has held out prompts: all rewards here are functions.")
         if self.kl == "adaptive" and self.beta == 0:
             raise UsageError("An adaptive β cannot leave 0; raise beta, or use kl fixed.")
@@ -242,12 +337,15 @@ class PPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         """The critic's, the default in the place of 0."""
         return learning_rate(self.critic_learning_rate, "critic", self.tuning)
 
+    def critics(self) -> int:
+        return 1 if self.critic == "separate" else 0
+
 
 class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     """Group-relative policy optimisation: no critic, advantages from the other samples of a prompt."""
 
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt: the group (K), two at least.")] = 8
-    epochs: Annotated[int, Meta(ge=1, description="Passes over each rollout.")] = 1
+    epochs: RolloutEpochs = 1
     scale_advantages: Annotated[
         bool, Meta(description="Divide advantages by the group's standard deviation; no is Dr. GRPO.")
     ] = True
@@ -277,7 +375,7 @@ class RLOOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     """REINFORCE with a leave-one-out baseline: no critic."""
 
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt (K), two at least.")] = 4
-    epochs: Annotated[int, Meta(ge=1, description="Passes over each rollout.")] = 1
+    epochs: RolloutEpochs = 1
 
     def check(self) -> None:
         PolicyLearningConfig.check(self)
@@ -288,8 +386,22 @@ class BestOfNConfig(RewardedConfig, frozen=True, kw_only=True):
     """Sample N responses to every prompt and keep the best by the reward."""
 
     samples: Annotated[int, Meta(ge=1, le=1024, description="Responses a prompt (N).")] = 16
-    limit: Annotated[int, Meta(ge=0, description="At most this many prompts; 0 takes all.")] = 0
-    batch_sequences: Annotated[int, Meta(ge=1, description="Sequences sampled at once.")] = 32
+    limit: PromptLimit = 0
+    batch_sequences: BatchSequences = 32
+
+    def inputs(self) -> JobInputs:
+        table = PromptTable(self.prompts, self.limit)
+        return replace(RewardedConfig.inputs(self), tables={"prompts": table})
+
+    def cost(self) -> Cost:
+        return replace(RewardedConfig.cost(self), sampled_at_once=self.batch_sequences)
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        if not prompts:
+            return None
+        count = min(prompts, self.limit) if self.limit else prompts
+        tokens = count * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
+        return tokens * (DECODING + len(self.reward_models()))
 
     def check(self) -> None:
         RewardedConfig.check(self)

@@ -8,7 +8,22 @@ from msgspec import Meta
 
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
-from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.common import (
+    NAME,
+    NAME_FORM,
+    AnnotatorFilter,
+    BatchPrompts,
+    CheckpointEvery,
+    Epochs,
+    Holdout,
+    JobConfig,
+    LabelSmoothing,
+    LoraRank,
+    MaxGradNorm,
+    PromptSource,
+    WarmupSteps,
+)
+from engine.protocol.configs.needs import TYPICAL_SCORED, Cost, JobInputs, QueueTable, RankingTable, Table
 from engine.protocol.configs.rates import described, learning_rate
 
 WITH_TIES = ("davidson", "rao_kupper")
@@ -35,8 +50,8 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         ),
     ]
     policy: Annotated[str, Meta(description="Model to start from.")] = "smollm2"
-    prompts: Annotated[str, Meta(description="Only prompts of this source; empty takes all.")] = ""
-    annotator: Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")] = ""
+    prompts: PromptSource = ""
+    annotator: AnnotatorFilter = ""
     criterion: Annotated[
         str, Meta(description="Criteria to learn, a score each; several with commas, or all.")
     ] = "overall"
@@ -68,14 +83,14 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         Literal["raw", "controlled"],
         Meta(description="controlled: length explains verdicts and is left out of scores (tuning frozen)."),
     ] = "raw"
-    lora_rank: Annotated[int, Meta(ge=1, description="Rank of the adapters.")] = 16
+    lora_rank: LoraRank = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
-    epochs: Annotated[int, Meta(ge=1, description="Passes over the training prompts.")] = 1
+    epochs: Epochs = 1
     learning_rate: Annotated[
         float, Meta(ge=0, description=described("Peak learning rate of Adam", "reward"))
     ] = 0.0
-    warmup_steps: Annotated[int, Meta(ge=0, description="Steps to the peak learning rate.")] = 5
-    batch_prompts: Annotated[int, Meta(ge=1, description="Prompts a step, each with all its responses.")] = 4
+    warmup_steps: WarmupSteps = 5
+    batch_prompts: BatchPrompts = 4
     batch_tokens: Annotated[
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
     ] = 2048
@@ -87,14 +102,14 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             "0 is 2048 on a frozen trunk, else 512.",
         ),
     ] = 0
-    holdout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")] = 0.2
+    holdout: Holdout = 0.2
     margin: Annotated[float, Meta(ge=0.0, description="Margin a rank of distance.")] = 0.0
-    label_smoothing: Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")] = 0.0
+    label_smoothing: LabelSmoothing = 0.0
     centring: Annotated[float, Meta(ge=0.0, description="Weight of (r_w + r_l)².")] = 0.01
     lm_coefficient: Annotated[
         float, Meta(ge=0.0, description="Weight of the language-model loss on the best response.")
     ] = 0.0
-    max_grad_norm: Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")] = 1.0
+    max_grad_norm: MaxGradNorm = 1.0
     evaluations: Annotated[
         int, Meta(ge=1, description="Evaluations an epoch; of the first epoch they are the learning curve.")
     ] = 1
@@ -102,7 +117,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     budget_minutes: Annotated[
         float, Meta(gt=0, description="Time that auto may take to compare lora and full with frozen.")
     ] = 30.0
-    checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")] = 20
+    checkpoint_every: CheckpointEvery = 20
 
     @property
     def peak_learning_rate(self) -> float:
@@ -138,6 +153,29 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             Idle(("budget_minutes",), unequal("tuning", "auto"), "only auto compares ways of tuning"),
             Idle(("evaluations",), equal("holdout", 0.0), "no prompt is held out"),
         )
+
+    def inputs(self) -> JobInputs:
+        tables: dict[str, Table] = {
+            "rankings": RankingTable(self.criteria(), self.criterion, self.annotator, self.prompts)
+        }
+        reads_features = self.tuning in ("frozen", "auto")
+        if reads_features and self.queue_responses:
+            first = (self.criteria() or ("overall",))[0]
+            tables["responses"] = QueueTable(first, self.queue_responses)
+        return JobInputs(tables, policy=self.policy, features_of=self.policy if reads_features else "")
+
+    def cost(self) -> Cost:
+        return Cost(
+            tuning="full" if self.tuning == "auto" else self.tuning,  # auto may train every weight
+            lora_rank=self.lora_rank,
+            microbatch_tokens=self.batch_tokens,
+            scores=True,
+        )
+
+    def work(self, prompts: int | None, responses: int | None) -> float | None:
+        if self.tuning != "frozen" or responses is None:
+            return None
+        return float(responses * TYPICAL_SCORED)
 
     def check_request(self) -> None:
         if self.tuning == "frozen" and self.objective not in ("bradley_terry", "davidson"):

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from engine.protocol.configs.applies import Idle, Values, always
 from engine.protocol.configs.common import JobConfig
+from engine.protocol.configs.needs import Cost, JobInputs, ResponseTable
 
 
 class ExportConfig(JobConfig, frozen=True, kw_only=True):
@@ -34,6 +35,13 @@ class ExportConfig(JobConfig, frozen=True, kw_only=True):
             Idle(("tau_int8",), _only_fp32, "neither int8 nor fp16 is written"),
         )
 
+    def inputs(self) -> JobInputs:
+        table = ResponseTable(sample=self.samples)
+        return JobInputs({"responses": table}, reward_models={"reward_model": self.reward_model})
+
+    def cost(self) -> Cost:
+        return Cost(scores=True)
+
 
 class ScoreConfig(JobConfig, frozen=True, kw_only=True):
     """Score stored responses with a reward model, in torch."""
@@ -44,6 +52,14 @@ class ScoreConfig(JobConfig, frozen=True, kw_only=True):
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         return (Idle(("seed",), always, "scoring has nothing random"),)
+
+    def inputs(self) -> JobInputs:
+        backend = "torch-" if self.dtype == "auto" else f"torch-{self.dtype}"
+        table = ResponseTable(unscored_by=self.reward_model, backend=backend)
+        return JobInputs({"responses": table}, reward_models={"reward_model": self.reward_model})
+
+    def cost(self) -> Cost:
+        return Cost(microbatch_tokens=self.batch_tokens, scores=True)
 
 
 def _only_fp32(values: Values) -> bool:

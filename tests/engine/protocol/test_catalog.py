@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from engine.protocol.catalog import JOBS, JobKind, build, build_typed, fields, find_job, idle_fields, job_kind
-from engine.protocol.configs import ExportConfig, GenerateConfig, PPOConfig, RewardConfig
+from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
 
 REQUIRED = {
     "generate": {"policy": "smollm2"},
@@ -109,6 +109,27 @@ def test_names_hold_nothing_strange(name: str) -> None:
 @pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.kind)
 def test_every_job_has_its_module(job: JobKind) -> None:
     assert importlib.util.find_spec(job.module) is not None
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_configuration_says_what_it_reads_and_what_it_costs(kind: str) -> None:
+    config = build(JOBS[kind].config, REQUIRED[kind])
+    inputs = config.inputs()
+    assert inputs.tables
+    assert inputs.policy == getattr(config, "policy", None)
+    assert set(inputs.reward_models.values()) == ({"rm"} if "reward_model" in REQUIRED[kind] else set())
+    assert bool(config.cost().tuning) == JOBS[kind].trains
+
+
+class SilentConfig(JobConfig, frozen=True, kw_only=True):
+    """Of a job that somebody has forgotten to describe."""
+
+
+def test_a_configuration_that_does_not_say_it_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"SilentConfig does not say what the job reads"):
+        SilentConfig().inputs()
+    with pytest.raises(UsageError, match=r"SilentConfig does not say what the job costs"):
+        SilentConfig().cost()
 
 
 def test_kinds_are_found_by_name_and_by_configuration() -> None:

@@ -14,7 +14,7 @@ from engine.protocol.configs import (
     RLOOConfig,
     SFTConfig,
 )
-from engine.protocol.rewards import Component, Ensemble, components_of, models_of, parse_component
+from engine.protocol.rewards import Component, Ensemble, components_of, parse_component
 
 
 def test_components_are_read_as_written() -> None:
@@ -51,8 +51,13 @@ def test_every_model_has_its_role() -> None:
     config = PPOConfig(
         name="x", reward_model="a", rewards=("b/harm*2", "own:f"), gold="c", constraint="b/harm"
     )
-    assert models_of(config) == {"reward_model": "a", "reward:b": "b", "gold": "c", "constraint": "b"}
-    assert models_of(SFTConfig(name="x")) == {}
+    assert config.inputs().reward_models == {
+        "reward_model": "a",
+        "reward:b": "b",
+        "gold": "c",
+        "constraint": "b",
+    }
+    assert SFTConfig(name="x").inputs().reward_models == {}
 
 
 PPO: dict[str, Any] = {"name": "x", "reward_model": "r"}

@@ -253,8 +253,8 @@ def test_a_job_that_needs_what_another_will_make_waits_for_it(jobs: Jobs, tmp_pa
 
 def test_the_export_of_a_reward_model_waits_for_its_training(jobs: Jobs, tmp_path: Path) -> None:
     config = RewardConfig(name="new", policy=model_folder(tmp_path, "error"), device="cpu")
-    training = jobs.submit("reward", config)
-    export = jobs.submit_export_after(training, config)
+    training, export = jobs.submit_with_export("reward", config)
+    assert export is not None
     detail = jobs.show(export)
     assert (detail.kind, detail.waits_for, detail.config["reward_model"]) == ("export", training, "new")
     assert jobs.wait(export).reason == f"{training}, which it needed, has failed."

@@ -144,8 +144,10 @@ class FakeJobs:
         self.runs.insert(0, run(f"{kind}-000001", kind, "queued"))
         return f"{kind}-000001"
 
-    def submit_with_export(self, config: Any) -> tuple[str, str]:
-        run_id = self.submit("reward", config)
+    def submit_with_export(self, kind: str, config: Any) -> tuple[str, str | None]:
+        run_id = self.submit(kind, config)
+        if kind != "reward":
+            return run_id, None
         self.submitted.append(("export", config.name))
         return run_id, f"export-after-{run_id}"
 

@@ -1,0 +1,95 @@
+"""What a job reads and what it costs, as its configuration says it.
+
+The workbench writes the tables, finds the models, and reckons memory and time from this alone, so a new job
+is told about nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SAMPLED_AT_ONCE = 64  # sequences, where a job does not say
+TYPICAL_PROMPT = 64  # tokens, where nothing says how long prompts are
+TYPICAL_RESPONSE = 128  # tokens, likewise
+TYPICAL_RESPONSES = 4  # a prompt, where the data decides it
+TYPICAL_SCORED = 3 * TYPICAL_PROMPT  # tokens of a prompt with its response
+DECODING = 5.0  # a decoded token costs as much as so many that are read together
+
+
+@dataclass(frozen=True)
+class PromptTable:
+    """Prompts: `prompt_id`, `messages`, and `split` where somebody has held some out."""
+
+    source: str = ""  # empty: of all
+    limit: int = 0  # 0: all
+    heldout_by: tuple[str, ...] | None = None  # reward models, whose held-out prompts are marked
+
+
+@dataclass(frozen=True)
+class RankingTable:
+    """Judged responses with their ranks, a row for each response of each judgement."""
+
+    criteria: tuple[str, ...] | None  # None: all that there are
+    criterion: str = "overall"  # the same as somebody wrote it, for sentences
+    annotator: str = ""  # empty: all
+    source: str = ""  # of their prompts
+
+
+@dataclass(frozen=True)
+class ResponseTable:
+    """Stored responses with their prompts."""
+
+    policy: str = ""  # empty: of all
+    source: str = ""  # of their prompts
+    sample: int = 0  # so many, drawn by chance; 0: all
+    unscored_by: str = ""  # only those that this reward model has not scored …
+    backend: str = ""  # … by this backend
+
+
+@dataclass(frozen=True)
+class QueueTable:
+    """Responses that are worth judging next."""
+
+    criterion: str
+    limit: int
+
+
+Table = PromptTable | RankingTable | ResponseTable | QueueTable
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """Everything that a job reads."""
+
+    tables: Mapping[str, Table]  # by the name under which the job finds them (`RunDir.table`)
+    policy: str | None = None  # the field `policy`: name in the store, hub id or folder
+    reward_models: Mapping[str, str] = field(default_factory=dict)  # names in the store, by role
+    features_of: str = ""  # the policy whose features of a frozen trunk are taken over from earlier runs
+
+    @property
+    def source(self) -> str:
+        """The source of the prompts that the job is about; empty where it is about all."""
+        return next(
+            (t.source for t in self.tables.values() if not isinstance(t, QueueTable) and t.source), ""
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The numbers that a job's memory follows from, beside the sizes of its model.
+
+    Every model that it holds is taken to be as large as the policy.
+    """
+
+    models: int = 1  # held at once
+    tuning: Literal["", "frozen", "lora", "full"] = ""  # what is trained; empty for a job that saves no model
+    lora_rank: int = 16
+    trained: int = 1  # models that are, where any is
+    sampled_at_once: int = 0  # sequences
+    row_tokens: int = TYPICAL_PROMPT + TYPICAL_RESPONSE  # of the longest prompt with one response
+    microbatch_tokens: int | None = None  # in one forward pass; None where the job has no such limit
+    measures_logprobs: bool = False  # of whole responses, without gradients
+    scores: bool = False  # by reward models
+    endpoint: str = ""  # where the work is done, if that is not here
