@@ -228,13 +228,13 @@ class Tokeniser:
         if max_tokens is None or len(prompt) + len(body) + 1 <= max_tokens:
             return ScoreTokens(list(prompt), [*body, end], False)
         least = min(len(prompt), max(max_tokens // PROMPT_SHARE, 1))
-        kept = body[: max(max_tokens - least - 1, 0)]
-        room = max(max_tokens - len(kept) - 1, 0)
+        shortened = body[: max(max_tokens - least - 1, 0)]
+        room = max(max_tokens - len(shortened) - 1, 0)
         return ScoreTokens(
             prompt=list(prompt[max(len(prompt) - room, 0) :]) if room else [],
-            response=[*kept, end],
+            response=[*shortened, end],
             was_cut=True,
-            response_cut=len(kept) < len(body),
+            response_cut=len(shortened) < len(body),
         )
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -330,9 +330,9 @@ class Tokeniser:
         rest = [index for content, index in unused.items() if content != unknown]
         if rest:
             return int(rest[-1])
-        found = self._with_specials.token_to_id(unknown)
-        if found is not None and found not in self.stop_ids:
-            return int(found)
+        token_id = self._with_specials.token_to_id(unknown)
+        if token_id is not None and token_id not in self.stop_ids:
+            return int(token_id)
         return next(index for index in range(self.vocab_size) if index not in self.stop_ids)
 
 

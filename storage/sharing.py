@@ -99,11 +99,11 @@ def query_remote(database: Path, sql: str) -> RemoteResult:
     try:
         _load_extensions(connection)
         asked = "SELECT * FROM quack_query($address, $sql, token = $token)"
-        found = connection.execute(
+        table = connection.execute(
             asked, {"address": shared["address"], "sql": sql, "token": shared["token"]}
         )
-        columns = tuple(column[0] for column in found.description or ())
-        return RemoteResult(columns, found.fetchall())
+        columns = tuple(column[0] for column in table.description or ())
+        return RemoteResult(columns, table.fetchall())
     except duckdb.Error as error:
         raise ShareError(_refusal(str(error), database)) from error
     finally:

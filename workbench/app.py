@@ -179,7 +179,7 @@ class WorkbenchApp(SturdyApp):
     def heartbeat(self) -> None:
         """Pump the jobs about four times a second, in a thread of its own, until the application ends."""
         workspace = self.workspace
-        pulses, told, moved, counted = 0, "", False, -1
+        pulses, last_fault, moved, counted = 0, "", False, -1
         while not self._quitting.is_set():
             try:
                 moved = bool(workspace.jobs.pump()) or moved
@@ -189,10 +189,10 @@ class WorkbenchApp(SturdyApp):
                 if pulses % PULSES_A_COUNT == 0 and workspace.jobs.moves != counted:
                     counted = workspace.jobs.moves
                     self.call_later(self.refresh_status)
-                told = ""
+                last_fault = ""
             except Exception as error:
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != last_fault:
+                    last_fault = str(error)
                     self.call_from_thread(self.tell, error)
             pulses += 1
             self._quitting.wait(PULSE_SECONDS)

@@ -115,7 +115,7 @@ def comparisons_of(
         for (one, rank), (other, other_rank) in combinations(sorted(items), 2):
             place = 2 if rank == other_rank else int(rank > other_rank)
             votes[prompt, one, other][place] += weight
-    return stacked([(prompt, one, other, *said) for (prompt, one, other), said in votes.items()])
+    return stacked([(prompt, one, other, *counts) for (prompt, one, other), counts in votes.items()])
 
 
 def stacked(rows: Sequence[tuple[float, ...]]) -> Comparisons:

@@ -251,7 +251,7 @@ def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidati
     )
     margins_M_S = margins_M_k_S[np.arange(M), fold_M]
     measures = tuple(measure(margins_M_S[:, s], strict) for s in range(S))
-    best = int(np.argmin([found.log_loss for found in measures]))
+    best = int(np.argmin([one.log_loss for one in measures]))
     temperature = best_temperature(margins_M_S[:, best], strict) if settings.calibrate else 1.0
     margin_M = temperature * margins_M_S[:, best]
     return CrossValidation(

@@ -111,12 +111,12 @@ def drawn_heads(
     """
     if count < 2:
         raise ValueError("One head has no spread; draw two or more.")
-    found = posterior(subspace.differences, comparisons, nu, PRIOR_SHARE * strength)
+    normal = posterior(subspace.differences, comparisons, nu, PRIOR_SHARE * strength)
     random = np.random.default_rng(seed)
     sign_E = random.choice((-1.0, 1.0), count)
-    inside_E_r = np.linalg.solve(found.root.T, random.standard_normal((len(v_r), count))).T
-    inside_E_r += sign_E[:, None] * (found.mean - v_r)
-    outside_E_F = random.standard_normal((count, subspace.width)) / np.sqrt(found.strength)
+    inside_E_r = np.linalg.solve(normal.root.T, random.standard_normal((len(v_r), count))).T
+    inside_E_r += sign_E[:, None] * (normal.mean - v_r)
+    outside_E_F = random.standard_normal((count, subspace.width)) / np.sqrt(normal.strength)
     around_E_F = outside_E_F + subspace.weights(inside_E_r - subspace.coordinates(outside_E_F))
     around_E_F -= around_E_F.mean(axis=0)
     return np.asarray(subspace.weights(v_r[None]) + around_E_F * np.sqrt(count / (count - 1)))

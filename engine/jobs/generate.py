@@ -51,11 +51,11 @@ def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
     for start in range(0, len(fitting), prompts_a_file):
         few = fitting[start : start + prompts_a_file]
         responses: list[Sampled] = []
-        for said in sample_steps(
+        for news in sample_steps(
             source, tokeniser, [row["ids"] for row in few], **_options(config, tokeniser, few)
         ):
-            meter.count(said.tokens, isinstance(said, SampledBatch))
-            responses.extend(said.responses if isinstance(said, SampledBatch) else [])
+            meter.count(news.tokens, isinstance(news, SampledBatch))
+            responses.extend(news.responses if isinstance(news, SampledBatch) else [])
             yield _progress(made + len(responses), total, meter)
         yield _write(config, directory, tokeniser, number, few, responses)
         number += 1

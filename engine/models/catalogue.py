@@ -64,19 +64,19 @@ def resolve_model(name: str, on_progress: OnProgress | None = None) -> Path:
 
 def resolving(name: str) -> Generator[Progress, None, Path]:
     """`folder = yield from resolving(name)`: as `resolve_model`, for jobs, with its progress as events."""
-    said: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+    news: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
     result: list[Path | BaseException] = []
 
     def work() -> None:
         try:
-            result.append(resolve_model(name, lambda stage, done: said.put(_percent(stage, done))))
+            result.append(resolve_model(name, lambda stage, done: news.put(_percent(stage, done))))
         except BaseException as error:
             result.append(error)
         finally:
-            said.put(None)
+            news.put(None)
 
     threading.Thread(target=work, daemon=True, name="resolve-model").start()
-    while (event := said.get()) is not None:
+    while (event := news.get()) is not None:
         yield event
     if isinstance(result[0], BaseException):
         raise result[0]

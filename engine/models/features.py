@@ -53,7 +53,7 @@ def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> 
     Only response positions of those layers are kept, so that memory does not grow with the depth.
     """
     check_layers(trunk.module, layers)
-    blocks, found = _blocks(trunk.module), {}
+    blocks, by_layer = _blocks(trunk.module), {}
 
     def keep(layer: int, hidden_R_S_D: Tensor) -> None:
         if hidden_R_S_D.shape[:-1] != batch.input_ids.shape:
@@ -61,7 +61,7 @@ def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> 
                 f"The layers of {type(trunk.module).__name__} do not pass on one vector a token, so it "
                 "cannot serve as a frozen trunk; choose tuning full or lora."
             )
-        found[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
+        by_layer[layer] = hidden_R_S_D[batch.row[:, None], batch.index_at]
         if layer == max(layers):
             raise _Enough
 
@@ -69,7 +69,7 @@ def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> 
         for layer in sorted({layer for layer in layers if layer < len(blocks)}):
             stack.enter_context(_watching(blocks[layer], layer, keep))
         keep(len(blocks), trunk.hidden(batch))
-    return found
+    return by_layer
 
 
 class _Enough(Exception):  # noqa: N818 - not an error: the layers above would be computed for nothing

@@ -202,16 +202,16 @@ def _adaptable(model: PreTrainedModel) -> dict[bool, list[str]]:
     inside = {id(module) for module in backbone(model).modules()}
     layers = {name: module for name, module in layers.items() if id(module) in inside}
     called = _called(model, layers)
-    found: dict[bool, list[str]] = {}
+    names: dict[bool, list[str]] = {}
     for name, module in layers.items():
         parent = model.get_submodule(name.rpartition(".")[0])
         if _kind(name) in called and not _kernel_reads(parent, name):
-            found.setdefault(isinstance(module, Conv1D), []).append(name)
-    if not found:
+            names.setdefault(isinstance(module, Conv1D), []).append(name)
+    if not names:
         raise UsageError(
             f"{model.config.model_type} has no linear layers that adapters fit; set tuning to full."
         )
-    return found
+    return names
 
 
 @torch.no_grad()

@@ -125,8 +125,8 @@ def pack(
         begin = end if flat else 0
     attention = None if flat else _additive_mask(segment, dtype) if packed else (segment >= 0).long()
     row_N = torch.zeros(len(owners), dtype=torch.long) if flat else torch.tensor(owners)
-    found = (input_ids, position_ids, attention, row_N, index_at, index_before, tokens, mask)
-    placed: Any = [None if tensor is None else tensor.to(device) for tensor in found]
+    tensors = (input_ids, position_ids, attention, row_N, index_at, index_before, tokens, mask)
+    placed: Any = [None if tensor is None else tensor.to(device) for tensor in tensors]
     placed.append(shared_prefix.grouped_parts(parts, device) if flat else None)
     return PackedBatch(*placed)
 
@@ -160,8 +160,8 @@ def hidden_states(backbone: nn.Module, batch: PackedBatch) -> Tensor:
     if batch.groups is not None:
         options["groups"] = batch.groups
     with _attention(backbone, shared_prefix.NAME if batch.groups is not None else None):
-        found: Tensor = backbone(input_ids=batch.input_ids, **options)[0]
-    return found
+        hidden: Tensor = backbone(input_ids=batch.input_ids, **options)[0]
+    return hidden
 
 
 @contextmanager

@@ -66,8 +66,8 @@ def _write_weights(
 
     def value(name: str) -> Tensor:
         tensor = own.get(id(plain[name]), plain[name]).detach().cpu()
-        if (found := adapters.get(name)) is not None:
-            tensor = fused(tensor, found, masters)
+        if (adapter := adapters.get(name)) is not None:
+            tensor = fused(tensor, adapter, masters)
         return (tensor.to(target) if tensor.is_floating_point() else tensor).contiguous()
 
     where: dict[str, str] = {}

@@ -149,16 +149,16 @@ class SharedPrefix(torch.autograd.Function):
         J = key_S_J_E.shape[1]
         rows = groups.rows(query_S_H_E.shape[1], J)
         queries, keys, values = (_heads(x) for x in (query_S_H_E, key_S_J_E, value_S_J_E))
-        found, saved = [], []
+        outputs, saved = [], []
         for group, at in zip(groups.groups, rows.groups, strict=True):
             (A, T), U = group.own.shape, group.seen.shape[1]
             scores = torch.bmm(_take(queries, at.own, A * J), _take(keys, at.seen, A * J).transpose(1, 2))
             scores.view(A, J, -1, T, U).masked_fill_(group.blocked[:, None, None], -torch.inf)
             weights = torch.softmax(scores, dim=-1)
             weights.view(-1, U).index_fill_(0, at.padded, 0)  # so that padding has no gradient
-            found.append(torch.bmm(weights, _take(values, at.seen, A * J)).flatten(0, 1))
+            outputs.append(torch.bmm(weights, _take(values, at.seen, A * J)).flatten(0, 1))
             saved.append(weights)
-        out_S_H_E = torch.cat(found).index_select(0, rows.back).view(query_S_H_E.shape)
+        out_S_H_E = torch.cat(outputs).index_select(0, rows.back).view(query_S_H_E.shape)
         ctx.save_for_backward(query_S_H_E, key_S_J_E, value_S_J_E, out_S_H_E, *saved)
         ctx.groups = groups
         return out_S_H_E

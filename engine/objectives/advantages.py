@@ -39,14 +39,14 @@ def generalised_advantages(
     values_N_T[:, t] is the value of the state before token t.  The response ends with its last masked
     token: V and A beyond it are 0, so nothing leaks across the end.  Both results are 0 outside the mask.
     """
-    kept = mask_N_T.bool()
-    rewards, values = torch.where(kept, rewards_N_T, 0), torch.where(kept, values_N_T, 0)
+    real_N_T = mask_N_T.bool()
+    rewards, values = torch.where(real_N_T, rewards_N_T, 0), torch.where(real_N_T, values_N_T, 0)
     advantages_N_T = torch.zeros_like(values)
     next_value_N = torch.zeros_like(values[:, 0])
     next_advantage_N = torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
         delta_N = rewards[:, t] + gamma * next_value_N - values[:, t]
-        next_advantage_N = torch.where(kept[:, t], delta_N + gamma * lam * next_advantage_N, 0)
+        next_advantage_N = torch.where(real_N_T[:, t], delta_N + gamma * lam * next_advantage_N, 0)
         next_value_N = values[:, t]
         advantages_N_T[:, t] = next_advantage_N
-    return advantages_N_T, torch.where(kept, advantages_N_T + values, 0)
+    return advantages_N_T, torch.where(real_N_T, advantages_N_T + values, 0)

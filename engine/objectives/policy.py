@@ -33,21 +33,21 @@ def clipped_surrogate(
     gradients of micro-batches add up to those of the minibatch whatever its cut; or [N, 1], a divisor a
     response, where an algorithm averages otherwise.
     """
-    kept = mask_N_T.bool()
-    log_ratio = torch.where(kept, logprobs_N_T - old_logprobs_N_T, 0)
+    real_N_T = mask_N_T.bool()
+    log_ratio = torch.where(real_N_T, logprobs_N_T - old_logprobs_N_T, 0)
     ratio = log_ratio.exp()
-    advantages = torch.where(kept, advantages_N_T, 0)
+    advantages = torch.where(real_N_T, advantages_N_T, 0)
     free = ratio * advantages
     bounded = ratio.clamp(1 - clip, 1 + clip) * advantages
-    loss = -(torch.where(kept, torch.minimum(free, bounded), 0) / total_tokens).sum()
+    loss = -(torch.where(real_N_T, torch.minimum(free, bounded), 0) / total_tokens).sum()
     with torch.no_grad():
         # k3 with samples from the old policy: E_old[ρ − 1 − log ρ] = KL(π_old ‖ π).
-        kl = torch.where(kept, torch.expm1(log_ratio) - log_ratio, 0).sum()
+        kl = torch.where(real_N_T, torch.expm1(log_ratio) - log_ratio, 0).sum()
         return PolicyLoss(
             loss=loss,
-            clipped=((bounded < free) & kept).sum(),
-            ratio_sum=torch.where(kept, ratio, 0).sum(),
-            ratio_max_deviation=torch.where(kept, (ratio - 1).abs(), 0).max(),
+            clipped=((bounded < free) & real_N_T).sum(),
+            ratio_sum=torch.where(real_N_T, ratio, 0).sum(),
+            ratio_max_deviation=torch.where(real_N_T, (ratio - 1).abs(), 0).max(),
             kl_sum=kl,
         )
 

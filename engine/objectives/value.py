@@ -30,11 +30,11 @@ def clipped_value_loss(
 
     total_tokens: response tokens of the whole minibatch, as in the policy's loss.
     """
-    kept = mask_N_T.bool()
+    real_N_T = mask_N_T.bool()
     bounded = torch.clamp(values_N_T, old_values_N_T - clip, old_values_N_T + clip)
     free_error, bounded_error = (values_N_T - returns_N_T).square(), (bounded - returns_N_T).square()
-    loss = 0.5 * torch.where(kept, torch.maximum(free_error, bounded_error), 0).sum() / total_tokens
-    return ValueLoss(loss, ((bounded_error > free_error) & kept).sum())
+    loss = 0.5 * torch.where(real_N_T, torch.maximum(free_error, bounded_error), 0).sum() / total_tokens
+    return ValueLoss(loss, ((bounded_error > free_error) & real_N_T).sum())
 
 
 def explained_variance(values_N_T: Tensor, returns_N_T: Tensor, mask_N_T: Tensor) -> float:

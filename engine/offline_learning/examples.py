@@ -86,7 +86,7 @@ class ExampleReader:
         if prompt is None:
             return None
         pieces: list[tuple[list[int], list[int]]] = []
-        kept: list[str] = []
+        response_ids: list[str] = []
         for response_id, record in {record["response_id"]: record for record in records}.items():
             response = self._tokeniser.encode_response(record["text"])
             tokens = self._tokeniser.join_for_score(prompt, response, self.limit, self._config.template)
@@ -98,11 +98,11 @@ class ExampleReader:
                 continue
             self.was_cut += tokens.was_cut
             pieces.append((tokens.prompt, body))
-            kept.append(response_id)
+            response_ids.append(response_id)
         if not pieces:
             return None
         rows, order = grouped(pieces)
-        place = {kept[old]: new for new, old in enumerate(order)}
+        place = {response_ids[old]: new for new, old in enumerate(order)}
         inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
         indices = torch.tensor(inside, dtype=torch.long).reshape(-1, 2)
         return TrainingExample(prompt_id, tuple(rows), indices[:, 0], indices[:, 1])

@@ -28,22 +28,22 @@ def rotate(model: onnx.ModelProto, seed: int = 0) -> bool:
     It must be a sum of embeddings and products with weights of which each is read nowhere else, and only RMS
     norms, sums and the features may read it.
     """
-    found = _Stream.of(model.graph)
-    if found is None:
+    stream = _Stream.of(model.graph)
+    if stream is None:
         return False
-    width = found.width
+    width = stream.width
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))[0]
-    for key in found.written_by:
-        found.change(key, Q.__rmatmul__)
-    for norm in found.norms:
-        gamma_D = found.value(norm.input[1])
+    for key in stream.written_by:
+        stream.change(key, Q.__rmatmul__)
+    for norm in stream.norms:
+        gamma_D = stream.value(norm.input[1])
         back_D_D = Q.T * gamma_D
-        for reader in found.readers[norm.output[0]]:
-            if found.is_product(reader):
-                found.change(reader.input[1], back_D_D.__matmul__)
-    _turn_back(model.graph, found, Q)
-    for norm in found.norms:
-        found.change(norm.input[1], np.ones_like)
+        for reader in stream.readers[norm.output[0]]:
+            if stream.is_product(reader):
+                stream.change(reader.input[1], back_D_D.__matmul__)
+    _turn_back(model.graph, stream, Q)
+    for norm in stream.norms:
+        stream.change(norm.input[1], np.ones_like)
     return True
 
 

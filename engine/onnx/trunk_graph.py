@@ -80,16 +80,16 @@ class TrunkGraph(nn.Module):
         depth = len(past) // 2
         cache = _Cache(past[:depth], past[depth:], attention_bias.to(past[0].dtype))
         with _attending(cache):
-            found = self.trunk(
+            outputs = self.trunk(
                 input_ids=input_ids,
                 position_ids=position_ids,
                 use_cache=False,
                 output_hidden_states=self.layers != (depth,),
             )
         if self.layers == (depth,):
-            features = found.last_hidden_state
+            features = outputs.last_hidden_state
         else:
-            features = torch.cat([found.hidden_states[layer] for layer in self.layers], dim=-1)
+            features = torch.cat([outputs.hidden_states[layer] for layer in self.layers], dim=-1)
         keys, values = zip(*(cache.new[layer] for layer in range(depth)), strict=True)
         return features.float(), *keys, *values
 
@@ -264,7 +264,7 @@ def _attention(
     (N, H, T, size), G, layer = query.shape, key.shape[1], int(getattr(module, "layer_idx", 0))
     cache = _current[-1]
     flat_query, flat_key, flat_value = map(_flat, (query, key, value))
-    found = symbolic(
+    attended = symbolic(
         "Attention",
         (flat_query, flat_key, flat_value, cache.bias, cache.keys[layer], cache.values[layer]),
         {
@@ -278,7 +278,7 @@ def _attention(
         version=OPSET,
     )
     cache.new[layer] = (flat_key, flat_value)
-    return found.view(N, T, H, size), None
+    return attended.view(N, T, H, size), None
 
 
 def _flat(x_N_H_T_d: Tensor) -> Tensor:

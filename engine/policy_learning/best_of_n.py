@@ -197,7 +197,7 @@ def some_prompts(
             "kl": None,  # the samples are the policy's own
             "tokens": len(response.token_ids),
             "stopped": response.stopped,
-            "components": json.dumps({name: float(found[n]) for name, found in components.items()}),
+            "components": json.dumps({name: float(score_N[n]) for name, score_N in components.items()}),
             "cut": bool(cut_N[n]),
         }
         for n, response in enumerate(sampled)
@@ -223,19 +223,19 @@ def best_row(rows: list[dict[str, Any]], sampled: list[Sampled], prompt_id: str)
 
 def report(run: RunDir, config: BestOfNConfig) -> Iterator[Event]:
     """3. The curve over n, from all samples of the job, in one mean over prompts."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     cut = 0
     for path in sorted(run.output_path("rollouts", 0).parent.glob("rollouts-*.parquet")):
         columns = ["prompt_id", "score", "reward", "components", "cut"]
         for row in pq.read_table(path, columns=columns).to_pylist():
-            own = found[row["prompt_id"]]
+            own = figures[row["prompt_id"]]
             cut += row["cut"]
             own["objective"].append(row["reward"])
             own["proxy"].append(row["score"])
             if config.gold:
                 own["gold"].append(json.loads(row["components"])["gold"])
     summary: dict[str, float | int | str | None] = {
-        "prompts": len(found), "samples": config.samples, "cut": cut
+        "prompts": len(figures), "samples": config.samples, "cut": cut
     }  # fmt: skip
     if cut:
         yield Message(
@@ -248,7 +248,7 @@ def report(run: RunDir, config: BestOfNConfig) -> Iterator[Event]:
         for name in ("objective", "proxy", "gold")[: 3 if config.gold else 2]:
             means = [
                 best_of(torch.tensor(own["objective"]), torch.tensor(own[name]), n)
-                for _, own in sorted(found.items())
+                for _, own in sorted(figures.items())
             ]
             values[f"bon/{name}"] = sum(means) / len(means)
         yield Metrics(step=n, values=values)

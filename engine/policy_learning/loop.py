@@ -250,23 +250,23 @@ def update_coefficients(
     models: Models, state: State, measured: Measured, targets: Targets, config: PolicyLearningConfig
 ) -> dict[str, float]:
     """β and the multiplier of the next step; goal and multiplier of this one as metrics."""
-    told: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if config.kl == "adaptive" and state.step > 0:  # the first responses are the reference policy's own
         episodes = len(measured.scores)
         horizon = config.kl_horizon or horizon_of(episodes, config.steps)
         control = AdaptiveKL(config.kl_target, horizon)
         goal = control.goal(state.step, config.steps)
-        told["policy/kl_goal"] = goal
+        metrics["policy/kl_goal"] = goal
         state.beta_level, state.beta = control.updated(
             state.beta_level, targets.kl_a_response, episodes, goal
         )
     cost = measured.scored.cost
     if cost is None:
-        return told
-    told["policy/multiplier"] = state.multiplier
+        return metrics
+    metrics["policy/multiplier"] = state.multiplier
     excess = float(models.rewards.excess(cost, state.scale).mean())
     state.multiplier = DualAscent(config.constraint_rate).updated(state.multiplier, excess)
-    return told
+    return metrics
 
 
 def _guarded(update: Update, run: RunDir) -> Generator[Event, None, UpdateStats]:

@@ -38,7 +38,7 @@ TRACES = pa.schema(
 def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta: float) -> dict[str, float]:
     """Means over responses, or over response tokens; padding is never counted."""
     mask_N_T = rollout.mask
-    found = {
+    metrics = {
         "policy/score": float(measured.scores.mean()),
         "policy/reward": float(targets.rewards.sum(dim=1).mean()),
         "policy/kl": targets.kl_a_response,
@@ -50,20 +50,20 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
         "policy/cut": float(measured.cut.float().mean()),
         "policy/beta": beta,
     }
-    found |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
+    metrics |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
     if measured.scored.cost is not None:
-        found["policy/cost"] = float(measured.scored.cost.mean())
+        metrics["policy/cost"] = float(measured.scored.cost.mean())
     if measured.gold is not None:
-        found["policy/gold"] = float(measured.gold.mean())
+        metrics["policy/gold"] = float(measured.gold.mean())
     if measured.values is not None and targets.returns is not None:
-        found["policy/explained_variance"] = explained_variance(measured.values, targets.returns, mask_N_T)
-    return found
+        metrics["policy/explained_variance"] = explained_variance(measured.values, targets.returns, mask_N_T)
+    return metrics
 
 
 def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]:
     """Means over the minibatches of the update."""
     count = len(stats.minibatches)
-    found = {
+    metrics = {
         "policy/ratio_mean": stats.mean("ratio"),
         "policy/clip_fraction": stats.mean("clipped"),
         "policy/update_kl": stats.mean("kl"),
@@ -72,13 +72,13 @@ def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]
         "policy/learning_rate": learning_rate,
     }
     if all(m.kl_loss is not None for m in stats.minibatches):
-        found["policy/kl_loss"] = sum(m.kl_loss or 0.0 for m in stats.minibatches) / count
+        metrics["policy/kl_loss"] = sum(m.kl_loss or 0.0 for m in stats.minibatches) / count
     if "critic" in stats.grad_norms:
-        found["policy/value_loss"] = sum(m.value_loss for m in stats.minibatches) / count
+        metrics["policy/value_loss"] = sum(m.value_loss for m in stats.minibatches) / count
     for name, norms in stats.grad_norms.items():
         key = "policy/grad_norm" if name == "policy" else f"policy/{name}_grad_norm"
-        found[key] = sum(norms) / max(1, len(norms))
-    return found
+        metrics[key] = sum(norms) / max(1, len(norms))
+    return metrics
 
 
 def write_rollouts(run: RunDir, step: int, rollout: Rollout, measured: Measured, targets: Targets) -> Output:

@@ -62,15 +62,15 @@ class ModelPart:
         tokens that were sampled where they are the reward model's own; elsewhere they stand by name.
         """
         pairs = [(tokens.prompt, tokens.response) for tokens in self._encoded(conversations)]
-        found: Tensor | None = None
+        member_scores: Tensor | None = None
         with without_lora(self.reward_model.trunk.module):  # a critic may have its adapters on this trunk
             for places, scores_n_C, members in self.reward_model.measured(pairs, budget):
                 seen = members[:, :, self.criterion] if self.by_member and members is not None else None
                 seen = scores_n_C[None, :, self.criterion] if seen is None else seen
-                if found is None:
-                    found = torch.zeros(len(seen), len(pairs))
-                found[:, places] = seen
-        return torch.zeros(1, 0) if found is None else found
+                if member_scores is None:
+                    member_scores = torch.zeros(len(seen), len(pairs))
+                member_scores[:, places] = seen
+        return torch.zeros(1, 0) if member_scores is None else member_scores
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         return torch.tensor([tokens.was_cut for tokens in self._encoded(conversations)], dtype=torch.bool)
@@ -99,7 +99,7 @@ class FunctionPart:
     def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
         """Raises UsageError, naming the function, when it fails or gives no finite number."""
         where = f"The reward function {self.component.source}"
-        found = []
+        member_scores = []
         for messages, text, _ in conversations:
             try:
                 score = float(self.function(self.tokeniser.render(messages, "plain"), text))
@@ -107,8 +107,8 @@ class FunctionPart:
                 raise UsageError(f"{where} failed ({type(error).__name__}: {_line(error)}).") from error
             if not math.isfinite(score):
                 raise UsageError(f"{where} gave {score}; it must give a finite number for every response.")
-            found.append(score)
-        return torch.tensor([found])
+            member_scores.append(score)
+        return torch.tensor([member_scores])
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         return torch.zeros(len(conversations), dtype=torch.bool)
@@ -152,8 +152,8 @@ def import_function(path: str) -> Callable[[str, str], float]:
     function = getattr(module, name, None)
     if not callable(function):
         raise UsageError(f"The reward function {path} does not exist: {module_name} has no function {name}.")
-    found: Callable[[str, str], float] = function
-    return found
+    reward: Callable[[str, str], float] = function
+    return reward
 
 
 def _line(error: BaseException) -> str:

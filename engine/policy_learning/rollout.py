@@ -79,7 +79,7 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
     if positions and positions - config.max_new_tokens < longest:
         longest = positions - config.max_new_tokens
         then = f"the model has {positions} positions: lower max_new_tokens"
-    kept: list[Prompt] = []
+    training: list[Prompt] = []
     heldout: list[Prompt] = []
     left_out = LeftOutTexts()
     for record in pq.read_table(path).to_pylist():
@@ -90,15 +90,15 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
             left_out.add("too long", name_of(messages), fault)
         elif tokens is not None:
             held = (record.get("split") or "train") != "train"
-            (heldout if held else kept).append(Prompt(record["prompt_id"], messages, tokens))
-    if not kept and not heldout:
+            (heldout if held else training).append(Prompt(record["prompt_id"], messages, tokens))
+    if not training and not heldout:
         raise left_out.nothing_left("import some")
     wanted, share = config.held_out()
     if wanted == "share":
-        out = heldout_prompts([p.prompt_id for p in kept], holdout=share, seed=config.seed)
-        heldout += [prompt for prompt in kept if prompt.prompt_id in out]
-        kept = [prompt for prompt in kept if prompt.prompt_id not in out]
-    if not kept:
+        out = heldout_prompts([p.prompt_id for p in training], holdout=share, seed=config.seed)
+        heldout += [prompt for prompt in training if prompt.prompt_id in out]
+        training = [prompt for prompt in training if prompt.prompt_id not in out]
+    if not training:
         raise UsageError("Every prompt is held out; import more prompts, or hold out a share of them.")
     if wanted != "none" and not heldout:
         raise UsageError(
@@ -106,7 +106,7 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
             if wanted == "reward_model"
             else "One prompt cannot be split; import more prompts, or set heldout_prompts to none."
         )
-    return Prompts(kept, left_out, heldout)
+    return Prompts(training, left_out, heldout)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def draw(
     total = len(prompts) * samples
 
     def attempt(sequences: int) -> Generator[Event, None, list[Sampled]]:
-        found: list[Sampled] = []
+        responses: list[Sampled] = []
         for batch in sample(
             model,
             tokeniser,
@@ -180,9 +180,9 @@ def draw(
             seeds=seeds,
             batch_sequences=sequences,
         ):
-            found += batch.responses
-            yield Progress(stage=stage, done=len(found), total=total, unit="responses")
-        return found
+            responses += batch.responses
+            yield Progress(stage=stage, done=len(responses), total=total, unit="responses")
+        return responses
 
     return (yield from retry_on_out_of_memory(microbatch, attempt))
 
@@ -269,12 +269,15 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         seen, total = 0, len(rollout.sampled)
         for rows, order in rollout.micro_batches(range(total), sequences):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
-                found = models.policy.forward(rows)
-                width = found.logprobs.shape[1]
-                logprobs[order, :width], entropy[order, :width] = found.logprobs.cpu(), found.entropy.cpu()
+                outputs = models.policy.forward(rows)
+                width = outputs.logprobs.shape[1]
+                logprobs[order, :width], entropy[order, :width] = (
+                    outputs.logprobs.cpu(),
+                    outputs.entropy.cpu(),
+                )
                 references[order, :width] = models.policy.reference_logprobs(rows).cpu()
                 if models.critic is not None:
-                    values[order, :width] = models.critic.values(rows, found).cpu()
+                    values[order, :width] = models.critic.values(rows, outputs).cpu()
             seen += len(order)
             yield Progress(stage="scoring", done=seen, total=total, unit="responses")
         return logprobs, references, values, entropy

@@ -174,9 +174,9 @@ def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
 
 def _describe(field: types.Field) -> FieldInfo:
     kind = field.type
-    told: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
     if isinstance(kind, types.Metadata):
-        told = kind.extra_json_schema or {}
+        notes = kind.extra_json_schema or {}
         kind = kind.type
     bounds: dict[str, Any] = {}
     if isinstance(kind, types.IntType | types.FloatType):
@@ -189,8 +189,8 @@ def _describe(field: types.Field) -> FieldInfo:
     return FieldInfo(
         name=field.name,
         type=_field_type(kind),
-        description=told.get("description", ""),
-        form=told.get("form", ""),
+        description=notes.get("description", ""),
+        form=notes.get("form", ""),
         required=field.required,
         default=None if field.required else field.default,
         choices=tuple(str(value) for value in kind.values) if isinstance(kind, types.LiteralType) else (),
@@ -249,17 +249,17 @@ def idle_fields(config_type: type[JobConfig], values: Mapping[str, Any]) -> dict
     Values may be as typed; one that cannot be read counts as its default, a needed one that is missing as
     empty.
     """
-    found: dict[str, Any] = {}
+    parsed_values: dict[str, Any] = {}
     hints = get_type_hints(config_type, include_extras=True)
     for field in fields(config_type):
-        found[field.name] = "" if field.required else field.default
+        parsed_values[field.name] = "" if field.required else field.default
         value = values.get(field.name)
         if value is not None and not (isinstance(value, str) and not value.strip()):
             with suppress(UsageError):
                 parsed = _parse(field, value)
                 _check(hints, field, parsed)
-                found[field.name] = parsed
-    return idle_among(config_type.rules(), found)
+                parsed_values[field.name] = parsed
+    return idle_among(config_type.rules(), parsed_values)
 
 
 def never_used(config_type: type[JobConfig]) -> set[str]:

@@ -30,19 +30,19 @@ class Estimate:
 
 def sizes_of(model_config: Mapping[str, Any]) -> Sizes | None:
     """The sizes in a model's `config.json`; None when they are not there."""
-    found: Mapping[str, Any] = model_config.get("text_config") or model_config
+    text_config: Mapping[str, Any] = model_config.get("text_config") or model_config
     try:
-        hidden, heads = int(found["hidden_size"]), int(found["num_attention_heads"])
-        head = int(found.get("head_dim") or hidden // heads)
+        hidden, heads = int(text_config["hidden_size"]), int(text_config["num_attention_heads"])
+        head = int(text_config.get("head_dim") or hidden // heads)
         return Sizes(
-            layers=int(found["num_hidden_layers"]),
+            layers=int(text_config["num_hidden_layers"]),
             hidden=hidden,
-            middle=int(found.get("intermediate_size") or 4 * hidden),
+            middle=int(text_config.get("intermediate_size") or 4 * hidden),
             heads=heads,
-            key_value=int(found.get("num_key_value_heads") or heads) * head,
+            key_value=int(text_config.get("num_key_value_heads") or heads) * head,
             query=heads * head,
-            vocabulary=int(found["vocab_size"]),
-            tied=bool(found.get("tie_word_embeddings", False)),
+            vocabulary=int(text_config["vocab_size"]),
+            tied=bool(text_config.get("tie_word_embeddings", False)),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None

@@ -56,7 +56,7 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
     width = 2 if config.dtype == "bfloat16" else 4
     one = sizes.parameters * width
     # In float32 gradient and two moments; in bfloat16 also the model's own gradient and a float32 master.
-    kept = _trained(cost, sizes) * (12 if width == 4 else 18)
+    optimiser = _trained(cost, sizes) * (12 if width == 4 else 18)
     loading = cost.models * one + sizes.parameters * 4  # a file in float32, before it is rounded
     working = max(
         _sampling(cost, sizes, width, on_cuda=config.device.startswith("cuda")),
@@ -64,7 +64,7 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
         _training(cost, sizes, width),
         _saving(cost, sizes),
     )
-    return PROCESS_BYTES + max(loading, cost.models * one + kept + working)
+    return PROCESS_BYTES + max(loading, cost.models * one + optimiser + working)
 
 
 def _trained(cost: Cost, sizes: Sizes) -> int:

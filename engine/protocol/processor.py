@@ -59,22 +59,22 @@ def ask(*, again: bool = False) -> Processor | None:
     """What torch says; None where it is not installed or has no answer.  `again` measures anew."""
     if importlib.util.find_spec("torch") is None:
         return None
-    kept = _cache_file()
+    cache = _cache_file()
     if not again:
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode(kept.read_bytes(), type=Processor)
+            return msgspec.json.decode(cache.read_bytes(), type=Processor)
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             PROBE, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True,
             env=worker_environment(),
         )  # fmt: skip
-        found = msgspec.json.decode(said.stdout, type=Processor)
+        processor = msgspec.json.decode(answer.stdout, type=Processor)
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
     with contextlib.suppress(OSError):  # a full disk: the next process asks again
-        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(kept, said.stdout)
-    return found
+        cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(cache, answer.stdout)
+    return processor
 
 
 def _cache_file() -> Path:

@@ -131,12 +131,12 @@ class PrefixCache:
 
     def _compact(self, places: int) -> None:
         """Drop lines without a row, and of the others all but `places` places."""
-        kept = [index for index, line in enumerate(self._members) if any(row != EMPTY for row in line)]
+        alive = [index for index, line in enumerate(self._members) if any(row != EMPTY for row in line)]
         chosen = [
             sorted(range(self.places), key=lambda place: self._members[line][place] == EMPTY)[:places]
-            for line in kept
+            for line in alive
         ]
-        line_P, place_P_K = (torch.tensor(x, device=self._kept.device) for x in (kept, chosen))
+        line_P, place_P_K = (torch.tensor(x, device=self._kept.device) for x in (alive, chosen))
         prompt, old = self._seen_P_T.shape[1], self.places
         steps = self._kept[:, :, :, :, prompt : self._end].unflatten(
             4, (-1, old)
@@ -149,7 +149,7 @@ class PrefixCache:
         self._end = self._kept.shape[4]
         self._kept = pad(self._kept, (0, 0, 0, ROOM // 2 * places))
         self._members = [
-            [self._members[line][place] for place in row] for line, row in zip(kept, chosen, strict=True)
+            [self._members[line][place] for place in row] for line, row in zip(alive, chosen, strict=True)
         ]
         self._seen_P_T = self._seen_P_T[line_P]
 

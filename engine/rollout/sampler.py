@@ -202,13 +202,13 @@ def _sample_batch(
         )
         _record(tokeniser, alive, token_N.tolist(), logprob_N.tolist(), settings)
         yield Decoded(len(alive), sum(len(row.token_ids) for row in rows))
-        kept = [place for place, row in enumerate(alive) if not row.ended]
-        if not kept:
+        unfinished = [place for place, row in enumerate(alive) if not row.ended]
+        if not unfinished:
             break
-        if len(kept) <= len(alive) - max(1, len(alive) // LEAVE_SHARE):
-            decoder.keep(kept)
-            token_N, uniform_NT = token_N[kept], uniform_NT[kept]
-            alive = [alive[place] for place in kept]
+        if len(unfinished) <= len(alive) - max(1, len(alive) // LEAVE_SHARE):
+            decoder.keep(unfinished)
+            token_N, uniform_NT = token_N[unfinished], uniform_NT[unfinished]
+            alive = [alive[place] for place in unfinished]
         decoder.step(token_N)
 
 

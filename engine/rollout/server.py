@@ -147,7 +147,7 @@ def _sampled(
     choices = sorted(completion.choices, key=lambda choice: choice.index)
     if [choice.index for choice in choices] != list(range(samples)):
         raise EndpointError(f"The server gave {len(choices)} responses to a prompt instead of {samples}.")
-    found = []
+    responses = []
     for choice in choices:
         logprobs = choice.logprobs.token_logprobs
         if not choice.token_ids or len(logprobs) != len(choice.token_ids):
@@ -160,10 +160,10 @@ def _sampled(
             )
         if not all(logprob is not None and isfinite(logprob) for logprob in logprobs):
             raise NonFiniteError("The server gave a log-probability that is not finite.")
-        kept = [float(logprob) for logprob in logprobs if logprob is not None] if known else []
+        token_logprobs = [float(logprob) for logprob in logprobs if logprob is not None] if known else []
         stopped = choice.finish_reason == "stop"
-        found.append(Sampled(prompt_index, choice.index, choice.token_ids, kept, stopped))
-    return found
+        responses.append(Sampled(prompt_index, choice.index, choice.token_ids, token_logprobs, stopped))
+    return responses
 
 
 @dataclass
@@ -178,9 +178,9 @@ class _Call:
     def answer(self, kind: type[T]) -> T:
         """The answer.  Raises EndpointError with what went wrong and what may help."""
         parts = urlsplit(self.endpoint)
-        kept = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         assert parts.hostname is not None
-        self._connection = kept(parts.hostname, parts.port, timeout=ANSWER_WITHIN)
+        self._connection = connection_type(parts.hostname, parts.port, timeout=ANSWER_WITHIN)
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {key}"

@@ -26,15 +26,15 @@ def batches(lengths: Sequence[int], pasts: Sequence[int], budget: int) -> list[l
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], -pasts[index]))
     least, begins = [0.0], [0]  # of the first n texts
     for end in range(1, len(order) + 1):
-        found, longest_past = (float("inf"), 0), 0
+        best, longest_past = (float("inf"), 0), 0
         for begin in range(end - 1, -1, -1):
             length = lengths[order[begin]]
             longest_past = max(longest_past, pasts[order[begin]])
             if begin < end - 1 and (end - begin) * length > budget:
                 break
-            found = min(found, (least[begin] + cost(end - begin, length, longest_past), begin))
-        least.append(found[0])
-        begins.append(found[1])
+            best = min(best, (least[begin] + cost(end - begin, length, longest_past), begin))
+        least.append(best[0])
+        begins.append(best[1])
     cut: list[list[int]] = []
     end = len(order)
     while end:

@@ -56,11 +56,11 @@ class PassageCache:
         if passage.bytes > self.limit_bytes:
             return
         with self._lock:
-            for key in [key for key, kept in self._passages.items() if kept.cached is passage.cached]:
+            for key in [key for key, other in self._passages.items() if other.cached is passage.cached]:
                 del self._passages[key]
             self._numbers += 1
             self._passages[self._numbers] = passage
-            size = sum(kept.bytes for kept in self._passages.values())
+            size = sum(other.bytes for other in self._passages.values())
             while len(self._passages) > self.limit or size > self.limit_bytes:
                 size -= self._passages.popitem(last=False)[1].bytes
 

@@ -169,14 +169,14 @@ class TrunkSession:
         Keys and values are kept of the first `keep` new ones, of all by default.
         """
         past, new = before.until(before.known), np.asarray(ids, dtype=np.int64)
-        features, *found = self._feed(
+        features, *keys_and_values = self._feed(
             new[None],
             np.arange(len(past), len(past) + len(new))[None],
             causal_bias([len(past)], [len(new)], past.cached.capacity, self._hidden),
             past.cached.arrays,
             self._new_names,
         )
-        return _longer(past, new, features[0], [array[0, :keep] for array in found])
+        return _longer(past, new, features[0], [array[0, :keep] for array in keys_and_values])
 
     def run(
         self, pasts: Sequence[Passage], sequences: Sequence[Sequence[int]], pad_id: int, keep: bool = True
@@ -190,13 +190,13 @@ class TrunkSession:
         positions_N_T = np.asarray(befores)[:, None] + np.arange(width)
         bias = causal_bias(befores, lengths, hidden=self._hidden)
         wanted = self._new_names if keep else []
-        features, *found = self._feed(ids_N_T, positions_N_T, bias, self._joined(pasts), wanted)
+        features, *keys_and_values = self._feed(ids_N_T, positions_N_T, bias, self._joined(pasts), wanted)
         return [
             _longer(
                 past.until(past.known),
                 ids_N_T[row, :length],
                 features[row, :length],
-                [array[row, :length] for array in found],
+                [array[row, :length] for array in keys_and_values],
             )
             for row, (past, length) in enumerate(zip(pasts, lengths, strict=True))
         ]

@@ -12,7 +12,7 @@ from engine.protocol.rundir import RunDir
 from engine.training.checkpoint import save_failed_batch
 
 
-class Packed(Protocol):
+class PromptRows(Protocol):
     """A prompt with its responses, as training on stored responses has them."""
 
     @property
@@ -30,7 +30,7 @@ def not_finite(step: int, figures: str, folder: Path | str) -> NonFiniteError:
     )
 
 
-def broken_step(run: RunDir, step: int, batch: Sequence[Packed], loss: float) -> NonFiniteError:
+def broken_step(run: RunDir, step: int, batch: Sequence[PromptRows], loss: float) -> NonFiniteError:
     """Keep the batch of a step on stored responses; the error to raise."""
     packed = pack([row for one in batch for row in one.rows], pad_id=0)
     details = {"loss": str(loss), "prompt_ids": [one.prompt_id for one in batch]}

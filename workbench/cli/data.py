@@ -112,16 +112,16 @@ def export_data(
         if anonymous or spreadsheet:
             raise UsageError("--anonymous and --spreadsheet go with --as FORMAT.")
         rows = library.export(what, path)
-        found: dict[str, Any] = {"what": what, "path": str(path), "rows": rows}
+        result: dict[str, Any] = {"what": what, "path": str(path), "rows": rows}
     else:
         done = library.export_as(what, path, layout, anonymous=anonymous, spreadsheet=spreadsheet)
         rows = done.rows
-        found = {"what": what, "path": str(path), "rows": rows, "format": layout, "left_out": done.left_out}
+        result = {"what": what, "path": str(path), "rows": rows, "format": layout, "left_out": done.left_out}
     if as_json:
-        print_json(found)
+        print_json(result)
         return
     print(f"{rows:,} rows of {what} written to {path}.")
-    for reason, number in found.get("left_out", {}).items():
+    for reason, number in result.get("left_out", {}).items():
         print(f"Left out, as {layout} has no place for it: {reason}: {number:,}.")
 
 
@@ -143,15 +143,15 @@ def info(as_json: JsonOption = False) -> None:
     from workbench.services.system import system_info
 
     workspace = session.workspace()
-    found: dict[str, Any] = system_info(workspace)
+    details: dict[str, Any] = system_info(workspace)
     if as_json:
-        print_json(found)
+        print_json(details)
     else:
         print_table(
             ("what", "value"),
             [
                 (f"{name} {key}" if name != "workbench" else key, value)
-                for name, group in found.items()
+                for name, group in details.items()
                 for key, value in group.items()
             ],
         )

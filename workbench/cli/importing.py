@@ -37,8 +37,8 @@ def asked_for(
         role, equals, path = pair.partition("=")
         if not equals or not role or not path:
             raise UsageError(f"--column takes ROLE=COLUMN, not “{pair}”.")
-    said = {role.partition("=")[0] for role in columns}
-    kept = [text for text in asked.mapping if text.partition("=")[0] not in said]
+    roles = {role.partition("=")[0] for role in columns}
+    statements = [text for text in asked.mapping if text.partition("=")[0] not in roles]
     given = {
         "kind": kind if kind != "auto" else None,
         "preset": preset,
@@ -48,7 +48,9 @@ def asked_for(
         "source": source,
         "encoding": encoding,
     }
-    return replace(asked, mapping=(*kept, *columns), **{key: value for key, value in given.items() if value})
+    return replace(
+        asked, mapping=(*statements, *columns), **{key: value for key, value in given.items() if value}
+    )
 
 
 def print_report(report: ImportReport) -> None:

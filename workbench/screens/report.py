@@ -112,9 +112,9 @@ class ReportScreen(WorkbenchScreen):
                 (f"  {heading(report)}", "$foreground-muted"),
             )
         )
-        told = notes(report)
-        self.query_one("#report-notes").display = bool(told)
-        self.query_one("#report-notes", Static).update(Content(safe_text("\n".join(told))))
+        remarks = notes(report)
+        self.query_one("#report-notes").display = bool(remarks)
+        self.query_one("#report-notes", Static).update(Content(safe_text("\n".join(remarks))))
         self.set_class(bool(report.benchmarks), "-benched")
         self._number_wrong()
         self.query_one("#report-strip", Static).update(self._strip())

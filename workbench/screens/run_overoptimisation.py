@@ -77,7 +77,7 @@ def is_shown(way: Way, shown: Shown) -> bool:
 
 def trails(ways: Sequence[Way], shown: Shown) -> list[Trail]:
     """What is drawn, in the order of the legend; shapes stay when others are switched off."""
-    found = []
+    curves = []
     for number, way in enumerate(ways):
         if not is_shown(way, shown):
             continue
@@ -85,10 +85,10 @@ def trails(ways: Sequence[Way], shown: Shown) -> list[Trail]:
         if len(name) > ROOM:  # names of sibling runs differ at the end
             name = "…" + name[1 - ROOM :]
         if shown.proxy and way.proxy:
-            found.append(Trail(f"{name}, proxy", 2 * number, way.proxy, way.proxy_fit))
+            curves.append(Trail(f"{name}, proxy", 2 * number, way.proxy, way.proxy_fit))
         if shown.gold and way.gold:
-            found.append(Trail(f"{name}, gold", 2 * number + 1, way.gold, way.gold_fit))
-    return found
+            curves.append(Trail(f"{name}, gold", 2 * number + 1, way.gold, way.gold_fit))
+    return curves
 
 
 def curves(trail: Trail, shown: Shown) -> list[Curve]:

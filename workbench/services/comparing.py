@@ -150,8 +150,8 @@ class Comparing:
         by_prompt: dict[str, float] = {}
         scores: list[float] = []
         tokens: list[int] = []
-        for prompt_id, found in responses.of_prompts(self.store, list(prompt_ids)).items():
-            rows = [row for row in found if row.policy == policy and reward_model in row.scores]
+        for prompt_id, answers in responses.of_prompts(self.store, list(prompt_ids)).items():
+            rows = [row for row in answers if row.policy == policy and reward_model in row.scores]
             if rows:
                 here = [row.scores[reward_model] for row in rows]
                 by_prompt[prompt_id] = sum(here) / len(here)

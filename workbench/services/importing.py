@@ -75,17 +75,17 @@ class Importing:
         from storage.interchange.mapping.language import parse_statement
         from storage.interchange.planning import propose
 
-        said = asked or ImportRequest()
+        request = asked or ImportRequest()
         return propose(
             paths,
-            kind=said.kind,
-            columns=[parse_statement(text) for text in said.mapping],
-            preset=said.preset,
-            policy=said.policy,
-            annotator=said.annotator,
-            criterion=said.criterion,
-            source=said.source,
-            encoding=said.encoding,
+            kind=request.kind,
+            columns=[parse_statement(text) for text in request.mapping],
+            preset=request.preset,
+            policy=request.policy,
+            annotator=request.annotator,
+            criterion=request.criterion,
+            source=request.source,
+            encoding=request.encoding,
         )
 
     def run(

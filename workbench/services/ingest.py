@@ -53,8 +53,8 @@ def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> TakenIn:
         part = tail(run.events_path, row.last_offset)
         if part.offset == row.last_offset:
             return TakenIn(new, fault)
-        said = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
-        stored = _take_in(store, row, run, said, part.offset)
+        envelopes = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
+        stored = _take_in(store, row, run, envelopes, part.offset)
         new += stored.new
         unreadable = f"{run.events_path.name} has a line that is no event." if part.unreadable else ""
         fault = fault or stored.fault or unreadable

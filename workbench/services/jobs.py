@@ -189,15 +189,15 @@ class Jobs:
         """Pump until the run has ended; `on_event` gets every event that is not yet in the store."""
         row = self._row(run_id)
         events, offset = Path(row.run_dir or "", "events.jsonl"), row.last_offset
-        seen, told = -1, None  # number of changes, and what a waiting run has said of why
+        seen, stage = -1, None  # number of changes, and what a waiting run has said of why
         while True:
             self.pump()
             if seen != self._store.changes:
                 seen = self._store.changes
                 row = self._row(run_id)
-                if on_event is not None and row.status == "queued" and row.stage not in (None, told):
-                    told = row.stage
-                    on_event(Message(level="info", text=f"{run_id} {told}."))
+                if on_event is not None and row.status == "queued" and row.stage not in (None, stage):
+                    stage = row.stage
+                    on_event(Message(level="info", text=f"{run_id} {stage}."))
             if on_event is not None and size(events) != offset:
                 while (part := tail(events, offset)).offset != offset:
                     offset = part.offset

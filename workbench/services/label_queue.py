@@ -80,8 +80,8 @@ class LabelQueue:
             judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )
         if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
-            found = waiting(among=best, limit=None)
-            return _first(best, dict(zip(found, found, strict=True)), limit, waiting)
+            waiting_prompts = waiting(among=best, limit=None)
+            return _first(best, dict(zip(waiting_prompts, waiting_prompts, strict=True)), limit, waiting)
         return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
 
     def pairs(

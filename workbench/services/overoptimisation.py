@@ -62,11 +62,11 @@ def fit(method: Method, pairs: Pairs) -> Fit | None:
     """Least squares over (d, score), linear in origin, α and β; None with fewer than three different d."""
     import numpy as np
 
-    kept = [(d, score) for d, score in pairs if math.isfinite(d) and math.isfinite(score) and d >= 0]
-    if len({round(d, 9) for d, _ in kept}) < FEWEST:
+    points = [(d, score) for d, score in pairs if math.isfinite(d) and math.isfinite(score) and d >= 0]
+    if len({round(d, 9) for d, _ in points}) < FEWEST:
         return None
-    d_N = np.array([d for d, _ in kept])
-    scores_N = np.array([score for _, score in kept])
+    d_N = np.array([d for d, _ in points])
+    scores_N = np.array([score for _, score in points])
     bend_N = d_N**2 if method == "best of n" else d_N * np.log(np.where(d_N > 0, d_N, 1.0))
     design_N_3 = np.stack([np.ones_like(d_N), d_N, -bend_N], axis=1)
     widths = np.abs(design_N_3).max(axis=0)
@@ -77,7 +77,7 @@ def fit(method: Method, pairs: Pairs) -> Fit | None:
     digits = _digits(float(np.abs(scores_N).max()))
     origin, alpha, beta = (float(value) for value in np.round(solution, digits) / widths)
     error = float(np.sqrt(np.mean((design_N_3 @ (solution / widths) - scores_N) ** 2)))
-    return Fit(method, alpha, beta, origin, len(kept), round(error, digits))
+    return Fit(method, alpha, beta, origin, len(points), round(error, digits))
 
 
 def _digits(size: float) -> int:
@@ -174,8 +174,8 @@ class Overoptimisation:
                 for run_id in self._best_of_n(row.config):
                     if run_id not in rows:
                         rows[run_id] = runs.run_row(self._store, run_id)
-        found = [way(i, row.name, rollouts.overoptimisation(self._store, i)) for i, row in rows.items()]
-        return [one for one in found if one is not None]
+        all_ways = [way(i, row.name, rollouts.overoptimisation(self._store, i)) for i, row in rows.items()]
+        return [one for one in all_ways if one is not None]
 
     def _best_of_n(self, config: Any) -> list[str]:
         """The newest best-of-n run from the same policy against the same reward model."""

@@ -41,26 +41,26 @@ def heading(report: RewardReport) -> str:
 
 def notes(report: RewardReport) -> list[str]:
     """What the reader has to know before trusting a figure."""
-    basis, told = report.basis, []
+    basis, sentences = report.basis, []
     if not basis.splits_known:
-        told.append(
+        sentences.append(
             "The run has not told which prompts it held out: figures are over all judged prompts, those it "
             "learned from too, and flatter it."
         )
     if basis.unscored:
-        told.append(f"{basis.unscored:,} judged pairs are left out: a response lacks a score.")
+        sentences.append(f"{basis.unscored:,} judged pairs are left out: a response lacks a score.")
     if basis.cut:
-        told.append(
+        sentences.append(
             f"{basis.cut:,} of {basis.responses:,} responses are longer than the model reads and are scored "
             "by a part: the end of the prompt, the beginning of the response."
         )
     if basis.scored_as is not None and basis.scored_as != report.criterion:
-        told.append(f"Measured on “{report.criterion}” with its score for “{basis.scored_as}”.")
+        sentences.append(f"Measured on “{report.criterion}” with its score for “{basis.scored_as}”.")
     if basis.annotator:
-        told.append(f"Only judgements by {basis.annotator} count, as in training.")
+        sentences.append(f"Only judgements by {basis.annotator} count, as in training.")
     if basis.backends and "," in basis.backends:
-        told.append(f"Scores come from several number formats: {basis.backends}.")
-    return told
+        sentences.append(f"Scores come from several number formats: {basis.backends}.")
+    return sentences
 
 
 def section(report: RewardReport, key: str, width: int) -> Section:

@@ -59,15 +59,15 @@ class Sql:
 
         keep = DISPLAY_ROWS if limit is None else limit
         started = time.monotonic()
-        kept, rows, truncated = [], 0, False
+        slices, rows, truncated = [], 0, False
         with self.stream(sql, unlocked=unlocked) as batches:
             for batch in batches:
-                kept.append(batch.slice(0, keep - rows))
-                rows += kept[-1].num_rows
-                truncated = batch.num_rows > kept[-1].num_rows
+                slices.append(batch.slice(0, keep - rows))
+                rows += slices[-1].num_rows
+                truncated = batch.num_rows > slices[-1].num_rows
                 if truncated:
                     break
-            table = pyarrow.Table.from_batches(kept, schema=batches.schema)
+            table = pyarrow.Table.from_batches(slices, schema=batches.schema)
         return Result(tuple(table.column_names), table, time.monotonic() - started, truncated)
 
     @contextmanager

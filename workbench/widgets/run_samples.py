@@ -141,8 +141,8 @@ class SamplesView(Vertical):
             await scroll.remove_children()
             await scroll.mount_all(blocks)
         keys = [(sample.row.prompt_id, sample.row.sample_index) for sample in step.samples]
-        kept = (before.row.prompt_id, before.row.sample_index) if before else None
-        self.set_reactive(SamplesView.here, keys.index(kept) if kept in keys else 0)
+        key = (before.row.prompt_id, before.row.sample_index) if before else None
+        self.set_reactive(SamplesView.here, keys.index(key) if key in keys else 0)
         self._draw_here()
         self._draw_head()
 

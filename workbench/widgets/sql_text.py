@@ -19,9 +19,9 @@ def error_place(error: BaseException | None) -> tuple[int, int | None] | None:
     The picture is looked for in the error and in what caused it.
     """
     while error is not None:
-        found = PLACE.search(str(error))
-        if found:
-            line, shown, blanks = int(found[1]), found[2], len(found[3])
+        match = PLACE.search(str(error))
+        if match:
+            line, shown, blanks = int(match[1]), match[2], len(match[3])
             prefix = len(f"LINE {line}: ")
             column = blanks - prefix + 1
             return line, column if column >= 1 and not shown.startswith("...") else None

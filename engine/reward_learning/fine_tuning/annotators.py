@@ -44,9 +44,9 @@ def annotators_of(elements: Sequence[Element], weights: str) -> dict[str, Annota
             pairs[judgement.annotator] += judgement.pairs.winner.numel()
             ties[judgement.annotator] += judgement.ties.first.numel()
         for by in verdicts(element.judgements).values():
-            for (one, said), (other, told) in combinations(sorted(by.items()), 2):
+            for (one, verdict), (other, other_verdict) in combinations(sorted(by.items()), 2):
                 for name in (one, other):
-                    agreed[name].append(1 - abs(said - told) / 2)
+                    agreed[name].append(1 - abs(verdict - other_verdict) / 2)
     everything = [value for values in agreed.values() for value in values]
     average = sum(everything) / len(everything) if everything else 1.0
     shrunk = {

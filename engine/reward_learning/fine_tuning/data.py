@@ -158,8 +158,8 @@ def read_rankings(
     useful = [element for element in elements if _teaches(element, objective)]
     if not useful:
         raise UsageError(_nothing(len(elements), objective))
-    said = {element.prompt_id: element.split for element in useful}
-    out = heldout_prompts(said, holdout=holdout, seed=seed, said=said)
+    split_of = {element.prompt_id: element.split for element in useful}
+    out = heldout_prompts(split_of, holdout=holdout, seed=seed, said=split_of)
     train = [element for element in useful if element.prompt_id not in out]
     if not train:
         raise UsageError("Every judged prompt is held out; judge more prompts or lower holdout.")
@@ -233,12 +233,12 @@ def _judgements(
     for record in records:
         if record["rank"] is not None:
             by_id[record["judgement_id"]].append(record)
-    found = []
+    judgements = []
     for _, items in sorted(by_id.items()):
         items.sort(key=lambda item: index[item["response_id"]])
         first, ratings = items[0], [item.get("rating") for item in items]
         rated = all(rating is not None for rating in ratings)
-        found.append(
+        judgements.append(
             Judgement(
                 annotator=first["annotator"],
                 criterion=criteria.index(first.get("criterion", OVERALL)),
@@ -248,7 +248,7 @@ def _judgements(
                 compares_ties=first.get("kind") != "best_of",
             )
         )
-    return tuple(found)
+    return tuple(judgements)
 
 
 Pair = tuple[int, int, int]
@@ -260,15 +260,15 @@ def verdicts(judgements: Sequence[Judgement]) -> dict[Pair, dict[str, int]]:
 
     One who judged a pair more than once counts with the sign of the sum.
     """
-    said: dict[Pair, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sums: dict[Pair, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for judgement in judgements:
         for sign, (one, other, *_) in ((1, judgement.pairs), (0, judgement.ties)):
             for i, j in zip(one.tolist(), other.tolist(), strict=True):
                 pair = (judgement.criterion, min(i, j), max(i, j))
-                said[pair][judgement.annotator] += sign if i < j else -sign
+                sums[pair][judgement.annotator] += sign if i < j else -sign
     return {
         pair: {name: (total > 0) - (total < 0) for name, total in by.items()}
-        for pair, by in sorted(said.items())
+        for pair, by in sorted(sums.items())
     }
 
 

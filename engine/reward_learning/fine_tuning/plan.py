@@ -60,11 +60,11 @@ def training_set_of(data: RankingData, config: RewardConfig) -> TrainingSet:
     }
     if config.objective == "rating":
         terms = {prompt: one for prompt, one in terms.items() if one.rated.numel()}
-        kept = [element for element in data.train if element.prompt_id in terms]
+        teaching = [element for element in data.train if element.prompt_id in terms]
         rest = [element for element in data.train if element.prompt_id not in terms]
-        if not kept:
+        if not teaching:
             raise UsageError("Every annotator gave all responses the same rating; nothing can be learned.")
-        data = replace(data, train=kept, unused=(*data.unused, *rest))
+        data = replace(data, train=teaching, unused=(*data.unused, *rest))
     return TrainingSet(data, annotators, terms)
 
 

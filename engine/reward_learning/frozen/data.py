@@ -57,13 +57,13 @@ def judged_of(training_set: TrainingSet) -> JudgedFeatures:
     """
     criteria = training_set.data.criteria
     taught = {j.criterion for e in training_set.data.train for j in e.judgements if j.pairs.winner.numel()}
-    kept = [c for c in range(len(criteria)) if c in taught]
-    if not kept:
+    columns = [c for c in range(len(criteria)) if c in taught]
+    if not columns:
         raise UsageError(
             "There is no preference to learn from: on the training prompts no response is ranked above "
             "another; judge some more prompts, or choose another way of tuning."
         )
-    data = _only(training_set.data, kept)
+    data = _only(training_set.data, columns)
     elements = [*data.train, *data.heldout, *data.unused]
     weights = {name: person.weight for name, person in training_set.annotators.items()}
     return JudgedFeatures(

@@ -145,8 +145,8 @@ def save_frozen(
     max_tokens: the longest prompt + response that the head was fitted to, and that it is to score.
     Weights keep the number format of their file.  Raises ModelFilesError when the folder lacks some.
     """
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    name = said.get("dtype") or said.get("torch_dtype")
+    model_config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = model_config.get("dtype") or model_config.get("torch_dtype")
     dtype = name if name in ("bfloat16", "float16") else "float32"
     model, missing = load_weights(AutoModel, folder, dtype)
     if missing:

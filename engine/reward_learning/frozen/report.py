@@ -48,17 +48,17 @@ def unseen_prompts(
         prepared = prepare(
             features_N_F, comparisons, scaling_of(features_N_F, settings), settings, criterion, length_N
         )
-        found = []
+        measures = []
         for split in unseen(prepared, settings):
             held = comparisons.chosen(split.held)
             rows += _margin_rows(judged, criterion, held, split)
-            found.append(measure(split.margins, prepared.strict.chosen(split.held)))
+            measures.append(measure(split.margins, prepared.strict.chosen(split.held)))
             yield Progress(stage=f"unseen prompts, {criterion}", done=split.number + 1, total=SPLITS)
-        kept = [one for one in found if one.pairs]
-        if kept and criterion == next(iter(judged.comparisons)):
-            accuracy = float(np.mean([one.accuracy for one in kept]))
-            loss = float(np.mean([one.log_loss for one in kept]))
-            values = {"accuracy": accuracy, "log_loss": loss, "splits": float(len(kept))}
+        with_pairs = [one for one in measures if one.pairs]
+        if with_pairs and criterion == next(iter(judged.comparisons)):
+            accuracy = float(np.mean([one.accuracy for one in with_pairs]))
+            loss = float(np.mean([one.log_loss for one in with_pairs]))
+            values = {"accuracy": accuracy, "log_loss": loss, "splits": float(len(with_pairs))}
             yield Metrics(step=1, values={f"unseen/{name}": value for name, value in values.items()})
     if rows:
         yield write_output(run, run.output_path("unseen", 1), "unseen", UNSEEN, rows)
@@ -107,8 +107,8 @@ def learning_curve(
         if part is not None and pairs > last:
             head = _try_fit(features_N_F, part, settings, layers, parts, length_N)
             if head is not None:
-                found = measure(_margins(head.scores(features_N_F)[:, 0], strict), strict)
-                values = {"curve/accuracy": found.accuracy, "curve/log_loss": found.log_loss}
+                measured = measure(_margins(head.scores(features_N_F)[:, 0], strict), strict)
+                values = {"curve/accuracy": measured.accuracy, "curve/log_loss": measured.log_loss}
                 yield Metrics(step=pairs, values=values | {"curve/prompts": float(len(chosen))})
                 last = pairs
         yield Progress(stage="learning curve", done=share, total=100, unit="%")

@@ -13,7 +13,7 @@ from tests.workbench.ui_runs.fakes import FakeScorer, FakeScoring, workspace
 from tests.workbench.ui_runs.test_score_screen import open_score
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.score_parts import Example, example
+from workbench.screens.score_parts import StoredPair, example
 from workbench.services.live import LiveState
 
 CONVERSATION = [
@@ -112,7 +112,7 @@ async def test_a_stored_conversation_is_scored_with_all_its_turns() -> None:
 def test_an_untouched_text_is_scored_as_stored() -> None:
     stored = {"prompt": "a\r\nb", "text-a": "x\x07", "text-b": "y"}
     shown = {"prompt": "a\nb", "text-a": "x", "text-b": "y"}
-    kept = Example(texts=stored, shown=shown)
+    kept = StoredPair(texts=stored, shown=shown)
     assert kept.read(shown) == ((("user", "a\r\nb"),), ("x\x07", "y"))
     assert kept.read({**shown, "text-a": "x!"}) == ((("user", "a\r\nb"),), ("x!", "y"))
 

@@ -16,7 +16,7 @@ from tests.workbench.ui_runs.fakes import START, FakeJobs, FakeScorer, FakeSql, 
 from tests.workbench.ui_runs.test_run_screens import best_of_n, learned
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.score import Answer
+from workbench.screens.score import ScoredPair
 from workbench.widgets.form import FieldRow
 
 SIZES = [(80, 24), (160, 48)]
@@ -28,9 +28,9 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("workbench.screens.runs", "workbench.widgets.run_pane"):
         monkeypatch.setattr(f"{module}.clock", lambda: START + timedelta(seconds=742))
 
-    def answer(_workspace: Any, request: Any) -> Answer:
+    def answer(_workspace: Any, request: Any) -> ScoredPair:
         scored = FakeScorer(request.precision).score([], list(request.responses))
-        return Answer(request, scored, "CPUExecutionProvider", 9.0)
+        return ScoredPair(request, scored, "CPUExecutionProvider", 9.0)
 
     monkeypatch.setattr("workbench.screens.score.score_now", answer)
     monkeypatch.setattr("textual.widgets.TextArea.cursor_blink", False)
