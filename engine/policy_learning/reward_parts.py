@@ -18,7 +18,9 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.models.lora import without_lora
 from engine.models.reward_model import RewardModel, load_reward_model
-from engine.protocol.rewards import Component
+from engine.protocol.plugins import load, plugged
+from engine.protocol.rewards import PLUGIN, Component
+from engine.protocol.suggest import did_you_mean
 from engine.text import Chat, ScoreTokens, Tokeniser
 
 
@@ -137,11 +139,13 @@ def model_part(
 
 
 def import_function(path: str) -> Callable[[str, str], float]:
-    """The function `package.module:function` of an installed package or one on PYTHONPATH.
+    """The function `package.module:function` of an installed package or one on PYTHONPATH, or `plugin:NAME`.
 
     Raises UsageError naming the path.
     """
     module_name, _, name = path.partition(":")
+    if module_name == PLUGIN:
+        return _plugged_function(name)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # the module's own code may raise anything
@@ -154,6 +158,16 @@ def import_function(path: str) -> Callable[[str, str], float]:
         raise UsageError(f"The reward function {path} does not exist: {module_name} has no function {name}.")
     reward: Callable[[str, str], float] = function
     return reward
+
+
+def _plugged_function(name: str) -> Callable[[str, str], float]:
+    known = plugged("rewards")
+    if name not in known:
+        raise UsageError(f"There is no plugin with a reward “{name}”. {did_you_mean(name, known)}")
+    function: Callable[[str, str], float] = load("rewards", name)
+    if not callable(function):
+        raise UsageError(f"The reward “{name}” of a plugin is no function; correct its entry point.")
+    return function
 
 
 def _line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 The launch form, the command line and the worker read this one dictionary.  To add a job: its configuration in
 `configs/`, its generator in the room of its subject (`engine/policy_learning/`, `engine/offline_learning/`,
-`engine/reward_learning/`, `engine/jobs/`), and one line here.
+`engine/reward_learning/`, `engine/jobs/`), and one line here; or a plugin (`engine.protocol.plugins`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from engine.protocol.configs import (
     SFTConfig,
 )
 from engine.protocol.configs.applies import always, idle_among
+from engine.protocol.plugins import Plugged
 from engine.protocol.suggest import did_you_mean
 
 TRAIN_EXTRA = ("torch", "transformers", "peft", "safetensors")
@@ -58,7 +59,7 @@ def _policy(kind: str, title: str, config: type[JobConfig], room: str) -> JobKin
     return JobKind(kind, title, config, f"engine.{room}.{kind}", trains=True, makes="policy")
 
 
-JOBS: dict[str, JobKind] = {
+BUILT_IN: dict[str, JobKind] = {
     job.kind: job
     for job in (
         JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
@@ -95,6 +96,17 @@ JOBS: dict[str, JobKind] = {
 }
 
 
+def _plugged_job(name: str, value: Any) -> JobKind:
+    """The job kind of a plugin.  Raises UsageError for anything else."""
+    if not isinstance(value, JobKind) or value.kind != name:
+        raise UsageError(f"The plugin “{name}” is no JobKind of the kind “{name}”; correct its entry point.")
+    return value
+
+
+JOBS: Plugged[JobKind] = Plugged("jobs", BUILT_IN, _plugged_job)
+"""Every job: what is built in, then those of plugins."""
+
+
 def find_job(kind: str) -> JobKind:
     """The job kind of that name.  Raises UsageError with the near match."""
     if kind not in JOBS:
@@ -104,7 +116,7 @@ def find_job(kind: str) -> JobKind:
 
 def job_kind(config: JobConfig) -> JobKind:
     """The job kind that `config` belongs to."""
-    for job in JOBS.values():
+    for job in (*JOBS.own(), *JOBS.values()):
         if type(config) is job.config:
             return job
     raise UsageError(f"{type(config).__name__} is not the configuration of any job.")

@@ -67,14 +67,15 @@ def features(responses: list[tuple[str, str]], model: str, file: Path | None) ->
         rows = {key: row for row, key in enumerate(zip(held["chats"], held["texts"], strict=True))}
         return np.asarray(held["features"][[rows[key] for key in responses]], dtype=np.float32)
     from engine.models.catalogue import resolve_model
+    from engine.models.device import resolve_device
     from engine.models.features import default_layers, depth, features_of
     from engine.models.policy import load_policy
-    from engine.models.trunk import Trunk, device_of
+    from engine.models.trunk import Trunk
     from engine.text import SCORE_TOKENS, Tokeniser
 
     folder = resolve_model(model)
     tokeniser = Tokeniser.from_folder(folder)
-    trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, device_of("cpu"))
+    trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, resolve_device("cpu"))
     tokens = [tokeniser.encode_for_score(json.loads(chat), text, SCORE_TOKENS) for chat, text in responses]
     pairs = [(each.prompt, each.response) for each in tokens]
     layers = default_layers(depth(trunk.module))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from engine.errors import WorkbenchError
-from engine.protocol.catalog import JOBS
+from engine.protocol.catalog import BUILT_IN, JOBS
 from engine.protocol.configs import (
     ExportConfig,
     GenerateConfig,
@@ -26,7 +27,26 @@ if TYPE_CHECKING:
     from engine.protocol.catalog import JobKind
     from workbench.services.jobs import Jobs, RunDetail
 
-train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True)
+
+class Trainings(TyperGroup):
+    """Commands of built-in trainings, and of plugins' jobs, which are looked for when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in map(_command_name, _plugged_jobs()) if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        known = super().get_command(ctx, cmd_name)
+        kind = cmd_name.replace("-", "_")
+        if known is not None or kind in BUILT_IN or kind not in JOBS:
+            return known
+        job = JOBS[kind]
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name)(job_command(job.config, train_policy(job)))
+        return typer.main.get_command(alone)
+
+
+train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True, cls=Trainings)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
@@ -50,11 +70,19 @@ def register(app: typer.Typer) -> None:
     app.add_typer(train_app, name="train")
     app.add_typer(runs_app, name="runs")
     train_app.command("reward")(job_command(RewardConfig, train_reward))
-    for job in JOBS.values():
+    for job in BUILT_IN.values():
         if job.makes == "policy":
-            train_app.command(job.kind.replace("_", "-"))(job_command(job.config, train_policy(job)))
+            train_app.command(_command_name(job.kind))(job_command(job.config, train_policy(job)))
     export_app.command("onnx")(job_command(ExportConfig, export_onnx, arguments={"reward_model": "NAME"}))
     app.command("score-torch", hidden=True)(job_command(ScoreConfig, score_torch))
+
+
+def _command_name(kind: str) -> str:
+    return kind.replace("_", "-")
+
+
+def _plugged_jobs() -> list[str]:
+    return [kind for kind in JOBS if kind not in BUILT_IN]
 
 
 def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:

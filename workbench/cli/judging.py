@@ -52,7 +52,7 @@ def judge(
         from workbench.services.rules import RULES
 
         rows = [
-            {"rule": f"rule:{name}", "prefers": (r.__doc__ or "").splitlines()[0]}
+            {"rule": f"rule:{name}", "prefers": (r.__doc__ or "").strip().partition("\n")[0]}
             for name, r in RULES.items()
         ]
         if as_json:

@@ -70,7 +70,7 @@ class LaunchScreen(WorkbenchScreen):
 
     def __init__(self, kind: str | None = None, values: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self._kind = kind if kind in JOBS else next(iter(JOBS))
+        self._kind = kind if kind is not None and kind in JOBS else next(iter(JOBS))
         self._start_in_form = kind in JOBS
         self._given = dict(values or {})
         self._offers: dict[str, list[str]] = {}

@@ -5,6 +5,7 @@ A judgement is committed before `record` returns.  Judgements are append-only: u
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -280,7 +281,7 @@ class Judging:
         annotator = PREFIX + name
         prompt = prompts.shown_text(prompts.messages(self.store, prompt_id))
         found = judgements.candidates(self.store, prompt_id, annotator, criterion)
-        values = [rule(prompt, entry.text) for entry in found]
+        values = [_value(rule, name, prompt, entry.text) for entry in found]
         levels = sorted(set(values), reverse=True)
         earlier = judgements.standing(self.store, prompt_id, annotator, criterion)
         return NewJudgement(
@@ -294,6 +295,18 @@ class Judging:
             criterion=criterion,
             supersedes=earlier[-1].judgement_id if earlier else None,
         )
+
+
+def _value(rule: Rule, name: str, prompt: str, text: str) -> float:
+    """What the rule says of a response.  Raises UsageError when it fails or gives no number."""
+    try:
+        value = float(rule(prompt, text))
+    except (Exception, SystemExit) as error:  # a plugin's own code may raise anything
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageError(f"The rule “{name}” failed ({type(error).__name__}: {reason}).") from error
+    if math.isnan(value):
+        raise UsageError(f"The rule “{name}” gave no number for a response.")
+    return value
 
 
 def _ranks(judgement: JudgementRow) -> dict[str, int]:

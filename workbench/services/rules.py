@@ -1,14 +1,19 @@
 """Rule annotators: plain functions `(prompt text, response text) -> float`, higher is better.
 
 They judge in bulk for experiments without people, and are recorded as annotators of kind `rule` under the
-name `rule:<name>`.  Equal values are ties.  To add one, write the function and list it in `RULES`.
+name `rule:<name>`.  Equal values are ties.  To add one, write the function and list it in `RULES`, or give it
+the entry point `workbench.rules` in a package of your own.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import UsageError
+from engine.protocol.plugins import Plugged
 
 Rule = Callable[[str, str], float]
 
@@ -77,9 +82,20 @@ def finished(prompt: str, response: str) -> float:
     return float(bool(SENTENCE_END.search(response)))
 
 
-RULES: Mapping[str, Rule] = {
-    rule.__name__: rule for rule in (concise, thorough, on_topic, polite, no_repetition, finished)
-}
+def _plugged_rule(name: str, value: Any) -> Rule:
+    """The rule of a plugin.  Raises UsageError for what cannot be called."""
+    if not callable(value):
+        raise UsageError(f"The plugin “{name}” is no function; correct its entry point.")
+    rule: Rule = value
+    return rule
+
+
+RULES: Plugged[Rule] = Plugged(
+    "rules",
+    {rule.__name__: rule for rule in (concise, thorough, on_topic, polite, no_repetition, finished)},
+    _plugged_rule,
+)
+"""Every rule: what is built in, then those of plugins."""
 PREFIX = "rule:"
 
 

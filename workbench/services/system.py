@@ -33,6 +33,8 @@ GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """Groups of facts; torch is not imported to find a GPU, its driver is asked."""
+    from workbench.services.plugins import installed
+
     settings = workspace.settings
     path = workspace.store.path
     store: dict[str, Any] = {"path": settings.db, "runs": str(workspace.store.runs_root or "")}
@@ -50,6 +52,7 @@ def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
         "store": store,
         "settings": {"annotator": settings.annotator, "theme": settings.theme},
         "count": dataclasses.asdict(workspace.library.overview()),
+        "plugins": installed(),
     }
 
 

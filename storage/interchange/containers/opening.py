@@ -18,6 +18,7 @@ from storage.interchange.containers.csv_table import delimiter_of, open_csv
 from storage.interchange.containers.json_document import open_json
 from storage.interchange.containers.json_lines import open_json_lines
 from storage.interchange.containers.parts import Numbered, Part, Source, wrong
+from storage.interchange.containers.plugged import has_reader, open_plugged
 from storage.interchange.containers.streams import encoding_of, opened, packing, start_of
 from storage.interchange.containers.text_lines import open_text
 
@@ -90,6 +91,8 @@ def open_part(path: Path, encoding: str | None = None) -> Part:
     ending = _ending(path)
     if start.startswith(b"ARROW1") or ending == ".arrow":
         return open_arrow(path)
+    if ending not in ENDINGS and has_reader(ending):
+        return open_plugged(path, ending)
     if ending in (".parquet", ".pq"):
         raise wrong(path, "this is not a whole Parquet file; it is truncated or something else")
     if start.startswith(b"PK\x03\x04"):
@@ -195,7 +198,7 @@ def _files_in(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and _ending(path) in ENDINGS
+        and (_ending(path) in ENDINGS or has_reader(_ending(path)))
         and path.name not in NO_ROWS
         and not re.match(r"^(readme|licen[cs]e|requirements|cache-)", path.name, re.IGNORECASE)
         and not any(p.startswith(".") for p in path.relative_to(folder).parts)
