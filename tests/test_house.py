@@ -15,6 +15,8 @@ PACKAGES = ("workbench", "engine", "storage")
 HEAVY = ("torch", "transformers", "polars", "pyarrow", "onnxruntime")
 FIRST_FRAME = """
 import asyncio, json, sys
+from engine.protocol import plugins
+from storage import plugins as file_plugins
 from workbench.settings import load_settings
 from workbench.start import open_in_thread
 from workbench.app import WorkbenchApp
@@ -24,7 +26,8 @@ async def main():
     async with app.run_test(size=(80, 24)) as pilot:
         await app.opened()
         await pilot.pause()
-        print(json.dumps([m for m in {heavy!r} if m in sys.modules]))
+        looked = [m.__name__ for m in (plugins, file_plugins) if m.plugged.cache_info().currsize]
+        print(json.dumps([m for m in {heavy!r} if m in sys.modules] + looked))
 
 asyncio.run(main())
 """

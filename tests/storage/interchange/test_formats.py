@@ -370,7 +370,7 @@ def test_a_spreadsheet_runs_no_cell(store: Store, tmp_path: Path, ending: str) -
 @pytest.mark.parametrize(
     ("what", "file", "name", "error", "words"),
     [
-        ("pairs", "a.jsonl", "trl-prefrence", NotFoundError, 'did you mean "trl-preference"'),
+        ("pairs", "a.jsonl", "trl-prefrence", NotFoundError, "did you mean “trl-preference”"),
         ("prompts", "a.jsonl", "arena", NotFoundError, "made of pairs"),
         ("pairs", "a.xlsx", "arena", FileNameError, "folder of Parquet files"),
         ("responses", "a.csv", "argilla", FileNameError, r"end the name in \.json"),
