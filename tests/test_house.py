@@ -121,3 +121,19 @@ def test_no_function_has_a_parameter_of_its_own_name() -> None:
         and any(argument.arg == node.name for argument in (*node.args.args, *node.args.kwonlyargs))
     ]
     assert hidden == []
+
+
+def test_a_widget_of_one_screen_lies_beside_it() -> None:
+    """What stands in `widgets/` is a part of several screens, of all of them, or of another widget."""
+    users: dict[str, set[str]] = {path.stem: set() for path in (ROOT / "workbench/widgets").glob("[a-z]*.py")}
+    for path in (ROOT / "workbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("workbench.widgets."):
+                users[str(node.module).split(".")[2]].add(str(path.relative_to(ROOT / "workbench")))
+    alone = {
+        name
+        for name, files in users.items()
+        if len(files) < 2
+        and not any(file.startswith("widgets/") or file.endswith("base.py") for file in files)
+    }
+    assert alone == set()

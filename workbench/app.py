@@ -8,18 +8,17 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rich.text import Text
 from textual import events, work
 from textual.binding import Binding, BindingType
-from textual.reactive import reactive
 from textual.screen import Screen
 
 from workbench.garbage import keep_loaded
-from workbench.messages import OPENING, RankPrompt, RunsMoved, ShowQuery, ShowRun, Status
+from workbench.messages import RankPrompt, RunsMoved, ShowQuery, ShowRun
+from workbench.shell import Command, Place, Shell
 from workbench.status import read_job, read_status
-from workbench.sturdy import SturdyApp
 from workbench.themes import DARK, LIGHT
 from workbench.widgets.safe import safe_line
 
@@ -28,23 +27,12 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
 
-    from workbench.screens.palette import Command
     from workbench.services.workspace import Workspace
 
 SMALLEST = (80, 24)
 PULSE_SECONDS = 0.25
 PULSES_A_STATUS = 2  # what moved is shown at most this often
 PULSES_A_COUNT = 20  # the counts are read anew this often, when anything has been stored
-
-
-class Place(NamedTuple):
-    """A screen with a function key."""
-
-    mode: str
-    key: str
-    title: str
-    path: str
-    purpose: str
 
 
 def screen_at(path: str) -> Callable[..., Screen[Any]]:
@@ -84,7 +72,7 @@ def palette() -> type[Provider]:
     return Commands
 
 
-class WorkbenchApp(SturdyApp):
+class WorkbenchApp(Shell):
     """The workbench in a terminal, over an open `Workspace` or a function that opens one.
 
     The function runs in a thread while Textual starts, so that the first frame waits for neither alone;
@@ -106,8 +94,6 @@ class WorkbenchApp(SturdyApp):
         Binding("f8", "launch", "Start a job"),
         Binding("f10,ctrl+q", "quit", "Quit", priority=True),
     ]
-    status: reactive[Status] = reactive(OPENING)
-    demo_line: reactive[str] = reactive("")
 
     def __init__(
         self,
@@ -291,7 +277,7 @@ class WorkbenchApp(SturdyApp):
 
     def commands(self, screen: Screen[Any]) -> Iterator[Command]:
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
-        from workbench.screens.palette import Command, of_screen
+        from workbench.screens.palette import of_screen
 
         yield from of_screen(self, screen)
         for place in PLACES:

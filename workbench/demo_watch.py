@@ -6,8 +6,8 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workbench.app import WorkbenchApp
     from workbench.services.demo import Demo, DemoTable, StageUpdate
+    from workbench.shell import Shell
 
 
 def stage_line(update: StageUpdate) -> str:
@@ -16,7 +16,7 @@ def stage_line(update: StageUpdate) -> str:
     return f"demo {update.number}/{update.of}{share} {update.title}"
 
 
-def watch_demo(app: WorkbenchApp, quitting: Event, *, small: bool = False) -> None:
+def watch_demo(app: Shell, quitting: Event, *, small: bool = False) -> None:
     """Run the demo in the calling thread until it ends, fails or the application quits."""
     from workbench.services.demo import Demo, DemoInterruptedError, DemoPlan
 
@@ -39,7 +39,7 @@ def watch_demo(app: WorkbenchApp, quitting: Event, *, small: bool = False) -> No
     app.call_from_thread(show_summary, app, table)
 
 
-def show_summary(app: WorkbenchApp, table: DemoTable) -> None:
+def show_summary(app: Shell, table: DemoTable) -> None:
     """The closing table, over the screen that is on top."""
     from workbench.screens.demo_summary import DemoSummaryScreen
 

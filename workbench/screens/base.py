@@ -17,8 +17,8 @@ from workbench.widgets.header import Header
 from workbench.widgets.keybar import KeyBar
 
 if TYPE_CHECKING:
-    from workbench.app import WorkbenchApp
     from workbench.services.workspace import Workspace
+    from workbench.shell import Shell
 
 Answer = TypeVar("Answer")
 P = ParamSpec("P")
@@ -40,7 +40,7 @@ def told(
             await method(self, *args, **kwargs)
         except Exception as error:
             if not came_too_late(error, self):
-                cast("WorkbenchApp", self.app).tell(error)
+                cast("Shell", self.app).tell(error)
 
     return guarded
 
@@ -66,8 +66,8 @@ class WorkbenchScreen(Screen[Any]):
     AUTO_FOCUS = "*"
 
     @property
-    def workbench(self) -> WorkbenchApp:
-        return cast("WorkbenchApp", self.app)
+    def workbench(self) -> Shell:
+        return cast("Shell", self.app)
 
     @property
     def workspace(self) -> Workspace:

@@ -16,8 +16,8 @@ from textual.widgets.option_list import Option
 
 from engine.protocol.catalog import JOBS, FieldInfo, fields
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.launch_form import ConfigForm
 from workbench.widgets.choice import ChooseScreen
-from workbench.widgets.form import ConfigForm
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from workbench.shell import Command, Shell
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from textual.screen import Screen
 
-    from workbench.app import WorkbenchApp
 
-
-class Command(NamedTuple):
-    """One line of the palette."""
-
-    title: str
-    help: str
-    run: Callable[[], Any]
-    goes_somewhere: bool = True
-    """Only opens a place, a form or a question.  What acts at once on the data needs its words typed."""
-
-
-def of_screen(app: WorkbenchApp, screen: Screen[Any]) -> Iterator[Command]:
+def of_screen(app: Shell, screen: Screen[Any]) -> Iterator[Command]:
     """What the screen's own keys do, each once, by the name that its key has."""
     from workbench.screens.help import TEXTUALS_OWN
 
@@ -78,7 +67,7 @@ class Commands(Provider):
     """Everything that the application can do, for ctrl+p."""
 
     def _all(self) -> list[Command]:
-        return list(cast("WorkbenchApp", self.app).commands(self.screen))
+        return list(cast(Shell, self.app).commands(self.screen))
 
     async def discover(self) -> Hits:
         for command in sorted(self._all(), key=lambda each: each.title):

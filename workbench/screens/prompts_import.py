@@ -21,7 +21,7 @@ from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
 
 if TYPE_CHECKING:
-    from workbench.app import WorkbenchApp
+    from workbench.shell import Shell
 
 HINT = (
     "JSON Lines, CSV or Parquet: prompts, ranked responses, or pairs (prompt, chosen, rejected). "
@@ -85,7 +85,7 @@ class ImportScreen(ModalScreen[None]):
     @told
     async def run_import(self, path: Path) -> None:
         """Import; what was imported is told after this window has gone."""
-        app = cast("WorkbenchApp", self.app)
+        app = cast("Shell", self.app)
         self.importing = True
         self.say("reading …")
         workspace = await app.opened()

@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.report_sections import SectionPane, line_content, lines_content
 from workbench.widgets.choice import ChooseScreen
-from workbench.widgets.report_pane import SectionPane, line_content, lines_content
 from workbench.widgets.row_list import RowList
 from workbench.widgets.safe import safe_line, safe_text
 

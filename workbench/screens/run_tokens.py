@@ -14,10 +14,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.run_token_trace import QUANTITIES, TokenTable, TraceHeat, figure
 from workbench.widgets.run_samples import slider
 from workbench.widgets.safe import safe_line
 from workbench.widgets.series import short_number
-from workbench.widgets.token_trace import QUANTITIES, TokenTable, TraceHeat, figure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,14 +16,14 @@ from textual.widgets import Static, TextArea, Tree
 
 from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.sql_text import column_label, error_place, error_sentence, relation_label
 from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
-from workbench.widgets.sql_text import column_label, error_place, error_sentence, relation_label
 from workbench.widgets.typed import SafeTextArea
 
 if TYPE_CHECKING:
+    from workbench.screens.sql_results import SafeBackend
     from workbench.services.workspace import Workspace
-    from workbench.widgets.results import SafeBackend
 
 SHOWN_ROWS = 200_000
 """Rows that the table holds at most; an export has no limit."""
@@ -177,7 +177,7 @@ class SqlScreen(WorkbenchScreen):
 
     async def show_result(self, result: Any, backend: SafeBackend) -> None:
         """Replace the table; told how many rows there are and when there are more."""
-        from workbench.widgets.results import ResultTable
+        from workbench.screens.sql_results import ResultTable
 
         place = self.query_one("#result", Vertical)
         had_focus = any(table.has_focus for table in self.query(ResultTable))
@@ -303,7 +303,7 @@ class SqlScreen(WorkbenchScreen):
     def on_data_table_cell_selected(self, event: Any) -> None:
         """⏎ on a cell shows the whole value."""
         from workbench.screens.sql_history import ValueScreen
-        from workbench.widgets.results import ResultTable
+        from workbench.screens.sql_results import ResultTable
 
         if isinstance(event.data_table, ResultTable):
             self.app.push_screen(ValueScreen(*event.data_table.full_text()))
@@ -312,7 +312,7 @@ class SqlScreen(WorkbenchScreen):
 def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Any, SafeBackend]:
     """Run a query and make its rows ready to draw, all in one thread."""
     result = workspace.sql.run(sql, unlocked, SHOWN_ROWS)
-    from workbench.widgets.results import measured
+    from workbench.screens.sql_results import measured
 
     return result, measured(result.table)
 

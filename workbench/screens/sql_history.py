@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench.screens.sql_text import history_line
 from workbench.widgets.safe import safe_content, safe_line
-from workbench.widgets.sql_text import history_line
 from workbench.widgets.typed import SafeInput
 
 VALUE_LIMIT = 200_000

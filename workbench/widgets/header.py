@@ -13,7 +13,7 @@ from workbench.messages import CurrentJob, Status
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
-    from workbench.app import WorkbenchApp
+    from workbench.shell import Shell
 
 BAR_CELLS = 8
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -66,7 +66,7 @@ class Tabs(Static):
     """The screens and their function keys, the current one lit; on the right how far the demo is."""
 
     def show(self, current: str, note: str = "") -> None:
-        app = cast("WorkbenchApp", self.app)
+        app = cast("Shell", self.app)
         parts: list[Content | str | tuple[str, str]] = []
         for place in app.PLACES:
             key = place.key.upper()
@@ -90,13 +90,13 @@ class Header(Vertical):
         yield Tabs()
 
     def on_mount(self) -> None:
-        app = cast("WorkbenchApp", self.app)
+        app = cast("Shell", self.app)
         self._mode = app.current_mode
         self.watch(app, "status", self.show)
         self.watch(app, "demo_line", self.show_demo)
 
     def on_resize(self) -> None:
-        app = cast("WorkbenchApp", self.app)
+        app = cast("Shell", self.app)
         self.show(app.status)
         self.show_demo(app.demo_line)
 

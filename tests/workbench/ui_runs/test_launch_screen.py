@@ -16,8 +16,8 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
+from workbench.screens.launch_form import ConfigForm, FieldRow
 from workbench.widgets.choice import Choice
-from workbench.widgets.form import ConfigForm, FieldRow
 
 
 def row(app: Any, name: str) -> FieldRow:

@@ -11,7 +11,7 @@ from textual.app import App, ComposeResult
 
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
-from workbench.widgets.results import ResultTable, harmless, measured
+from workbench.screens.sql_results import ResultTable, harmless, measured
 
 ARROW_HOSTILE = tuple(text.replace("\ud83d", "?") for text in HOSTILE)  # Arrow holds no lone surrogates
 

@@ -17,13 +17,13 @@ from tests.workbench.ui_runs.test_runs_screen import open_runs
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
 from workbench.screens.run_overoptimisation import OveroptimisationScreen
+from workbench.screens.run_token_trace import QUANTITIES, TokenTable, TraceHeat
 from workbench.screens.run_tokens import TokensScreen
 from workbench.services.overoptimisation import Fit, way
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane
 from workbench.widgets.run_samples import SamplesView
 from workbench.widgets.series import SMOOTHINGS
-from workbench.widgets.token_trace import QUANTITIES, TokenTable, TraceHeat
 
 
 def two_runs() -> FakeJobs:

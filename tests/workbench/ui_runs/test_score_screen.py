@@ -14,7 +14,7 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeScorer, FakeScoring, reward_model, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.widgets.form import FieldRow
+from workbench.screens.launch_form import FieldRow
 
 
 class SlowScoring(FakeScoring):

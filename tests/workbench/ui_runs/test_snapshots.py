@@ -16,8 +16,8 @@ from tests.workbench.ui_runs.fakes import START, FakeJobs, FakeScorer, FakeSql, 
 from tests.workbench.ui_runs.test_run_screens import best_of_n, learned
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
+from workbench.screens.launch_form import FieldRow
 from workbench.screens.score import ScoredPair
-from workbench.widgets.form import FieldRow
 
 SIZES = [(80, 24), (160, 48)]
 

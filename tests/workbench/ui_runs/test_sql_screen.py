@@ -17,10 +17,10 @@ from tests.workbench.ui_runs.fakes import HOSTILE, FakeSql, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
 from workbench.screens.sql import quoted
+from workbench.screens.sql_results import ResultTable
+from workbench.screens.sql_text import error_place
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
-from workbench.widgets.results import ResultTable
-from workbench.widgets.sql_text import error_place
 
 
 @pytest.fixture
