@@ -1,5 +1,5 @@
 # make demo      install, then run the whole loop once on a small real model
-# make test      install, then every test
+# make test      install, then every test, TESTS processes at a time
 # make test-avx2 the engine's tests and the loop on the real model, torch held to AVX2 and float32
 # make install   only the environment in .venv; quick when nothing changed
 # make check     format, lint, types, import contracts
@@ -17,6 +17,9 @@ STAMP := $(VENV)/installed
 
 .PHONY: install demo test test-avx2 quick check docs models pictures
 ROOM ?= engine/objectives
+# A file's tests share what they set up, so they stay together; in this order the longest files are not last.
+TESTS ?= 2
+SPREAD := -n $(TESTS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -34,7 +37,7 @@ demo: install
 	$(BIN)/workbench demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 # An x86 processor with more then behaves like most laptops; onnxruntime has no such switch.
 test-avx2: install

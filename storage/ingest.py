@@ -7,9 +7,9 @@ A batch is a slice of what was read: `slices` cuts it so that nobody waits long 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +23,40 @@ Line = Mapping[str, Any]
 SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
 
 
+SLICE_METRICS = 3000
+"""What one transaction stores, about, as so many rows of metrics; some 20 ms, for which a judgement waits."""
 SLICE_ROWS = 600
-"""Rows that one transaction stores, about; some 15 ms, for which a judgement waits."""
-STATEMENT_ROWS = 250
+"""The same as rows of a table with a key."""
+STATEMENT = 1250
 """What an event with statements of its own costs, as so many rows of metrics."""
+EVENT = 2
+"""What any event costs."""
 
 
 def slices(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
-    """The lines in runs that are stored at once, each of about `SLICE_ROWS` rows."""
-    start, rows = 0, 0
+    """The lines in runs that are stored at once, each of about what `SLICE_METRICS` rows of metrics cost."""
+    start, cost = 0, 0
     for end, line in enumerate(lines):
-        more = _weight(line["event"])
-        if rows and rows + more > SLICE_ROWS:
+        more = _cost(line["event"])
+        if cost and cost + more > SLICE_METRICS:
             yield lines[start:end]
-            start, rows = end, 0
-        rows += more
+            start, cost = end, 0
+        cost += more
     if start < len(lines):
         yield lines[start:]
 
 
-def _weight(event: Mapping[str, Any]) -> int:
+def _cost(event: Mapping[str, Any]) -> int:
     match event["type"]:
         case "metrics":
-            return 1 + len(event["values"])
+            return EVENT + len(event["values"])
         case "output":
-            return STATEMENT_ROWS + min(int(event["rows"]), SLICE_ROWS)
+            return STATEMENT + min(int(event["rows"]), SLICE_ROWS) * SLICE_METRICS // SLICE_ROWS
         case "artifact" | "started":
-            return STATEMENT_ROWS
-    return 1
+            return STATEMENT
+        case "message":  # a row of a table with a key
+            return EVENT + SLICE_METRICS // SLICE_ROWS
+    return EVENT
 
 
 def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int:
@@ -97,8 +103,9 @@ class _Waiting:
         self.messages: list[runs.MessageRow] = []
 
     def measured(self, seq: int, event: Mapping[str, Any], at: datetime) -> None:
+        step = event["step"]
         self._metrics += [
-            (self._run_id, seq, event["step"], _metric_name(name), _finite(value), at)
+            (self._run_id, seq, step, _metric_name(name), value, at)
             for name, value in event["values"].items()
         ]
 
@@ -244,13 +251,10 @@ def _inside(run: RunRow, relative: str) -> Path:
     return path
 
 
+@lru_cache(maxsize=1024)
 def _metric_name(name: str) -> str:
     """The name that is stored: a job started before version 8 of the store says `ppo/` for `policy/`."""
     return "policy/" + name.removeprefix("ppo/") if name.startswith("ppo/") else name
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _time(seconds: float) -> datetime:

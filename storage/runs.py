@@ -18,6 +18,7 @@ from storage.store import Store
 
 COLUMNS = frozenset(RunRow.__dataclass_fields__) - {"run_id", "kind", "name"}
 METRIC_COLUMNS = ("run_id", "seq", "step", "name", "value", "logged_at")
+METRIC_TYPES = {"seq": "int64", "step": "int64", "value": "float64"}
 MetricRow = tuple[str, int, int, str, float | None, datetime]
 MESSAGE_COLUMNS = ("run_id", "seq", "level", "text", "logged_at")
 MessageRow = tuple[str, int, str, str, datetime]
@@ -80,8 +81,8 @@ def run_row(store: Store, run_id: str) -> RunRow:
 
 
 def insert_metrics(store: Store, rows: Iterable[MetricRow]) -> None:
-    """Add metrics; those of a (run_id, seq) that is there already are left."""
-    store.write_many(block("runs", "load_metrics"), METRIC_COLUMNS, list(rows))
+    """Add metrics, each once; a value that is not finite is stored as none."""
+    store.write_many(block("runs", "load_metrics"), METRIC_COLUMNS, list(rows), METRIC_TYPES)
 
 
 def metrics(store: Store, run_id: str, *, after_step: int = -1) -> dict[str, list[tuple[int, float]]]:

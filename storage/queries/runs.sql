@@ -19,8 +19,7 @@ ORDER BY created_at DESC, rowid DESC
 
 -- name: load_metrics
 INSERT INTO metrics (run_id, seq, step, name, value, logged_at)
-SELECT run_id, seq, step, name, value, logged_at FROM arrived
-ON CONFLICT DO NOTHING
+SELECT run_id, seq, step, name, if(isfinite(value::DOUBLE), value, NULL), logged_at FROM arrived
 
 -- name: metrics
 SELECT name, step, value

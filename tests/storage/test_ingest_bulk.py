@@ -90,11 +90,12 @@ def test_slices_are_short_and_whole() -> None:
     parts = list(ingest.slices(lines))
     assert [one for part in parts for one in part] == lines
     assert (
-        max(sum(len(one["event"].get("values", {})) for one in part) for part in parts) <= ingest.SLICE_ROWS
+        max(sum(len(one["event"].get("values", {})) for one in part) for part in parts)
+        <= ingest.SLICE_METRICS
     )
     assert [lines[100]] in parts  # a long table comes alone
     assert list(ingest.slices([])) == []
-    huge = line(1, "metrics", step=1, values={f"m{i}": 1.0 for i in range(5 * ingest.SLICE_ROWS)})
+    huge = line(1, "metrics", step=1, values={f"m{i}": 1.0 for i in range(5 * ingest.SLICE_METRICS)})
     assert list(ingest.slices([huge, huge])) == [[huge], [huge]]  # more than a slice is a slice
 
 

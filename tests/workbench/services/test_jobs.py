@@ -102,6 +102,7 @@ def test_ingesting_again_adds_nothing(jobs: Jobs, store: Store, tmp_path: Path) 
     counts = "SELECT (SELECT count(*) FROM metrics), (SELECT count(*) FROM responses)"
     before = store.rows(counts)
     # As if the store had been put back to an earlier state: the same lines are read again.
+    store.write("DELETE FROM metrics WHERE run_id = ? AND seq > 2", [run_id])
     store.write(
         "UPDATE runs SET last_offset = 0, last_seq = 2, status = 'running' WHERE run_id = ?", [run_id]
     )
