@@ -17,7 +17,7 @@ from storage import artifacts, policies, responses, runs, scores
 from storage.errors import StoreError
 from storage.parquet import ALL_ROWS, Span, parquet_rows
 from storage.records import RunRow
-from storage.store import Store
+from storage.store import MANY, Store
 
 Line = Mapping[str, Any]
 SAMPLING = ("temperature", "top_p", "max_new_tokens", "template", "stop")
@@ -67,6 +67,8 @@ def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int
     before them as long as further lines of the same reading are to come.
     """
     begun = _ahead(store, run_id, lines[0]) if len(lines) == 1 else 0
+    if sum(_cost(line["event"]) for line in lines) > MANY:
+        import pyarrow  # noqa: F401  # takes 0.1 s the first time, for which nobody should wait
     with store.transaction():
         run = runs.run_row(store, run_id)
         fresh = [line for line in lines if line["seq"] > run.last_seq]

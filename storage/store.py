@@ -34,8 +34,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "2GB",
     "autoinstall_known_extensions": False,
     # Writing the log into the file takes 100 to 300 ms, for which a judgement waits; DuckDB's own 16 MB are
-    # 300,000 metrics.  After a kill, a log of 32 MB is read back in 0.7 s.
-    "checkpoint_threshold": "32MB",
+    # 300,000 metrics.  After a kill, a log of 64 MB is read back in 1.4 s.
+    "checkpoint_threshold": "64MB",
 }
 
 MANY = 2000  # rows, from which importing pyarrow pays

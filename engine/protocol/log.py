@@ -35,18 +35,20 @@ def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
     """The events written after byte `offset`, complete lines only.
 
     A missing file has no events.  Lines that are no `Envelope` are counted and left out.  Reads at most
-    `limit` bytes: call again until the offset stands still to reach the end.
+    `limit` bytes, or a longer line: call again until the offset stands still to reach the end.
     """
     try:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(limit)
+            if len(data) == limit < CHUNK and b"\n" not in data:
+                data += file.read(CHUNK - limit)  # one long line
     except FileNotFoundError:
         return Tail([], offset, 0)
     end = data.rfind(b"\n") + 1
     if end == 0:
         # A full chunk without a line end is no event: step over it, or the log would be stuck here for ever.
-        return Tail([], offset + len(data), 1) if len(data) == limit else Tail([], offset, 0)
+        return Tail([], offset + len(data), 1) if len(data) >= CHUNK else Tail([], offset, 0)
     envelopes: list[Envelope] = []
     unreadable = 0
     for line in data[:end].split(b"\n")[:-1]:

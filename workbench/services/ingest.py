@@ -29,6 +29,8 @@ from storage.store import Store
 
 STDERR_LINES = 20
 CLOSING = (Started, Finished, Stopped, Failed)
+READ_BYTES = 2**18
+"""Of a log at once, about as much as two slices: reading it holds up the thread that records a judgement."""
 
 
 class TakenIn(NamedTuple):
@@ -50,7 +52,7 @@ def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> TakenIn:
     run = RunDir(Path(row.run_dir or ""))
     new, fault = 0, ""
     while True:
-        part = tail(run.events_path, row.last_offset)
+        part = tail(run.events_path, row.last_offset, limit=READ_BYTES)
         if part.offset == row.last_offset:
             return TakenIn(new, fault)
         envelopes = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
