@@ -55,6 +55,32 @@ def compile_template(source: str, name: str) -> Template:
         ) from error
 
 
+_ENDED = "{# a conversation ends where its score is read #}"
+
+
+def ending_with_turn(source: str, end: str, after: str) -> str:
+    """The template with the token `end` behind the last answer and nothing more.
+
+    after: what it writes there itself, with that token or without.  A prompt is rendered as before.  Doing it
+    twice changes nothing.
+    """
+    if source.startswith(_ENDED):
+        return source
+    body = source.removesuffix("\n")  # which jinja drops at the end of a template, not within a block
+    if body.startswith("\n"):
+        body = "\n" + body  # which it drops at the beginning of a block
+    token = json.dumps(end, ensure_ascii=False)
+    if end in after:
+        condition, ended = f"{token} in conversation", f"conversation.rpartition({token})[0] ~ {token}"
+    else:
+        condition = "messages[-1].role == 'assistant'"
+        ended = f"conversation[:conversation | length - {len(after)}] ~ {token}"
+    return (
+        f"{_ENDED}{{% set conversation %}}{body}{{% endset %}}"
+        f"{{{{ {ended} if not add_generation_prompt and {condition} else conversation }}}}"
+    )
+
+
 def check_messages(messages: Chat) -> None:
     """Raises UsageError for a prompt without messages, or with one that has no text."""
     if not messages:

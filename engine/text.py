@@ -11,15 +11,15 @@ unused special token, which no text can produce.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from engine import tokeniser_files as files
 from engine.chat_template import Chat, check_messages, compile_template, plain
 from engine.errors import ModelFilesError, UsageError
 
@@ -34,14 +34,15 @@ TOKENISER_FILES = (
 )
 """What `Tokeniser.from_folder` reads; copied beside every model that is saved."""
 
-_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-
 
 SCORE_TOKENS = 2048
 """Longest prompt + response of a reward model that does not say its own: attention grows as T²."""
 
 SCORE_LIMIT = "score_tokens"
 """Where a reward model's own limit stands in its config.json; an export copies the file."""
+
+SCORE_READS, CONVERSATION = "score_reads", "conversation"
+"""Where the config.json of a reward model from elsewhere says that it reads whole conversations."""
 
 PROMPT_SHARE = 4
 """A prompt keeps this part of the limit at least (1 / PROMPT_SHARE), however long its response is."""
@@ -62,6 +63,9 @@ class ScoreTokens(NamedTuple):
 
 class Tokeniser:
     """Tokens of one model, read from its folder."""
+
+    reads_tokens = True
+    """Whether a prompt and a response may be scored as tokens of their own."""
 
     def __init__(
         self,
@@ -86,10 +90,12 @@ class Tokeniser:
         self._special_tokens = special_tokens
         added = self._with_specials.get_added_tokens_decoder()
         self._special_ids = frozenset(index for index, token in added.items() if token.special)
+        self.chat_template = chat_template
         self._template = compile_template(chat_template, name) if chat_template is not None else None
         self.vocab_size: int = self._with_specials.get_vocab_size(with_added_tokens=True)
         stops = list(stop_ids)
         self.eos_id: int = self._find_eos(stops)
+        self.after_answer = self._find_after_answer()
         self.turn_id: int = self._find_turn_end()
         self.stop_ids: frozenset[int] = frozenset([self.eos_id, self.turn_id, *stops])
         self.pad_id: int = self._choose_pad(chat_template or "")
@@ -107,18 +113,22 @@ class Tokeniser:
                 f"{folder} has no tokenizer.json; a model folder needs tokenizer.json and "
                 "tokenizer_config.json, which save_pretrained of a fast tokeniser writes."
             )
-        config = _read_json(folder / "tokenizer_config.json")
-        special = _special_tokens(_read_json(folder / "special_tokens_map.json") | config)
-        model = _read_json(folder / "config.json")
+        config = files.read_json(folder / "tokenizer_config.json")
+        special = files.special_tokens(files.read_json(folder / "special_tokens_map.json") | config)
+        model = files.read_json(folder / "config.json")
+        if model.get(SCORE_READS) == CONVERSATION and cls is Tokeniser:
+            from engine.conversation_text import ConversationTokeniser
+
+            return ConversationTokeniser.from_folder(folder)
         try:
             text = path.read_text(encoding="utf-8")
             return cls(
                 text,
                 special_tokens=special,
-                chat_template=_find_template(folder, config),
-                stop_ids=_stop_ids(folder),
-                max_positions=_positions(model),
-                max_score_tokens=_positive(model.get(SCORE_LIMIT)),
+                chat_template=files.find_template(folder, config),
+                stop_ids=files.stop_ids(folder),
+                max_positions=files.positions(model),
+                max_score_tokens=files.positive(model.get(SCORE_LIMIT)),
                 name=folder.name,
             )
         except (OSError, UnicodeDecodeError) as error:
@@ -150,8 +160,8 @@ class Tokeniser:
         """`max_tokens`, or the positions of the model where it has fewer."""
         return min(max_tokens, self.max_positions or max_tokens)
 
-    def render(self, messages: Chat, template: TemplateName = "chat") -> str:
-        """The prompt as text, up to where the assistant begins.
+    def render(self, messages: Chat, template: TemplateName = "chat", *, complete: bool = False) -> str:
+        """The prompt as text, up to where the assistant begins; `complete`: a whole conversation.
 
         `plain`: a single message is its content; several are `User: …` / `Assistant: …` paragraphs that end
         with `Assistant:`.
@@ -171,7 +181,7 @@ class Tokeniser:
                 messages=messages,
                 tools=None,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=not complete,
                 **self._special_tokens,
             )
         except (TemplateError, TypeError, ValueError, KeyError) as error:
@@ -186,7 +196,7 @@ class Tokeniser:
         In a plain prompt the text of special tokens is ordinary text; a beginning-of-sequence token is added
         if the tokeniser adds one.
         """
-        text = _encodable(self.render(messages, template))
+        text = encodable(self.render(messages, template))
         if template == "chat":
             return list(self._with_specials.encode(text, add_special_tokens=False).ids)
         ids = list(self._without_specials.encode(text, add_special_tokens=True).ids)
@@ -196,7 +206,7 @@ class Tokeniser:
 
     def encode_response(self, text: str) -> list[int]:
         """Token ids of a response, without end-of-sequence; no text becomes a special token."""
-        return list(self._without_specials.encode(_encodable(text), add_special_tokens=False).ids)
+        return list(self._without_specials.encode(encodable(text), add_special_tokens=False).ids)
 
     def encode_for_score(
         self,
@@ -237,6 +247,11 @@ class Tokeniser:
             response_cut=len(shortened) < len(body),
         )
 
+    def token(self, index: int) -> str | None:
+        """The token of an id, as it is written; None for an id that the tokeniser does not know."""
+        found = self._with_specials.id_to_token(index)
+        return None if found is None else str(found)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens; special tokens have none."""
         return self._with_specials.decode(list(ids), skip_special_tokens=True)
@@ -257,7 +272,7 @@ class Tokeniser:
     def shares_tokens_with(self, other: Tokeniser) -> bool:
         """Whether the same ids stand for the same text."""
         mine, its = (one._with_specials.get_vocab(with_added_tokens=True) for one in (self, other))
-        return mine == its
+        return self.reads_tokens and other.reads_tokens and mine == its
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """One display string a token, special tokens by name.
@@ -276,14 +291,10 @@ class Tokeniser:
             pieces[-1] = self._with_specials.decode(list(ids)[-pending:], skip_special_tokens=False)
         return pieces
 
-    def _find_turn_end(self) -> int:
-        """The special token that the template writes after what the assistant said; eos where there is none.
-
-        Gemma's is <end_of_turn>, Phi's <|end|>, that of a Qwen base model <|im_end|>, and their tokenisers
-        name another token as end-of-sequence.
-        """
+    def _find_after_answer(self) -> str | None:
+        """What the template writes after what the assistant said; None where that is not known."""
         if self._template is None:
-            return self.eos_id
+            return None
         said = "wvrk"  # a word that no template contains, and that trimming leaves alone
         chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
         try:
@@ -291,10 +302,18 @@ class Tokeniser:
                 messages=chat, tools=None, documents=None, add_generation_prompt=False, **self._special_tokens
             )
         except Exception:  # a template may refuse in any way; what it writes then is not known
-            return self.eos_id
-        rest = text.rpartition(said)[2].lstrip()
-        ids = self._with_specials.encode(_encodable(rest), add_special_tokens=False).ids
-        return int(ids[0]) if said in text and ids and ids[0] in self._special_ids else self.eos_id
+            return None
+        return text.rpartition(said)[2] if said in text else None
+
+    def _find_turn_end(self) -> int:
+        """The special token that the template writes after what the assistant said; eos where there is none.
+
+        Gemma's is <end_of_turn>, Phi's <|end|>, that of a Qwen base model <|im_end|>, and their tokenisers
+        name another token as end-of-sequence.
+        """
+        rest = (self.after_answer or "").lstrip()
+        ids = self._with_specials.encode(encodable(rest), add_special_tokens=False).ids
+        return int(ids[0]) if ids and ids[0] in self._special_ids else self.eos_id
 
     def _find_eos(self, stops: Sequence[int]) -> int:
         token = self._special_tokens.get("eos_token")
@@ -336,64 +355,6 @@ class Tokeniser:
         return next(index for index in range(self.vocab_size) if index not in self.stop_ids)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Lone surrogates cannot be encoded; they become `?`."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """An optional JSON object; empty when the file is absent."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFilesError(f"{path} is not valid JSON ({error}); copy it again.") from error
-    if not isinstance(value, dict):
-        raise ModelFilesError(f"{path} must hold a JSON object; copy it again.")
-    return value
-
-
-def _positive(value: Any) -> int | None:
-    """A whole number above 0 as a file says it; anything else says nothing."""
-    return value if type(value) is int and value > 0 else None
-
-
-def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    """`{"eos_token": "</s>", …}`; a token is written as text or as a record with its content."""
-    found = {}
-    for name in _SPECIAL_NAMES:
-        value = config.get(name)
-        if isinstance(value, dict):
-            value = value.get("content")
-        if isinstance(value, str):
-            found[name] = value
-    return found
-
-
-def _positions(config: dict[str, Any]) -> int | None:
-    """How many positions the model has, under the names that architectures give them; of its text part."""
-    for part in (config, config.get("text_config")):
-        for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-            if isinstance(part, dict) and isinstance(part.get(name), int):
-                return int(part[name])
-    return None
-
-
-def _find_template(folder: Path, config: dict[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    value = config.get("chat_template")
-    if isinstance(value, list):  # older form: [{"name": "default", "template": "…"}, …]
-        value = next((item.get("template") for item in value if item.get("name") == "default"), None)
-    return value if isinstance(value, str) else None
-
-
-def _stop_ids(folder: Path) -> list[int]:
-    """End-of-turn tokens: `eos_token_id` of the generation config, else of the model's config."""
-    for name in ("generation_config.json", "config.json"):
-        value = _read_json(folder / name).get("eos_token_id")
-        if value is not None:
-            return [int(item) for item in (value if isinstance(value, list) else [value])]
-    return []

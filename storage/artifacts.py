@@ -74,6 +74,12 @@ def reward_model(store: Store, name: str) -> RewardModelRow:
     return _reward_model(rows[0])
 
 
+def is_registered(store: Store, name: str) -> bool:
+    """Whether the reward model of that name was trained elsewhere.  NotFoundError when there is none."""
+    row = store.row(block("artifacts", "made_by"), {"run_id": reward_model(store, name).run_id})
+    return row is not None and row[0] == "register"
+
+
 def _artifact(values: list[Any]) -> ArtifactRow:
     return ArtifactRow(*values)
 

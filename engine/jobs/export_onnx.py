@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,9 +22,10 @@ from transformers import PreTrainedModel
 
 from engine.errors import UsageError, VerificationError
 from engine.jobs.background import in_background
-from engine.left_out import LeftOutTexts, encode_or_leave_out
+from engine.left_out import REFUSED, LeftOutTexts, encode_or_leave_out, name_of
 from engine.models.catalogue import resolving
 from engine.models.files import copy_tokeniser
+from engine.models.probe_chats import probe_chats
 from engine.models.reward_model import RewardModel, load_reward_model
 from engine.onnx.agreement import ScoreAgreement, compare
 from engine.onnx.integers import largest_integer
@@ -189,18 +190,30 @@ def _samples(
     They are different ones as far as there are enough.
     """
     rows, left_out = read_rows(run.table("responses"), ["messages", "text"]), LeftOutTexts()
-    rows = [
-        row for row in rows if encode_or_leave_out(tokeniser, row["messages"], None, left_out) is not None
-    ]
-    if not rows and len(left_out):
+    samples = [(row["messages"], row["text"]) for row in rows if _can_be_read(tokeniser, row, left_out)]
+    if not tokeniser.reads_tokens and len(samples) < CALIBRATION_SEQUENCES:
+        samples += probe_chats()  # a reward model from elsewhere may come before any response
+    if not samples and len(left_out):
         raise left_out.nothing_left("import some")
-    if len(rows) < 2:
+    if len(samples) < 2:
         raise UsageError(
-            f"An export is verified on stored responses, and there are {len(rows)}; generate or import some."
+            f"An export is verified on stored responses, and there are {len(samples)}; "
+            "generate or import some."
         )
-    count = min(config.samples + CALIBRATION_SEQUENCES, len(rows))
-    chosen = [(row["messages"], row["text"]) for row in random.Random(config.seed).sample(rows, count)]
+    count = min(config.samples + CALIBRATION_SEQUENCES, len(samples))
+    chosen = random.Random(config.seed).sample(samples, count)
     return chosen[: config.samples], chosen[-CALIBRATION_SEQUENCES:]
+
+
+def _can_be_read(tokeniser: Tokeniser, row: dict[str, Any], left_out: LeftOutTexts) -> bool:
+    if encode_or_leave_out(tokeniser, row["messages"], None, left_out) is None:
+        return False
+    try:
+        tokeniser.encode_for_score(row["messages"], row["text"])
+    except UsageError as error:  # of a whole conversation
+        left_out.add(REFUSED, name_of(row["messages"]), str(error))
+        return False
+    return True
 
 
 def _tokens(tokeniser: Tokeniser, chat: Chat, text: str) -> list[int]:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.left_out import LeftOutTexts, cut_words, encode_or_leave_out
+from engine.errors import UsageError
+from engine.left_out import REFUSED, LeftOutTexts, cut_words, encode_or_leave_out, name_of
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.reward_model import load_reward_model
@@ -84,7 +85,18 @@ def _encoded(
         if key not in prompts:
             prompts[key] = encode_or_leave_out(tokeniser, row["messages"], None, left_out)
         if (prompt := prompts[key]) is not None:
-            response = tokeniser.encode_response(row["text"])
+            try:
+                tokens = _tokens(tokeniser, row, prompt)
+            except UsageError as error:
+                left_out.add(REFUSED, name_of(row["messages"]), str(error))
+                continue
             usable.append(row)
-            encoded.append(tokeniser.join_for_score(prompt, response, tokeniser.score_tokens))
+            encoded.append(tokens)
     return usable, encoded, left_out
+
+
+def _tokens(tokeniser: Tokeniser, row: dict[str, Any], prompt: list[int]) -> ScoreTokens:
+    limit = tokeniser.score_tokens
+    if not tokeniser.reads_tokens:
+        return tokeniser.encode_for_score(row["messages"], row["text"], limit)
+    return tokeniser.join_for_score(prompt, tokeniser.encode_response(row["text"]), limit)

@@ -27,13 +27,18 @@ def check_architecture(auto_class: Any, config: PreTrainedConfig) -> None:
             "choose a causal language model."
         )
     if auto_class is AutoModelForCausalLM:
-        masked = type(config) in AutoModelForMaskedLM._model_mapping  # GPT-NeoX says is_decoder false too
-        if masked and getattr(config, "is_decoder", True) is False:
+        if reads_both_ways(config):
             raise ModelFilesError(
                 f"{kind} reads text in both directions (is_decoder is false in its config.json); "
                 "choose a causal language model."
             )
         _check_head(config)
+
+
+def reads_both_ways(config: PreTrainedConfig) -> bool:
+    """Whether it is an encoder, as far as its configuration says."""
+    masked = type(config) in AutoModelForMaskedLM._model_mapping  # GPT-NeoX says is_decoder false too
+    return masked and getattr(config, "is_decoder", True) is False
 
 
 def _lacking(auto_class: Any) -> str:

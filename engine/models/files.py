@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
+from engine.chat_template import ending_with_turn
 from engine.errors import ModelFilesError, UsageError
-from engine.text import TOKENISER_FILES
+from engine.text import TOKENISER_FILES, Tokeniser
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -54,6 +56,25 @@ def copy_tokeniser(source: Path, destination: Path) -> None:
     for name in TOKENISER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, destination / name)
+
+
+def let_others_score(folder: Path, tokeniser: Tokeniser) -> None:
+    """Change the tokeniser's files in a reward model's folder so that other tools score as this one does.
+
+    They score at the last token that is not padding, of a conversation as `apply_chat_template` writes it and
+    of batches that the tokeniser pads.  So it pads with what the model's configuration calls padding, and the
+    template ends a conversation with the token that ends a turn: many write a line break behind it.
+    """
+    pad = tokeniser.token(tokeniser.pad_id)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = folder / name
+        if pad is not None and path.is_file():
+            said = json.loads(path.read_text(encoding="utf-8"))
+            path.write_text(json.dumps(said | {"pad_token": pad}, ensure_ascii=False, indent=2) + "\n")
+    template, end = tokeniser.chat_template, tokeniser.token(tokeniser.turn_id)
+    if template is not None and end is not None and tokeniser.after_answer is not None:
+        ended = ending_with_turn(template, end, tokeniser.after_answer)
+        (folder / "chat_template.jinja").write_text(ended, encoding="utf-8")
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from transformers.core_model_loading import WeightConverter, revert_weight_conve
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from engine.files import writing_folder
-from engine.models.files import copy_tokeniser, dtype_of, quiet_transformers
+from engine.models.files import copy_tokeniser, dtype_of, let_others_score, quiet_transformers
 from engine.models.lora import Adapters, adapters_of, fused
+from engine.text import Tokeniser
 
 SHARD_BYTES = 1 << 29
 """Largest file of weights, one tensor larger than that excepted: what saving needs in memory."""
@@ -55,6 +56,8 @@ def save_model(
         (temporary / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_weights(model, temporary, target, masters or {})
         copy_tokeniser(Path(source_folder), temporary)
+        if type(model).__name__.endswith("ForSequenceClassification"):
+            let_others_score(temporary, Tokeniser.from_folder(temporary))
 
 
 def _write_weights(

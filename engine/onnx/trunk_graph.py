@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ from torch.onnx.ops import symbolic
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from engine.errors import UsageError, WorkbenchError
+from engine.onnx.operators import OPSET, flat, is_rms_norm, rms_norm, rotary_of, rotates_halves
 
-OPSET = 23
 ONE_FILE_BYTES = 1_800_000_000
 """Weights above this go into a second file: a protobuf holds 2 GB at most."""
 ATTENTION = "onnx_operator"
@@ -159,7 +159,7 @@ def without_idle_reshapes(graph: onnx.GraphProto) -> None:
     The model's code makes [N, H, T, d] and the operators' code here makes [N, T, H·d] of it again; what is
     left of both in the graph is a chain of reshapes that ends as it began.
     """
-    flat = ("MatMul", "RotaryEmbedding", "Attention")
+    splitting = ("MatMul", "RotaryEmbedding", "Attention")
     made_by = {output: node for node in graph.node for output in node.output}
     outputs = {entry.name for entry in graph.output}
 
@@ -167,7 +167,7 @@ def without_idle_reshapes(graph: onnx.GraphProto) -> None:
         source = made_by.get(name)
         while source is not None and source.op_type == "Reshape":
             source = made_by.get(source.input[0])
-        return source if source is not None and source.op_type in flat else None
+        return source if source is not None and source.op_type in splitting else None
 
     for node in graph.node:
         wanted = {"RotaryEmbedding": 1, "Attention": 3, "MatMul": 1}.get(node.op_type, 0)
@@ -263,7 +263,7 @@ def _attention(
         )
     (N, H, T, size), G, layer = query.shape, key.shape[1], int(getattr(module, "layer_idx", 0))
     cache = _current[-1]
-    flat_query, flat_key, flat_value = map(_flat, (query, key, value))
+    flat_query, flat_key, flat_value = map(flat, (query, key, value))
     attended = symbolic(
         "Attention",
         (flat_query, flat_key, flat_value, cache.bias, cache.keys[layer], cache.values[layer]),
@@ -279,10 +279,6 @@ def _attention(
     )
     cache.new[layer] = (flat_key, flat_value)
     return attended.view(N, T, H, size), None
-
-
-def _flat(x_N_H_T_d: Tensor) -> Tensor:
-    return x_N_H_T_d.transpose(1, 2).reshape(x_N_H_T_d.shape[0], x_N_H_T_d.shape[2], -1)
 
 
 AttentionInterface.register(ATTENTION, _attention)
@@ -309,10 +305,11 @@ def _as_operators(trunk: PreTrainedModel) -> Iterator[None]:
         with ExitStack() as stack:
             for module in trunk.modules():
                 code = sys.modules[type(module).__module__]
-                if hasattr(module, "layer_idx") and _rotates_halves(code, cache_shape(trunk)[1]):
-                    stack.enter_context(_instead(code, "apply_rotary_pos_emb", _rotary))
-                elif _is_rms_norm(module):
-                    stack.enter_context(_instead(module, "forward", _rms_norm(module)))
+                size = cache_shape(trunk)[1]
+                if hasattr(module, "layer_idx") and rotates_halves(code, size, size):
+                    stack.enter_context(_instead(code, "apply_rotary_pos_emb", rotary_of(code, size)))
+                elif is_rms_norm(module):
+                    stack.enter_context(_instead(module, "forward", rms_norm(module)))
             yield
     finally:
         config._attn_implementation = before
@@ -326,78 +323,6 @@ def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         delattr(owner, name) if own is None else setattr(owner, name, own)
-
-
-def _rotary(
-    query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, *_: Any, **__: Any
-) -> tuple[Tensor, Tensor]:
-    """RotaryEmbedding of queries [N, H, T, d] and keys; cos and sin [N, T, d] are two equal halves."""
-
-    def rotated(x: Tensor) -> Tensor:
-        (N, H, T, size), half = x.shape, x.shape[3] // 2
-        flat = _flat(x)
-        y = symbolic(
-            "RotaryEmbedding",
-            (flat, cos[:, :, :half], sin[:, :, :half]),
-            {"num_heads": H},
-            dtype=x.dtype,
-            shape=flat.shape,
-            version=OPSET,
-        )
-        return y.view(N, T, H, size).transpose(1, 2)
-
-    return rotated(query), rotated(key)
-
-
-def _rotates_halves(code: Any, size: int) -> bool:
-    """Whether a model's `apply_rotary_pos_emb` is x·cos + rotate_half(x)·sin over the whole head."""
-    function = getattr(code, "apply_rotary_pos_emb", None)
-    if function is None or function is _rotary:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    query, key = torch.randn(2, 2, 3, 5, size, generator=generator)
-    angles = torch.randn(2, 5, size // 2, generator=generator).repeat(1, 1, 2)
-    cos, sin = angles.cos(), angles.sin()
-    try:
-        found = function(query, key, cos, sin)[0]
-    except Exception:  # another signature: exported as it stands
-        return False
-    first, second = query.chunk(2, dim=-1)
-    expected = query * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
-    return found.shape == expected.shape and bool(torch.allclose(found, expected, atol=1e-5))
-
-
-def _epsilon(module: nn.Module) -> float | None:
-    value = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    return float(value) if isinstance(value, float) else None
-
-
-@torch.no_grad()
-def _is_rms_norm(module: nn.Module) -> bool:
-    """Whether a module computes x / √(mean x² + ε) · weight."""
-    weight, epsilon = getattr(module, "weight", None), _epsilon(module)
-    if "RMSNorm" not in type(module).__name__ or not isinstance(weight, Tensor) or epsilon is None:
-        return False
-    x = torch.randn(3, len(weight), generator=torch.Generator().manual_seed(0)).to(weight)
-    expected = torch.nn.functional.rms_norm(x.float(), (len(weight),), weight.float(), epsilon)
-    return bool(torch.allclose(module(x).float(), expected, rtol=1e-2 if x.dtype == torch.half else 1e-4))
-
-
-def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
-    weight, epsilon = module.weight, _epsilon(module)
-    assert epsilon is not None
-
-    def forward(hidden: Tensor) -> Tensor:
-        return symbolic(
-            "RMSNormalization",
-            (hidden, weight),
-            {"axis": -1, "epsilon": epsilon},
-            dtype=hidden.dtype,
-            shape=hidden.shape,
-            version=OPSET,
-        )
-
-    return forward
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from engine.protocol.configs import (
     GRPOConfig,
     JobConfig,
     PPOConfig,
+    RegisterConfig,
     RewardConfig,
     RLOOConfig,
     ScoreConfig,
@@ -90,6 +91,14 @@ BUILT_IN: dict[str, JobKind] = {
             "engine.jobs.export_onnx",
             needs=EXPORT_EXTRA,
             dtype="float32",  # what it writes is held against torch in float32
+        ),
+        JobKind(
+            "register",
+            "Register a reward model",
+            RegisterConfig,
+            "engine.jobs.register",
+            makes="reward_model",
+            dtype="float32",  # its scores are held against transformers' own
         ),
         JobKind("score", "Score stored responses", ScoreConfig, "engine.jobs.score"),
     )

@@ -14,6 +14,7 @@ from engine.protocol.configs import (
     ExportConfig,
     GenerateConfig,
     JobConfig,
+    RegisterConfig,
     RewardConfig,
     ScoreConfig,
 )
@@ -47,6 +48,7 @@ class Trainings(TyperGroup):
 
 
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True, cls=Trainings)
+register_app = typer.Typer(help="Take in what was trained elsewhere.", no_args_is_help=True)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
@@ -74,6 +76,9 @@ def register(app: typer.Typer) -> None:
         if job.makes == "policy":
             train_app.command(_command_name(job.kind))(job_command(job.config, train_policy(job)))
     export_app.command("onnx")(job_command(ExportConfig, export_onnx, arguments={"reward_model": "NAME"}))
+    app.add_typer(register_app, name="register")
+    command = job_command(RegisterConfig, register_reward_model, arguments={"model": "FOLDER|HUB-ID"})
+    register_app.command("reward-model")(command)
     app.command("score-torch", hidden=True)(job_command(ScoreConfig, score_torch))
 
 
@@ -132,6 +137,26 @@ def train_policy(job: JobKind) -> Callable[..., None]:
 def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Export a reward model to ONNX and verify it against torch on stored responses."""
     _report(_run("export", config), as_json)
+
+
+def register_reward_model(
+    config: JobConfig,
+    *,
+    export: Annotated[
+        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Register somebody's AutoModelForSequenceClassification as a reward model, and export it."""
+    assert isinstance(config, RegisterConfig)
+    runs = {"register": _run("register", config)}
+    if export:
+        runs["export"] = _run("export", ExportConfig(reward_model=config.name, device=config.device))
+    if as_json:
+        print_json(runs)
+    else:
+        for detail in runs.values():
+            _print_summary(detail)
 
 
 def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:

@@ -49,11 +49,12 @@ def benchmarks(found: Sequence[Benchmark], width: int) -> list[Line]:
     lines = [_head("accuracy, ties ½", width)]
     for each in found:
         level = "mean" if each.figure("accuracy", "mean") else "all"
-        lines.append(_row(each, benchmark_title(each), level, "", width))
+        lines.append(_row(each, " ".join(filter(None, (each.name, each.split))), level, "", width))
+    behind = [each.name for each in found if against_longer(each)[1] == "warning"]
+    if behind:
+        told = f"Not shown to be better than always taking the longer response: {', '.join(behind)}."
+        lines += prose(told, width, "warning")
     for each in found:
-        text, role = against_longer(each)
-        if role == "warning":
-            lines += prose(f"{each.name}: {text}", width, role)
         if each.learned:
             lines += prose(f"{each.name}: {_learned(each)}", width, "warning")
     return lines

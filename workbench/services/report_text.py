@@ -42,7 +42,9 @@ def heading(report: RewardReport) -> str:
 def notes(report: RewardReport) -> list[str]:
     """What the reader has to know before trusting a figure."""
     basis, sentences = report.basis, []
-    if not basis.splits_known:
+    if report.registered:
+        sentences.append("It was trained elsewhere: which prompts it has learned from is not known here.")
+    elif not basis.splits_known:
         sentences.append(
             "The run has not told which prompts it held out: figures are over all judged prompts, those it "
             "learned from too, and flatter it."

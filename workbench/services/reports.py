@@ -64,6 +64,8 @@ class RewardReport:
     curve: tuple[CurvePoint, ...]
     policies: tuple[PolicyScores, ...]
     wrong: tuple[WrongPair, ...]
+    registered: bool = False
+    """Trained elsewhere."""
     benchmarks: tuple[Benchmark, ...] = ()
     """The newest measurement on each, the newest first."""
 
@@ -151,6 +153,7 @@ class Reports:
             curve=tuple(reports.learning_curve(store, name)),
             policies=tuple(reports.policies(store, name, about)),
             wrong=tuple(reports.wrong(store, name, about, limit=WRONG_PAIRS)),
+            registered=artifacts.is_registered(store, name),
             benchmarks=tuple(benchmarks.listed(store, name)),
         )
 

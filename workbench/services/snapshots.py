@@ -157,6 +157,8 @@ def _responses(store: Store, path: Path, table: ResponseTable, request: PromptRe
     )
     if scorer and written.rows == 0 and prompts.overview(store).responses > 0:
         raise NothingToDoError(f"Every response has its score of “{scorer}” already.")
+    if table.verifies and artifacts.is_registered(store, table.verifies):
+        return written  # the job brings texts to verify it on
     of = f" of “{table.policy}”" if table.policy else ""
     return _refuse_empty(written, f"responses{of}", "generate or import some first")
 

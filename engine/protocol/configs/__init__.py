@@ -17,7 +17,7 @@ from engine.protocol.configs.policy import (
     RLOOConfig,
 )
 from engine.protocol.configs.reward import RewardConfig
-from engine.protocol.configs.scale import ExportConfig, ScoreConfig
+from engine.protocol.configs.scale import ExportConfig, RegisterConfig, ScoreConfig
 
 __all__ = [
     "DEVICE",
@@ -33,6 +33,7 @@ __all__ = [
     "PPOConfig",
     "PolicyLearningConfig",
     "RLOOConfig",
+    "RegisterConfig",
     "RewardConfig",
     "RewardedConfig",
     "SFTConfig",

@@ -46,6 +46,7 @@ class ResponseTable:
     sample: int = 0  # so many, drawn by chance; 0: all
     unscored_by: str = ""  # only those that this reward model has not scored …
     backend: str = ""  # … by this backend
+    verifies: str = ""  # a reward model; one that was registered brings texts of its own where there are none
 
 
 @dataclass(frozen=True)

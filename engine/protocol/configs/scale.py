@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.protocol.configs.applies import Idle, Values, always
-from engine.protocol.configs.common import JobConfig
+from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.needs import Cost, JobInputs, ResponseTable
 
 
@@ -36,8 +36,41 @@ class ExportConfig(JobConfig, frozen=True, kw_only=True):
         )
 
     def inputs(self) -> JobInputs:
-        table = ResponseTable(sample=self.samples)
+        table = ResponseTable(sample=self.samples, verifies=self.reward_model)
         return JobInputs({"responses": table}, reward_models={"reward_model": self.reward_model})
+
+    def cost(self) -> Cost:
+        return Cost(scores=True)
+
+
+class RegisterConfig(JobConfig, frozen=True, kw_only=True):
+    """Register a reward model that was trained elsewhere, and verify its scores."""
+
+    model: Annotated[
+        str,
+        Meta(description="Folder or hub id of an AutoModelForSequenceClassification with one label."),
+    ]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=NAME,
+            description="Name the reward model is registered under.",
+            extra_json_schema=NAME_FORM,
+        ),
+    ]
+    chat_template: Annotated[
+        str, Meta(description="File with the chat template that it was trained with; empty takes its own.")
+    ] = ""
+    max_tokens: Annotated[
+        int, Meta(ge=0, description="Longest conversation that is scored; longer ones are cut. 0 is 2048.")
+    ] = 0
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (Idle(("seed", "dtype"), always, "its scores are held against transformers' own in float32"),)
+
+    def inputs(self) -> JobInputs:
+        return JobInputs({})
 
     def cost(self) -> Cost:
         return Cost(scores=True)

@@ -13,6 +13,7 @@ from engine.protocol.catalog import JOBS, JobKind, build, build_typed, fields, f
 from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
 
 REQUIRED = {
+    "register": {"name": "theirs", "model": "org/name"},
     "generate": {"policy": "smollm2"},
     "reward": {"name": "rm"},
     "sft": {"name": "better"},
@@ -115,7 +116,7 @@ def test_every_job_has_its_module(job: JobKind) -> None:
 def test_a_configuration_says_what_it_reads_and_what_it_costs(kind: str) -> None:
     config = build(JOBS[kind].config, REQUIRED[kind])
     inputs = config.inputs()
-    assert inputs.tables
+    assert bool(inputs.tables) == (kind != "register")  # which reads a model alone
     assert inputs.policy == getattr(config, "policy", None)
     assert set(inputs.reward_models.values()) == ({"rm"} if "reward_model" in REQUIRED[kind] else set())
     assert bool(config.cost().tuning) == JOBS[kind].trains

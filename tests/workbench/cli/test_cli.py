@@ -19,6 +19,7 @@ COMMANDS = [
     *(["train", "reward"], ["train", "ppo"], ["score"], ["compare"], ["sql"], ["runs"], ["runs", "list"]),
     *(["runs", "show"], ["runs", "stop"], ["runs", "resume"], ["runs", "pause"], ["policies"], ["info"]),
     *(["demo"], ["report"], ["report", "reward"], ["report", "run"], ["evaluate"], ["evaluate", "reward"]),
+    *(["register"], ["register", "reward-model"]),
     *(["train", kind] for kind in ("sft", "dpo", "grpo", "rloo", "best-of-n")),
 ]
 PAIRS = "prompt,chosen,rejected\nSay hi.,Hi.,No.\nSay bye.,Bye.,\x1b[31mNever.\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol.configs import RewardConfig
+from engine.protocol.configs import ExportConfig, RewardConfig
 from engine.protocol.rundir import RunDir
-from storage import artifacts, judgements
+from storage import artifacts, judgements, runs
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.services.job_helpers import model_folder
@@ -46,6 +46,22 @@ def test_criteria_are_chosen(store: Store, tmp_path: Path) -> None:
     assert prepared(store, tmp_path / "both", criterion="brief, overall")[1] == {"rankings": 4}
     with pytest.raises(UsageError, match="no judgements of “kind”"):
         prepared(store, tmp_path / "none", criterion="kind")
+
+
+@pytest.mark.parametrize("kind", ["reward", "register"])
+def test_a_reward_model_from_elsewhere_is_exported_before_there_is_any_response(
+    kind: str, tmp_path: Path
+) -> None:
+    with Store.open(tmp_path / "empty.duckdb") as store:
+        runs.insert_run(store, "made-1", kind, {"name": "rm"})
+        artifacts.insert(store, run_id="made-1", kind="reward_model", name="rm", path=str(tmp_path))
+        config = ExportConfig(reward_model="rm")
+        run = RunDir.create(tmp_path / "export", config)
+        if kind == "reward":
+            with pytest.raises(UsageError, match="There are no responses to work on"):
+                snapshots.prepare(store, run, config)
+        else:
+            assert list(snapshots.prepare(store, run, config).tables) == ["responses"]
 
 
 def test_a_frozen_trunk_reads_what_is_judged_and_all_features_that_there_are(
