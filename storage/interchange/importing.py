@@ -15,9 +15,12 @@ from typing import Any
 
 from storage.ids import random_id
 from storage.interchange.clean import clean_text
-from storage.interchange.containers.parts import wrong
+from storage.interchange.columns.batches import batches
+from storage.interchange.columns.taking import ColumnTaker
+from storage.interchange.containers.parts import Part, wrong
 from storage.interchange.mapping.cells import NothingNewError, RowError, as_json
 from storage.interchange.mapping.language import Statement, parse_statement
+from storage.interchange.mapping.taking import Taker
 from storage.interchange.planning import Plan, propose, require_sure
 from storage.interchange.staging import Staging
 from storage.records import ColumnFate, ImportReport, LeftOut
@@ -27,6 +30,7 @@ TELL_EVERY = 500  # rows
 MOST_BAD = 0.5  # share of rows left out above which the file is refused
 EARLY = 5000  # rows after which a file of nothing but bad rows is refused
 SHOWN = 5  # numbers of rows that are told for a reason
+WORTH = 1000  # rows of a batch that go as columns
 Progress = Callable[[int, float], None]
 
 
@@ -103,9 +107,10 @@ def run(
     require_sure(plan)
     staging = Staging(store, plan.name)
     taker = plan.taker()
-    count = _Count()
+    rows = _Rows(plan, taker, staging, strict, most_bad, on_progress)
+    count = rows.count
     try:
-        _stage_all(plan, taker.take, staging, count, strict, most_bad, on_progress)
+        rows.stage_all()
         _refuse_bad(plan, count, most_bad)
         fates = _fates(plan, count)
         prompts, responses, judgements, alone = staging.merge(_record(plan, count, fates))
@@ -135,40 +140,81 @@ def run(
     )
 
 
-def _stage_all(
-    plan: Plan,
-    take: Callable[[Any], Any],
-    staging: Staging,
-    count: _Count,
-    strict: bool,
-    most_bad: float,
-    on_progress: Progress | None,
-) -> None:
-    known = {key for row in plan.sample for key in row}
-    part = plan.source.parts[0]
-    for part, number, row in plan.rows():
-        count.rows += 1
+@dataclass
+class _Rows:
+    """Rows of a file on their way to `staging`, one at a time or in batches, and the count of them."""
+
+    plan: Plan
+    taker: Taker
+    staging: Staging
+    strict: bool
+    most_bad: float
+    on_progress: Progress | None
+    count: _Count = field(default_factory=_Count)
+
+    def __post_init__(self) -> None:
+        self._known = {key for row in self.plan.sample for key in row}
+
+    def stage_all(self) -> None:
+        preset = self.plan.preset
+        if not (preset and preset.unfold) and ColumnTaker.can(self.taker):
+            self._in_batches()
+        else:
+            for part, number, row in self.plan.rows():
+                self.count.rows += 1
+                self._stage(part, number, row)
+                if self.count.rows == EARLY:
+                    self._refuse_early()
+                if self.count.rows % TELL_EVERY == 0:
+                    self._tell(part)
+        self._tell(None)
+
+    def _in_batches(self) -> None:
+        """Plain rows as columns, the others one at a time.  Few rows are not worth the import of pyarrow."""
+        columns = ColumnTaker(self.taker, self.plan.name)
+        for batch in batches(self.plan.source):
+            first, early = self.count.rows + 1, self.count.rows < EARLY
+            table, rest = columns.take(batch) if len(batch) >= WORTH else (None, list(range(len(batch))))
+            if not batch.names() <= self._known:
+                for place, row in enumerate(batch.rows_at(list(range(len(batch))))):
+                    self._see_columns(batch.part, batch.numbers[place], row)
+            for place, row in zip(rest, batch.rows_at(rest), strict=True):
+                self.staging.at(first + place)
+                self._stage(batch.part, batch.numbers[place], batch.broken.get(place, row))
+            if table is not None:
+                self.staging.add_table(table, first, len(batch))
+            self.count.rows += len(batch)
+            if early and self.count.rows >= EARLY:
+                self._refuse_early()
+            self._tell(batch.part)
+
+    def _stage(self, part: Part, number: int, row: dict[str, Any] | RowError) -> None:
         try:
             if isinstance(row, RowError):
                 raise row
-            if not row.keys() <= known:
-                for key in row.keys() - known:
-                    count.late[key] = _place(plan, part, number)
-                known |= row.keys()
-            staging.add(take(row), part.split)
+            self._see_columns(part, number, row)
+            self.staging.add(self.taker.take(row), part.split)
         except RowError as error:
-            place = _place(plan, part, number)
+            place = _place(self.plan, part, number)
             readable = isinstance(error, NothingNewError)
-            count.bad += not readable
-            if strict and not readable:
-                raise wrong(plan.source.name, f"{place}: {clean_text(str(error))}") from None
-            count.leave(clean_text(str(error)), place)
-            if count.rows == EARLY:
-                _refuse_bad(plan, count, max(most_bad, 0.95))
-        if on_progress is not None and count.rows % TELL_EVERY == 0:
-            on_progress(count.rows, plan.source.share(part))
-    if on_progress is not None:
-        on_progress(count.rows, 1.0)
+            self.count.bad += not readable
+            if self.strict and not readable:
+                raise wrong(self.plan.source.name, f"{place}: {clean_text(str(error))}") from None
+            self.count.leave(clean_text(str(error)), place)
+
+    def _see_columns(self, part: Part, number: int, row: dict[str, Any]) -> None:
+        """Columns that the sample did not have."""
+        if not row.keys() <= self._known:
+            for key in row.keys() - self._known:
+                self.count.late[key] = _place(self.plan, part, number)
+            self._known |= row.keys()
+
+    def _refuse_early(self) -> None:
+        _refuse_bad(self.plan, self.count, max(self.most_bad, 0.95))
+
+    def _tell(self, part: Part | None) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.count.rows, self.plan.source.share(part) if part else 1.0)
 
 
 def _place(plan: Plan, part: Any, number: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from storage.faults import told
 from storage.ids import SEPARATOR, annotator_id, canonical_messages, policy_id
+from storage.interchange.columns.staging import joined, with_ids
 from storage.interchange.mapping.cells import as_json
 from storage.interchange.mapping.example import Answer, Example, Judged
 from storage.prompts import shown_text
@@ -21,7 +22,8 @@ from storage.store import Store
 
 CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
-PORTION_CHARACTERS = 16_000_000  # merged by one statement
+PORTION_CHARACTERS = 32_000_000  # merged by one statement
+PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": (
@@ -88,12 +90,18 @@ class Staging:
     _characters: int = 0  # in the buffers
     _total: int = 0  # characters staged so far
     _rows: int = 0  # in the buffers
+    _tables: list[Any] = field(default_factory=list)  # of Arrow, not yet staged
+    _table_bytes: int = 0
     _known: set[str] = field(default_factory=set)
     _n: int = 0
 
     def __post_init__(self) -> None:
         self._run("drop")
         self._run("create")
+
+    def at(self, row: int) -> None:
+        """What is added next is of this row; rows keep their order whenever they are added."""
+        self._n = max(self._n, row * PLACES)
 
     def add(self, example: Example, split: str | None = None) -> None:
         """All of one row."""
@@ -102,6 +110,18 @@ class Staging:
         for judged in example.judgements:
             self._judgement(prompt, responses, judged)
         if self._rows >= CHUNK or self._characters > CHUNK_CHARACTERS:
+            self._flush()
+
+    def add_table(self, table: Any, first: int, rows: int) -> None:
+        """The plain rows, as `columns.taking` gives them, of a batch of `rows` that begins with row `first`.
+
+        What the row path has of the batch is added before.
+        """
+        if table.num_rows:
+            self._tables.append(with_ids(table, first * PLACES, PLACES, self.policies, self.annotators))
+            self._table_bytes += table.nbytes
+        self.at(first + rows)
+        if self._table_bytes > CHUNK_CHARACTERS:
             self._flush()
 
     def _prompt(self, example: Example, split: str | None) -> str:
@@ -207,6 +227,7 @@ class Staging:
         self._flush()
         cursor = self.store.cursor()
         with told(self.store.path):
+            cursor.execute(block("staging", "settle_wide"))
             cursor.execute(block("staging", "join_groups"))
             row = cursor.execute(block("staging", "count_single")).fetchone()
             cursor.execute(block("staging", "settle_items"))
@@ -236,7 +257,7 @@ class Staging:
         for after in range(0, self._n, step):
             portion = {**values, "after": after, "upto": after + step}
             added += self.store.write(block("staging", f"merge_{what}"), portion)
-        row = self.store.row(f"SELECT count(DISTINCT {what[:-1]}_id) FROM stage_{what}")
+        row = self.store.row(f"SELECT count(DISTINCT {what[:-1]}_id) FROM temp.staged_{what}")
         return Count(added, (int(row[0]) if row else 0) - added)
 
     def _merge_judgements(self) -> Count:
@@ -268,6 +289,20 @@ class Staging:
                 self.store.write_many(f"INSERT INTO {table} SELECT * FROM arrived", columns, rows, TYPES)
                 rows.clear()
         self._characters = self._rows = 0
+        if self._tables:
+            self._stage_tables()
+
+    def _stage_tables(self) -> None:
+        cursor = self.store.cursor()
+        with told(self.store.path):
+            cursor.register("arrived", joined(self._tables))
+            try:
+                cursor.execute(block("staging", "stage_wide"))
+            finally:
+                cursor.unregister("arrived")
+        self._tables.clear()
+        self._total += self._table_bytes
+        self._table_bytes = 0
 
     def _run(self, name: str) -> None:
         with told(self.store.path):

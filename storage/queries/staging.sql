@@ -1,4 +1,8 @@
 -- name: drop
+DROP VIEW IF EXISTS temp.staged_prompts;
+DROP VIEW IF EXISTS temp.staged_responses;
+DROP VIEW IF EXISTS temp.staged_about;
+DROP TABLE IF EXISTS temp.stage_wide;
 DROP TABLE IF EXISTS temp.stage_prompts;
 DROP TABLE IF EXISTS temp.stage_responses;
 DROP TABLE IF EXISTS temp.stage_steps;
@@ -23,7 +27,59 @@ CREATE TEMP TABLE stage_about (
     note VARCHAR, seconds DOUBLE, metadata VARCHAR);
 CREATE TEMP TABLE stage_rows (
     n BIGINT, "group" VARCHAR, prompt_id VARCHAR, annotator_id VARCHAR, kind VARCHAR, criterion VARCHAR, response_id VARCHAR,
-    rank DOUBLE, rating DOUBLE, strength DOUBLE, note VARCHAR, seconds DOUBLE)
+    rank DOUBLE, rating DOUBLE, strength DOUBLE, note VARCHAR, seconds DOUBLE);
+-- A prompt that is one turn, with its two answers or one and what is said of them.  The prompt has the number n, the
+-- answers the next two, the judgements those after.
+CREATE TEMP TABLE stage_wide (
+    n BIGINT, prompt_id VARCHAR, prompt VARCHAR, external_id VARCHAR, reference VARCHAR, source VARCHAR, split VARCHAR,
+    subset VARCHAR, prompt_metadata VARCHAR,
+    response_a VARCHAR, policy_a VARCHAR, text_a VARCHAR, metadata_a VARCHAR,
+    response_b VARCHAR, policy_b VARCHAR, text_b VARCHAR,
+    judgement_id VARCHAR, annotator VARCHAR, criterion VARCHAR, rank_a INTEGER, rank_b INTEGER, rating_a DOUBLE,
+    rating_b DOUBLE, strength DOUBLE, note VARCHAR, seconds DOUBLE, metadata VARCHAR,
+    "group" VARCHAR, said STRUCT(kind VARCHAR, criterion VARCHAR, rank DOUBLE, rating DOUBLE)[]);
+CREATE TEMP VIEW staged_prompts AS
+SELECT n, prompt_id, text, messages, source, metadata, external_id, reference, split, subset FROM stage_prompts
+UNION ALL
+SELECT n, prompt_id, prompt, NULL, source, prompt_metadata, external_id, reference, split, subset FROM stage_wide;
+CREATE TEMP VIEW staged_responses AS
+SELECT n, response_id, prompt_id, policy_id, text, metadata FROM stage_responses
+UNION ALL
+SELECT n + 1, response_a, prompt_id, policy_a, text_a, metadata_a FROM stage_wide WHERE response_a IS NOT NULL
+UNION ALL
+SELECT n + 2, response_b, prompt_id, policy_b, text_b, NULL FROM stage_wide WHERE response_b IS NOT NULL;
+CREATE TEMP VIEW staged_about AS
+SELECT n, judgement_id, prompt_id, annotator_id, kind, criterion, strength, note, seconds, metadata FROM stage_about
+UNION ALL
+SELECT n + 3, judgement_id, prompt_id, annotator, 'pair', criterion, strength, note, seconds, metadata
+FROM stage_wide WHERE judgement_id IS NOT NULL
+
+-- name: stage_wide
+-- The ids are those of storage.ids.
+INSERT INTO stage_wide BY NAME
+WITH asked AS (
+    SELECT *, 'p' || substr(sha256('[{"role":"user","content":' || to_json(prompt)::VARCHAR || '}]'), 1, 16) AS prompt_id
+    FROM arrived
+), answered AS (
+    SELECT *,
+           'r' || substr(sha256(prompt_id || chr(31) || policy_a || chr(31) || text_a), 1, 16) AS response_a,
+           'r' || substr(sha256(prompt_id || chr(31) || policy_b || chr(31) || text_b), 1, 16) AS response_b
+    FROM asked
+), said_of AS (
+    SELECT *, response_a || '=' || rank_a AS said_a, response_b || '=' || rank_b AS said_b FROM answered
+)
+SELECT * EXCLUDE (said_a, said_b),
+       'j' || substr(sha256(prompt_id || chr(31) || annotator || chr(31) || 'pair' || chr(31) || criterion || chr(31)
+                            || if(said_a < said_b, said_a || chr(31) || said_b, said_b || chr(31) || said_a)), 1, 16)
+           AS judgement_id
+FROM said_of
+
+-- name: settle_wide
+INSERT INTO stage_rows
+SELECT n + 2 + place,
+       concat_ws(chr(31), prompt_id, annotator, s.kind, coalesce(s.criterion, criterion), "group"),
+       prompt_id, annotator, s.kind, coalesce(s.criterion, criterion), response_a, s.rank, s.rating, strength, note, seconds
+FROM (SELECT * EXCLUDE (said), unnest(said) AS s, generate_subscripts(said, 1) AS place FROM stage_wide)
 
 -- name: join_groups
 -- A judgement spread over rows gets the id of its content, as storage.ids makes it for one in a single row.  A response
@@ -75,7 +131,8 @@ WHERE items > 1 OR kind <> 'ranking'
 
 -- name: new_judgements
 CREATE OR REPLACE TEMP TABLE stage_new AS
-SELECT judgement_id, min(n) AS n FROM stage_about ANTI JOIN judgements USING (judgement_id) GROUP BY judgement_id
+SELECT judgement_id, min(n) AS n, count(*) AS times
+FROM staged_about ANTI JOIN judgements USING (judgement_id) GROUP BY judgement_id
 
 -- name: merge_policies
 INSERT INTO policies (policy_id, name) SELECT unnest($ids::VARCHAR[]), unnest($names::VARCHAR[]) ON CONFLICT DO NOTHING
@@ -88,15 +145,16 @@ ON CONFLICT DO NOTHING
 
 -- name: merge_prompts
 INSERT INTO prompts (prompt_id, text, messages, source, metadata, external_id, reference, split, subset)
-SELECT prompt_id, text, messages, source, metadata, external_id, reference, split, subset
-FROM stage_prompts
+SELECT prompt_id, text, coalesce(messages, '[{"role":"user","content":' || to_json(text)::VARCHAR || '}]'), source,
+       metadata, external_id, reference, split, subset
+FROM staged_prompts
 WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
 ORDER BY n
 
 -- name: merge_responses
 INSERT INTO responses (response_id, prompt_id, policy_id, text, source, metadata)
 SELECT response_id, prompt_id, policy_id, text, $source, metadata
-FROM stage_responses
+FROM staged_responses
 WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
 ORDER BY response_id -- an index takes sorted keys in a third of the time
 
@@ -106,30 +164,41 @@ SELECT response_id, step, text, label FROM stage_steps ON CONFLICT DO NOTHING
 
 -- name: merge_items
 INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position)
+WITH items AS (
+    SELECT judgement_id, response_id, rank, rating, "position" FROM stage_items
+    UNION ALL
+    SELECT judgement_id, response_a, rank_a, rating_a, 0 FROM stage_wide WHERE judgement_id IS NOT NULL
+    UNION ALL
+    SELECT judgement_id, response_b, rank_b, rating_b, 1 FROM stage_wide WHERE judgement_id IS NOT NULL
+)
+SELECT judgement_id, response_id, rank, rating, "position"
+FROM items
+SEMI JOIN (FROM stage_new WHERE times = 1) USING (judgement_id)
+UNION ALL
 SELECT judgement_id, response_id, min(rank), max(rating), min("position")
-FROM stage_items
-SEMI JOIN stage_new USING (judgement_id)
+FROM items
+SEMI JOIN (FROM stage_new WHERE times > 1) USING (judgement_id)
 GROUP BY judgement_id, response_id
 ORDER BY judgement_id, response_id
 
 -- name: merge_judgements
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, source, strength, note, seconds, metadata)
 SELECT a.judgement_id, a.prompt_id, a.annotator_id, a.kind, a.criterion, $source, a.strength, a.note, a.seconds, a.metadata
-FROM stage_about a
+FROM staged_about a
 JOIN stage_new f ON f.judgement_id = a.judgement_id AND f.n = a.n
 ORDER BY a.judgement_id
 
 -- name: count_judgements
-SELECT count(DISTINCT judgement_id) FROM stage_about
+SELECT count(DISTINCT judgement_id) FROM staged_about
 
 -- name: first_prompts
 -- ON CONFLICT would lose the order of the rows, so what is new is found first.
 CREATE OR REPLACE TEMP TABLE stage_first AS
-SELECT min(n) AS n FROM stage_prompts ANTI JOIN prompts USING (prompt_id) GROUP BY prompt_id
+SELECT min(n) AS n FROM staged_prompts ANTI JOIN prompts USING (prompt_id) GROUP BY prompt_id
 
 -- name: first_responses
 CREATE OR REPLACE TEMP TABLE stage_first AS
-SELECT min(n) AS n FROM stage_responses ANTI JOIN responses USING (response_id) GROUP BY response_id
+SELECT min(n) AS n FROM staged_responses ANTI JOIN responses USING (response_id) GROUP BY response_id
 
 -- name: record_import
 INSERT INTO imports (import_id, name, path, preset, mapping, licence, origin, rows, left_out, columns, added)

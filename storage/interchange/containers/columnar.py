@@ -8,8 +8,8 @@ from typing import Any
 
 from storage.interchange.containers.parts import Numbered, Part, wrong
 
-BATCH = 1024  # rows
-MEMORY = 2**26  # bytes of one read
+MOST_ROWS = 8192  # of a batch
+MOST_BYTES = 8 * 2**20  # of a batch, by the mean row
 
 
 def open_parquet(path: Path) -> Part:
@@ -23,7 +23,8 @@ def open_parquet(path: Path) -> Part:
     except (pa.ArrowException, OSError) as error:
         raise wrong(path, _reason(error)) from None
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1), columns=tuple(schema.names))
-    part.read = lambda: _rows(part, schema, rows, _parquet_batches)
+    part.tables = lambda: _tables(part, schema, rows, _parquet_batches)
+    part.read = lambda: _rows(part)
     return part
 
 
@@ -37,29 +38,33 @@ def open_arrow(path: Path) -> Part:
     except (pa.ArrowException, OSError) as error:
         raise wrong(path, f"it cannot be read as Arrow ({str(error).strip().splitlines()[0]})") from None
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1), columns=tuple(schema.names))
-    part.read = lambda: _rows(part, schema, 0, _arrow_batches)
+    part.tables = lambda: _tables(part, schema, 0, _arrow_batches)
+    part.read = lambda: _rows(part)
     return part
 
 
-def _rows(part: Part, schema: Any, total: int, batches: Any) -> Iterator[Numbered]:
+def _rows(part: Part) -> Iterator[Numbered]:
+    assert part.tables is not None
+    for number, table in part.tables():
+        names = table.schema.names
+        columns = [column.to_pylist() for column in table.columns]
+        for place, values in enumerate(zip(*columns, strict=True)):
+            yield number + place, dict(zip(names, values, strict=True))
+
+
+def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple[int, Any]]:
     import pyarrow as pa
 
     kept = [field.name for field in schema if not _binary(field.type)]
     left = [field.name for field in schema if _binary(field.type)]
     if left and not part.notes:
         part.notes.append(f"columns of bytes are left out: {', '.join(left)}")
-    number = 0
-
-    def position() -> int:
-        return part.size * number // total if total else 0
-
-    part.position = position
+    done = 0
+    part.position = lambda: part.size * done // total if total else 0
     try:
         for batch in batches(part.path, kept):
-            columns = [batch.column(name).to_pylist() for name in kept]
-            for values in zip(*columns, strict=True):
-                number += 1
-                yield number, dict(zip(kept, values, strict=True))
+            yield done + 1, batch
+            done += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise wrong(part.path, _reason(error)) from None
 
@@ -68,7 +73,10 @@ def _parquet_batches(path: Path, columns: list[str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
-        yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+        about = file.metadata
+        size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
+        rows = _rows_of(size, about.num_rows)
+        yield from file.iter_batches(rows, columns=columns, use_threads=False)
 
 
 def _arrow_batches(path: Path, columns: list[str]) -> Iterator[Any]:
@@ -82,8 +90,14 @@ def _arrow_batches(path: Path, columns: list[str]) -> Iterator[Any]:
             else (reader.get_batch(n) for n in range(reader.num_record_batches))
         )
         for batch in many:
-            for start in range(0, batch.num_rows, BATCH):
-                yield batch.slice(start, BATCH).select(columns)
+            rows = _rows_of(batch.nbytes, batch.num_rows)
+            for start in range(0, batch.num_rows, rows):
+                yield batch.slice(start, rows).select(columns)
+
+
+def _rows_of(size: int, rows: int) -> int:
+    """Rows of a batch."""
+    return max(1, min(MOST_ROWS, MOST_BYTES * rows // max(size, 1)))
 
 
 def _reader(file: Any) -> Any:

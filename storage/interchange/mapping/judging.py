@@ -36,7 +36,7 @@ class JudgementReader:
         self._simple = not any(
             mapping.has(r) for r in ("annotator", "criterion", "strength", "note", "seconds")
         )
-        self._winners = self._verdict_columns()
+        self.verdict_columns = self._find_verdict_columns()
 
     def made(
         self,
@@ -65,11 +65,11 @@ class JudgementReader:
         """A judgement for each annotator and criterion that says something."""
         ratings = self._number(row, "rating_a"), self._number(row, "rating_b")
         found: list[Judged] = []
-        for statement, criterion, annotator in self._winners:
+        for statement, criterion, annotator in self.verdict_columns:
             found += self._said(row, statement, criterion, annotator, ratings)
         if self.mapping.has("won_a"):
             found += self._one_hot(row, ratings)
-        if not found and ratings[0] is not None and ratings[1] is not None and not self._winners:
+        if not found and ratings[0] is not None and ratings[1] is not None and not self.verdict_columns:
             found.append(self.made(row, "rating", [(0, None, ratings[0]), (1, None, ratings[1])]))
         names = dict.fromkeys([*self.mapping.under("criterion_a"), *self.mapping.under("criterion_b")])
         for name in names:
@@ -79,7 +79,7 @@ class JudgementReader:
                 found.append(self.made(row, "rating", items, name))
         return found
 
-    def _verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
+    def _find_verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
         mapping = self.mapping
         plain: list[tuple[Statement, str | None, str | None]] = [
             (s, None, None) for s in mapping.all("winner")
@@ -169,16 +169,8 @@ class JudgementReader:
     def _one_hot(self, row: Row, ratings: tuple[float | None, float | None]) -> list[Judged]:
         """One column an outcome: won_a, won_b and, where there is one, won_tie."""
         won = [number_of(self._value(row, role)) for role in ("won_a", "won_b", "won_tie")]
-        sides = [n if n is not None else 0.0 for n in won]
-        if not any(sides):
-            better = None if self.mapping.has("won_tie") or all(n is None for n in won) else "tie"
-        else:
-            top = max(sides)
-            better = "tie" if sides.count(top) > 1 else ("a", "b", "tie")[sides.index(top)]
-        if better is None:
-            return []
-        strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
-        return [self._pair(row, verdicts.Verdict(better, strength), None, ratings)]
+        verdict = better_of_outcomes(won, self.mapping.has("won_tie"))
+        return [] if verdict is None else [self._pair(row, verdict, None, ratings)]
 
     # --- several, or one ---------------------------------------------------------------------------------
 
@@ -269,6 +261,20 @@ class JudgementReader:
             raise RowError(f"there are {length} responses and {len(value)} {role}")
         found = [number_of(v) for v in value]
         return found if any(n is not None for n in found) else None
+
+
+def better_of_outcomes(won: Sequence[float | None], tied: bool) -> verdicts.Verdict | None:
+    """The verdict of one number an outcome: a, b, a tie.  `tied`: the file has a column for ties."""
+    sides = [n if n is not None else 0.0 for n in won]
+    if not any(sides):
+        better = None if tied or all(n is None for n in won) else "tie"
+    else:
+        top = max(sides)
+        better = "tie" if sides.count(top) > 1 else ("a", "b", "tie")[sides.index(top)]
+    if better is None:
+        return None
+    strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
+    return verdicts.Verdict(better, strength)
 
 
 def _shown(value: Any) -> str:

@@ -81,7 +81,7 @@ class Taker:
         self._used = self.mapping.columns()
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
-        self._judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value)
+        self.judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value)
         self._take = {
             "pairs": self._pair,
             "annotated_pairs": self._two,
@@ -123,7 +123,7 @@ class Taker:
         ] * len(worse)
         items = [(n, 1.0 if n < len(better) else 2.0, rating) for n, rating in enumerate(ratings)]
         kind = "pair" if len(items) == 2 else "best_of"
-        return Example(chat, answers, [self._judging.made(row, kind, items)])
+        return Example(chat, answers, [self.judging.made(row, kind, items)])
 
     def _two(self, row: Row) -> Example:
         values = [self._present(row, role) for role in ("response_a", "response_b")]
@@ -135,7 +135,7 @@ class Taker:
         answers = [Answer(t, p) for t, p in zip(texts, policies, strict=True)]
         if (texts[0], policies[0]) == (texts[1], policies[1]):
             raise NothingNewError("both responses are the same")
-        return Example(chat, answers, self._judging.of_two(row))
+        return Example(chat, answers, self.judging.of_two(row))
 
     def _list(self, row: Row) -> Example:
         found = self._opened(row, "responses")
@@ -148,7 +148,7 @@ class Taker:
         names = self._listed_names(row, "policies", len(found)) or [self._name(row, "policy")] * len(found)
         answers = [Answer(t, names[n] or self.defaults.policy) for t, n in zip(texts, places, strict=True)]
         self._item_metadata(row, answers, places)
-        return Example(chat, answers, self._judging.of_list(row, places, len(found)))
+        return Example(chat, answers, self.judging.of_list(row, places, len(found)))
 
     def _single(self, row: Row) -> Example:
         asked = self._asked(row)
@@ -164,7 +164,7 @@ class Taker:
             chat = chat[:split]
         policy = self._name(row, "policy") or self.defaults.policy
         answers = [Answer(text, policy) for text in texts]
-        return Example(chat, answers, self._judging.of_one(row) if answers else [])
+        return Example(chat, answers, self.judging.of_one(row) if answers else [])
 
     def _steps(self, row: Row) -> Example:
         steps, labels = self._opened(row, "steps"), self._opened(row, "step_labels")
@@ -186,7 +186,7 @@ class Taker:
         whole = clean_text(text) if isinstance(text, str) else "\n".join(texts)
         answer = Answer(whole, self._name(row, "policy") or self.defaults.policy)
         answer.steps = list(zip(texts, numbers, strict=True))
-        return Example(chat, [answer], self._judging.of_one(row))
+        return Example(chat, [answer], self.judging.of_one(row))
 
     def _opened(self, row: Row, role: str) -> Any:
         """A value, or the list that stands as JSON text in a cell of a table."""

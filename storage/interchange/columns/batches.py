@@ -1,0 +1,172 @@
+"""Rows of a file in batches: as Arrow gives them, or gathered from a reader that gives one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from storage.interchange.containers.parts import Numbered, Part, Source
+from storage.interchange.mapping.cells import RowError
+from storage.interchange.mapping.language import Statement, value_at
+from storage.interchange.mapping.taking import getter
+
+MOST_ROWS = 8192
+MOST_BYTES = 8 * 2**20  # of a file, read for one batch
+Row = dict[str, Any]
+
+
+class Batch(Protocol):
+    """Rows that follow each other in one file.  Rows that no reader could read stand in `broken`."""
+
+    part: Part
+    numbers: Sequence[int]
+    broken: dict[int, RowError]
+
+    def __len__(self) -> int: ...
+
+    def rows_at(self, places: list[int]) -> list[Row]: ...
+
+    def rests(self, used: set[str]) -> Iterator[Row]:
+        """What each row holds beside the columns that are used."""
+        ...
+
+    def names(self) -> set[str]:
+        """Every key of every row."""
+        ...
+
+    def values(self, statement: Statement) -> list[Any]:
+        """One value a row; None where the row has none."""
+        ...
+
+    def texts(self, statement: Statement) -> Any:
+        """An Arrow array of texts, null where the value is something else."""
+        ...
+
+
+class RowBatch:
+    """Rows as dictionaries."""
+
+    def __init__(self, part: Part, found: Sequence[Numbered]) -> None:
+        self.part = part
+        self.numbers = [number for number, _ in found]
+        self.broken = {place: row for place, (_, row) in enumerate(found) if isinstance(row, RowError)}
+        self.rows: list[Row] = [{} if isinstance(row, RowError) else row for _, row in found]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def rows_at(self, places: list[int]) -> list[Row]:
+        return [self.rows[place] for place in places]
+
+    def rests(self, used: set[str]) -> Iterator[Row]:
+        for row in self.rows:
+            yield {k: v for k, v in row.items() if k not in used}
+
+    def names(self) -> set[str]:
+        return set().union(*self.rows)
+
+    def values(self, statement: Statement) -> list[Any]:
+        get = getter(statement)
+        return [get(row) for row in self.rows]
+
+    def texts(self, statement: Statement) -> Any:
+        return text_array(self.values(statement))
+
+
+class ArrowBatch:
+    """A record batch."""
+
+    def __init__(self, part: Part, first: int, table: Any) -> None:
+        self.part = part
+        self.numbers = range(first, first + table.num_rows)
+        self.broken: dict[int, RowError] = {}
+        self.table = table
+        self._columns = {name: n for n, name in enumerate(table.schema.names)}
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def rows_at(self, places: list[int]) -> list[Row]:
+        import pyarrow as pa
+
+        if len(places) == len(self):
+            found: list[Row] = self.table.to_pylist()
+        elif places:
+            found = self.table.take(pa.array(places, pa.int64())).to_pylist()
+        else:
+            found = []
+        return found
+
+    def rests(self, used: set[str]) -> Iterator[Row]:
+        rest = [name for name in self._columns if name not in used]
+        columns = [self.table.column(self._columns[name]).to_pylist() for name in rest]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(rest, values, strict=True))
+
+    def names(self) -> set[str]:
+        return set(self._columns)
+
+    def values(self, statement: Statement) -> list[Any]:
+        path = statement.path
+        if path.constant is not None:
+            return [path.constant] * len(self)
+        if path.column not in self._columns:
+            return [None] * len(self)
+        values: list[Any] = self.table.column(self._columns[path.column]).to_pylist()
+        rest = path.steps[1:]
+        return [value_at(value, rest) for value in values] if rest else values
+
+    def texts(self, statement: Statement) -> Any:
+        import pyarrow as pa
+
+        path = statement.path
+        if path.constant is None and len(path.steps) == 1 and path.column in self._columns:
+            column = self.table.column(self._columns[path.column])
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if pa.types.is_string(column.type):
+                return column
+            if pa.types.is_large_string(column.type):
+                return column.cast(pa.string())
+        return text_array(self.values(statement))
+
+
+def text_array(values: list[Any]) -> Any:
+    """Texts as Arrow holds them; what is no text, or holds half a character, is null."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowException, UnicodeEncodeError, TypeError):
+        return pa.array([v if isinstance(v, str) and _whole(v) else None for v in values], pa.string())
+
+
+def _whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def batches(source: Source) -> Iterator[Batch]:
+    """All rows of all files."""
+    for part in source.parts:
+        if part.tables is not None:
+            for first, table in part.tables():
+                yield ArrowBatch(part, first, table)
+        else:
+            yield from _gathered(part)
+
+
+def _gathered(part: Part) -> Iterator[Batch]:
+    found: list[Numbered] = []
+    start = 0
+    for numbered in part.read():
+        found.append(numbered)
+        if len(found) >= MOST_ROWS or part.position() - start > MOST_BYTES:
+            yield RowBatch(part, found)
+            found = []
+            start = part.position()
+    if found:
+        yield RowBatch(part, found)
