@@ -19,8 +19,10 @@ class Batch(Protocol):
     """Rows that follow each other in one file.  Rows that no reader could read stand in `broken`."""
 
     part: Part
-    numbers: Sequence[int]
     broken: dict[int, RowError]
+
+    @property
+    def numbers(self) -> Sequence[int]: ...
 
     def __len__(self) -> int: ...
 
@@ -48,7 +50,7 @@ class RowBatch:
 
     def __init__(self, part: Part, found: Sequence[Numbered]) -> None:
         self.part = part
-        self.numbers = [number for number, _ in found]
+        self.numbers: Sequence[int] = [number for number, _ in found]
         self.broken = {place: row for place, (_, row) in enumerate(found) if isinstance(row, RowError)}
         self.rows: list[Row] = [{} if isinstance(row, RowError) else row for _, row in found]
 
@@ -78,7 +80,7 @@ class ArrowBatch:
 
     def __init__(self, part: Part, first: int, table: Any) -> None:
         self.part = part
-        self.numbers = range(first, first + table.num_rows)
+        self.numbers: Sequence[int] = range(first, first + table.num_rows)
         self.broken: dict[int, RowError] = {}
         self.table = table
         self._columns = {name: n for n, name in enumerate(table.schema.names)}
@@ -168,5 +170,6 @@ def _gathered(part: Part) -> Iterator[Batch]:
             yield RowBatch(part, found)
             found = []
             start = part.position()
+    part.position = lambda: part.size  # the file is closed now
     if found:
         yield RowBatch(part, found)

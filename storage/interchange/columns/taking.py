@@ -139,14 +139,14 @@ class ColumnTaker:
                 read: Callable[[Any], float | None] = number_of
                 ratings = [read(v) for v in values] if self.layout == "pairs" else strict_numbers(values, odd)
                 columns[f"rating_{letter}"] = pa.array(ratings, pa.float64())
-        judged = None
+        both: list[bool] | None = None
         if self._verdicts is not None:
-            judged = self._verdicts.take(batch, columns, odd)
+            both = self._verdicts.take(batch, columns, odd)
         else:
             columns["rank_a"] = pa.repeat(pa.scalar(1, pa.int32()), len(batch))
             columns["rank_b"] = pa.repeat(pa.scalar(2, pa.int32()), len(batch))
-        self._said(batch, columns, odd, judged)
-        return judged
+        self._said(batch, columns, odd, both)
+        return both
 
     def _said(self, batch: Batch, columns: dict[str, Any], odd: set[int], judged: list[bool] | None) -> None:
         """Who judged, by which criterion, how much better; nothing where nothing is judged."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from storage import prompts, responses
+from storage.interchange.columns import batches
 from storage.interchange.importing import import_file
 from storage.records import Count
 from storage.store import Store
@@ -190,11 +191,12 @@ def test_prompts_keep_the_order_of_the_file(store: Store, tmp_path: Path) -> Non
     assert [p.text for p in prompts.listed(store, limit=20_000)] == texts
 
 
-def test_progress_is_told(store: Store, tmp_path: Path) -> None:
+def test_progress_is_told(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MOST_ROWS", 500)
     told: list[tuple[int, float]] = []
     path = jsonl(tmp_path / "p.jsonl", *({"prompt": str(n)} for n in range(1200)))
     import_file(store, path, on_progress=lambda rows, share: told.append((rows, share)))
-    assert [rows for rows, _ in told] == [500, 1000, 1200]
+    assert [rows for rows, _ in told] == [500, 1000, 1200, 1200]
     assert 0.3 < told[0][1] < 0.6
     assert told[-1][1] == 1.0
 
