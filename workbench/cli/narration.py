@@ -19,6 +19,7 @@ class Narrator:
         self.terminal = sys.stderr.isatty()
         self._shown_at = 0.0
         self._stage = ""
+        self._line = ""
         self._open_line = False
 
     def say(self, text: str) -> None:
@@ -38,11 +39,14 @@ class Narrator:
             return
         if finished and not new_stage and not self.terminal and now - self._shown_at < REDRAW_SECONDS:
             return
-        self._shown_at, self._stage = now, stage
         line = " ".join(
             clean_text("  ".join(filter(None, (stage, _amount(done, total, unit), detail)))).split("\n")
         )
+        again = line == self._line and not new_stage and now - self._shown_at < PLAIN_SECONDS
+        self._shown_at, self._stage, self._line = now, stage, line
         if not self.terminal:
+            if again:  # a stage that ends time and again says so once
+                return
             print(line, file=sys.stderr, flush=True)
             return
         width = shutil.get_terminal_size().columns - 1
