@@ -41,7 +41,7 @@ test: install
 
 # An x86 processor with more then behaves like most laptops; onnxruntime has no such switch.
 test-avx2: install
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/engine tests/real
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(SPREAD) tests/engine tests/real
 
 quick: install
 	$(BIN)/python -m pytest -q tests/$(ROOM)

@@ -41,7 +41,7 @@ EVALUATED = pa.schema(
 
 def due(config: PolicyLearningConfig, step: int) -> bool:
     """Whether the policy of so many steps is evaluated: before the first, every few, after the last."""
-    return step % config.evaluate_every == 0 or step == config.steps
+    return step in config.evaluations()
 
 
 def chosen(prompts: Prompts, config: PolicyLearningConfig) -> list[Prompt]:

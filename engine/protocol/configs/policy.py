@@ -286,11 +286,18 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
 
     def work(self, prompts: int | None, responses: int | None) -> float | None:
         tokens = self.prompts_per_step * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
-        measured = (
-            2 + self.critics() + len(self.reward_models())
-        )  # by policy, reference, critic, reward models
+        # By policy, reference, critic and reward models.
+        measured = 2 + self.critics() + len(self.reward_models())
         trained = 3 * self.epochs * (1 + self.critics())
-        return self.steps * tokens * (DECODING + measured + trained)
+        learning = self.steps * tokens * (DECODING + measured + trained)
+        if self.heldout_prompts == "none":
+            return learning
+        answered = self.evaluate_prompts * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
+        return learning + len(self.evaluations()) * answered * (DECODING + measured - self.critics())
+
+    def evaluations(self) -> list[int]:
+        """The numbers of steps after which the policy is evaluated on held-out prompts, if there are any."""
+        return [*range(0, self.steps, self.evaluate_every), self.steps]
 
     def check(self) -> None:
         RewardedConfig.check(self)

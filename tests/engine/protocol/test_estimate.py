@@ -72,6 +72,21 @@ def test_time_follows_the_rate_of_earlier_runs() -> None:
     assert estimate(DPOConfig(name="x"), SMOLLM2).seconds is None  # how many prompts is not known
 
 
+def test_evaluations_on_held_out_prompts_take_their_time() -> None:
+    held = changed(PPO, heldout_prompts="share", steps=40, evaluate_every=20, evaluate_prompts=8)
+    assert isinstance(held, PPOConfig)
+    assert held.evaluations() == [0, 20, 40]
+    none, few, often = (
+        estimate(config, SMOLLM2, rate=1e10).seconds
+        for config in (changed(held, heldout_prompts="none"), held, changed(held, evaluate_every=1))
+    )
+    assert none is not None
+    assert few is not None
+    assert often is not None
+    assert none < few
+    assert often - none == pytest.approx((few - none) * 41 / 3)
+
+
 def test_a_model_that_is_not_here_yet_has_none() -> None:
     for unknown in (
         {},
