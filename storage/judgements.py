@@ -20,12 +20,13 @@ from storage.records import (
     JudgementRow,
     NewJudgement,
     PaceCounts,
+    SessionPolicy,
     Votes,
 )
 from storage.sql import block
 from storage.store import Store
 
-RANKING_KINDS = ("ranking", "best_of", "rating")
+RANKING_KINDS = ("ranking", "partial", "best_of", "best_worst", "rating")
 ITEM_COLUMNS = ("judgement_id", "response_id", "rank", "rating", "position")
 
 
@@ -108,6 +109,24 @@ def last_standing(store: Store, annotator: str, criterion: str | None = None) ->
     return get(store, row[0]) if row else None
 
 
+def made_with(store: Store, judgement: JudgementRow) -> list[JudgementRow]:
+    """The judgement, with those that stand and were made at once with it; oldest first."""
+    if judgement.sitting is None:
+        return [judgement]
+    rows = store.rows(block("judgements", "standing_of_sitting"), {"sitting": judgement.sitting})
+    return [get(store, found) for (found,) in rows]
+
+
+def session(store: Store, annotator: str, since: datetime) -> tuple[int, int, float, list[SessionPolicy]]:
+    """What stands of an annotator since then: judgements, skips, seconds, and how each policy did."""
+    who = {"annotator_id": annotator_id(annotator), "since": since}
+    judged, skipped, seconds = store.row(block("judgements", "session_counts"), who) or (0, 0, 0.0)
+    found = store.records(
+        SessionPolicy, block("judgements", "session"), {"annotator": annotator, "since": since}
+    )
+    return judged, skipped, seconds, found
+
+
 def standing(store: Store, prompt: str, annotator: str, criterion: str = "overall") -> list[JudgementRow]:
     """The annotator's judgements and skips of one prompt that stand, oldest first."""
     rows = store.rows(
@@ -174,6 +193,17 @@ def candidates(
         block("judgements", "candidates"),
         {"prompt_id": prompt, "annotator_id": annotator_id(annotator), "criterion": criterion},
     )
+
+
+def pair_is_open(store: Store, pair: CandidatePair, annotator: str, criterion: str = "overall") -> bool:
+    """Whether the annotator has not met these two in one judgement."""
+    values = {
+        "prompt_id": pair.prompt_id,
+        "annotator_id": annotator_id(annotator),
+        "criterion": criterion,
+        "pair": [pair.response_a, pair.response_b],
+    }
+    return store.row(block("judgements", "met"), values) is None
 
 
 def pace(
@@ -252,6 +282,10 @@ def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, A
         "note": new.note,
         "seconds": new.seconds,
         "source": new.source,
+        "strength": new.strength,
+        "outcome": new.outcome,
+        "confidence": new.confidence,
+        "sitting": new.sitting,
     }
 
 

@@ -75,7 +75,7 @@ class NewJudgement:
 
     prompt_id: str
     annotator: str
-    kind: str  # ranking, pair, best_of, rating, skip
+    kind: str  # ranking, partial, best_of, best_worst, pair, rating, skip
     items: tuple[JudgedItem, ...]
     criterion: str = "overall"
     seconds: float | None = None
@@ -84,6 +84,10 @@ class NewJudgement:
     reason: str | None = None
     supersedes: str | None = None
     source: str | None = None
+    strength: float | None = None  # of a pair: 1 slightly, 2 clearly, 3 much better
+    outcome: str | None = None  # of a pair without a winner: both_bad
+    confidence: int | None = None  # 1 a guess, 2 fairly sure, 3 certain
+    sitting: str | None = None  # shared by judgements that were made at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,10 @@ class JudgementRow:
     seconds: float | None
     source: str | None
     created_at: datetime
+    strength: float | None
+    outcome: str | None
+    confidence: int | None
+    sitting: str | None
     items: tuple[JudgedItem, ...] = ()
 
 
@@ -114,6 +122,15 @@ class PaceCounts:
     @property
     def per_hour(self) -> float | None:
         return 3600 * self.recent / self.recent_seconds if self.recent_seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How a policy did in what one annotator has judged: its share of pairs with others, a tie one half."""
+
+    name: str
+    pairs: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)

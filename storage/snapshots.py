@@ -44,9 +44,11 @@ def write_rankings(
     source: str = "",
 ) -> Snapshot:
     """Columns judgement_id, annotator, annotator_kind, criterion, kind, prompt_id, messages, response_id,
-    text, rank, rating, finish_reason.
+    text, rank, rating, finish_reason, unordered, strength.
 
-    Rank 1 is best, equal ranks tie; a rating ranks too.  `criteria` None takes judgements of every criterion.
+    Rank 1 is best, equal ranks tie unless they are unordered; a rating ranks too.  strength is that of pairs
+    judged here, 1 slightly … 3 much better: files have units of their own.  `criteria` None takes judgements
+    of every criterion.
     """
     wanted = None if criteria is None else list(criteria)
     return _write(store, path, "rankings", {"criteria": wanted, "annotator": annotator, "source": source})

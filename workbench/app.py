@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -16,10 +16,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from workbench.garbage import keep_loaded
-from workbench.messages import RankPrompt, RunsMoved, ShowQuery, ShowRun
+from workbench.keyboard import DIALOG
+from workbench.messages import RunsMoved, ShowQuery, ShowRun
 from workbench.shell import Command, Place, Shell
 from workbench.status import read_job, read_status
-from workbench.themes import DARK, LIGHT
+from workbench.themes import DARK, THEMES
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class WorkbenchApp(Shell):
         *(Binding(place.key, f"go('{place.mode}')", place.title) for place in PLACES),
         Binding("f8", "launch", "Start a job"),
         Binding("f10,ctrl+q", "quit", "Quit", priority=True),
+        Binding("ctrl+z", "suspend_process", "To the shell; fg comes back"),
     ]
 
     def __init__(
@@ -110,7 +112,7 @@ class WorkbenchApp(Shell):
         self._is_open = asyncio.Event()
         self._quitting = Event()
         self._painted = False
-        for own in (DARK, LIGHT):
+        for own in THEMES.values():
             self.register_theme(own)
         self.theme = theme if theme in self.available_themes else DARK.name
 
@@ -140,6 +142,8 @@ class WorkbenchApp(Shell):
         except Exception as error:
             self.exit(return_code=1, message=Text(safe_line(self.explain(error))))
             return
+        if keys := getattr(self._workspace.settings, "keys", None):
+            self.set_keymap(keys)
         self._is_open.set()
 
     def on_mount(self) -> None:
@@ -233,9 +237,9 @@ class WorkbenchApp(Shell):
     def action_help(self) -> None:
         self.push_screen(HELP(self.screen))
 
-    def action_launch(self, kind: str = "") -> None:
-        """The form of a job; without a kind, the list of jobs first."""
-        self.push_screen(LAUNCH(kind or None))
+    def action_launch(self, kind: str = "", values: Mapping[str, Any] | None = None) -> None:
+        """The form of a job, `values` in its fields; without a kind, the list of jobs first."""
+        self.push_screen(LAUNCH(kind or None, values))
 
     def action_import(self) -> None:
         """Ask for a file and import it."""
@@ -247,7 +251,7 @@ class WorkbenchApp(Shell):
     def rank_prompt(self, prompt_id: str) -> None:
         """Go to the rank screen with this prompt first."""
         self.action_go("rank")
-        self.screen.post_message(RankPrompt(prompt_id))
+        self.screen.judge_prompt(prompt_id)  # type: ignore[attr-defined]
 
     def show_query(self, sql: str) -> None:
         """Go to the SQL screen with this query in its editor."""
@@ -259,7 +263,7 @@ class WorkbenchApp(Shell):
         self.action_go("runs")
         self.screen.post_message(ShowRun(run_id))
 
-    @work(group="report", exclusive=True)
+    @work(group=DIALOG, exclusive=True)
     async def action_report(self, reward_model: str = "") -> None:
         """The report of a reward model; without a name, the list of them first."""
         from workbench.widgets.choice import ChooseScreen
@@ -286,8 +290,8 @@ class WorkbenchApp(Shell):
             yield Command(title, "Start a job", partial(self.action_launch, kind))
         yield Command("Import a file", "Prompts, ranked responses or pairs", self.action_import)
         yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
-        yield Command("Theme: dark", "Dark colours", partial(self.action_theme, DARK.name))
-        yield Command("Theme: light", "Light colours", partial(self.action_theme, LIGHT.name))
+        for title, theme in THEMES.items():
+            yield Command(title, "Colours", partial(self.action_theme, theme.name))
         yield Command("Keys of this screen", "Help", self.action_help)
         yield Command("Quit", "Jobs go on without the workbench", self.action_quit, goes_somewhere=False)
 

@@ -1,8 +1,20 @@
 """Where the store lies and who is judging: flags over environment over project file over user file.
 
 The user file is `config.toml` in the user's configuration folder, the project file `workbench.toml` in the
-current folder.  Both hold the same keys (`db`, `annotator`, `theme`, `live_responses`), all optional; an
-unknown key is an error.
+current folder.  Both hold the same keys, all optional; an unknown key is an error:
+
+    db = "study.duckdb"             # relative to the file
+    annotator = "ada"
+    theme = "workbench"
+    live_responses = "500"
+    guidelines = "guidelines.md"    # what ? shows where one ranks; relative to the file
+    reveal = "end"                  # policies' names at the end of a session, or "never"
+
+    [criteria]                      # what is rated: the words of each scale, the worst first
+    helpfulness = ["useless", "poor", "fair", "good", "excellent"]
+
+    [keys]                          # keys of the rank screen by name
+    tie = "equals_sign"
 """
 
 from __future__ import annotations
@@ -10,23 +22,30 @@ from __future__ import annotations
 import getpass
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
+from workbench.key_names import RANK_KEYS, TAKEN
 
 APP_NAME = "workbench"
 MEMORY = ":memory:"
-KEYS = ("db", "annotator", "theme", "live_responses")
+KEYS = ("db", "annotator", "theme", "live_responses", "guidelines", "reveal")
+TABLES = ("criteria", "keys")
+REVEALS = ("end", "never")
+MOST_CRITERIA, MOST_VALUES = 8, 9
 ENVIRONMENT = {
     "db": "WORKBENCH_DB",
     "annotator": "WORKBENCH_ANNOTATOR",
     "theme": "WORKBENCH_THEME",
     "live_responses": "WORKBENCH_LIVE_RESPONSES",
+    "guidelines": "WORKBENCH_GUIDELINES",
+    "reveal": "WORKBENCH_REVEAL",
 }
 DEFAULT_THEME = "workbench"
 
@@ -42,6 +61,14 @@ class Settings:
     theme: str = DEFAULT_THEME
     live_responses: int = 500
     """Responses of the label queue whose features the live model may have computed when it is asked for."""
+    guidelines: str = ""
+    """A Markdown file for those who judge."""
+    reveal: str = "end"
+    """When policies' names are shown: at the end of a session, or never."""
+    criteria: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What is rated, each with the words of its scale, the worst first; empty for the workbench's own."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the rank screen that are not the usual ones, by their names."""
 
     @property
     def in_memory(self) -> bool:
@@ -71,8 +98,12 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     merged: dict[str, str] = {}
+    tables: dict[str, dict[str, Any]] = {"criteria": {}, "keys": {}}
     for path in (user_file or user_settings_path(), project_file or Path("workbench.toml")):
-        merged |= _read_file(path)
+        values, own = _read_file(path)
+        merged |= values
+        tables["criteria"] = own.get("criteria") or tables["criteria"]
+        tables["keys"] |= own.get("keys", {})
     merged |= {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
     flags = {"db": db, "annotator": annotator, "theme": theme}
     merged |= {key: value for key, value in flags.items() if value}
@@ -81,7 +112,17 @@ def load_settings(
         annotator=merged.get("annotator") or _login_name(),
         theme=merged.get("theme") or DEFAULT_THEME,
         live_responses=_count("live_responses", merged.get("live_responses") or "500"),
+        guidelines=merged.get("guidelines", ""),
+        reveal=_one_of("reveal", merged.get("reveal") or "end", REVEALS),
+        criteria=tables["criteria"],
+        keys=tables["keys"],
     )
+
+
+def _one_of(key: str, text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise UsageError(f"The setting {key} is “{text}”; it must be one of {', '.join(choices)}.")
+    return text
 
 
 def _count(key: str, text: str) -> int:
@@ -98,28 +139,73 @@ def default_db_path() -> Path:
     return Path(platformdirs.user_data_dir(APP_NAME, appauthor=False)) / "workbench.duckdb"
 
 
-def _read_file(path: Path) -> dict[str, str]:
-    """Settings of one file, {} when it does not exist; a relative `db` is relative to the file."""
+def _read_file(path: Path) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Settings of one file and its tables, nothing when it does not exist; paths are relative to the file."""
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return {}, {}
     except OSError as error:
         raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     try:
         values = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
+    tables = {name: values.pop(name) for name in TABLES if name in values}
     for key, value in values.items():
         if key not in KEYS:
             raise UsageError(
-                f"The settings file {path} has an unknown key “{key}”. {did_you_mean(key, KEYS)}"
+                f"The settings file {path} has an unknown key “{key}”. {did_you_mean(key, (*KEYS, *TABLES))}"
             )
         if not isinstance(value, str):
             raise UsageError(f"The settings file {path}: “{key}” must be text in quotes.")
-    if "db" in values:
-        values["db"] = _absolute(values["db"], path.absolute().parent)
-    return values
+    base = path.absolute().parent
+    for key in ("db", "guidelines"):
+        if values.get(key):
+            values[key] = _absolute(values[key], base)
+    return values, {
+        name: _READ_TABLES[name](f"The settings file {path}: [{name}]", value)
+        for name, value in tables.items()
+    }
+
+
+def _read_criteria(where: str, table: Any) -> dict[str, tuple[str, ...]]:
+    """Words of each scale by criterion."""
+    example = 'as in helpfulness = ["poor", "fair", "good"]'
+    if not isinstance(table, dict) or len(table) > MOST_CRITERIA:
+        raise UsageError(f"{where} must name at most {MOST_CRITERIA} criteria, {example}.")
+    for name, words in table.items():
+        listed = isinstance(words, list) and all(isinstance(word, str) and word.strip() for word in words)
+        if not listed or not 2 <= len(words) <= MOST_VALUES or len(set(words)) < len(words):
+            raise UsageError(f"{where} “{name}” must be 2 to {MOST_VALUES} different words, {example}.")
+    return {name: tuple(words) for name, words in table.items()}
+
+
+def _read_keys(where: str, table: Any) -> dict[str, str]:
+    """Keys by name: none that places or rates, and none for two things."""
+    if not isinstance(table, dict) or not all(isinstance(key, str) and key for key in table.values()):
+        raise UsageError(f'{where} must give keys in quotes, as in tie = "slash".')
+    for name, keys in table.items():
+        if name not in RANK_KEYS:
+            raise UsageError(
+                f"{where} has an unknown name “{name}”. {did_you_mean(name, RANK_KEYS, limit=40)}"
+            )
+        for key in keys.split(","):
+            if key in TAKEN:
+                raise UsageError(f"{where} {name}: {key} places, rates or scrolls; choose another key.")
+    owners: dict[str, str] = {}
+    for name, keys in (dict(RANK_KEYS) | table).items():
+        for key in keys.split(","):
+            if key in owners:
+                raise UsageError(f"{where}: {key} would be both {owners[key]} and {name}.")
+            owners[key] = name
+    return dict(table)
+
+
+_READ_TABLES: dict[str, Callable[[str, Any], dict[str, Any]]] = {
+    "criteria": _read_criteria,
+    "keys": _read_keys,
+}
 
 
 def _absolute(db: str, base: Path) -> str:

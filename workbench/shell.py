@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual.reactive import reactive
@@ -66,6 +66,10 @@ class Shell(SturdyApp):
         """How far the demo is, in the header."""
         raise NotImplementedError
 
+    def action_go(self, mode: str) -> None:
+        """Go to the screen of that mode."""
+        raise NotImplementedError
+
     def rank_prompt(self, prompt_id: str) -> None:
         """Go to the rank screen with this prompt first."""
         raise NotImplementedError
@@ -78,8 +82,8 @@ class Shell(SturdyApp):
         """Go to the runs, with the cursor on this one as soon as it is listed."""
         raise NotImplementedError
 
-    def action_launch(self, kind: str = "") -> None:
-        """The form of a job; without a kind, the list of jobs first."""
+    def action_launch(self, kind: str = "", values: Mapping[str, Any] | None = None) -> None:
+        """The form of a job, `values` in its fields; without a kind, the list of jobs first."""
         raise NotImplementedError
 
     def action_import(self) -> None:

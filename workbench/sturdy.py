@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from rich.text import Text
 from textual import events
@@ -15,12 +12,11 @@ from textual._context import active_message_pump
 from textual.actions import ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
-from textual.screen import Screen
+from textual.driver import Driver
 from textual.worker import WorkerFailed
 
+from workbench.keyboard import Keyboard, keys_dropped, reading_escapes
 from workbench.widgets.safe import safe_line
-
-SCREEN_SECONDS = 2.0  # a key waits at most this long for a new screen
 
 
 class SturdyApp(App[None]):
@@ -29,7 +25,7 @@ class SturdyApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._last_words = ""
-        self._standing: WeakSet[Screen[Any]] = WeakSet()
+        self.keyboard = Keyboard(self, super().on_event)
 
     @property
     def log_folder(self) -> Path | None:
@@ -91,18 +87,20 @@ class SturdyApp(App[None]):
     # -- keys ------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """A key waits until the screen that it is meant for stands and has its cursor."""
+        """What is typed stands in a line, so that each key meets what it was meant for."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            await self._screen_stands()
-        await super().on_event(event)
+            self.keyboard.take(event)
+        else:
+            await super().on_event(event)
 
-    async def _screen_stands(self) -> None:
-        """Return once the screen on top is mounted and has dealt with what came with its opening."""
-        screen = self.screen
-        if screen in self._standing:
-            return
-        stands = asyncio.Event()
-        screen.call_later(stands.set)
-        with suppress(TimeoutError):  # a screen that is stuck must not keep the person from leaving
-            await asyncio.wait_for(stands.wait(), SCREEN_SECONDS)
-        self._standing.add(screen)
+    def push_screen(self, *args: Any, **kwargs: Any) -> Any:
+        self.keyboard.asks()
+        return super().push_screen(*args, **kwargs)
+
+    def get_driver_class(self) -> type[Driver]:
+        return reading_escapes(super().get_driver_class())
+
+    def forget_typed(self, why: str) -> None:
+        """Drop the keys that were typed ahead for something that does not come, and say so."""
+        if dropped := self.keyboard.forget():
+            self.tell(f"{why}: {keys_dropped(dropped)}.", severity="warning")

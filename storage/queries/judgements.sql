@@ -6,14 +6,15 @@ SELECT name, kind FROM annotators ORDER BY created_at, name
 
 -- name: add
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
-                        seconds, source)
+                        seconds, source, strength, outcome, confidence, sitting)
 VALUES ($judgement_id, $prompt_id, $annotator_id, $kind, $criterion, $supersedes, $reason, $flagged, $note,
-        $seconds, $source)
+        $seconds, $source, $strength, $outcome, $confidence, $sitting)
 
 -- name: load
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
-                        seconds, source)
-SELECT judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note, seconds, source
+                        seconds, source, strength, outcome, confidence, sitting)
+SELECT judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note, seconds, source,
+       strength, outcome, confidence, sitting
 FROM arrived
 
 -- name: load_items
@@ -22,7 +23,7 @@ SELECT judgement_id, response_id, rank, rating, "position" FROM arrived
 
 -- name: get
 SELECT j.judgement_id, j.prompt_id, a.name, j.kind, j.criterion, j.supersedes, j.reason, j.flagged, j.note, j.seconds,
-       j.source, j.created_at
+       j.source, j.created_at, j.strength, j.outcome, j.confidence, j.sitting
 FROM judgements j
 JOIN annotators a USING (annotator_id)
 WHERE j.judgement_id = $judgement_id
@@ -40,6 +41,13 @@ WHERE j.annotator_id = $annotator_id AND j.kind <> 'retraction' AND ($criterion 
   AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
 ORDER BY j.created_at DESC, j.rowid DESC
 LIMIT 1
+
+-- name: standing_of_sitting
+SELECT j.judgement_id
+FROM judgements j
+WHERE j.sitting = $sitting AND j.kind <> 'retraction'
+  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+ORDER BY j.created_at, j.rowid
 
 -- name: standing
 SELECT j.judgement_id
@@ -94,6 +102,17 @@ JOIN prompts p ON p.prompt_id = o.prompt_id
 ORDER BY CASE WHEN $seed IS NOT NULL THEN hash(o.prompt_id, o.response_a, o.response_b, $seed) ELSE 0 END,
          p.created_at, p.rowid, o.response_a, o.response_b
 
+-- name: met
+SELECT 1
+FROM judgements j
+JOIN judgement_items i USING (judgement_id)
+WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
+  AND j.kind <> 'retraction' AND list_contains($pair::VARCHAR[], i.response_id)
+  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+GROUP BY j.judgement_id
+HAVING count(DISTINCT i.response_id) = 2
+LIMIT 1
+
 -- name: candidates
 WITH seen AS (
     SELECT DISTINCT i.response_id
@@ -121,6 +140,34 @@ WITH mine AS (
 )
 SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM mine WHERE created_at >= $since),
        (SELECT count(*) FROM recent), (SELECT coalesce(sum(seconds), 0) FROM recent)
+
+-- name: session
+-- Every policy whose responses the annotator has compared since then, with its share of the pairs with other policies.
+WITH mine AS (
+    SELECT judgement_id FROM current_judgements WHERE annotator = $annotator AND created_at >= $since
+), compared AS (
+    SELECT winner_id AS one, loser_id AS other, 1.0 AS won FROM preference_pairs SEMI JOIN mine USING (judgement_id)
+    UNION ALL
+    SELECT loser_id, winner_id, 0.0 FROM preference_pairs SEMI JOIN mine USING (judgement_id)
+    UNION ALL
+    SELECT response_a, response_b, 0.5 FROM preference_ties SEMI JOIN mine USING (judgement_id)
+    UNION ALL
+    SELECT response_b, response_a, 0.5 FROM preference_ties SEMI JOIN mine USING (judgement_id)
+)
+SELECT p.name, count(*) AS pairs, avg(c.won) AS share
+FROM compared c
+JOIN responses x ON x.response_id = c.one
+JOIN responses y ON y.response_id = c.other
+JOIN policies p ON p.policy_id = x.policy_id
+WHERE x.policy_id <> y.policy_id
+GROUP BY p.name
+ORDER BY share DESC, p.name
+
+-- name: session_counts
+SELECT count(*) FILTER (j.kind <> 'skip'), count(*) FILTER (j.kind = 'skip'), coalesce(sum(j.seconds), 0)
+FROM judgements j
+WHERE j.annotator_id = $annotator_id AND j.created_at >= $since AND j.kind <> 'retraction'
+  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
 
 -- name: agreement
 SELECT annotator_a, annotator_b, criterion, pairs, agreement, ties_a, ties_b, kappa

@@ -11,7 +11,8 @@ LIMIT $limit
 
 -- name: rankings
 SELECT k.judgement_id, k.annotator, k.annotator_kind, k.criterion, k.kind, k.prompt_id,
-       p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank, k.rating, r.finish_reason
+       p.messages::VARCHAR AS messages, k.response_id, r.text, k.rank, k.rating, r.finish_reason,
+       k.unordered, CASE WHEN k.annotator_kind <> 'import' THEN k.strength END AS strength
 FROM rankings k
 JOIN prompts p USING (prompt_id)
 JOIN responses r USING (response_id)

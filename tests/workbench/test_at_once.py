@@ -21,7 +21,10 @@ from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_report.stores import MODEL, fill
 from workbench.app import WorkbenchApp
 from workbench.screens.base import WorkbenchScreen
+from workbench.screens.rank_asking import AskingScreen
 from workbench.screens.rank_live import LiveScreen
+from workbench.screens.rank_placing import PlacingScreen
+from workbench.screens.rank_reading import ReadingScreen
 from workbench.screens.run_actions import RunActions
 from workbench.services.demo import DemoTable
 from workbench.services.jobs import Jobs
@@ -54,6 +57,8 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "SkipScreen": lambda w: (),
     "NoteScreen": lambda w: ("",),
     "ZoomScreen": lambda w: ("A", "# text"),
+    "DifferenceScreen": lambda w: (["one two", "one three", ""],),
+    "SessionScreen": lambda w: (w.judging.session("ada", names=False),),
     "HistoryScreen": lambda w: ((), ()),
     "ValueScreen": lambda w: ("column", "value"),
     "ChooseScreen": lambda w: ("Which", ["a", "b"]),
@@ -74,7 +79,7 @@ def all_screens() -> dict[str, type[Screen[Any]]]:
             yield child
             yield from below(child)
 
-    bases = (WorkbenchScreen, RunActions, LiveScreen)
+    bases = (WorkbenchScreen, RunActions, LiveScreen, ReadingScreen, PlacingScreen, AskingScreen)
     return {
         kind.__name__: kind
         for kind in below(Screen)
@@ -135,7 +140,8 @@ async def try_keys(workspace: Workspace, names: list[str], bursts: Callable[[str
         for name in names:
             for keys in bursts(name):
                 given = (app.screen,) if name == "HelpScreen" else ARGUMENTS[name](workspace)
-                screen = SCREENS[name](*given)
+                more = {"may_show": True} if name == "SessionScreen" else {}
+                screen = SCREENS[name](*given, **more)
                 app.push_screen(screen)
                 press(app, *keys)
                 await settle(app, pilot, screen)

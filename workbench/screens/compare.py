@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.row_list import RowList
@@ -262,7 +263,7 @@ class CompareScreen(WorkbenchScreen):
 
     # -- keys ------------------------------
 
-    @work(group="choose", exclusive=True)
+    @work(group=DIALOG, exclusive=True)
     @told
     async def action_choose_policy(self, side: str) -> None:
         if not self._policies:  # not read yet
@@ -273,7 +274,7 @@ class CompareScreen(WorkbenchScreen):
             a, b = (name, question.b) if side == "a" else (question.a, name)
             self._ask(Question(a, b, question.judge))
 
-    @work(group="choose", exclusive=True)
+    @work(group=DIALOG, exclusive=True)
     @told
     async def action_choose_judge(self) -> None:
         name = await self.app.push_screen_wait(ChooseScreen("Judged by", self._judges))

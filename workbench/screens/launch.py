@@ -15,12 +15,14 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.protocol.catalog import JOBS, FieldInfo, fields
+from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.launch_form import ConfigForm
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
+    from storage.records import RunRow
     from workbench.services.workspace import Workspace
 
 PACKAGED = "smollm2"
@@ -54,6 +56,23 @@ def first_values(kind: str, offers: Mapping[str, Sequence[str]], taken: Sequence
     return values
 
 
+def settings_of(run: RunRow) -> dict[str, Any]:
+    """What a run was started with, as a form takes it; its product's name is for one run only."""
+    known = {field.name for field in fields(JOBS[run.kind].config)} if run.kind in JOBS else set()
+    return {name: value for name, value in run.config.items() if name in known and name != "name"}
+
+
+def last_values(kind: str, runs: Sequence[RunRow], offers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The settings of the newest run of a kind, without models that there are no more."""
+    newest = max((run for run in runs if run.kind == kind), key=lambda run: run.created_at, default=None)
+    if newest is None:
+        return {}
+    values = settings_of(newest)
+    return {
+        name: v for name, v in values.items() if name not in ("policy", "reward_model") or v in offers[name]
+    }
+
+
 class LaunchScreen(WorkbenchScreen):
     """Kinds of jobs on the left, the form of the chosen one on the right."""
 
@@ -71,10 +90,13 @@ class LaunchScreen(WorkbenchScreen):
     def __init__(self, kind: str | None = None, values: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self._kind = kind if kind is not None and kind in JOBS else next(iter(JOBS))
-        self._start_in_form = kind in JOBS
+        self._start_in_form = self.keys_wait = kind in JOBS
+        """What is typed is meant for the form."""
         self._given = dict(values or {})
         self._offers: dict[str, list[str]] = {}
         self._taken: list[str] = []
+        self._runs: Sequence[RunRow] = []
+        self._changing = asyncio.Lock()
         self._form_stands = asyncio.Event()
         """Set while a whole form stands; what came earlier waits for it."""
 
@@ -101,27 +123,39 @@ class LaunchScreen(WorkbenchScreen):
     @told
     async def load_offers(self) -> None:
         """Read the names of the store, then show the form."""
-        self._offers = await self.ask(store_offers)
-        runs = await self.ask(lambda workspace: workspace.jobs.list())
-        self._taken = [*(run.name for run in runs), *self._offers["policy"], *self._offers["reward_model"]]
-        await self.show_form(self._kind)
-        if self._start_in_form:
-            self._enter_form()
+        try:
+            self._offers = await self.ask(store_offers)
+            self._runs = await self.ask(lambda workspace: workspace.jobs.list())
+            names = (run.name for run in self._runs)
+            self._taken = [*names, *self._offers["policy"], *self._offers["reward_model"]]
+            await self.show_form()
+            if self._start_in_form:
+                self._enter_form()
+        finally:
+            self.keys_wait = False
 
-    async def show_form(self, kind: str) -> None:
-        """Replace the form by that of `kind`."""
-        self._kind = kind
+    async def show_form(self) -> None:
+        """Replace the form by that of the chosen kind; one at a time, until no other is chosen meanwhile."""
+        async with self._changing:
+            if self._form_stands.is_set():
+                return
+            kind = ""
+            while kind != self._kind:
+                kind = self._kind
+                await self._put_form(kind)
+            self._form_stands.set()
+        self.estimate()
+
+    async def _put_form(self, kind: str) -> None:
         job = JOBS[kind]
-        values = {**first_values(kind, self._offers, self._taken), **self._given}
+        last = last_values(kind, self._runs, self._offers)
+        values = {**first_values(kind, self._offers, self._taken), **last, **self._given}
         place = self.query_one("#form-place", Vertical)
         self.query_one("#form-pane").border_title = Content(job.title)
         self._help(None, ())
-        self._form_stands.clear()
         async with self.batch():
             await place.remove_children()
-            await place.mount(ConfigForm(job.config, values, self._offers, id="form"))
-        self._form_stands.set()
-        self.estimate()
+            await place.mount(ConfigForm(kind, values, self._offers, id="form"))
 
     @on(ConfigForm.Edited)
     @work(exclusive=True, group="estimate")
@@ -136,21 +170,32 @@ class LaunchScreen(WorkbenchScreen):
 
     @on(OptionList.OptionHighlighted, "#kinds")
     def kind_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        if event.option_id and event.option_id != self._kind and self._offers:
-            self._given = {}
-            self._change_form(event.option_id)
+        place = event.option_list.highlighted  # the event may tell of one that was passed over
+        kind = None if place is None else event.option_list.get_option_at_index(place).id
+        if kind and kind != self._kind:
+            self._kind, self._given = kind, {}
+            self._form_stands.clear()
+            if self._offers:  # else the form of the chosen kind comes with them
+                self._change_form()
 
-    @work(exclusive=True, group="form")
+    @work(group="form")
     @told
-    async def _change_form(self, kind: str) -> None:
-        await self.show_form(kind)
+    async def _change_form(self) -> None:
+        await self.show_form()
 
     @on(OptionList.OptionSelected, "#kinds")
+    def kind_selected(self) -> None:
+        self.keys_wait = True
+        self._enter_when_it_stands()
+
     @work(exclusive=True, group="enter")
     @told
-    async def kind_selected(self) -> None:
-        await self._form_stands.wait()
-        self._enter_form()
+    async def _enter_when_it_stands(self) -> None:
+        try:
+            await self._form_stands.wait()
+            self._enter_form()
+        finally:
+            self.keys_wait = False
 
     def _enter_form(self) -> None:
         """Put the cursor into the form; a narrow terminal shows either the list or the form."""
@@ -186,7 +231,7 @@ class LaunchScreen(WorkbenchScreen):
             self.remove_class("-in-form")
             kinds.focus()
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_offer(self) -> None:
         """Choose a name of the store for the field with the cursor."""
@@ -208,7 +253,7 @@ class LaunchScreen(WorkbenchScreen):
     async def action_submit(self) -> None:
         """Start the job when every field is right, and go and see it run."""
         await self._form_stands.wait()
-        config = self.query_one(ConfigForm).read()
+        config = await self.query_one(ConfigForm).read()
         if config is None:
             return
         kind = self._kind

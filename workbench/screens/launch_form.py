@@ -1,12 +1,14 @@
-"""A form generated from the fields of a job's configuration: one line a field, its fault beside it."""
+"""A form generated from the fields of a job's configuration: one line a field, its fault below it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -16,8 +18,9 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from engine.errors import UsageError
-from engine.protocol.catalog import FieldInfo, build, check_field, fields, idle_fields
+from engine.protocol.catalog import JOBS, FieldInfo, build, check_field, fields, idle_fields
 from engine.protocol.configs import JobConfig
+from workbench.services.form_groups import essentials, groups
 from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
@@ -46,10 +49,12 @@ class FieldRow(Vertical):
     }
     """
 
-    def __init__(self, field: FieldInfo, value: Any, offers: Sequence[str]) -> None:
+    FOCUS_CHANGES_PARTS = True
+
+    def __init__(self, field: FieldInfo, start: str, offers: Sequence[str]) -> None:
         super().__init__()
         self.field, self.offers = field, offers
-        self._start = field.format(field.default if value is None else value)
+        self._start = start
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field-line"):
@@ -91,8 +96,78 @@ class FieldRow(Vertical):
         self.query_one(".field-fault", Static).update(Content(safe_line(fault or "", 300)))
 
 
+class FormSection(Vertical):
+    """Settings of one subject, folded until they are asked for; only then are they made."""
+
+    DEFAULT_CSS = """
+    FormSection { height: auto; }
+    """
+
+    def __init__(self, title: str, fields: Sequence[FieldInfo]) -> None:
+        super().__init__()
+        self.title, self.fields = title, list(fields)
+        self.opened = False
+
+    def compose(self) -> ComposeResult:
+        yield SectionHead()
+
+    @property
+    def form(self) -> ConfigForm:
+        return next(node for node in self.ancestors if isinstance(node, ConfigForm))
+
+    async def open(self) -> None:
+        """Show the settings."""
+        if not self.opened:
+            self.opened = True
+            if not self.query(FieldRow):
+                await self.mount_all(self.form.row_of(field) for field in self.fields)
+            self.form.hide_idle()
+
+    def close(self) -> None:
+        """Fold the settings; what they say stays."""
+        self.opened = False
+        self.form.hide_idle()
+
+    async def toggle(self) -> None:
+        if self.opened:
+            self.close()
+        else:
+            await self.open()
+
+    def describe(self, shown: int, changed: int) -> None:
+        """How many settings there are, and how many are not as they come."""
+        self.display = shown > 0
+        self.query_one(SectionHead).show(self.title, self.opened, shown, changed)
+
+
+class SectionHead(Static, can_focus=True):
+    """The line above a section: ⏎, space or a click unfolds it."""
+
+    DEFAULT_CSS = """
+    SectionHead { height: 1; color: $foreground-muted; padding: 0 1; }
+    SectionHead:focus { background: $panel; color: $primary; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space,right,left", "fold", "Unfold, fold", show=False)
+    ]
+
+    def show(self, title: str, opened: bool, shown: int, changed: int) -> None:
+        count = f"{shown} setting{'' if shown == 1 else 's'}" + (f", {changed} changed" if changed else "")
+        self.update(
+            Content.assemble(f"{'▾' if opened else '▸'} {title}", (f"  {count}", "$foreground-muted"))
+        )
+
+    async def action_fold(self) -> None:
+        section = self.parent
+        assert isinstance(section, FormSection)
+        await section.toggle()
+
+    async def on_click(self) -> None:
+        await self.action_fold()
+
+
 class ConfigForm(VerticalScroll, can_focus=False):
-    """All fields of one configuration type."""
+    """The settings of one kind of job: what a person sets first, the rest folded by subject."""
 
     DEFAULT_CSS = "ConfigForm { height: 1fr; scrollbar-size-vertical: 1; }"
 
@@ -108,7 +183,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
 
     def __init__(
         self,
-        config_type: type[JobConfig],
+        kind: str,
         values: Mapping[str, Any],
         offers: Mapping[str, Sequence[str]],
         *,
@@ -116,66 +191,99 @@ class ConfigForm(VerticalScroll, can_focus=False):
     ) -> None:
         """`values` by field replace defaults; `offers` by field are names of the store."""
         super().__init__(id=id)
-        self.config_type = config_type
-        self._fields = fields(config_type)
-        self._values, self._offers = values, offers
+        self.config_type = JOBS[kind].config
+        self.fields = {field.name: field for field in fields(self.config_type)}
+        self.texts = {
+            name: field.format(field.default if values.get(name) is None else values[name])
+            for name, field in self.fields.items()
+        }
+        """What each field says, as typed; of folded ones too."""
+        self._offers = offers
+        needed = [name for name, field in self.fields.items() if field.required]
+        self._first = essentials(kind, list(self.fields), needed)
+
+    def row_of(self, field: FieldInfo) -> FieldRow:
+        return FieldRow(field, self.texts[field.name], self._offers.get(field.name, ()))
 
     def compose(self) -> ComposeResult:
-        for field in self._fields:
-            yield FieldRow(field, self._values.get(field.name), self._offers.get(field.name, ()))
+        for name in self._first:
+            yield self.row_of(self.fields[name])
+        rest = groups([name for name in self.fields if name not in self._first])
+        for title, names in rest.items():
+            yield FormSection(title, [self.fields[name] for name in names])
 
     def on_mount(self) -> None:
         self.hide_idle()
 
+    @property
+    def idle(self) -> set[str]:
+        """Fields that mean nothing beside what the others say now."""
+        return set(idle_fields(self.config_type, self.texts))
+
     def rows(self) -> list[FieldRow]:
-        """The fields that mean something beside the others' values."""
+        """The fields that are in sight."""
         return [row for row in self.query(FieldRow) if row.display]
 
     def hide_idle(self) -> None:
-        """Show the fields that mean something beside what the others say now."""
-        rows = list(self.query(FieldRow))
-        try:
-            idle = idle_fields(self.config_type, {row.field.name: row.value for row in rows})
-        except NoMatches:  # the form is being put together, or taken down
-            return
-        for row in rows:
-            row.display = row.field.name not in idle
+        """Show the fields that mean something and are not folded, and what the folded ones are."""
+        idle = self.idle
+        for row in self.query(FieldRow):
+            section = row.parent
+            folded = isinstance(section, FormSection) and not section.opened
+            row.display = row.field.name not in idle and not folded
+        with suppress(NoMatches):  # the form is being put together, or taken down
+            for section in self.query(FormSection):
+                shown = [field for field in section.fields if field.name not in idle]
+                changed = [f for f in shown if self.texts[f.name] != f.format(f.default)]
+                section.describe(len(shown), len(changed))
 
-    def fault(self, row: FieldRow) -> str | None:
+    def fault(self, name: str) -> str | None:
         """What is wrong with one field, apart from all others."""
-        value = row.value
-        if row.field.required and not value.strip():
-            return f"{row.field.name} is needed: {row.field.description}"
+        field, value = self.fields[name], self.texts[name]
+        if field.required and not value.strip():
+            return f"{name} is needed: {field.description}"
         try:
-            check_field(self.config_type, row.field.name, value)
+            check_field(self.config_type, name, value)
         except UsageError as error:
             return str(error)
         return None
 
-    def read(self) -> JobConfig | None:
+    async def read(self) -> JobConfig | None:
         """The configuration, or None with every fault shown and the cursor in the first faulty field."""
-        rows = self.rows()
-        faults = [(row, self.fault(row)) for row in rows]
-        for row, fault in faults:
-            row.show_fault(fault)
-        first = next((row for row, fault in faults if fault), None)
-        if first is not None:
-            first.query_one(".field-control").focus()
-            self.call_after_refresh(first.scroll_visible, animate=False)  # its sentence too
-            return None
-        return build(self.config_type, {row.field.name: row.value for row in rows})
+        self._take()
+        idle = self.idle
+        asked = {name: text for name, text in self.texts.items() if name not in idle}
+        faults = {name: fault for name in asked if (fault := self.fault(name)) is not None}
+        for section in self.query(FormSection):
+            if any(field.name in faults for field in section.fields):
+                await section.open()
+        for row in self.query(FieldRow):
+            row.show_fault(faults.get(row.field.name))
+        if not faults:
+            return build(self.config_type, asked)
+        first = next(row for row in self.query(FieldRow) if row.field.name in faults)
+        first.query_one(".field-control").focus()
+        self.call_after_refresh(first.scroll_visible, animate=False)  # its sentence too
+        return None
 
     def draft(self) -> JobConfig | None:
-        """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault.
-
-        None too while the form is still being put together, or taken down.
-        """
-        rows = self.rows()
+        """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault."""
+        idle = self.idle
+        values = {
+            name: text or ("x" if self.fields[name].required else "")
+            for name, text in self.texts.items()
+            if name not in idle
+        }
         try:
-            values = {row.field.name: row.value or ("x" if row.field.required else "") for row in rows}
             return build(self.config_type, values)
-        except (UsageError, NoMatches):
+        except UsageError:
             return None
+
+    def _take(self) -> None:
+        """Take over what stands in the controls; a change may still be on its way here."""
+        for row in self.query(FieldRow):
+            with suppress(NoMatches):
+                self.texts[row.field.name] = row.value
 
     @on(Input.Changed)
     @on(Choice.Changed)
@@ -183,8 +291,10 @@ class ConfigForm(VerticalScroll, can_focus=False):
         """A typed value is checked at once; an empty needed one only when the job is started."""
         event.stop()
         row = next((row for row in event.control.ancestors if isinstance(row, FieldRow)), None)
-        if row is not None:
-            row.show_fault(self.fault(row) if row.value.strip() else None)
+        if row is None or self.texts[row.field.name] == event.value:
+            return
+        self.texts[row.field.name] = event.value
+        row.show_fault(self.fault(row.field.name) if event.value.strip() else None)
         self.hide_idle()
         self.post_message(self.Edited())
 

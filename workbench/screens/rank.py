@@ -1,31 +1,36 @@
 """Judge the responses to one prompt after another, by keyboard.
 
-Policy names stay hidden until a judgement is stored; then the line below says whose responses those were.
+Policy names stay hidden as long as a judgement can be taken back: until the session is ended, or for good.
+What is placed is kept in the store with every key, and is there again after a crash.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, ClassVar, Literal
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.widgets import Static
 
-from workbench.messages import RankPrompt, Status
+from workbench.keyboard import DIALOG
+from workbench.messages import Status
 from workbench.screens.base import told
+from workbench.screens.rank_asking import AskingScreen
 from workbench.screens.rank_cards import Cards, PromptPane, ResponseCard
-from workbench.screens.rank_dialogs import NoteScreen, SkipScreen, ZoomScreen
-from workbench.screens.rank_draft import LETTERS, Draft
+from workbench.screens.rank_dialogs import SkipScreen
+from workbench.screens.rank_keys import BINDINGS
 from workbench.screens.rank_lines import order_line, pace_line
-from workbench.screens.rank_live import LIVE_BINDINGS, LiveScreen
-from workbench.widgets.safe import safe_line
+from workbench.screens.rank_live import LIVE_BINDINGS
+from workbench.services.attention import Attention
+from workbench.services.draft import LETTERS, Draft
 
 if TYPE_CHECKING:
-    from workbench.services.judging import Pace, RankItem
+    from workbench.services.judging import RankItem
     from workbench.services.live import Agreement
     from workbench.services.workspace import Workspace
 
@@ -38,62 +43,33 @@ A prompt needs at least two responses.
 ALL_DONE = """Every prompt is judged.
 
 [b]u[/b]   take the last judgement back
-[b]p[/b]   change between rankings and pairs
+[b]p[/b]   change between rankings and pairs, [b]P[/b] other ways to judge
+[b]E[/b]   this session: how much, how fast, how the policies did
 [b]F8[/b]  train a reward model on the judgements"""
 
-TALL = 36
-"""Rows from which the prompt gets more room."""
 
-
-class RankScreen(LiveScreen):
+class RankScreen(AskingScreen):
     """One prompt and its responses in random order; the next comes by itself.
 
     A judgement counts as made only after the store has committed it: until then the ranks stay on the screen.
+    While something is stored or fetched `keys_wait`: what is typed meanwhile is meant for what comes.
     """
 
     TITLE_TEXT = "Rank"
-    LOOP = "Press letters from best to worst, = for a tie, then enter."
+    LOOP = "Press letters from best to worst, = for a tie, then enter; the last place is implied."
     CSS_PATH = "rank.tcss"
     AUTO_FOCUS = ""
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "submit", "record", tooltip="Record the ranking, show the next prompt"),
-        *(
-            Binding(letter.lower(), f"letter('{letter}')", f"Place {letter}", show=False)
-            for letter in LETTERS
-        ),
-        Binding("equals_sign", "tie", "tie", tooltip="The next letter ties with the last one"),
-        *(Binding(str(rank), f"digit({rank})", f"Put at rank {rank}", show=False) for rank in range(1, 10)),
-        Binding("backspace", "take_back", "Take the last placed response back", show=False),
-        Binding("0,delete", "clear", "Take this response off its rank", show=False),
-        Binding("t", "both_equal", "In pairs: neither is better", show=False),
-        Binding("z", "zoom", "zoom", tooltip="This response alone, Markdown laid out"),
-        Binding("s", "skip", "skip", tooltip="Skip this prompt, with a reason"),
-        Binding("u", "undo", "undo", tooltip="Take the last judgement back and show it again"),
-        Binding("p", "mode", "ranks/pairs", tooltip="Change between rankings and pairs"),
-        *LIVE_BINDINGS,
-        Binding("n", "note", "note", tooltip="Write a note on this judgement"),
-        Binding("exclamation_mark", "flag", "flag", tooltip="Flag this judgement"),
-        Binding("left", "move(-1, False)", "Response before", show=False),
-        Binding("right", "move(1, False)", "Next response", show=False),
-        Binding("up", "move(-1, True)", "Response above", show=False),
-        Binding("down", "move(1, True)", "Response below", show=False),
-        Binding("g", "generate", "Generate responses", show=False),
-        Binding("i", "import", "Import a file", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS, *LIVE_BINDINGS]
 
     def __init__(self) -> None:
         super().__init__()
-        self.mode: Literal["rank", "pair"] = "rank"
-        self.item: RankItem | None = None
-        self.draft = Draft()
-        self.flagged, self.note = False, ""
-        self.pace: Pace | None = None
-        self.acknowledged = ""
-        self.revealed = ""
-        self._shown_at = 0.0
-        self._busy = False
+        self.attention = Attention()
+        self._turn = asyncio.Lock()
+        self._keeping = asyncio.Lock()
+        self._unkept: tuple[RankItem, Draft] | None = None
         self._ready = False
         self._wanted: str | None = None
+        self._ask_for_begun = True
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="pace")
@@ -108,17 +84,28 @@ class RankScreen(LiveScreen):
         self.follow_live()
         self._ready = True
         self.next_item()
-
-    def on_resize(self) -> None:
-        self.set_class(self.app.size.height >= TALL, "-tall")
+        self._at_work -= 1
 
     def on_screen_resume(self) -> None:
-        if self._ready and self.item is None:
+        self.attention.come_back()
+        if self._ready and self.item is None and not self.keys_wait:
             self.next_item()
+
+    def on_screen_suspend(self) -> None:
+        self.attention.leave()
+
+    def on_key(self, event: events.Key) -> None:
+        self.attention.touch()
+
+    @on(events.MouseScrollDown)
+    @on(events.MouseScrollUp)
+    @on(events.Click)
+    def seen(self) -> None:
+        self.attention.touch()
 
     def _store_changed(self, status: Status) -> None:
         self.notice()
-        if self.nothing and self.is_current:
+        if self.nothing and self.is_current and not self.keys_wait:
             self.next_item()
 
     @property
@@ -132,12 +119,14 @@ class RankScreen(LiveScreen):
             return self.nothing
         if action == "letter":
             return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.item.responses)
-        if action in ("digit", "take_back", "clear"):
-            return self.item is not None and self.mode == "rank"
         if action == "both_equal":
             return self.item is not None and self.mode == "pair"
-        if action in ("submit", "tie", "zoom", "skip", "note", "flag"):
-            return self.item is not None and not (action == "submit" and self.mode == "pair")
+        if action == "tie":
+            return self.item is not None and self.mode not in ("rate", "best_worst")
+        if action in ("digit", "take_back", "clear", "zoom", "whole", "skip", "note", "flag", "differences"):
+            return self.item is not None
+        if action == "submit":
+            return self.item is not None and self.mode != "pair"
         return True
 
     # -- items ------------------------------
@@ -147,11 +136,8 @@ class RankScreen(LiveScreen):
         return self.workspace.settings.annotator
 
     def order_changed(self) -> None:
-        if not self.draft.placed and not self._busy:  # a ranking that has begun is ended first
+        if not self.draft.begun and not self.keys_wait:  # a ranking that has begun is ended first
             self.next_item()
-
-    def on_rank_prompt(self, message: RankPrompt) -> None:
-        self.judge_prompt(message.prompt_id)
 
     def judge_prompt(self, prompt_id: str) -> None:
         """Show this prompt next, whatever stands here."""
@@ -159,227 +145,214 @@ class RankScreen(LiveScreen):
         if self._ready:
             self.next_item()
 
-    @work(exclusive=True, group="next")
-    @told
-    async def next_item(self) -> None:
+    def next_item(self) -> None:
         """Fetch what comes next and show it."""
-        mode, wanted = self.mode, self._wanted
-        item = None
+        self._at_work += 1
+        self._next_item()
+
+    @work(group="item")
+    @told
+    async def _next_item(self) -> None:
+        try:
+            async with self._turn:
+                await self._fetch()
+        finally:
+            self._at_work -= 1
+
+    async def _fetch(self) -> None:
+        """What was asked for, what was begun before a crash, or what comes next."""
+        mode, wanted, item = self.mode, self._wanted, None
+        self._wanted = None
         if wanted is not None:
             item = await self.ask(lambda w: w.judging.item(wanted, w.settings.annotator, mode=mode))
+        elif self._ask_for_begun:
+            item = await self.ask(lambda w: w.judging.resume(w.settings.annotator))
+        self._ask_for_begun = False
         if item is None:
             item = await self.ask(lambda w: w.judging.next_item(w.settings.annotator, mode=mode))
-        self._wanted = None  # only now: a newer question replaces this one and must still know it
-        await self._show(item)
+        if self._wanted is None:
+            await self._show(item)
+        else:  # asked for meanwhile: what comes next is not even shown
+            await self._fetch()
 
     async def _show(self, item: RankItem | None) -> None:
-        """Replace what stands here; keys mean nothing until all of it stands."""
+        """Replace what stands here."""
         self.item, self.draft = None, Draft()
+        if item is not None:
+            self.mode = item.mode
         mode = self.mode
-        self.pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
-        self.flagged, self.note = (item.flagged, item.note) if item is not None else (False, "")
+        self.scales = await self.ask(lambda w: w.judging.criteria)
         self.set_class(item is None, "-nothing")
         if item is None:
-            text = ALL_DONE if self.pace.done else NOTHING
+            self.pace = pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
+            text = ALL_DONE if pace.done else NOTHING
             self.query_one("#nothing", Static).update(Content.from_markup(text))
+            self.workbench.forget_typed("There is nothing left to judge here")
         else:
-            draft = Draft.of(tuple(candidate.response_id for candidate in item.responses), item.previous)
             self.query_one(PromptPane).show(item.messages)
-            await self.query_one(Cards).show(item.responses, draft)
-            self.item, self.draft = item, draft
-        self._shown_at = time.monotonic()
-        self._show_lines()
+            await self.query_one(Cards).show(item.responses, item.draft)
+            self.item, self.draft = item, item.draft
+            self.fit()
+            self.count()
+        self.attention.begin(self.draft.seconds)
+        self.show_lines()
 
-    def _show_lines(self, *, incomplete: bool = False) -> None:
+    def show_lines(self, *, incomplete: bool = False) -> None:
         """Both lines anew; `incomplete` says what is missing after ⏎ came too early."""
-        pace = pace_line(
-            self.pace, self.mode, self.flagged, self.note, self.acknowledged, self.app.size.width - 4
-        )
-        self.query_one("#pace", Static).update(pace)
+        pace = pace_line(self.pace, self.draft, self.mode, self.acknowledged, self.app.size.width - 4)
+        self.query_one("#pace", Static).update(pace, layout=False)
         self.show_live()
-        line = self._order_line()
-        if incomplete:
-            left = " ".join(self.draft.left)
-            line = Content.styled(f"Place every response first; left: {left}", "bold $warning")
-        self.query_one("#order", Static).update(line)
+        line = Content("")
+        if self.item is not None and self._at_work and self.draft.complete:
+            line = Content.styled("recording …", "$foreground-muted")
+        elif self.item is not None:
+            line = order_line(self.draft, self.rating_now, self.scales, incomplete=incomplete)
+        self.query_one("#order", Static).update(line, layout=False)
         self.refresh_bindings()
 
-    def _order_line(self) -> Content:
-        if self.item is None:
-            return Content("")
-        if self._busy:
-            return Content.styled("recording …", "$foreground-muted")
-        return order_line(self.draft, self.mode, self.revealed)
+    # -- what is begun is kept ------------------------------
 
-    # -- placing ------------------------------
+    def keep(self) -> None:
+        """Let the store have the draft as it stands now."""
+        if self.item is not None:
+            self.draft = replace(self.draft, seconds=self.attention.seconds)
+            self._unkept = (self.item, self.draft)
+            self._keep()
 
-    def _set(self, draft: Draft) -> None:
-        if self._busy or self.item is None:
+    @work(group="keep")
+    @told
+    async def _keep(self) -> None:
+        """One writer at a time; of several keys only the last state is written."""
+        async with self._keeping:
+            unkept, self._unkept = self._unkept, None
+            if unkept is not None and unkept[0] is self.item:
+                item, draft = unkept
+                await self.ask(lambda w: w.judging.keep(item, w.settings.annotator, draft))
+
+    # -- judging ------------------------------
+
+    def action_submit(self) -> None:
+        if self.keys_wait or self.item is None:
             return
-        self.draft = draft
-        self.acknowledged = self.revealed = ""
-        self.forget_agreement()
-        self.query_one(Cards).show_ranks(draft)
-        self._show_lines()
-
-    def action_letter(self, letter: str) -> None:
-        """Open the response and put it next; in pair mode, it is the better one."""
-        position = LETTERS.index(letter)
-        cards = self.query_one(Cards).cards
-        if self._busy or self.item is None or position >= len(cards):
+        if not self.draft.complete:
+            self.show_lines(incomplete=True)
             return
-        card = cards[position]
-        self.query_one(Cards).open(card)
-        if self.mode == "pair":
-            other = cards[1 - position]
-            self._set(Draft(self.draft.responses).place(card.response_id, 1).place(other.response_id, 2))
-            self.action_submit()
-        else:
-            self._set(self.draft.place_next(card.response_id))
+        self._at_work += 1
+        self.show_lines()
+        self.record(self.item, self.draft)
 
-    def action_digit(self, rank: int) -> None:
-        card = self.query_one(Cards).opened
-        if card is not None and self.mode == "rank":
-            self._set(self.draft.place(card.response_id, rank))
+    @work(group="item")
+    @told
+    async def record(self, item: RankItem, draft: Draft) -> None:
+        """Store it; only when the store has it, say so and go on.  On an error everything stays."""
+        seconds = self.attention.seconds
 
-    def action_tie(self) -> None:
-        if self.mode == "pair":
-            self.action_both_equal()
-        else:
-            self._set(self.draft.tie())
+        def store(w: Workspace) -> Agreement | None:
+            """The model's ranking is read first: nothing that may fail comes after the commit."""
+            agreement = w.live.agreement(draft.ranks()) if draft.mode == "rank" else None
+            w.judging.submit(item, w.settings.annotator, draft, seconds=seconds)
+            return agreement
 
-    def action_both_equal(self) -> None:
-        """Pair mode: neither is better."""
-        if self.mode == "pair" and self.item is not None and not self._busy:
-            first, second = self.draft.responses
-            self._set(Draft(self.draft.responses).place(first, 1).place(second, 1))
-            self.action_submit()
+        try:
+            async with self._turn, self._keeping:
+                self._unkept = None
+                agreement = await self.ask(store)
+                self.show_agreement(agreement, {key: draft.letter(key) for key in draft.responses})
+                await self._go_on(f"✓ {draft.said()} recorded")
+        except Exception:
+            self.workbench.forget_typed("The judgement is not stored")
+            raise
+        finally:
+            self._at_work -= 1
+            self.show_lines()
 
-    def action_take_back(self) -> None:
-        self._set(self.draft.take_back())
+    async def _go_on(self, acknowledged: str, *, judged: int = 1) -> None:
+        """The store has committed: no key reaches this item any more, the next one comes."""
+        self.item, self.draft = None, Draft()
+        self.acknowledged = acknowledged
+        if self.pace is not None:
+            done, left = self.pace.done + judged, max(0, self.pace.remaining - 1)
+            self.pace = replace(self.pace, done=done, remaining=left)
+        self.show_lines()
+        self.workbench.refresh_status()
+        await self._fetch()
 
-    def action_clear(self) -> None:
-        if (card := self.query_one(Cards).opened) is not None:
-            self._set(self.draft.remove(card.response_id))
+    @work(group=DIALOG)
+    @told
+    async def action_skip(self) -> None:
+        """Ask why, record that, go on."""
+        item, draft = self.item, self.draft
+        if self.keys_wait or item is None:
+            return
+        self._at_work += 1
+        try:
+            reason = await self.app.push_screen_wait(SkipScreen())
+            if reason is None:
+                return
+            seconds = self.attention.seconds
+            async with self._turn, self._keeping:
+                self._unkept = None
+                await self.ask(
+                    lambda w: w.judging.skip(
+                        item,
+                        w.settings.annotator,
+                        reason,
+                        seconds=seconds,
+                        flagged=draft.flagged,
+                        note=draft.note or None,
+                    )
+                )
+                await self._go_on("✓ not rankable", judged=0)
+        finally:
+            self._at_work -= 1
 
-    def action_move(self, by: int, vertical: bool) -> None:
-        cards = self.query_one(Cards)
-        cards.move(by * cards.columns if vertical else by)
+    def action_undo(self) -> None:
+        if not self.keys_wait:
+            self._at_work += 1
+            self._undo()
+
+    @work(group="item")
+    @told
+    async def _undo(self) -> None:
+        """Take the last judgement back and show it again with what was said."""
+        try:
+            async with self._turn, self._keeping:
+                item = await self.ask(lambda w: w.judging.undo(w.settings.annotator))
+                if item is None:
+                    self.workbench.tell(
+                        "There is no judgement of yours to take back.", severity="information"
+                    )
+                    return
+                self.acknowledged = "✓ taken back"
+                self.workbench.refresh_status()
+                await self._show(item)
+        finally:
+            self._at_work -= 1
+
+    def action_redo(self) -> None:
+        if not self.keys_wait:
+            self._at_work += 1
+            self._redo()
+
+    @work(group="item")
+    @told
+    async def _redo(self) -> None:
+        """Record again what was taken back last, as it was."""
+        try:
+            async with self._turn, self._keeping:
+                item = await self.ask(lambda w: w.judging.redo(w.settings.annotator))
+                if item is None:
+                    self.workbench.tell("Nothing was taken back since.", severity="information")
+                    return
+                self._unkept = None
+                await self._go_on(f"✓ {item.draft.said() or 'not rankable'} recorded again")
+        finally:
+            self._at_work -= 1
 
     @on(DescendantFocus)
     def card_focused(self, event: DescendantFocus) -> None:
         if isinstance(event.widget, ResponseCard):
             self.query_one(Cards).open(event.widget, focus=False)
-
-    # -- judging ------------------------------
-
-    def action_submit(self) -> None:
-        if self._busy or self.item is None:
-            return
-        if not self.draft.complete:
-            self._show_lines(incomplete=True)
-            return
-        self._busy = True
-        self._show_lines()
-        self.record(self.item, self.draft)
-
-    @work(group="record")
-    @told
-    async def record(self, item: RankItem, draft: Draft) -> None:
-        """Store the ranking; only when the store has it, say so and go on.  On an error everything stays."""
-        seconds = time.monotonic() - self._shown_at
-        flagged, note = self.flagged, self.note or None
-
-        def store(w: Workspace) -> tuple[dict[str, str], Agreement | None]:
-            """Policies and the model's ranking, read first: nothing that may fail comes after the commit."""
-            policies = {row.response_id: row.policy for row in w.library.responses(item.prompt_id)}
-            agreement = w.live.agreement(draft.ranks())
-            w.judging.record(
-                item, w.settings.annotator, draft.ranks(), seconds=seconds, flagged=flagged, note=note
-            )
-            return {key: safe_line(policies.get(key, "?"), 24) for key in draft.responses}, agreement
-
-        try:
-            policies, agreement = await self.ask(store)
-        except Exception:
-            self._busy = False
-            self._show_lines()
-            raise
-        self.show_agreement(agreement, {response: draft.letter(response) for response in draft.responses})
-        several = len(set(policies.values())) > 1
-        self._leave_item(f"✓ {draft.order()} recorded", draft.order(policies) if several else "")
-
-    def _leave_item(self, acknowledged: str, revealed: str = "") -> None:
-        """The store has committed: no key reaches this item any more, the next one comes."""
-        self.item, self.draft, self._busy = None, Draft(), False
-        self.acknowledged, self.revealed = acknowledged, revealed
-        self._show_lines()
-        self.workbench.refresh_status()
-        self.next_item()
-
-    @work(group="record")
-    @told
-    async def action_skip(self) -> None:
-        """Ask why, record that, go on."""
-        item = self.item
-        if self._busy or item is None:
-            return
-        reason = await self.app.push_screen_wait(SkipScreen())
-        if reason is None:
-            return
-        seconds = time.monotonic() - self._shown_at
-        await self.ask(lambda w: w.judging.skip(item, w.settings.annotator, reason, seconds=seconds))
-        self._leave_item("✓ skipped")
-
-    @work(group="record")
-    @told
-    async def action_undo(self) -> None:
-        """Take the last judgement back and show it again with its ranks."""
-        if self._busy:
-            return
-        item = await self.ask(lambda w: w.judging.undo(w.settings.annotator))
-        if item is None:
-            self.workbench.tell("There is no judgement of yours to take back.", severity="information")
-            return
-        if len(item.responses) != 2:
-            self.mode = "rank"  # two responses can be shown in either mode
-        self.acknowledged, self.revealed = "✓ taken back", ""
-        self.workbench.refresh_status()
-        await self._show(item)
-
-    def action_mode(self) -> None:
-        """From rankings to pairs and back."""
-        if not self._busy:
-            self.mode = "pair" if self.mode == "rank" else "rank"
-            self.acknowledged = self.revealed = ""
-            self.next_item()
-
-    def action_flag(self) -> None:
-        if self.item is not None:
-            self.flagged = not self.flagged
-            self.acknowledged = ""
-            self._show_lines()
-
-    @work(group="note", exclusive=True)
-    @told
-    async def action_note(self) -> None:
-        if self.item is None:
-            return
-        note = await self.app.push_screen_wait(NoteScreen(self.note))
-        if note is not None:
-            self.note, self.acknowledged = note, ""
-            self._show_lines()
-
-    def action_zoom(self) -> None:
-        """The focused response, or the prompt, alone on the screen."""
-        item = self.item
-        if item is None:
-            return
-        card = self.query_one(Cards).opened
-        if isinstance(self.focused, PromptPane) or card is None:
-            self.app.push_screen(ZoomScreen("Prompt", "\n\n".join(turn["content"] for turn in item.messages)))
-        else:
-            self.app.push_screen(ZoomScreen(f"Response {card.letter}", card.text))
 
     def action_generate(self) -> None:
         self.workbench.action_launch("generate")

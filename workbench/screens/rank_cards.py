@@ -11,48 +11,85 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.screens.rank_draft import LETTERS, Draft, columns_for
+from workbench.screens.rank_layout import View, card_rows, columns_in
+from workbench.services.draft import LETTERS, MIDDLE, Draft
 from workbench.widgets.safe import safe_content, safe_line
 
 SHOWN_CHARACTERS = 12_000
 """Of one response on its card; z shows up to the whole."""
+FRAME_CELLS = 4
+"""Border and padding of a pane, left and right together."""
 
 
 class Scroller(VerticalScroll, can_focus=True, inherit_bindings=False):
     """A pane whose arrows are left to the screen; pages, j and k scroll it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pagedown,ctrl+d", "page_down", "Scroll down a page", show=False),
-        Binding("pageup,ctrl+u", "page_up", "Scroll up a page", show=False),
-        Binding("j", "scroll_down", "Scroll down a line", show=False),
-        Binding("k", "scroll_up", "Scroll up a line", show=False),
         Binding("home", "scroll_home", "To the start of the text", show=False),
         Binding("end", "scroll_end", "To the end of the text", show=False),
     ]
 
+    def scroll_by_lines(self, lines: int) -> None:
+        self.scroll_relative(y=lines, animate=False)
+
+
+def lines_of(content: Content, width: int) -> int:
+    """Lines that a text takes in `width` cells."""
+    return content.get_height({}, max(1, width)) if width > 0 else 1
+
+
+def response_content(text: str) -> Content:
+    """A response as its card shows it; one without a visible character says so."""
+    if text.strip():
+        return safe_content(text, SHOWN_CHARACTERS)
+    count = len(text)
+    said = (
+        f"(nothing but white space: {count} character{'' if count == 1 else 's'})"
+        if count
+        else "(empty response)"
+    )
+    return Content.styled(said, "italic $foreground-muted")
+
+
+def conversation_content(messages: Sequence[dict[str, str]]) -> Content:
+    """The last turn, which is to be answered, first; below it how it came to that."""
+    if len(messages) == 1:
+        return safe_content(messages[0]["content"], SHOWN_CHARACTERS)
+    parts: list[Content | str | tuple[str, str]] = [safe_content(messages[-1]["content"], SHOWN_CHARACTERS)]
+    parts.append(("\n── before that ──", "$foreground-muted not bold"))
+    for turn in messages[:-1]:
+        parts += [
+            (f"\n{safe_line(turn['role'], 20)}: ", "$foreground-muted not bold"),
+            safe_content(turn["content"], SHOWN_CHARACTERS).stylize("not bold"),
+        ]
+    return Content.assemble(*parts)
+
 
 class PromptPane(Scroller):
-    """The prompt, or the whole conversation, of the item."""
+    """The prompt, or the conversation with its last turn first, of the item."""
+
+    content = Content("")
 
     def compose(self) -> ComposeResult:
         yield Static(id="prompt-text")
 
     def show(self, messages: Sequence[dict[str, str]]) -> None:
-        parts: list[Content | str | tuple[str, str]] = []
-        for turn in messages:
-            if len(messages) > 1:
-                parts.append((f"{safe_line(turn['role'], 20)}\n", "$foreground-muted"))
-            parts += [safe_content(turn["content"], SHOWN_CHARACTERS), "\n\n"]
-        self.query_one(Static).update(Content.assemble(*parts).rstrip())
-        self.border_title = "Prompt" if len(messages) == 1 else "Conversation"
+        self.content = conversation_content(messages)
+        self.query_one(Static).update(self.content)
+        several = len(messages) > 1
+        self.border_title = f"Conversation, the last of {len(messages)} turns first" if several else "Prompt"
         self.scroll_home(animate=False)
         self.call_after_refresh(self._say_if_cut)
+
+    def rows(self, width: int) -> int:
+        """Rows, border and all, that show all of it in `width` cells."""
+        return lines_of(self.content, width - FRAME_CELLS) + 2
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._say_if_cut)
 
     def _say_if_cut(self) -> None:
-        self.border_subtitle = "tab z  whole prompt" if self.max_scroll_y > 0 else ""
+        self.border_subtitle = "w  all of it" if self.max_scroll_y > 0 else ""
 
 
 class ResponseCard(Scroller):
@@ -60,43 +97,81 @@ class ResponseCard(Scroller):
 
     def __init__(self, position: int, response_id: str, text: str) -> None:
         super().__init__(classes="pane")
-        self.position, self.response_id, self.text = position, response_id, text
+        self.position = position
         self.letter = LETTERS[position]
+        self._take(response_id, text)
+
+    def _take(self, response_id: str, text: str) -> None:
+        self.response_id, self.text = response_id, text
+        self.content = response_content(text)
+        self._badge = "·"
 
     def compose(self) -> ComposeResult:
         yield Static(classes="line")
-        yield Static(safe_content(self.text, SHOWN_CHARACTERS), classes="text")
+        yield Static(self.content, classes="text")
 
     def on_mount(self) -> None:
-        self.show_rank(None)
+        self._show_badge("·", placed=False)
 
-    def show_rank(self, rank: int | None) -> None:
-        """The letter and, once placed, the rank: in the border when open, before the text when closed."""
-        colour = "bold $accent" if rank is None else "bold $secondary"
-        badge = "·" if rank is None else str(rank)
-        self.set_class(rank is not None, "-placed")
+    def replace(self, response_id: str, text: str) -> None:
+        """Show another response under the same letter, from its start."""
+        self._take(response_id, text)
+        self.query_one(".text", Static).update(self.content)
+        self.scroll_home(animate=False)
+
+    def show_draft(self, draft: Draft) -> None:
+        """What has been said of it: its rank, or its ratings."""
+        if draft.mode == "rate":
+            found = [draft.rating(name, self.response_id) for name in draft.criteria]
+            badge = " ".join("·" if value is None else str(value) for value in found)
+            self._show_badge(badge, placed=all(value is not None for value in found))
+            return
+        rank = draft.rank(self.response_id)
+        if draft.mode == "best_worst" and rank is not None and len(draft.responses) > 2:
+            badge = "best" if rank < MIDDLE else "worst"
+        elif rank is None and draft.implied == self.response_id:
+            badge = f"({draft.ranks()[self.response_id]})"
+        else:
+            badge = "·" if rank is None else str(rank)
+        self._show_badge(badge, placed=rank is not None)
+
+    def _show_badge(self, badge: str, *, placed: bool) -> None:
+        """The letter and what was said: in the border when open, before the text when closed."""
+        colour = "bold $secondary" if placed else "bold $accent"
+        self.set_class(placed, "-placed")
         line = Content.assemble(
             (f" {self.letter} ", colour),
-            (f" {badge}  ", colour if rank else "$foreground-muted"),
-            Content(safe_line(self.text)),
+            (f" {badge}  ", colour if placed else "$foreground-muted"),
+            Content(safe_line(self.text)) if self.text.strip() else self.content,
         )
-        self.query_one(".line", Static).update(line)
+        self.query_one(".line", Static).update(line, layout=False)
         self.border_title = Content.styled(f" {self.letter} ", colour)
-        self.border_subtitle = Content.styled("" if rank is None else f"rank {rank}", colour)
+        shown = f"rank {badge}" if badge.strip("()").isdigit() else badge
+        self.border_subtitle = Content.styled("" if badge == "·" else shown, colour)
 
 
 class Cards(Container):
     """The responses: side by side where there is room, else one open and the others as lines."""
 
+    view: View = "auto"
+    columns = 1
+    together = False
+    """Scrolling one scrolls all."""
+
     async def show(self, responses: Sequence[Any], draft: Draft) -> None:
-        """Replace the cards; the first is focused."""
-        await self.remove_children()
-        await self.mount_all(
-            ResponseCard(position, candidate.response_id, candidate.text)
-            for position, candidate in enumerate(responses)
-        )
+        """Replace what is shown; the first is opened.  Cards that stand already are used again."""
+        cards = self.cards
+        if len(cards) == len(responses):
+            for card, candidate in zip(cards, responses, strict=True):
+                card.replace(candidate.response_id, candidate.text)
+        else:
+            await self.remove_children()
+            await self.mount_all(
+                ResponseCard(position, candidate.response_id, candidate.text)
+                for position, candidate in enumerate(responses)
+            )
         self.lay_out()
-        self.show_ranks(draft)
+        self.show_draft(draft)
         if cards := self.cards:
             self.open(cards[0])
 
@@ -118,21 +193,32 @@ class Cards(Container):
     def lay_out(self) -> None:
         """Choose columns for the room there is."""
         count = len(self.cards)
-        columns = columns_for(count, self.size.width, self.size.height) if count else 1
+        columns = columns_in(self.view, count, self.size.width, self.size.height) if count else 1
         self.set_class(columns == 0, "-stack")
         self.columns = columns or 1
         if columns:
             self.styles.grid_size_columns = columns
             self.styles.grid_size_rows = -(-count // columns)
 
-    columns = 1
+    def rows(self, width: int, height: int) -> int:
+        """Rows that would show all of every response in so many cells."""
+        cards = self.cards
+        columns = columns_in(self.view, len(cards), width, height)
+        inner = width // max(1, columns) - FRAME_CELLS
+        return card_rows([lines_of(card.content, inner) for card in cards], columns)
 
     def on_resize(self) -> None:
         self.lay_out()
 
-    def show_ranks(self, draft: Draft) -> None:
+    def show_draft(self, draft: Draft) -> None:
         for card in self.cards:
-            card.show_rank(draft.rank(card.response_id))
+            card.show_draft(draft)
+
+    def scroll(self, lines: int, *, pages: bool = False) -> None:
+        """Scroll the open response, or all of them together."""
+        opened = self.opened
+        for card in self.cards if self.together else [opened] if opened is not None else []:
+            card.scroll_by_lines(lines * (max(1, card.size.height - 1) if pages else 1))
 
     def move(self, by: int) -> None:
         """Open the card `by` places further, if there is one."""

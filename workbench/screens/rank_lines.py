@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from workbench.screens.rank_draft import Draft
+from workbench.services.draft import CONFIDENCE, MODES, Draft, Mode
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
@@ -20,41 +20,78 @@ SPARKS = 8
 """Fits that the sparkline goes back."""
 
 
-def pace_line(
-    pace: Pace | None, mode: str, flagged: bool, note: str, acknowledged: str, room: int
-) -> Content:
-    """`12 done · 118 left · 96 an hour`, what was just recorded, flag and note."""
+def pace_line(pace: Pace | None, draft: Draft, mode: Mode, acknowledged: str, room: int) -> Content:
+    """`12 done · 118 left · 96 an hour`, what was just recorded, and what stands beside the judgement."""
     parts: list[Part] = []
     if pace is not None:
-        parts += [("Pairs" if mode == "pair" else "Rankings", "bold $primary"), "  "]
+        parts += [(MODES[mode], "bold $primary"), "  "]
         parts += [(f"{pace.done:,}", "bold"), " done · ", (f"{pace.remaining:,}", "bold"), " left"]
         if pace.per_hour:
             parts.append(f" · {pace.per_hour:,.0f} an hour")
-    if flagged:
+    if draft.flagged:
         parts.append(("   ! flagged", "bold $warning"))
-    if note:
-        parts.append((f"   note: {safe_line(note, 100)}", "$warning"))
+    if draft.confidence:
+        parts.append((f"   {CONFIDENCE[draft.confidence]}", "$warning"))
+    if draft.note:
+        parts.append((f"   note: {safe_line(draft.note, 100)}", "$warning"))
     if acknowledged:
         parts.append((f"   {acknowledged}", "$secondary"))
     return Content.assemble(*parts).truncate(max(20, room), ellipsis=True)
 
 
-def order_line(draft: Draft, mode: str, revealed: str) -> Content:
-    """The ranking so far and what to press."""
-    if mode == "pair":
-        return Content.assemble(
-            "Which is better?  ", ("a  b", "bold $secondary"), "  or ", ("t", "bold $secondary"), " tie",
-            (f"    last: {revealed}" if revealed else "", "$foreground-muted"),
-        )  # fmt: skip
-    if not draft.placed and revealed:
-        return Content.assemble(("last: ", "$foreground-muted"), (revealed, "$secondary"))
+Scales = Mapping[str, Sequence[str]]
+HINTS: Mapping[str, str] = {
+    "rank": "Press letters from best to worst, = between equals, or arrows and 1–9.",
+    "best": "Press letters from the best down, as many as matter, then ⏎: the rest is worse.",
+    "best_worst": "Press the letter of the best, then of the worst.",
+}
+
+
+def order_line(draft: Draft, rating: tuple[str, str] | None, scales: Scales, *, incomplete: bool) -> Content:
+    """What has been said so far and what to press; `incomplete` after ⏎ came too early."""
+    if draft.mode == "pair":
+        return _keys(("a b", "better  "), ("1 … 5", "A much, A slightly, equal, B slightly, B much  "),
+                     ("t", "equal  "), ("0", "both bad"))  # fmt: skip
+    if draft.mode == "rate":
+        return _rating_line(draft, rating, scales, incomplete=incomplete)
+    if incomplete and draft.mode == "rank":
+        left = " ".join(draft.left)
+        return Content.styled(f"Place every response first; left: {left}", "bold $warning")
     if not draft.placed:
-        hint = "Press letters from best to worst, = between equals, or arrows and 1–9."
-        return Content.styled(hint, "$foreground-muted")
-    order = Content.styled(draft.order() + (" = …" if draft.tie_next else ""), "bold")
+        return Content.styled(HINTS[draft.mode], "bold $warning" if incomplete else "$foreground-muted")
+    said = draft.said() if draft.complete else draft.order()
+    order = Content.styled(said + (" = …" if draft.tie_next and not draft.complete else ""), "bold")
     if draft.complete:
         return Content.assemble(order, ("    ⏎", "bold $secondary"), (" records it", "$foreground-muted"))
     return Content.assemble(order, (f"    left: {' '.join(draft.left)}", "$foreground-muted"))
+
+
+def _keys(*hints: tuple[str, str]) -> Content:
+    parts: list[Part] = []
+    for key, text in hints:
+        parts += [(key, "bold $secondary"), (f" {text}", "$foreground-muted")]
+    return Content.assemble(*parts)
+
+
+def _rating_line(
+    draft: Draft, rating: tuple[str, str] | None, scales: Scales, *, incomplete: bool
+) -> Content:
+    """`B helpfulness  1 poor 2 fair 3 good`, or that all is rated."""
+    if draft.complete:
+        return Content.assemble(
+            "All is rated.    ", ("⏎", "bold $secondary"), (" records it", "$foreground-muted")
+        )
+    if rating is None:
+        return Content("")
+    criterion, letter = rating
+    words = [
+        (str(value), f"{safe_line(word, 20)} ") for value, word in enumerate(scales.get(criterion, ()), 1)
+    ]
+    missing = len(draft.criteria) * len(draft.responses) - len(draft.ratings)
+    start = Content.styled(
+        f"{letter} {safe_line(criterion, 30)}  ", "bold $warning" if incomplete else "bold"
+    )
+    return Content.assemble(start, _keys(*words), (f"   {missing} to go", "$foreground-muted"))
 
 
 def live_line(state: LiveState, agreement: Content | None, queue: str, room: int) -> Content:

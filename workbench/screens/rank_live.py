@@ -11,6 +11,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.key_names import RANK_KEYS
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.rank_lines import agreement_line, live_line
 from workbench.services.label_queue import ORDERS
@@ -24,9 +25,27 @@ LOOK_SECONDS = 0.5
 AGREEMENT_SECONDS = 6.0
 """How long the model's ranking stands after a judgement, unless a key replaces it."""
 LIVE_BINDINGS = (
-    Binding("o", "next_order", "order", tooltip="Change the order in which prompts come"),
-    Binding("L", "features", "live", tooltip="Compute features for the reward model that learns live"),
-    Binding("m", "agreement", "Show after a judgement how the live model ranks, or not", show=False),
+    Binding(
+        RANK_KEYS["order"],
+        "next_order",
+        "order",
+        id="order",
+        tooltip="Change the order in which prompts come",
+    ),
+    Binding(
+        RANK_KEYS["features"],
+        "features",
+        "live",
+        id="features",
+        tooltip="Compute features for the reward model that learns live",
+    ),
+    Binding(
+        RANK_KEYS["agreement"],
+        "agreement",
+        "Show after a judgement how the live model ranks, or not",
+        id="agreement",
+        show=False,
+    ),
 )
 
 
@@ -40,6 +59,7 @@ class LiveScreen(WorkbenchScreen):
         super().__init__()
         self.queue_order = ""
         self.shows_agreement = True
+        self._live_line = Content("")
         self._agreement: Content | None = None
         self._agreement_until = 0.0
 
@@ -71,7 +91,9 @@ class LiveScreen(WorkbenchScreen):
             self._agreement = None
         order = ORDERS.get(self.queue_order, "")
         line = live_line(self.workspace.live.state, self._agreement, order, self.app.size.width - 4)
-        self.query_one("#live", Static).update(line)
+        if line != self._live_line:  # what stays as it is need not be painted
+            self._live_line = line
+            self.query_one("#live", Static).update(line, layout=False)
 
     def show_agreement(self, found: Agreement | None, letters: Mapping[str, str]) -> None:
         """For a moment, how the model had ranked what was just judged; `letters` by response id."""

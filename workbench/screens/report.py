@@ -12,6 +12,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.report_sections import SectionPane, line_content, lines_content
 from workbench.widgets.choice import ChooseScreen
@@ -204,7 +205,7 @@ class ReportScreen(WorkbenchScreen):
     def action_reload(self) -> None:
         self.load()
 
-    @work(group="choose", exclusive=True)
+    @work(group=DIALOG, exclusive=True)
     @told
     async def action_criterion(self) -> None:
         """Choose among the criteria that people have judged by."""
@@ -217,7 +218,7 @@ class ReportScreen(WorkbenchScreen):
             self.criterion = chosen
             self.load()
 
-    @work(group="choose", exclusive=True)
+    @work(group=DIALOG, exclusive=True)
     @told
     async def action_model(self) -> None:
         names = await self.ask(lambda workspace: workspace.reports.models())

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from engine.protocol.catalog import JOBS
+from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane, RunPicture, read_run, read_samples
@@ -59,6 +60,7 @@ class RunActions(WorkbenchScreen):
         Binding("x", "stop", "Stop"),
         Binding("z", "pause", "Pause"),
         Binding("R", "resume", "Resume"),
+        Binding("a", "again", "Again", tooltip="Start a job like this one, its settings in the form"),
         Binding("pagedown", "scroll(8)", "Scroll", show=False),
         Binding("pageup", "scroll(-8)", "Scroll up", show=False),
     ]
@@ -112,6 +114,8 @@ class RunActions(WorkbenchScreen):
                 return status in ("stopped", "failed", "paused")
             case "step" | "tokens" | "response" | "against":
                 return bool(picture and picture.steps)
+            case "again":
+                return bool(picture and picture.detail.kind in JOBS)
             case "report":
                 return bool(picture and picture.detail.kind == "reward" and status == "done")
             case "overoptimisation":
@@ -258,7 +262,7 @@ class RunActions(WorkbenchScreen):
 
     # -- the job ---------------------------------------------------------------------------------------------
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_stop(self) -> None:
         """Ask, then ask the job to stop."""
@@ -272,6 +276,14 @@ class RunActions(WorkbenchScreen):
             await self.ask(lambda workspace: workspace.jobs.stop(run_id))
             self.workbench.tell(f"{run_id} was asked to stop.", severity="information")
             self.refresh_now()
+
+    def action_again(self) -> None:
+        """The form of such a job with the settings of this run."""
+        from workbench.screens.launch import settings_of
+
+        picture = self.query_one(RunPane).picture
+        if picture is not None:
+            self.workbench.action_launch(picture.detail.kind, settings_of(picture.detail))
 
     def action_report(self) -> None:
         """Open the report of the reward model that the run has trained."""

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea, Tree
 
+from workbench.keyboard import DIALOG
 from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.sql_text import column_label, error_place, error_sentence, relation_label
@@ -233,7 +234,7 @@ class SqlScreen(WorkbenchScreen):
     def action_tree(self) -> None:
         self.query_one("#relations").focus()
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_lock(self) -> None:
         """Unlock after a question; lock again at once."""
@@ -247,7 +248,7 @@ class SqlScreen(WorkbenchScreen):
         self.query_one("#editor").border_subtitle = UNLOCKED if self.unlocked else LOCKED
         self.set_class(self.unlocked, "-unlocked")
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_history(self) -> None:
         """Choose a query that was run or saved; it replaces what stands in the editor."""
@@ -261,7 +262,7 @@ class SqlScreen(WorkbenchScreen):
             editor.text = chosen
             editor.focus()
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_save(self) -> None:
         """Save the query under a name."""
@@ -274,7 +275,7 @@ class SqlScreen(WorkbenchScreen):
             await self.ask(lambda workspace: workspace.sql.save(name, sql))
             self.workbench.tell(f"Saved as {name}; ctrl+g finds it.", severity="information")
 
-    @work
+    @work(group=DIALOG)
     @told
     async def action_export(self) -> None:
         """Write all rows of the last query, or of the editor's, to a file."""

@@ -5,61 +5,40 @@ A judgement is committed before `record` returns.  Judgements are append-only: u
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import cast
 
 from engine.errors import UsageError
-from engine.protocol.suggest import did_you_mean
-from storage import judgements, prompts, responses
-from storage.records import JudgedItem, JudgementRow, NewJudgement
+from storage import drafts, judgements, prompts, remembered, responses
+from storage.records import JudgedItem, JudgementRow, NewJudgement, SessionPolicy
 from storage.store import Store
+from workbench.services.draft import MODES, Draft, Mode
 from workbench.services.label_queue import Informed, LabelQueue
-from workbench.services.rules import PREFIX, RULES, Rule
+from workbench.services.rank_item import (
+    MODE_OF,
+    Candidate,
+    RankItem,
+    draft_of,
+    letter,
+    ranked,
+    ranks_of,
+    said_of,
+)
+from workbench.services.reading import Reading
+from workbench.services.rule_judging import apply
+from workbench.services.rules import RULES, Rule
+from workbench.services.upcoming import Next
 
-Mode = Literal["rank", "pair"]
+__all__ = ["Candidate", "Judging", "JudgingSession", "Mode", "Pace", "RankItem", "letter"]
+
 MAX_RESPONSES = 9  # the letters A to I; more cannot be held in mind, nor on a screen
-RULE_BATCH = 500
-"""Judgements of a rule written in one transaction."""
-
-
-def letter(position: int) -> str:
-    """What stands before the response at `position` on the screen: A, B, … Z, AA, …"""
-    text = ""
-    position += 1
-    while position:
-        position, digit = divmod(position - 1, 26)
-        text = chr(ord("A") + digit) + text
-    return text
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A response as the annotator meets it: no policy name."""
-
-    response_id: str
-    text: str
-
-
-@dataclass(frozen=True)
-class RankItem:
-    """One prompt with the responses to judge, in the order of the screen."""
-
-    prompt_id: str
-    messages: list[dict[str, str]]
-    responses: tuple[Candidate, ...]
-    mode: Mode = "rank"
-    criterion: str = "overall"
-    previous: Mapping[str, int] = field(default_factory=dict)
-    """Ranks of an earlier judgement of the same responses, by response id; empty otherwise."""
-    supersedes: str | None = None
-    """The standing judgement that recording this item replaces."""
-    flagged: bool = False
-    note: str = ""
-    """Flag and note of the earlier judgement, with `previous`."""
+CRITERIA: Mapping[str, tuple[str, ...]] = {"overall": ("very bad", "bad", "fair", "good", "very good")}
+"""What is rated where the settings name no criteria: each with the words of its scale, the worst first."""
+REVEALED = "revealed_to"
+"""Key of the store under which, for each annotator, the time is kept at which policies' names were shown."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +54,39 @@ class Pace:
     """From the seconds that recent judgements took; None before the first."""
 
 
-class Judging:
-    """Judgements on one store.  `informed` tells the queue what would be learned from a judgement."""
+@dataclass(frozen=True)
+class JudgingSession:
+    """What an annotator has judged since a time; `policies` only where names may be shown."""
 
-    def __init__(self, store: Store, informed: Informed | None = None) -> None:
+    judged: int
+    skipped: int
+    seconds: float
+    """How long that took, pauses left out."""
+    policies: tuple[SessionPolicy, ...]
+
+
+class Judging:
+    """Judgements on one store.  `informed` tells the queue what would be learned from a judgement.
+
+    `criteria` are the scales of ratings: by criterion the words of its values 1, 2, …, the worst first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        informed: Informed | None = None,
+        criteria: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        guidelines: str = "",
+    ) -> None:
         self.store = store
+        self.reading = Reading(store, guidelines)
         self.queue = LabelQueue(store, informed)
+        self.criteria: Mapping[str, tuple[str, ...]] = criteria or CRITERIA
+        self.began = utc_now()
+        """Since when the session goes on."""
+        self._undone: list[tuple[str, RankItem, list[JudgementRow]]] = []
+        self._next = Next(store, self.queue)
 
     def next_item(
         self,
@@ -102,37 +108,67 @@ class Judging:
         """
         if order is None:
             order = self.queue.order if seed is None else "random"
+        criterion = self._criterion(mode, criterion)
         if mode == "pair":
-            pairs = self.queue.pairs(annotator, order, criterion=criterion, seed=seed, exclude=exclude)
-            if not pairs:
+            pair = self._next.pair(annotator, order, criterion, seed, exclude)
+            if pair is None:
                 return None
-            pair = pairs[0]
             only = (pair.response_a, pair.response_b)
             return self._item(pair.prompt_id, annotator, "pair", criterion, seed, only=only)
-        waiting = self.queue.prompts(annotator, order, criterion=criterion, seed=seed, exclude=exclude)
-        return self._item(waiting[0], annotator, "rank", criterion, seed) if waiting else None
+        prompt_id = self._next.prompt(annotator, order, criterion, seed, exclude)
+        return None if prompt_id is None else self._item(prompt_id, annotator, mode, criterion, seed)
+
+    def prepare(self, annotator: str, *, mode: Mode = "rank") -> None:
+        """Fetch what comes after what was fetched, where little of that is left; for a thread of its own."""
+        self._next.prepare(annotator, self.queue.order, self._criterion(mode), pairs=mode == "pair")
+
+    def resume(self, annotator: str) -> RankItem | None:
+        """The item that the annotator has begun last and not recorded, None when there is none."""
+        kept = drafts.newest(self.store, annotator)
+        if kept is None or kept.mode not in MODES:
+            return None
+        mode, shown = cast("Mode", kept.mode), kept.content.get("responses", ())
+        item = self._item(kept.prompt_id, annotator, mode, self._criterion(mode), None, only=shown)
+        return item if item.draft.begun else None
+
+    def keep(self, item: RankItem, annotator: str, draft: Draft) -> None:
+        """Keep what has been begun; on disk when this returns, and gone once the item is recorded."""
+        if draft.begun:
+            content = {**draft.content(), "supersedes": item.supersedes}
+            drafts.keep(self.store, annotator, drafts.KeptDraft(item.prompt_id, draft.mode, content))
+        else:
+            drafts.drop(self.store, annotator, item.prompt_id, draft.mode)
 
     def item(
         self, prompt_id: str, annotator: str, *, mode: Mode = "rank", criterion: str = "overall"
     ) -> RankItem | None:
         """A given prompt to judge, again if need be; None with fewer than two responses.
 
-        A ranking of the same responses that stands comes along in `previous` and is replaced by recording.
+        What stands of the same responses, judged in the same way, comes along and is replaced by recording.
         """
         item = self._item(prompt_id, annotator, mode, criterion, None)
         if len(item.responses) < 2:
             return None
+        criteria = tuple(self.criteria) if mode == "rate" else (item.criterion,)
+        earlier = [found for name in criteria if (found := self._standing(item, annotator, name)) is not None]
+        if not earlier:
+            return item
+        draft = replace(draft_of(earlier, mode, item.draft.responses), criteria=item.draft.criteria)
+        return replace(
+            item,
+            previous=ranks_of(earlier[-1]),
+            supersedes={found.criterion: found.judgement_id for found in earlier},
+            draft=item.draft if item.draft.begun else draft,
+        )
+
+    def _standing(self, item: RankItem, annotator: str, criterion: str) -> JudgementRow | None:
+        """The annotator's last judgement of just these responses in the item's way, or their skip."""
         shown = {candidate.response_id for candidate in item.responses}
-        for earlier in reversed(judgements.standing(self.store, prompt_id, annotator, criterion)):
-            if {entry.response_id for entry in earlier.items} == shown:
-                return replace(
-                    item,
-                    previous=_ranks(earlier),
-                    supersedes=earlier.judgement_id,
-                    flagged=earlier.flagged,
-                    note=earlier.note or "",
-                )
-        return item
+        for earlier in reversed(judgements.standing(self.store, item.prompt_id, annotator, criterion)):
+            same_way = earlier.kind == "skip" or MODE_OF.get(earlier.kind, "rank") == item.mode
+            if same_way and {entry.response_id for entry in earlier.items} == shown:
+                return earlier
+        return None
 
     def record(
         self,
@@ -151,8 +187,20 @@ class Judging:
         `StoreError` when it could not be written.
         """
         kind = "pair" if item.mode == "pair" else "ranking"
-        items = _ranked(item, ranks)
+        items = ranked(item, ranks)
         return self._store(item, annotator, kind, items, criterion, seconds, flagged, note)
+
+    def submit(self, item: RankItem, annotator: str, draft: Draft, *, seconds: float | None) -> list[str]:
+        """Store what a complete draft says; on disk when this returns the ids, one a criterion.
+
+        Raises `UsageError` for a draft that is not complete, `StoreError` when it could not be written.
+        """
+        made = said_of(item, annotator, draft, seconds)
+        with self.store.transaction():
+            drafts.drop(self.store, annotator, item.prompt_id, draft.mode)
+            ids = judgements.record_many(self.store, made)
+        self._undone.clear()
+        return ids
 
     def skip(
         self,
@@ -172,29 +220,67 @@ class Judging:
     def undo(self, annotator: str) -> RankItem | None:
         """Take back the annotator's last judgement or skip and give its item again, None without one.
 
-        The item stands in the order of that time, with the ranks in `previous`, its flag and its note.
+        The item stands in the order of that time, with what was said of it as a draft, which is kept.
+        Raises `UsageError` where policies' names have been shown since: who knows them is not blind.
         """
         last = judgements.last_standing(self.store, annotator)
         if last is None:
             return None
-        messages = prompts.messages(self.store, last.prompt_id)
-        texts = {row.response_id: row.text for row in responses.of_prompt(self.store, last.prompt_id)}
-        judgements.retract(self.store, last.judgement_id, reason="undo")
-        return RankItem(
-            prompt_id=last.prompt_id,
-            messages=messages,
-            responses=tuple(Candidate(entry.response_id, texts[entry.response_id]) for entry in last.items),
-            mode="pair" if last.kind == "pair" or len(last.items) == 2 else "rank",
-            criterion=last.criterion,
-            previous=_ranks(last),
-            flagged=last.flagged,
-            note=last.note or "",
-        )
+        if last.created_at.isoformat() < remembered.get(self.store, f"{REVEALED}:{annotator}"):
+            raise UsageError(
+                "The names of the policies have been shown since; what was judged before stays as it is."
+            )
+        made = judgements.made_with(self.store, last)
+        item = self._again(made)
+        with self.store.transaction():
+            for judgement in made:
+                judgements.retract(self.store, judgement.judgement_id, reason="undo")
+            if last.kind != "skip":
+                self.keep(item, annotator, item.draft)
+        self._next.forget()
+        self._undone.append((annotator, item, made))
+        return item
+
+    def redo(self, annotator: str) -> RankItem | None:
+        """Record again, as it was, what was taken back last; its item, or None when nothing was.
+
+        What was judged since the undo ends this: then there is nothing to redo.
+        """
+        if not self._undone or self._undone[-1][0] != annotator:
+            return None
+        _, item, made = self._undone[-1]
+        again = [
+            NewJudgement(
+                **{name: getattr(judgement, name) for name in KEPT_COLUMNS},
+                supersedes=None,
+            )
+            for judgement in made
+        ]
+        with self.store.transaction():
+            drafts.drop(self.store, annotator, item.prompt_id, item.draft.mode)
+            judgements.record_many(self.store, again)
+        self._undone.pop()
+        return item
+
+    def session(self, annotator: str, *, names: bool) -> JudgingSession:
+        """What the annotator has judged since the session began.
+
+        With `names` it says how each policy did, and the session ends: what was judged in it is not taken
+        back any more.
+        """
+        judged, skipped, seconds, policies = judgements.session(self.store, annotator, self.began)
+        if names:
+            now = utc_now()
+            remembered.put(self.store, f"{REVEALED}:{annotator}", now.isoformat())
+            self.began = now
+            self._undone = [entry for entry in self._undone if entry[0] != annotator]
+        return JudgingSession(judged, skipped, seconds, tuple(policies) if names else ())
 
     def pace(self, annotator: str, *, mode: Mode = "rank", criterion: str = "overall") -> Pace:
         """How many judgements are done and wait, and how fast the recent ones went."""
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         since = midnight.astimezone(UTC).replace(tzinfo=None)
+        criterion = self._criterion(mode, criterion)
         counts = judgements.pace(self.store, annotator, mode=mode, criterion=criterion, since=since)
         return Pace(counts.done, counts.remaining, counts.today, counts.per_hour)
 
@@ -210,26 +296,8 @@ class Judging:
         only: Collection[str] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> int:
-        """Let a rule rank all responses of every prompt that has two or more; the number of new judgements.
-
-        Prompts that the rule has already judged with the same responses are left alone; where responses came
-        since, a new ranking supersedes the old one.  `only` limits it to these prompt ids; `on_progress`
-        hears (prompts done, prompts in all).  Raises `UsageError` for an unknown rule.
-        """
-        name = rule.removeprefix(PREFIX)
-        if name not in RULES:
-            raise UsageError(f"There is no rule “{rule}”. {did_you_mean(name, RULES)}")
-        waiting = judgements.prompts_to_rank(self.store, PREFIX + name, criterion, limit=None)
-        if only is not None:
-            waiting = [prompt_id for prompt_id in waiting if prompt_id in set(only)]
-        for start in range(0, len(waiting), RULE_BATCH):
-            batch = waiting[start : start + RULE_BATCH]
-            judgements.record_many(
-                self.store, [self._judge(RULES[name], name, prompt_id, criterion) for prompt_id in batch]
-            )
-            if on_progress is not None:
-                on_progress(start + len(batch), len(waiting))
-        return len(waiting)
+        """Let a rule rank all responses of every prompt that has two or more (`rules.apply`)."""
+        return apply(self.store, rule, criterion=criterion, only=only, on_progress=on_progress)
 
     def _item(
         self,
@@ -247,8 +315,42 @@ class Judging:
         shuffler.shuffle(found)
         # Where there are too many, those that the annotator has not seen come first.
         kept = sorted(found, key=lambda entry: entry.seen)[: 2 if mode == "pair" else MAX_RESPONSES]
-        shown = [Candidate(entry.response_id, entry.text) for entry in found if entry in kept]
-        return RankItem(prompt_id, prompts.messages(self.store, prompt_id), tuple(shown), mode, criterion)
+        texts = {entry.response_id: entry.text for entry in found if entry in kept}
+        begun = drafts.of(self.store, annotator, prompt_id, mode) if seed is None else None
+        draft = Draft.read(mode, begun.content, list(texts)) if begun is not None else None
+        draft = replace(draft or Draft.of(tuple(texts), mode=mode), criteria=tuple(self.criteria))
+        return RankItem(
+            prompt_id,
+            prompts.messages(self.store, prompt_id),
+            tuple(Candidate(key, texts[key]) for key in draft.responses),
+            mode,
+            criterion,
+            supersedes=begun.content.get("supersedes", {}) if begun is not None and draft.begun else {},
+            draft=draft,
+        )
+
+    def _criterion(self, mode: Mode, criterion: str = "overall") -> str:
+        """Ratings are by criteria of their own; the first one tells what is done."""
+        return next(iter(self.criteria)) if mode == "rate" else criterion
+
+    def _again(self, made: Sequence[JudgementRow]) -> RankItem:
+        """The item of judgements that were made at once, as it stood then."""
+        last = made[-1]
+        texts = {row.response_id: row.text for row in responses.of_prompt(self.store, last.prompt_id)}
+        mode = MODE_OF.get(last.kind, "rank")
+        if mode == "rank" and len(last.items) == 2:
+            mode = "pair"
+        shown = tuple(entry.response_id for entry in last.items)
+        draft = replace(draft_of(made, mode, shown), criteria=tuple(self.criteria))
+        return RankItem(
+            prompt_id=last.prompt_id,
+            messages=prompts.messages(self.store, last.prompt_id),
+            responses=tuple(Candidate(key, texts[key]) for key in shown),
+            mode=mode,
+            criterion=last.criterion,
+            previous=ranks_of(last),
+            draft=draft,
+        )
 
     def _store(
         self,
@@ -272,54 +374,22 @@ class Judging:
             flagged=flagged,
             note=note or None,
             reason=reason,
-            supersedes=item.supersedes,
+            supersedes=item.supersedes.get(criterion or item.criterion),
         )
-        return judgements.record(self.store, judgement)
-
-    def _judge(self, rule: Rule, name: str, prompt_id: str, criterion: str) -> NewJudgement:
-        """The rule's ranking of all responses to a prompt, replacing the one that stands."""
-        annotator = PREFIX + name
-        prompt = prompts.shown_text(prompts.messages(self.store, prompt_id))
-        found = judgements.candidates(self.store, prompt_id, annotator, criterion)
-        values = [_value(rule, name, prompt, entry.text) for entry in found]
-        levels = sorted(set(values), reverse=True)
-        earlier = judgements.standing(self.store, prompt_id, annotator, criterion)
-        return NewJudgement(
-            prompt_id=prompt_id,
-            annotator=annotator,
-            kind="ranking",
-            items=tuple(
-                JudgedItem(entry.response_id, rank=levels.index(value) + 1)
-                for entry, value in zip(found, values, strict=True)
-            ),
-            criterion=criterion,
-            supersedes=earlier[-1].judgement_id if earlier else None,
-        )
+        with self.store.transaction():
+            drafts.drop(self.store, annotator, item.prompt_id, item.mode)
+            made = judgements.record(self.store, judgement)
+        self._undone.clear()
+        return made
 
 
-def _value(rule: Rule, name: str, prompt: str, text: str) -> float:
-    """What the rule says of a response.  Raises UsageError when it fails or gives no number."""
-    try:
-        value = float(rule(prompt, text))
-    except (Exception, SystemExit) as error:  # a plugin's own code may raise anything
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"The rule “{name}” failed ({type(error).__name__}: {reason}).") from error
-    if math.isnan(value):
-        raise UsageError(f"The rule “{name}” gave no number for a response.")
-    return value
+KEPT_COLUMNS = (
+    "prompt_id", "annotator", "kind", "items", "criterion", "seconds", "flagged", "note", "reason", "source",
+    "strength", "outcome", "confidence", "sitting",
+)  # fmt: skip
+"""What a judgement that is recorded again has of the one that was taken back."""
 
 
-def _ranks(judgement: JudgementRow) -> dict[str, int]:
-    return {entry.response_id: entry.rank for entry in judgement.items if entry.rank is not None}
-
-
-def _ranked(item: RankItem, ranks: Mapping[str, int]) -> tuple[JudgedItem, ...]:
-    """The responses with dense ranks and their positions on the screen."""
-    missing = [letter(place) for place, c in enumerate(item.responses) if c.response_id not in ranks]
-    if missing:
-        raise UsageError(f"Every response needs a rank; {', '.join(missing)} has none yet.")
-    levels = sorted({ranks[candidate.response_id] for candidate in item.responses})
-    return tuple(
-        JudgedItem(c.response_id, rank=levels.index(ranks[c.response_id]) + 1, position=place)
-        for place, c in enumerate(item.responses)
-    )
+def utc_now() -> datetime:
+    """Now, as the store writes times: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)

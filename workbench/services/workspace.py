@@ -88,7 +88,8 @@ class Workspace:
     def judging(self) -> Judging:
         from workbench.services.judging import Judging
 
-        return Judging(self.store, self.live)
+        settings = self.settings
+        return Judging(self.store, self.live, settings.criteria, guidelines=settings.guidelines)
 
     @cached_property
     def live(self) -> Live:

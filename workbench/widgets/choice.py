@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from workbench.keyboard import DIALOG
 from workbench.widgets.safe import safe_line
 
 
@@ -112,7 +113,7 @@ class Choice(Widget, can_focus=True):
     def on_click(self) -> None:
         self.action_choose()
 
-    @work
+    @work(group=DIALOG)
     async def action_choose(self) -> None:
         chosen = await self.app.push_screen_wait(ChooseScreen(self._title, self.names, self.value))
         if chosen is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Click
 from textual.widgets import Static
 
 from workbench.messages import CurrentJob, Status
@@ -80,6 +81,16 @@ class Tabs(Static):
             right = Content(safe_line(note)).truncate(room - 1, ellipsis=True)
             line += Content(" " * (room - right.cell_length)) + right.stylize("$secondary")
         self.update(line)
+
+    def on_click(self, event: Click) -> None:
+        """A click on a screen's name goes there."""
+        app = cast("Shell", self.app)
+        left = 0
+        for place in app.PLACES:
+            right = left + len(f" {place.key} {place.title} ")
+            if left <= event.x < right:
+                app.action_go(place.mode)
+            left = right
 
 
 class Header(Vertical):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.cells import cell_len
 from textual.binding import Binding
 from textual.content import Content
+from textual.events import Click, Key
+from textual.keys import key_to_character
 from textual.screen import Screen
 from textual.widget import Widget
 
+GAP = 2
+"""Cells between two hints."""
 DISPLAY = {
     "enter": "⏎",
     "space": "␣",
@@ -36,12 +41,15 @@ def key_name(binding: Binding) -> str:
     return DISPLAY.get(key, key)
 
 
-def shown_bindings(screen: Screen[Any]) -> list[tuple[str, str]]:
-    """Key and description of the bindings of `screen` that ask to be shown, in order, each action once."""
-    seen: dict[str, tuple[str, str]] = {}
+def shown_bindings(screen: Screen[Any]) -> list[tuple[str, str, str]]:
+    """Key, description and the key's own name of the bindings of `screen` that ask to be shown, in order.
+
+    Each action comes once.
+    """
+    seen: dict[str, tuple[str, str, str]] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
         if binding.show and enabled and node is not screen.app:
-            seen.setdefault(binding.action, (key_name(binding), binding.description))
+            seen.setdefault(binding.action, (key_name(binding), binding.description, binding.key))
     return list(seen.values())
 
 
@@ -54,16 +62,30 @@ class KeyBar(Widget):
     def _changed(self, screen: Screen[Any]) -> None:
         self.refresh()
 
-    def render(self) -> Content:
-        tail = [("F1", "keys"), ("^p", "commands")]
-        room = self.size.width - 2 - sum(len(key) + len(text) + 3 for key, text in tail)
-        parts: list[tuple[str, str]] = []
-        for key, text in shown_bindings(self.screen):
-            room -= len(key) + len(text) + 3
+    def on_click(self, event: Click) -> None:
+        """A click on a hint is its key."""
+        left = 1
+        for key, text, name in self._line():
+            right = left + cell_len(f"{key} {text}")
+            if name and left <= event.x < right:
+                self.app.post_message(Key(name, key_to_character(name)).set_sender(self.app))
+            left = right + GAP
+
+    def _line(self) -> list[tuple[str, str, str]]:
+        """Hint, text and name of each key that fits; an empty hint fills the line up."""
+        tail = [("F1", "keys", "f1"), ("^p", "commands", "ctrl+p")]
+        room = self.size.width - 2 - sum(cell_len(f"{key} {text}") + GAP for key, text, _ in tail)
+        shown = []
+        for hint in shown_bindings(self.screen):
+            room -= cell_len(f"{hint[0]} {hint[1]}") + GAP
             if room < 0:
+                room += cell_len(f"{hint[0]} {hint[1]}") + GAP
                 break
-            parts += [(key, "bold $secondary"), (f" {text}  ", "$foreground-muted")]
-        parts += [("".rjust(max(0, room)), "")]
-        for key, text in tail:
-            parts += [(key, "bold $secondary"), (f" {text}  ", "$foreground-muted")]
+            shown.append(hint)
+        return [*shown, ("", " " * max(0, room - 1 - GAP), ""), *tail] if room > GAP else [*shown, *tail]
+
+    def render(self) -> Content:
+        parts: list[tuple[str, str]] = []
+        for key, text, _ in self._line():
+            parts += [(key, "bold $secondary"), (f" {text}{' ' * GAP}", "$foreground-muted")]
         return Content(" ") + Content.assemble(*parts).rstrip()

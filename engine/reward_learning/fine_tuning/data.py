@@ -37,18 +37,23 @@ class Judgement:
     indices: Tensor  # [n] int64, responses of the element
     ranks: Tensor  # [n] int64
     ratings: Tensor | None = None  # [n] float64, where it was a rating
-    compares_ties: bool = True  # false for a best-of: those not chosen were not compared with each other
+    unordered: Tensor | None = None  # [n] bool: those that share their rank were not compared with each other
+    strength: float | None = (
+        None  # of a pair: how much better, 1 slightly … 3 much; the distance of its ranks
+    )
 
     @property
     def pairs(self) -> Pairs:
         """Strict preferences, as indices of the element's responses."""
         found = pairs_of(self.ranks)
-        return Pairs(self.indices[found.winner], self.indices[found.loser], found.distance)
+        distance = found.distance if self.strength is None else torch.full_like(found.distance, self.strength)
+        return Pairs(self.indices[found.winner], self.indices[found.loser], distance)
 
     @property
     def ties(self) -> Ties:
         """Pairs judged equal."""
-        found = ties_of(self.ranks if self.compares_ties else torch.arange(len(self.ranks)))
+        apart = -1 - torch.arange(len(self.ranks))
+        found = ties_of(self.ranks if self.unordered is None else self.ranks.where(~self.unordered, apart))
         return Ties(self.indices[found.first], self.indices[found.second])
 
 
@@ -245,10 +250,18 @@ def _judgements(
                 indices=torch.tensor([index[item["response_id"]] for item in items]),
                 ranks=torch.tensor([item["rank"] for item in items]),
                 ratings=torch.tensor(ratings, dtype=torch.float64) if rated else None,
-                compares_ties=first.get("kind") != "best_of",
+                unordered=_unordered(items),
+                strength=first.get("strength"),
             )
         )
     return tuple(judgements)
+
+
+def _unordered(items: Sequence[Mapping[str, Any]]) -> Tensor | None:
+    """Which responses were not compared with those of their rank; of older tables those of a best-of."""
+    best_of = items[0].get("kind") == "best_of"
+    flags = [bool(item.get("unordered", best_of)) for item in items]
+    return torch.tensor(flags) if any(flags) else None
 
 
 Pair = tuple[int, int, int]

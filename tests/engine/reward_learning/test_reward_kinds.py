@@ -195,9 +195,23 @@ def test_two_of_three_decide_and_one_person_has_one_vote() -> None:
 
 
 def test_what_a_best_of_leaves_was_not_compared() -> None:
-    best = judgement([1, 2, 2], compares_ties=False)
+    best = judgement([1, 2, 2], unordered=torch.tensor([False, True, True]))
     assert (best.pairs.winner.numel(), best.ties.first.numel()) == (2, 0)
     assert judgement([1, 2, 2]).ties.first.numel() == 1
+
+
+def test_a_partial_ranking_keeps_the_ties_above_its_rest() -> None:
+    found = judgement([1, 1, 2, 2, 2], unordered=torch.tensor([False, False, True, True, True]))
+    assert (found.pairs.winner.numel(), found.ties.first.tolist(), found.ties.second.tolist()) == (
+        6,
+        [0],
+        [1],
+    )
+
+
+def test_how_much_better_is_the_distance_that_a_margin_goes_by() -> None:
+    assert judgement([1, 2], strength=3.0).pairs.distance.tolist() == [3.0]
+    assert judgement([1, 2]).pairs.distance.tolist() == [1.0]
 
 
 @given(st.lists(st.lists(st.permutations([1, 2, 3, 4]), min_size=3, max_size=3), min_size=1, max_size=5))

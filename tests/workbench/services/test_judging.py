@@ -108,7 +108,7 @@ def test_undo_gives_flag_and_note_back(filled: Workspace) -> None:
     filled.judging.record(item, "ada", ranks, seconds=1.0, flagged=True, note="odd")
     back = filled.judging.undo("ada")
     assert back is not None
-    assert (back.flagged, back.note) == (True, "odd")
+    assert (back.draft.flagged, back.draft.note) == (True, "odd")
 
 
 def test_judging_a_prompt_again_replaces(filled: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,41 @@ def test_a_wrong_file_is_told_with_its_path(tmp_path: Path, text: str, sentence:
     with pytest.raises(UsageError, match="user_file") as told:
         load(tmp_path, user=text)
     assert sentence in str(told.value)
+
+
+def test_a_project_has_criteria_guidelines_and_keys(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        user='[keys]\nflag = "f9"\n[criteria]\nold = ["a", "b"]',
+        project='guidelines = "g.md"\nreveal = "never"\n[criteria]\nhelp = ["poor", "fair"]\n'
+        '[keys]\ntie = "t"\nequal = "slash"',
+    )
+    assert settings.guidelines == str(tmp_path / "project_file" / "g.md")
+    assert (settings.reveal, settings.criteria) == ("never", {"help": ("poor", "fair")})
+    assert settings.keys == {"flag": "f9", "tie": "t", "equal": "slash"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('reveal = "always"', "must be one of end, never"),
+        ('[keys]\nties = "t"', "unknown name “ties”. Did you mean “tie”?"),
+        ('[keys]\ntie = "a"', "a places, rates or scrolls"),
+        ('[keys]\ntie = "u"', "u would be both"),
+        ("[keys]\ntie = 3", "keys in quotes"),
+        ('[criteria]\nhelp = ["poor"]', "2 to 9 different words"),
+        ('[criteria]\nhelp = ["poor", "poor"]', "2 to 9 different words"),
+        ('criteria = "help"', "at most 8 criteria"),
+    ],
+)
+def test_a_wrong_table_is_told(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        load(tmp_path, project=text)
+
+
+def test_the_names_of_keys_in_the_documentation_are_those_there_are() -> None:
+    from workbench.key_names import RANK_KEYS
+
+    text = " ".join((Path(__file__).parents[3] / "docs" / "settings.md").read_text().split())
+    for name, keys in RANK_KEYS.items():
+        assert f"`{name}` ({keys})" in text

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from storage.records import SessionPolicy
+from workbench.services.draft import Draft
+from workbench.services.judging import JudgingSession, Pace, RankItem
 from workbench.services.live import NOTHING, Agreement, LiveState
+from workbench.settings import Settings
 
 PROMPTS = (
     "How do I keep basil alive on a window sill in winter?",
@@ -165,32 +171,65 @@ class FakeLive:
         return False
 
 
+class FakeReading:
+    """Remembers how one reads."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, str] = {}
+        self.together = False
+        self.text: str | Exception = "# Guidelines\n\nPrefer the shorter one."
+
+    def view(self, terminal: str) -> str:
+        return self.views.get(terminal, "auto")
+
+    def remember(self, terminal: str, view: str, together: bool) -> None:
+        self.views[terminal], self.together = view, together
+
+    def guidelines(self) -> str:
+        if isinstance(self.text, Exception):
+            raise self.text
+        return self.text
+
+
 class FakeJudging:
     """Judges the library's prompts in order; `fail` is raised by the next record."""
+
+    criteria: Mapping[str, tuple[str, ...]] = {"help": ("poor", "fair", "good"), "harm": ("none", "some")}
 
     def __init__(self, library: FakeLibrary) -> None:
         self.library = library
         self.queue = FakeQueue()
+        self.reading = FakeReading()
         self.records: list[tuple[Any, dict[str, int], dict[str, Any]]] = []
+        self.drafts: list[Draft] = []
+        self.undone: list[tuple[Any, dict[str, int], dict[str, Any]]] = []
         self.skips: list[tuple[str, str]] = []
         self.fail: Exception | None = None
+        self.begun: Any = None
+        self.wait = 0.0
         self.seen: set[str] = set()
 
-    def _item(self, number: int, mode: str) -> Any:
+    def _item(self, number: int, mode: str) -> RankItem:
         library = self.library
         rows = library.responses(f"p{number:016x}")[: 2 if mode == "pair" else None]
         random.Random(number).shuffle(rows)
-        return SimpleNamespace(
+        shown = tuple(row.response_id for row in rows)
+        return RankItem(
             prompt_id=f"p{number:016x}",
             messages=library.messages(f"p{number:016x}"),
             responses=tuple(candidate(row.response_id, row.text) for row in rows),
-            mode=mode,
-            previous={},
-            flagged=False,
-            note="",
+            mode=mode,  # type: ignore[arg-type]
+            draft=Draft(shown, mode=mode, criteria=tuple(self.criteria)),  # type: ignore[arg-type]
         )
 
+    def resume(self, annotator: str) -> Any:
+        return self.begun
+
+    def keep(self, item: Any, annotator: str, draft: Draft) -> None:
+        self.drafts.append(draft)
+
     def next_item(self, annotator: str, *, mode: str = "rank", exclude: Any = (), **_: Any) -> Any:
+        time.sleep(self.wait)
         for number in range(self.library.size):
             prompt_id = f"p{number:016x}"
             if prompt_id not in self.seen and prompt_id not in exclude and self.library.samples >= 2:
@@ -200,14 +239,17 @@ class FakeJudging:
     def item(self, prompt_id: str, annotator: str, *, mode: str = "rank", **_: Any) -> Any:
         return self._item(int(prompt_id[1:], 16), mode)
 
-    def record(self, item: Any, annotator: str, ranks: Mapping[str, int], **details: Any) -> str:
+    def submit(self, item: Any, annotator: str, draft: Draft, *, seconds: float | None) -> list[str]:
+        time.sleep(self.wait)
         if self.fail is not None:
             error, self.fail = self.fail, None
             raise error
-        self.records.append((item, dict(ranks), details))
+        details = {"seconds": seconds, "flagged": draft.flagged, "note": draft.note, "draft": draft}
+        self.records.append((item, dict(draft.verdict().ranks), details))
         self.seen.add(item.prompt_id)
         self.library.judged[item.prompt_id] = 1
-        return f"j{len(self.records):016x}"
+        self.undone.clear()
+        return [f"j{len(self.records):016x}"]
 
     def skip(self, item: Any, annotator: str, reason: str, **_: Any) -> str:
         self.skips.append((item.prompt_id, reason))
@@ -217,17 +259,30 @@ class FakeJudging:
     def undo(self, annotator: str, **_: Any) -> Any:
         if not self.records:
             return None
-        item, ranks, details = self.records.pop()
+        self.undone.append(self.records.pop())
+        item, _, details = self.undone[-1]
         self.seen.discard(item.prompt_id)
         self.library.judged.pop(item.prompt_id, None)
-        item.previous, item.flagged, item.note = ranks, details["flagged"], details["note"] or ""
-        return item
+        return replace(item, draft=details["draft"])
 
-    def pace(self, annotator: str, **_: Any) -> Any:
+    def redo(self, annotator: str) -> Any:
+        if not self.undone:
+            return None
+        self.records.append(self.undone.pop())
+        item, _, details = self.records[-1]
+        self.seen.add(item.prompt_id)
+        return replace(item, draft=details["draft"])
+
+    def session(self, annotator: str, *, names: bool) -> JudgingSession:
+        policies = tuple(SessionPolicy(name, 3, 0.5) for name in POLICIES[: self.library.samples])
+        return JudgingSession(len(self.records), len(self.skips), 12.0, policies if names else ())
+
+    def pace(self, annotator: str, **_: Any) -> Pace:
         done = len(self.records)
-        return SimpleNamespace(
-            done=done, remaining=self.library.size - done, today=done, per_hour=96.0 if done else None
-        )
+        return Pace(done, self.library.size - done, done, 96.0 if done else None)
+
+    def prepare(self, annotator: str, **_: Any) -> None:
+        """Nothing takes long here."""
 
 
 class FakeComparing:
@@ -302,7 +357,7 @@ def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] 
     """A workspace of `prompts` prompts with `responses` responses each; `texts` replaces both."""
     library = FakeLibrary(prompts, responses, texts)
     return SimpleNamespace(
-        settings=SimpleNamespace(db="/somewhere/demo.duckdb", annotator="ada", theme="workbench"),
+        settings=SimpleNamespace(**vars(Settings(db="/somewhere/demo.duckdb", annotator="ada"))),
         library=library,
         judging=FakeJudging(library),
         comparing=FakeComparing(library),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.screens.rank_draft import Draft, columns_for
+from workbench.screens.rank_layout import columns_for
+from workbench.services.draft import Draft
 
 IDS = ("r0", "r1", "r2", "r3")
 
@@ -72,8 +73,9 @@ def test_any_keys_leave_a_ranking(keys: list[tuple[str, str]]) -> None:
     assert set(ranks) <= set(IDS)
     assert sorted(set(ranks.values())) == list(range(1, len(set(ranks.values())) + 1))
     assert draft.complete == (len(ranks) == len(IDS))
-    typed = {key: draft.rank(key) or 0 for key in ranks}
-    assert all((typed[a] < typed[b]) == (ranks[a] < ranks[b]) for a in ranks for b in ranks)
+    typed = dict(draft.placed)
+    assert all((typed[a] < typed[b]) == (ranks[a] < ranks[b]) for a in typed for b in typed)
+    assert set(ranks) - set(typed) == ({draft.implied} if draft.implied else set())
 
 
 @pytest.mark.parametrize(

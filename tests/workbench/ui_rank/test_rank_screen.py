@@ -12,12 +12,14 @@ from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import POLICIES, fake_workspace
 from workbench.app import WorkbenchApp
 from workbench.screens.rank import RankScreen
+from workbench.settings import Settings
 
 
 async def go(app: WorkbenchApp, pilot: Pilot[None]) -> RankScreen:
     """To the rank screen, its first item shown."""
     await pilot.press("f3")
     await until(pilot, lambda: isinstance(app.screen, RankScreen) and app.screen.pace is not None)
+    await until(pilot, lambda: not getattr(app.screen, "keys_wait", True))
     assert isinstance(app.screen, RankScreen)
     return app.screen
 
@@ -37,12 +39,14 @@ async def test_letters_record_and_the_next_item_comes(size: tuple[int, int]) -> 
         screen = await go(app, pilot)
         first = screen.item
         assert first is not None
-        await pilot.press("b", "equals_sign", "d", "a")
-        assert "B = D > A" in shown(app)
+        await pilot.press("b", "equals_sign", "d")
+        assert "B = D" in shown(app)
         await pilot.press("enter")
         assert not workspace.judging.records, "an incomplete ranking is not recorded"
-        assert "Place every response first; left: C" in shown(app)
-        await pilot.press("c", "enter")
+        assert "Place every response first; left: A C" in shown(app)
+        await pilot.press("a")
+        assert "B = D > A > C    ⏎ records it" in shown(app), "the last place is implied"
+        await pilot.press("enter")
         await to_next(pilot, workspace, 1)
         item, ranks, details = workspace.judging.records[0]
         a, b, c, d = (candidate.response_id for candidate in first.responses)
@@ -56,18 +60,32 @@ async def test_letters_record_and_the_next_item_comes(size: tuple[int, int]) -> 
         assert "1 done · 5 left · 96 an hour" in shown(app)
 
 
-async def test_policies_are_told_only_after_the_judgement() -> None:
-    async with opened(fake_workspace()) as (app, pilot):
-        screen = await go(app, pilot)
-        first = screen.item
-        assert first is not None
-        rows = {row.response_id: row.policy for row in app.workspace.library.responses(first.prompt_id)}
-        a, b, c, d = (rows[candidate.response_id] for candidate in first.responses)
-        await pilot.press("c", "a", "equals_sign", "b", "d", "enter")
-        await to_next(pilot, app.workspace, 1)
-        await until(pilot, lambda: f"last: {c} > {a} = {b} > {d}" in shown(app))
-        await pilot.press("a")
-        assert "last:" not in shown(app)
+async def test_policies_are_never_told_while_a_judgement_can_be_taken_back() -> None:
+    workspace = fake_workspace()
+    async with opened(workspace, WIDE) as (app, pilot):
+        await go(app, pilot)
+        for count in (1, 2):
+            await pilot.press("c", "a", "equals_sign", "b", "d", "enter")
+            await to_next(pilot, workspace, count)
+            assert not any(policy in shown(app) for policy in POLICIES)
+        await pilot.press("E")
+        await until(pilot, lambda: "2 judged" in shown(app))
+        assert not any(policy in shown(app) for policy in POLICIES)
+        await pilot.press("n")
+        await until(pilot, lambda: all(policy in shown(app) for policy in POLICIES[:4]))
+
+
+async def test_a_project_that_says_never_shows_no_names() -> None:
+    workspace = fake_workspace()
+    workspace.settings = Settings(db="/x", annotator="ada", reveal="never")
+    async with opened(workspace, WIDE) as (app, pilot):
+        await go(app, pilot)
+        await pilot.press("a", "b", "c", "enter")
+        await to_next(pilot, workspace, 1)
+        await pilot.press("E")
+        await until(pilot, lambda: "1 judged" in shown(app))
+        await pilot.press("n")
+        assert not any(policy in shown(app) for policy in POLICIES)
 
 
 async def test_policy_names_are_not_shown_before() -> None:
@@ -113,10 +131,11 @@ async def test_undo_brings_the_last_judgement_back() -> None:
     async with opened(workspace) as (app, pilot):
         screen = await go(app, pilot)
         first = screen.item
+        assert first is not None
         await pilot.press("d", "c", "b", "a", "enter")
         await to_next(pilot, workspace, 1)
         await pilot.press("u")
-        await until(pilot, lambda: screen.item is first)
+        await until(pilot, lambda: screen.item is not None and screen.item.prompt_id == first.prompt_id)
         assert not workspace.judging.records
         assert screen.draft.order() == "D > C > B > A"
         await pilot.press("enter")

@@ -19,7 +19,7 @@ SCREENS: dict[str, tuple[tuple[str, ...], str]] = {
     "rank_placed": (("f3", "WAIT", "b", "equals_sign", "d", "a"), "B = D > A"),
     "rank_live": (("f3",), "held-out 0.71"),
     "compare": (("f6",), "score -0.30"),
-    "help": (("f3", "WAIT", "f1"), "Record the ranking"),
+    "help": (("f3", "WAIT", "f1"), "Record it, show the next"),
 }
 """Keys from the start, and a text that must stand there before the picture is taken."""
 

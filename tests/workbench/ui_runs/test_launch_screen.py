@@ -13,11 +13,13 @@ from textual.widgets import Input, Static
 from engine.protocol.catalog import JOBS, fields
 from engine.protocol.configs import DPOConfig, PPOConfig, RewardConfig
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
-from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, workspace
+from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, run, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.launch_form import ConfigForm, FieldRow
+from workbench.screens.launch_form import ConfigForm, FieldRow, FormSection, SectionHead
+from workbench.services.form_groups import OTHER, essentials, groups
 from workbench.widgets.choice import Choice
+from workbench.widgets.run_pane import RunPane
 
 
 def row(app: Any, name: str) -> FieldRow:
@@ -27,6 +29,12 @@ def row(app: Any, name: str) -> FieldRow:
 async def open_form(pilot: Pilot[Any], kind: str) -> None:
     pilot.app.action_launch(kind)  # type: ignore[attr-defined]
     await until(pilot, lambda: bool(pilot.app.screen.query(FieldRow)))
+    await until(pilot, lambda: not pilot.app.screen.keys_wait)  # type: ignore[attr-defined]
+
+
+async def unfold(app: Any) -> None:
+    for section in app.screen.query(FormSection):
+        await section.open()
 
 
 @pytest.mark.parametrize("kind", list(JOBS))
@@ -34,19 +42,114 @@ async def test_every_job_has_a_form_with_all_its_fields(kind: str) -> None:
     app = WorkbenchApp(workspace())
     async with app.run_test(size=(160, 60)) as pilot:
         await open_form(pilot, kind)
+        names = [field.name for field in fields(JOBS[kind].config)]
+        first = [item.field.name for item in app.screen.query(FieldRow)]
+        assert 0 < len(first) <= 12
+        await unfold(app)
         shown = [item.field.name for item in app.screen.query(FieldRow)]
-        assert shown == [field.name for field in fields(JOBS[kind].config)]
+        assert shown[: len(first)] == first
+        assert sorted(shown) == sorted(names)
 
 
-async def test_a_form_without_its_controls_has_no_draft() -> None:
-    """The estimate may ask before they are put in, or while they are taken out."""
+def test_every_setting_of_every_job_has_a_group() -> None:
+    for kind, job in JOBS.items():
+        names = [field.name for field in fields(job.config)]
+        needed = [field.name for field in fields(job.config) if field.required]
+        first = essentials(kind, names, needed)
+        assert set(needed) <= set(first) <= set(names), kind
+        assert len(set(first)) == len(first)
+        rest = groups([name for name in names if name not in first])
+        assert OTHER not in rest, f"{kind}: {rest.get(OTHER)}"
+        grouped = [name for members in rest.values() for name in members]
+        assert sorted([*first, *grouped]) == sorted(names), kind
+
+
+async def test_what_is_folded_is_read_and_its_fault_unfolds_it() -> None:
+    jobs = FakeJobs()
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(80, 60)) as pilot:
+        app.action_launch("ppo", {"clip": 0.3, "gamma": 7.0})
+        await until(pilot, lambda: bool(app.screen.query(FieldRow)))
+        assert not [item for item in app.screen.query(FieldRow) if item.field.name == "gamma"]
+        await until(pilot, lambda: "▸ Objective" in drawn(app) and "2 changed" in drawn(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "gamma must be a number" in drawn(app))
+        assert jobs.submitted == []
+        row(app, "gamma").put("1")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(jobs.submitted))
+        assert jobs.submitted[0][1].clip == 0.3
+
+
+async def test_a_section_is_unfolded_and_folded_by_one_key_and_keeps_what_it_says() -> None:
     app = WorkbenchApp(workspace())
     async with app.run_test(size=(80, 24)) as pilot:
-        await open_form(pilot, "reward")
-        form = app.screen.query_one(ConfigForm)
-        await until(pilot, lambda: form.draft() is not None)
-        await row(app, "ensemble").query(".field-control").remove()
-        assert form.draft() is None
+        await open_form(pilot, "score")
+        head = app.screen.query(SectionHead).first()
+        head.focus()
+        await pilot.press("enter", "tab", "end", "7")
+        await until(pilot, lambda: any(item.value.endswith("7") for item in app.screen.query(FieldRow)))
+        typed = row(app, "batch_tokens").value
+        assert "1 changed" in drawn(app)
+        head.focus()
+        await pilot.press("space")
+        await until(pilot, lambda: not row(app, "batch_tokens").display)
+        await pilot.press("space")
+        await until(pilot, lambda: row(app, "batch_tokens").display)
+        assert row(app, "batch_tokens").value == typed
+
+
+async def test_a_form_starts_with_the_settings_of_the_last_run() -> None:
+    jobs = FakeJobs()
+    config = {"name": "old", "learning_rate": 0.25, "policy": "gone", "no_such_setting": 1}
+    jobs.runs.append(run("dpo-1", "dpo", "done", config=config))
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "dpo")
+        assert row(app, "learning_rate").value == "0.25"
+        assert row(app, "name").value == "dpo-2", "a name of its own"
+        assert row(app, "policy").value != "gone", "a policy that there is no more is not offered"
+
+
+async def test_a_run_is_started_again_with_its_settings() -> None:
+    jobs = FakeJobs()
+    jobs.runs.insert(0, run("dpo-1", "dpo", "done", config={"name": "old", "beta": 0.7, "seed": 5}))
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("f5")
+        await until(
+            pilot, lambda: "dpo-1" in drawn(app) and app.screen.query_one(RunPane).picture is not None
+        )
+        await pilot.press("a")
+        await until(pilot, lambda: bool(app.screen.query(FieldRow)))
+        assert row(app, "beta").value == "0.7"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(jobs.submitted))
+        assert (jobs.submitted[0][1].beta, jobs.submitted[0][1].seed) == (0.7, 5)
+
+
+async def test_a_moved_cursor_styles_its_own_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the whole form, which took a third of a second a key."""
+    app = WorkbenchApp(workspace())
+    async with app.run_test(size=(160, 60)) as pilot:
+        await open_form(pilot, "ppo")
+        await unfold(app)
+        assert len(list(app.screen.walk_children())) > 250
+        row(app, "steps").query_one(Input).focus()
+        await pilot.pause()
+        styled: list[int] = []
+        update = app.stylesheet.update_nodes
+        monkeypatch.setattr(
+            app.stylesheet,
+            "update_nodes",
+            lambda nodes, **k: (styled.append(len(set(nodes))), update(nodes, **k)),
+        )
+        await pilot.press("tab")
+        await until(pilot, lambda: not row(app, "steps").has_focus_within)
+        assert 0 < sum(styled) < 60
+        label = app.screen.query_one(ConfigForm).focused_row.query_one(".field-label")  # type: ignore[union-attr]
+        assert label.styles.text_style.bold, "the line with the cursor is lit"
+        assert not row(app, "steps").query_one(".field-label").styles.text_style.bold
 
 
 class LastToGo(Static):
@@ -86,16 +189,20 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_is_started() -
     app = WorkbenchApp(workspace(jobs=jobs))
     async with app.run_test(size=(80, 24)) as pilot:
         await open_form(pilot, "reward")
+        await unfold(app)
         row(app, "ensemble").put("many")
         await until(pilot, lambda: row(app, "ensemble").has_class("-faulty"))
         row(app, "holdout").put("2")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "ensemble must be a whole number" in drawn(app))
+        await until(pilot, lambda: "holdout must be a number" in drawn(app))
         assert jobs.submitted == []
+        assert row(app, "holdout").has_focus_within
+        row(app, "holdout").put("0.2")
+        await until(pilot, lambda: not row(app, "holdout").has_class("-faulty"))
+        assert row(app, "ensemble").has_class("-faulty")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "ensemble must be a whole number" in drawn(app))
         assert row(app, "ensemble").has_focus_within
-        row(app, "ensemble").put("2")
-        await until(pilot, lambda: not row(app, "ensemble").has_class("-faulty"))
-        assert row(app, "holdout").has_class("-faulty")
 
 
 async def test_a_filled_form_is_submitted_and_the_runs_screen_shows_the_run() -> None:
@@ -120,6 +227,7 @@ async def test_settings_that_would_be_ignored_are_not_in_the_form() -> None:
     app = WorkbenchApp(workspace(jobs=jobs))
     async with app.run_test(size=(80, 24)) as pilot:
         await open_form(pilot, "dpo")
+        await unfold(app)
         row(app, "name").put("d")
         assert row(app, "label_smoothing").display
         row(app, "label_smoothing").put("0.2")
@@ -142,7 +250,9 @@ async def test_by_keyboard_alone_from_the_list_to_the_button() -> None:
         await until(pilot, lambda: isinstance(app.focused, Input))
         await pilot.press("shift+tab", "enter")
         await until(pilot, lambda: bool(jobs.submitted))
-        assert jobs.submitted[0][1] == PPOConfig(name="ppo-1", reward_model="concise-rm")
+        assert jobs.submitted[0][1] == PPOConfig(
+            name="ppo-1", reward_model="concise-rm", learning_rate=2e-5, epochs=1, tuning="lora"
+        ), "with the settings of the last run"
 
 
 async def test_names_of_the_store_are_offered() -> None:

@@ -1,0 +1,158 @@
+"""The part of the rank screen in which letters and digits become a judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from workbench.screens.rank_cards import Cards
+from workbench.screens.rank_reading import ReadingScreen
+from workbench.services.draft import BOTH_BAD, CONFIDENCE, LETTERS, Draft, Mode
+
+PAIR_DIGITS: Mapping[int, tuple[int | None, float | None]] = {
+    1: (0, 3.0), 2: (0, 1.0), 3: (None, None), 4: (1, 1.0), 5: (1, 3.0),
+}  # fmt: skip
+"""In pairs: which of the two is better, and by how much, from A much better to B much better."""
+CLEARLY = 2.0
+
+
+class PlacingScreen(ReadingScreen):
+    """A screen with an item and the draft of its judgement."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mode: Mode = "rank"
+        self.draft = Draft()
+        self.scales: Mapping[str, Sequence[str]] = {}
+
+    @property
+    def rating_now(self) -> tuple[str, str] | None:
+        """In ratings: the criterion and the letter of the response that a digit is for."""
+        card = self.query_one(Cards).opened
+        return None if card is None else (self.criterion_of(card.response_id), card.letter)
+
+    @property
+    def keys_wait(self) -> bool:
+        return False
+
+    @property
+    def flagged(self) -> bool:
+        return self.draft.flagged
+
+    @property
+    def note(self) -> str:
+        return self.draft.note
+
+    def keep(self) -> None:
+        """Let the store have the draft."""
+
+    def action_submit(self) -> None:
+        """Record the draft."""
+
+    def change(self, draft: Draft) -> None:
+        """The draft is another one."""
+        if self.item is None:
+            return
+        self.draft = draft
+        self.acknowledged = ""
+        self.forget_agreement()
+        self.query_one(Cards).show_draft(draft)
+        self.keep()
+        self.show_lines()
+
+    def _place(self, draft: Draft) -> None:
+        if not self.keys_wait:
+            self.change(draft)
+
+    # -- letters ------------------------------
+
+    def action_letter(self, letter: str) -> None:
+        """Open the response and put it next; in pairs, it is the better one; in ratings, it is rated next."""
+        position = LETTERS.index(letter)
+        cards = self.query_one(Cards).cards
+        if self.keys_wait or self.item is None or position >= len(cards):
+            return
+        card = cards[position]
+        self.query_one(Cards).open(card)
+        if self.mode == "pair":
+            self._prefer(position, CLEARLY)
+        elif self.mode == "rate":
+            self.show_lines()
+        else:
+            self._place(self.draft.place_next(card.response_id))
+
+    def _prefer(self, better: int | None, strength: float | None = None, outcome: str | None = None) -> None:
+        """A pair is judged by one key."""
+        if self.item is not None and not self.keys_wait and len(self.item.responses) == 2:
+            self.draft = self.draft.prefer(better, strength, outcome)
+            self.query_one(Cards).show_draft(self.draft)
+            self.action_submit()
+
+    def action_tie(self) -> None:
+        if self.mode == "pair":
+            self.action_both_equal()
+        else:
+            self._place(self.draft.tie())
+
+    def action_both_equal(self) -> None:
+        """Pairs: neither is better."""
+        if self.mode == "pair":
+            self._prefer(None)
+
+    # -- digits ------------------------------
+
+    def action_digit(self, value: int) -> None:
+        card = self.query_one(Cards).opened
+        if card is None or self.item is None:
+            return
+        if self.mode == "pair":
+            if value in PAIR_DIGITS:
+                self._prefer(*PAIR_DIGITS[value])
+        elif self.mode == "rate":
+            self._rate(card.response_id, value)
+        elif self.mode != "best_worst":
+            self._place(self.draft.place(card.response_id, value))
+
+    def _rate(self, response: str, value: int) -> None:
+        """Give the open response its value by the criterion that comes next, and go on."""
+        criterion = self.criterion_of(response)
+        if value > len(self.scales.get(criterion, ())) or self.keys_wait:
+            return
+        draft = self.draft.rate(criterion, response, value)
+        if all(draft.rating(name, response) is not None for name in draft.criteria):
+            self._to_unrated(draft)
+        self._place(draft)
+
+    def criterion_of(self, response: str) -> str:
+        """The criterion by which the response is rated next: the first open one, else the first."""
+        names = self.draft.criteria
+        open_ = (name for name in names if self.draft.rating(name, response) is None)
+        return next(open_, names[0] if names else "overall")
+
+    def _to_unrated(self, draft: Draft) -> None:
+        """Open the next response that lacks a rating."""
+        cards = self.query_one(Cards)
+        here = next((i for i, card in enumerate(cards.cards) if card.has_class("-open")), 0)
+        for card in [*cards.cards[here + 1 :], *cards.cards[:here]]:
+            if any(draft.rating(name, card.response_id) is None for name in draft.criteria):
+                cards.open(card)
+                return
+
+    def action_take_back(self) -> None:
+        self._place(self.draft.take_back())
+
+    def action_clear(self) -> None:
+        if self.mode == "pair":
+            self._prefer(None, None, BOTH_BAD)
+        elif (card := self.query_one(Cards).opened) is not None:
+            self._place(self.draft.remove(card.response_id))
+
+    # -- what stands beside it ------------------------------
+
+    def action_flag(self) -> None:
+        self._place(replace(self.draft, flagged=not self.draft.flagged))
+
+    def action_confidence(self, by: int) -> None:
+        """One step more or less certain; below a guess nothing is said."""
+        value = min(max((self.draft.confidence or 0) + by, 0), len(CONFIDENCE))
+        self._place(replace(self.draft, confidence=value or None))

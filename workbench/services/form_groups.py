@@ -1,0 +1,79 @@
+"""In which groups the settings of a job stand in a form, and which of them come first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+ESSENTIALS: Mapping[str, Sequence[str]] = {
+    "generate": ("policy", "prompts", "samples", "max_new_tokens", "temperature"),
+    "reward": ("name", "policy", "annotator", "criterion", "tuning", "holdout"),
+    "ppo": (
+        *("name", "policy", "reward_model", "prompts", "steps", "prompts_per_step", "samples"),
+        *("max_new_tokens", "learning_rate", "kl", "beta", "tuning"),
+    ),
+    "dpo": ("name", "policy", "annotator", "loss", "beta", "epochs", "learning_rate", "tuning"),
+    "sft": ("name", "policy", "learn_from", "annotator", "epochs", "learning_rate", "tuning"),
+    "best_of_n": ("name", "policy", "reward_model", "prompts", "samples", "max_new_tokens"),
+    "export": ("reward_model", "int8"),
+    "score": ("reward_model",),
+    "register": ("name", "model"),
+}
+"""What a person sets, by job; the others are kept folded.  One that is needed is always among them."""
+LIKE_PPO = ("grpo", "rloo")
+
+GROUPS: Mapping[str, Sequence[str]] = {
+    "Data": (
+        *(
+            "prompts",
+            "limit",
+            "annotator",
+            "criterion",
+            "annotators",
+            "weights",
+            "learn_from",
+            "responses_of",
+        ),
+        *("queue_responses", "truncated", "max_tokens", "max_prompt_tokens", "holdout", "heldout_prompts"),
+    ),
+    "Sampling": (
+        *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint"),
+        *("batch_sequences",),
+    ),
+    "Reward": (
+        *("reward_model", "rewards", "ensemble", "gold", "gold_every", "normalise_score"),
+        *("missing_stop_penalty", "constraint", "constraint_bound", "constraint_rate", "multiplier"),
+    ),
+    "Objective": (
+        *("objective", "loss", "beta", "tie", "margin", "label_smoothing", "centring", "lm_coefficient"),
+        *("length", "clip", "scale_advantages", "loss_average", "kl_loss", "gamma", "lam"),
+        *("whiten_advantages",),
+    ),
+    "Divergence from the reference": ("kl", "kl_target", "kl_horizon", "kl_bound", "target_kl_update"),
+    "Critic": ("critic", "critic_learning_rate", "clip_value", "value_coefficient"),
+    "Model": ("chat_template", "tuning", "lora_rank", "int8", "fp16", "tolerance", "tau_int8"),
+    "Optimiser": (
+        *("steps", "epochs", "prompts_per_step", "minibatches", "microbatch", "batch_prompts"),
+        *("batch_tokens", "learning_rate", "warmup_steps", "max_grad_norm"),
+    ),
+    "Watching": (
+        *("evaluations", "evaluate_every", "evaluate_prompts", "trace_every", "collapse", "collapse_share"),
+        *("folds", "budget_minutes", "checkpoint_every"),
+    ),
+    "Machine": ("seed", "device", "dtype"),
+}
+"""Every other setting, by subject, in the order of a form."""
+OTHER = "More"
+
+
+def essentials(kind: str, names: Sequence[str], required: Sequence[str]) -> list[str]:
+    """Settings that come first, in order; `names` are those of the job, `required` the needed ones."""
+    first = ESSENTIALS.get("ppo" if kind in LIKE_PPO else kind, ())
+    return [*(name for name in required if name not in first), *(name for name in first if name in names)]
+
+
+def groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """The settings `names` by group, groups in order; what no group knows comes last."""
+    found = {title: [name for name in members if name in names] for title, members in GROUPS.items()}
+    known = {name for members in GROUPS.values() for name in members}
+    found[OTHER] = [name for name in names if name not in known]
+    return {title: members for title, members in found.items() if members}
