@@ -5,6 +5,7 @@ StoreError
 ├── NewerSchemaError     the file was written by a newer workbench
 ├── NotADatabaseError    the file is something else, or is damaged
 ├── DiskFullError        nothing more can be written
+├── MemoryFullError      a question that needs more memory than DuckDB may use
 ├── NotFoundError        a name or id that the store does not know
 ├── NameTakenError       a name that something else already has
 ├── ImportFileError      a file that cannot be imported
@@ -38,6 +39,10 @@ class NotADatabaseError(StoreError):
 
 class DiskFullError(StoreError):
     """Nothing more can be written; what was asked for is not stored."""
+
+
+class MemoryFullError(StoreError):
+    """A question that needs more memory than DuckDB may use."""
 
 
 class NotFoundError(StoreError):

@@ -9,9 +9,24 @@ from pathlib import Path
 
 import duckdb
 
-from storage.errors import DiskFullError, LockedError, NewerSchemaError, NotADatabaseError, StoreError
+from storage.errors import (
+    DiskFullError,
+    LockedError,
+    MemoryFullError,
+    NewerSchemaError,
+    NotADatabaseError,
+    StoreError,
+)
 
-FULL = ("no space left", "could not write", "disk quota", "file too large", "failed to write", "out of disk")
+FULL = (
+    "no space left",
+    "could not write",
+    "disk quota",
+    "file too large",
+    "failed to write",
+    "out of disk",
+    "max_temp_directory_size",  # what does not fit into memory does not fit onto the disk either
+)
 
 
 @contextmanager
@@ -44,7 +59,9 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
             f"The disk is full: nothing more can be written to {name}. Free some space and try again."
         )
     if isinstance(error, duckdb.OutOfMemoryException):
-        return StoreError("This needs more memory than the database may use (2 GB); ask for less at once.")
+        return MemoryFullError(
+            "This needs more memory than the database may use (2 GB); ask for less at once."
+        )
     if "has been invalidated" in low:
         return StoreError(
             f"The database {name} closed itself after a failed write. What was confirmed before is kept; "

@@ -71,6 +71,7 @@ class Store:
             file = Path(path).expanduser().absolute()
             fresh = not file.exists() or _is_empty(file)
             store = cls(_connect(file, fresh), file, (runs_root or file.with_suffix(".runs")).absolute())
+            _sweep_spilled(file)
         try:
             with told(store.path):
                 known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
@@ -96,6 +97,9 @@ class Store:
         for cursor in list(self._cursors):
             cursor.close()
         self._connection.close()
+        if self.path is not None:
+            with suppress(OSError):
+                _spill_folder(self.path).rmdir()
 
     def __enter__(self) -> Store:
         return self
@@ -142,6 +146,20 @@ class Store:
                 self._depth = 0
             self.changes += 1
             self._keep_private()
+
+    def spare_memory(self, most: int | None) -> None:
+        """Let DuckDB hold `most` bytes and spill what is more to disk; None: as much as CONFIG says.
+
+        It holds for all threads.  A store in memory has nowhere to spill to, and nothing is changed.
+        """
+        allowed = str(CONFIG["memory_limit"])
+        if self.path is None or (most is not None and most >= _bytes(allowed)):
+            return
+        if most is not None:
+            with suppress(OSError):  # DuckDB would make it with the usual mode
+                _spill_folder(self.path).mkdir(mode=0o700, exist_ok=True)
+        with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
+            self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
 
     def before(self, sql: str) -> None:
         """See that a statement that reads token traces finds whole files only."""
@@ -275,6 +293,18 @@ def _is_empty(file: Path) -> bool:
     return file.is_file() and file.stat().st_size == 0
 
 
+def _spill_folder(file: Path) -> Path:
+    """Where DuckDB keeps what does not fit into memory."""
+    return Path(f"{file}.tmp")
+
+
+def _sweep_spilled(file: Path) -> None:
+    """What a killed process had spilled is nobody's: whoever opens the file holds it alone."""
+    for left in _spill_folder(file).glob("duckdb_temp_*"):
+        with suppress(OSError):
+            left.unlink()
+
+
 def _forget_unfinished(file: Path) -> None:
     """A new database without its tables would be refused the next time."""
     for left in (file, Path(f"{file}.wal")):
@@ -289,6 +319,12 @@ def _is_duckdb(file: Path) -> bool:
             return opened.read(12)[8:] == b"DUCK"
     except OSError as error:
         raise StoreError(f"The database {file} cannot be read: {error.strerror}.") from error
+
+
+def _bytes(limit: str) -> float:
+    """`2GB` as a number of bytes."""
+    number, unit = limit.rstrip("KMGTB"), limit.lstrip("0123456789.")
+    return float(number) * 1000 ** ("B", "KB", "MB", "GB", "TB").index(unit)
 
 
 def _quoted(text: str) -> str:

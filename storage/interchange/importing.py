@@ -210,6 +210,11 @@ class _Rows:
             self._known |= row.keys()
 
     def _refuse_early(self) -> None:
+        """A file of which nothing can be kept is not read to its end."""
+        reason, number = next(iter(self.count.left_out.most_common(1)), ("", 0))
+        if number == self.count.rows and self.most_bad < 1:
+            place = self.count.places[reason][0]
+            raise wrong(self.plan.source.name, f"{place}: {reason} (so in all of the first {number:,} rows)")
         _refuse_bad(self.plan, self.count, max(self.most_bad, 0.95))
 
     def _tell(self, part: Part | None) -> None:

@@ -28,6 +28,8 @@ from storage.interchange.presets.fitting import fitting
 from storage.interchange.presets.unfold import MANY, ONE
 
 SAMPLE = 300  # rows of the first file
+SAMPLE_BYTES = 16 * 2**20  # of a file that are enough
+SAMPLE_FEWEST = 5
 SAMPLE_OTHERS = 20  # of each of the next files
 OTHERS = 10
 Found = tuple[Part, int, dict[str, Any] | RowError]
@@ -169,10 +171,14 @@ def propose(
 
 
 def _sample(source: Source) -> Iterator[Found]:
+    """The first rows of the first files: fewer where rows are large, so that the answer comes soon."""
     for place, part in enumerate(source.parts[: OTHERS + 1]):
         rows = part.read()
-        for number, row in islice(rows, SAMPLE_OTHERS if place else SAMPLE):
+        first = islice(rows, SAMPLE_OTHERS if place else SAMPLE)
+        for taken, (number, row) in enumerate(first, 1):
             yield part, number, row
+            if taken >= SAMPLE_FEWEST and part.position() > SAMPLE_BYTES:
+                break
         close = getattr(rows, "close", None)
         if close:
             close()

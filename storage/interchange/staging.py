@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from storage.errors import MemoryFullError
 from storage.faults import told
 from storage.ids import SEPARATOR, annotator_id, canonical_messages, policy_id
 from storage.interchange.columns.staging import joined, with_ids
@@ -24,6 +25,7 @@ CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
+FRUGAL = 200_000_000  # bytes that DuckDB may use while an import is on
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": (
@@ -96,6 +98,7 @@ class Staging:
     _n: int = 0
 
     def __post_init__(self) -> None:
+        self.store.spare_memory(FRUGAL)
         self._run("drop")
         self._run("create")
 
@@ -233,6 +236,14 @@ class Staging:
             cursor.execute(block("staging", "settle_items"))
             cursor.execute(block("staging", "settle_about"))
         alone = int(row[0]) if row else 0
+        try:
+            prompts, responses, judgements = self._merged(record)
+        except MemoryFullError:  # keys are in memory until they are committed, and nothing else can make room
+            self.store.spare_memory(None)
+            prompts, responses, judgements = self._merged(record)
+        return prompts, responses, judgements, alone
+
+    def _merged(self, record: dict[str, Any]) -> tuple[Count, Count, Count]:
         names = {"ids": list(self.policies.values()), "names": list(self.policies)}
         people = {"ids": list(self.annotators.values()), "names": list(self.annotators)}
         with self.store.transaction():
@@ -244,10 +255,13 @@ class Staging:
             judgements = self._merge_judgements()
             added = {"prompts": prompts.added, "responses": responses.added, "judgements": judgements.added}
             self.store.write(block("staging", "record_import"), {**record, "added": as_json(added)})
-        return prompts, responses, judgements, alone
+        return prompts, responses, judgements
 
     def close(self) -> None:
-        self._run("drop")
+        try:
+            self._run("drop")
+        finally:
+            self.store.spare_memory(None)
 
     def _merge_texts(self, what: str, values: dict[str, Any]) -> Count:
         """Prompts or responses, in portions: one INSERT of a gigabyte would hold all of it in memory."""

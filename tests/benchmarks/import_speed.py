@@ -20,16 +20,17 @@ from tests.benchmarks.common import parser, report, say, versions
 READERS = {"jsonl": "read_json", "parquet": "read_parquet"}
 
 
-def write_pairs(folder: Path, pairs: int) -> None:
-    """The same pairs as JSON Lines and as Parquet, about 500 characters each."""
+def write_pairs(folder: Path, pairs: int, words: int = 30) -> None:
+    """The same pairs as JSON Lines and as Parquet; with answers of 30 words about 500 characters each."""
     import duckdb
 
     drawn = random.Random(1)
-    words = ["".join(drawn.choices("abcdefghijklmnop", k=drawn.randint(2, 9))) for _ in range(2000)]
+    known = ["".join(drawn.choices("abcdefghijklmnop", k=drawn.randint(2, 9))) for _ in range(2000)]
+    phrases = [" ".join(drawn.choices(known, k=5)) for _ in range(20_000)]
     with (folder / "pairs.jsonl").open("w") as file:
         for number in range(pairs):
-            chosen, rejected = (" ".join(drawn.choices(words, k=30)) for _ in range(2))
-            prompt = " ".join(drawn.choices(words, k=12)) + f" {number}"
+            chosen, rejected = (" ".join(drawn.choices(phrases, k=words // 5)) for _ in range(2))
+            prompt = " ".join(drawn.choices(known, k=12)) + f" {number}"
             file.write(json.dumps({"prompt": prompt, "chosen": chosen, "rejected": rejected}) + "\n")
     duckdb.sql(f"COPY (FROM read_json('{folder}/pairs.jsonl')) TO '{folder}/pairs.parquet'")
 
@@ -68,9 +69,33 @@ def run_side(side: str, path: Path, store: Path) -> None:
     )
 
 
+def wrong_seconds(folder: Path) -> dict[str, float]:
+    """How long each kind of wrong file takes to be refused, at 1 GB."""
+    from storage.errors import ImportFileError
+    from storage.interchange.importing import import_file
+    from storage.store import Store
+    from tests.storage.interchange.test_wrong_files import WRONG, wrong_file
+
+    found = {}
+    with Store.open(folder / "wrong.duckdb") as store:
+        for name in WRONG:
+            path = wrong_file(folder, name, 10**9)
+            started = time.perf_counter()
+            try:
+                import_file(store, path)
+            except ImportFileError as error:
+                found[name] = round(time.perf_counter() - started, 2)
+                say(f"{found[name]} s: {error}")
+            path.unlink()
+    return found
+
+
 def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--pairs", type=int, default=50_000)
+    arguments.add_argument("--words", type=int, default=30, help="of an answer")
+    arguments.add_argument("--only", choices=tuple(READERS), help="one kind of file")
+    arguments.add_argument("--wrong", action="store_true", help="how soon wrong files of 1 GB are refused")
     arguments.add_argument("--side", choices=("floor", "ours"))
     arguments.add_argument("--file", type=Path)
     arguments.add_argument("--store", type=Path)
@@ -78,11 +103,15 @@ def main() -> None:
     if wanted.side:
         run_side(wanted.side, wanted.file, wanted.store)
         return
-    found: dict[str, object] = {"pairs": wanted.pairs, **versions("duckdb", "pyarrow")}
+    found: dict[str, object] = {**versions("duckdb", "pyarrow")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pairs(folder, wanted.pairs)
-        for ending in READERS:
+        if wanted.wrong:
+            report("import of wrong files", **found, seconds=wrong_seconds(folder))
+            return
+        write_pairs(folder, wanted.pairs, wanted.words)
+        for ending in [wanted.only] if wanted.only else list(READERS):
+            found[f"{ending}_bytes"] = (folder / f"pairs.{ending}").stat().st_size
             for side in ("floor", "ours"):
                 store = folder / f"{side}-{ending}.duckdb"
                 result = measured(side, folder / f"pairs.{ending}", store)
@@ -90,7 +119,8 @@ def main() -> None:
                 result["responses_per_processor_second"] = 2 * wanted.pairs / result["processor_seconds"]
                 say(f"{ending} {side}: {result}")
                 found[f"{ending}_{side}"] = result
-    report("import speed", **found)
+                store.unlink()
+    report("import speed", pairs=wanted.pairs, words=wanted.words, **found)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import pytest
 
 from storage.store import Store
 
@@ -58,22 +55,6 @@ def test_acknowledged_judgements_survive_kills(tmp_path: Path) -> None:
         assert said <= stored
         assert halves == []
     assert len(said) > 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> object:
-    """A file system of 6 MB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    try:
-        mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("a small file system cannot be mounted here (needs root and mount)")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:

@@ -12,12 +12,13 @@ from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wr
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError
 
+LONGEST_CELL = 16 * 2**20  # characters; a longer one begins with a quotation mark that is never closed
 UNNAMED = re.compile(r"^(Unnamed: \d+)?$")  # how pandas calls the column of row numbers
 
 
 def open_csv(path: Path, encoding: str, delimiter: str | None = None) -> Part:
     """Every value is text; an empty cell is empty text."""
-    csv.field_size_limit(LONGEST_ROW)
+    csv.field_size_limit(LONGEST_CELL)
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1))
     part.read = lambda: _rows(part, encoding, delimiter)
     return part
@@ -51,7 +52,7 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
             path, f"the text after row {number} is not {encoding}; say --encoding, mostly cp1252 or latin-1"
         ) from None
     except csv.Error as error:
-        if "unexpected end" in str(error):
+        if "unexpected end" in str(error) or "field larger" in str(error):
             raise wrong(
                 path, f"a quotation mark after row {number} is never closed; is the file truncated?"
             ) from None

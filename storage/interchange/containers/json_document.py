@@ -41,7 +41,7 @@ WRAPPERS = (
 )
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 WHOLE = 8 * 2**20  # characters; a longer document is streamed
-LARGEST = 256 * 2**20  # characters of a document that has to be held whole
+LARGEST = LONGEST_ROW  # characters of one value, which has to be held whole
 CHUNK = 2**20
 _SPACE = " \t\r\n\ufeff"
 
