@@ -6,9 +6,11 @@ memory stays bounded because DuckDB spills temporary tables to disk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from storage.errors import MemoryFullError
 from storage.faults import told
@@ -76,6 +78,7 @@ TYPES = {
     **dict.fromkeys(("label", "rating", "rank", "strength", "seconds"), "float64"),
 }
 
+T = TypeVar("T")
 Item = tuple[str, int | None, float | None, int]  # response, rank, rating, place on the screen
 
 
@@ -98,9 +101,9 @@ class Staging:
     _n: int = 0
 
     def __post_init__(self) -> None:
-        self.store.spare_memory(FRUGAL)
         self._run("drop")
         self._run("create")
+        self.store.spare_memory(FRUGAL)
 
     def at(self, row: int) -> None:
         """What is added next is of this row; rows keep their order whenever they are added."""
@@ -228,20 +231,23 @@ class Staging:
         One transaction: all of the file or nothing.  `record` is the row of `imports`.
         """
         self._flush()
-        cursor = self.store.cursor()
-        with told(self.store.path):
-            cursor.execute(block("staging", "settle_wide"))
-            cursor.execute(block("staging", "join_groups"))
-            row = cursor.execute(block("staging", "count_single")).fetchone()
-            cursor.execute(block("staging", "settle_items"))
-            cursor.execute(block("staging", "settle_about"))
-        alone = int(row[0]) if row else 0
+        for name in ("settle_wide", "join_groups"):
+            self._with_room(partial(self._run, name))
+        row = self.store.row(block("staging", "count_single"))
+        for name in ("settle_items", "settle_about"):
+            self._with_room(partial(self._run, name))
+        return *self._with_room(lambda: self._merged(record)), int(row[0]) if row else 0
+
+    def _with_room(self, run: Callable[[], T]) -> T:
+        """Again with as much memory as the store may use, where the little of an import is not enough.
+
+        Keys are in memory until they are committed, and nothing can make room for them.
+        """
         try:
-            prompts, responses, judgements = self._merged(record)
-        except MemoryFullError:  # keys are in memory until they are committed, and nothing else can make room
+            return run()
+        except MemoryFullError:
             self.store.spare_memory(None)
-            prompts, responses, judgements = self._merged(record)
-        return prompts, responses, judgements, alone
+            return run()
 
     def _merged(self, record: dict[str, Any]) -> tuple[Count, Count, Count]:
         names = {"ids": list(self.policies.values()), "names": list(self.policies)}
@@ -300,11 +306,15 @@ class Staging:
         for table, columns in TABLES.items():
             rows = self._buffers[table]
             if rows:
-                self.store.write_many(f"INSERT INTO {table} SELECT * FROM arrived", columns, rows, TYPES)
+                statement = f"INSERT INTO {table} SELECT * FROM arrived"
+                self._with_room(partial(self.store.write_many, statement, columns, rows, TYPES))
                 rows.clear()
         self._characters = self._rows = 0
         if self._tables:
-            self._stage_tables()
+            self._with_room(self._stage_tables)
+            self._tables.clear()
+            self._total += self._table_bytes
+            self._table_bytes = 0
 
     def _stage_tables(self) -> None:
         cursor = self.store.cursor()
@@ -314,9 +324,6 @@ class Staging:
                 cursor.execute(block("staging", "stage_wide"))
             finally:
                 cursor.unregister("arrived")
-        self._tables.clear()
-        self._total += self._table_bytes
-        self._table_bytes = 0
 
     def _run(self, name: str) -> None:
         with told(self.store.path):

@@ -21,9 +21,10 @@ SLOW = """
 import sys
 from pathlib import Path
 from storage import store as stores
+from storage.interchange import staging
 from storage.interchange.importing import import_file
 
-stores.CONFIG["memory_limit"] = "60MB"
+staging.FRUGAL = 15_000_000 # so that it spills
 store = stores.Store.open(sys.argv[1])
 plain = stores.Store.write
 def write(self, sql, parameters=None):

@@ -12,8 +12,8 @@ from storage.interchange.importing import import_file
 from storage.store import Store
 
 READS = Path("/proc/self/io")
-SIZE = 200 * 2**20
-ENOUGH = 150 * 2**20  # a row may have 64 MB, and is read twice
+SIZE = 120 * 2**20
+ENOUGH = 100 * 2**20  # a row may have 64 MB, and is read twice
 WRONG = {  # by name: how it begins, and what follows again and again
     "zeros.jsonl": (b"", b"\0"),
     "no_prompt.jsonl": (b"", b'{"a": 1, "b": 2}\n'),
