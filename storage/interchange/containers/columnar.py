@@ -63,8 +63,8 @@ def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple
     part.position = lambda: part.size * done // total if total else 0
     try:
         for batch in batches(part.path, kept):
-            yield done + 1, batch
             done += batch.num_rows
+            yield done - batch.num_rows + 1, batch
     except (pa.ArrowException, OSError) as error:
         raise wrong(part.path, _reason(error)) from None
 
