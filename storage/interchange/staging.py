@@ -27,7 +27,8 @@ CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
-FRUGAL = 200_000_000  # bytes that DuckDB may use while an import is on
+FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
+LARGE = 2**25  # bytes of files; what is smaller fits into memory, and spilling would only cost time
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": (
@@ -88,6 +89,7 @@ class Staging:
 
     store: Store
     source: str
+    size: int = 0  # bytes of the files
     policies: dict[str, str] = field(default_factory=dict)  # id by name
     annotators: dict[str, str] = field(default_factory=dict)
     repeated: int = 0  # responses that stand twice in one row, by one policy
@@ -103,7 +105,8 @@ class Staging:
     def __post_init__(self) -> None:
         self._run("drop")
         self._run("create")
-        self.store.spare_memory(FRUGAL)
+        if self.size > LARGE:
+            self.store.spare_memory(FRUGAL)
 
     def at(self, row: int) -> None:
         """What is added next is of this row; rows keep their order whenever they are added."""

@@ -24,7 +24,7 @@ from storage import store as stores
 from storage.interchange import staging
 from storage.interchange.importing import import_file
 
-staging.FRUGAL = 15_000_000 # so that it spills
+staging.LARGE, staging.FRUGAL = 0, 15_000_000 # so that it spills
 store = stores.Store.open(sys.argv[1])
 plain = stores.Store.write
 def write(self, sql, parameters=None):
