@@ -58,6 +58,30 @@ def copy_tokeniser(source: Path, destination: Path) -> None:
             shutil.copyfile(source / name, destination / name)
 
 
+def let_older_read(folder: Path) -> None:
+    """Say in a saved folder's files, under transformers 4's names too, what transformers 5 calls otherwise.
+
+    Without it the older one, on which many tools still stand, takes its default for the base of the rotary
+    embedding without a word, and knows no tokeniser of that class.
+    """
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    older = {"torch_dtype": config.get("dtype")}
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict) and isinstance(rope.get("rope_theta"), int | float):  # one for all layers
+        older |= {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
+        if rope.get("rope_type", "default") != "default":
+            older["rope_scaling"] = {name: value for name, value in rope.items() if name not in older}
+    path.write_text(json.dumps(older | config, indent=2) + "\n", encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        said = json.loads(path.read_text(encoding="utf-8"))
+        if said.get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            said["tokenizer_class"] = "PreTrainedTokenizerFast"
+            said.setdefault("model_input_names", ["input_ids", "attention_mask"])  # no token_type_ids
+            path.write_text(json.dumps(said, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
 def let_others_score(folder: Path, tokeniser: Tokeniser) -> None:
     """Change the tokeniser's files in a reward model's folder so that other tools score as this one does.
 

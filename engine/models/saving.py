@@ -21,7 +21,7 @@ from transformers.core_model_loading import WeightConverter, revert_weight_conve
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from engine.files import writing_folder
-from engine.models.files import copy_tokeniser, dtype_of, let_others_score, quiet_transformers
+from engine.models.files import copy_tokeniser, dtype_of, let_older_read, let_others_score, quiet_transformers
 from engine.models.lora import Adapters, adapters_of, fused
 from engine.text import Tokeniser
 
@@ -56,6 +56,7 @@ def save_model(
         (temporary / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_weights(model, temporary, target, masters or {})
         copy_tokeniser(Path(source_folder), temporary)
+        let_older_read(temporary)
         if type(model).__name__.endswith("ForSequenceClassification"):
             let_others_score(temporary, Tokeniser.from_folder(temporary))
 

@@ -90,3 +90,34 @@ def test_prompts_are_rendered_as_before_and_answers_end(
     if len(texts) % 2 == 0:
         whole = changed.render(chat, complete=True)
         assert whole == before.render(chat, complete=True).removesuffix(after) + "<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "default", "rope_theta": 123456.0},
+        {"rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0},
+        {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+    ],
+    ids=["base", "scaled", "partial"],
+)
+def test_transformers_4_is_told_what_it_calls_otherwise(rope: dict[str, object], tmp_path: Path) -> None:
+    source = tiny_model_folder(tmp_path)
+    told = json.loads((source / "tokenizer_config.json").read_text())
+    told["tokenizer_class"] = "TokenizersBackend"
+    (source / "tokenizer_config.json").write_text(json.dumps(told))
+    model = init_reward_classifier(source)
+    model.config.rope_parameters = dict(rope)
+    save_model(model, source, tmp_path / "saved")
+    older = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert older["rope_theta"] == rope["rope_theta"]
+    assert older.get("partial_rotary_factor") == rope.get("partial_rotary_factor")
+    scaling = {"rope_type": "linear", "factor": 2.0} if rope["rope_type"] == "linear" else None
+    assert older.get("rope_scaling") == scaling
+    assert older["torch_dtype"] == older["dtype"] == "float32"
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    assert loaded.config.rope_parameters.items() >= rope.items()
+    read = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
+    assert read["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert read["model_input_names"] == ["input_ids", "attention_mask"]
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved")("Why?").input_ids
