@@ -39,6 +39,8 @@ SCREEN_SECONDS = 2.0
 person from leaving."""
 BUSY_SECONDS = 10.0
 """A key waits at most this long for a screen that stores or fetches; then what was typed ahead is dropped."""
+LEAVE_SECONDS = 3.0
+"""A key that leaves the application waits at most this long for those before it, and is never dropped."""
 DIALOG = "dialog"
 """Group of the workers that a key starts and that put a question on top: until it stands there, keys wait."""
 LOOK_SECONDS = 0.005
@@ -114,8 +116,7 @@ class Keyboard:
     async def _work(self) -> None:
         while self._line and self._app.is_running:
             try:
-                if not self._leads_away(self._line[0]):
-                    await self._ready()
+                await self._ready(LEAVE_SECONDS if self._leads_away(self._line[0]) else BUSY_SECONDS)
                 if not self._line:
                     return  # dropped meanwhile
                 event = self._line.popleft()
@@ -129,23 +130,23 @@ class Keyboard:
                 self._app._handle_exception(error)
 
     def _leads_away(self, event: Typed) -> bool:
-        """Whether the key has a meaning wherever one is, such as to quit: it waits for nothing."""
+        """Whether the key has a meaning wherever one is, such as to quit."""
         if not isinstance(event, events.Key):
             return False
         bindings = self._app._bindings.key_to_bindings.get(event.key, [])
         return any(binding.priority for binding in bindings)
 
-    async def _ready(self) -> None:
-        """Return once the screen on top stands and waits for a key."""
+    async def _ready(self, most: float) -> None:
+        """Return once the screen on top stands and waits for a key, or after so many seconds."""
         begun = time.monotonic()
         while True:
             screen = self._app.screen
             await self._stands(screen)
             if screen is self._app.screen and not self._busy(screen):
                 return
-            if time.monotonic() - begun > BUSY_SECONDS:
-                dropped = self.forget()
-                self._app.tell(f"The store is slow: {keys_dropped(dropped)}.", severity="warning")
+            if time.monotonic() - begun > most:
+                if dropped := self.forget():
+                    self._app.tell(f"The store is slow: {keys_dropped(dropped)}.", severity="warning")
                 return
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -104,7 +104,8 @@ class ResponseCard(Scroller):
     def _take(self, response_id: str, text: str) -> None:
         self.response_id, self.text = response_id, text
         self.content = response_content(text)
-        self._badge = "·"
+        self._shown: tuple[str, bool] | None = None
+        """The badge that stands there: what stays as it is need not be painted."""
 
     def compose(self) -> ComposeResult:
         yield Static(classes="line")
@@ -137,6 +138,9 @@ class ResponseCard(Scroller):
 
     def _show_badge(self, badge: str, *, placed: bool) -> None:
         """The letter and what was said: in the border when open, before the text when closed."""
+        if self._shown == (badge, placed):
+            return
+        self._shown = badge, placed
         colour = "bold $secondary" if placed else "bold $accent"
         self.set_class(placed, "-placed")
         line = Content.assemble(

@@ -86,6 +86,16 @@ async def test_what_was_typed_for_a_prompt_that_does_not_come_does_nothing() -> 
         assert screen.mode == "rank"
 
 
+async def test_who_leaves_right_after_a_ranking_has_recorded_it() -> None:
+    workspace = slow()
+    workspace.judging.wait = 0.2
+    async with opened(workspace) as (app, pilot):
+        await go(app, pilot)
+        press(app, *"abc", "enter", *"bca", "enter", "ctrl+q")
+        await until(pilot, lambda: not app.is_running)
+    assert said(workspace) == ["A > B > C > D", "B > C > A > D"]
+
+
 async def test_undo_and_redo_in_a_row() -> None:
     workspace = slow()
     async with opened(workspace) as (app, pilot):
