@@ -26,7 +26,6 @@ from textual._xterm_parser import XTermParser
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.screen import Screen
-from textual.widgets import Input, TextArea
 from textual.worker import NoActiveWorker, Worker, get_current_worker
 
 if TYPE_CHECKING:
@@ -74,10 +73,12 @@ def reading_escapes(driver: type[Driver]) -> type[Driver]:
 
 def two_keys(event: events.Key, focused: object) -> list[events.Key]:
     """The keys that were pressed: escape and another where the bytes of both came together, else the one."""
-    pair = event.character if event.character and len(event.character) == 2 else ""
-    if not pair.startswith("\x1b") or (
-        isinstance(focused, Input | TextArea) and event.key.startswith("ctrl+")
-    ):
+    pair = event.character or ""
+    if len(pair) != 2 or not pair.startswith("\x1b"):
+        return [event]
+    from textual.widgets import Input, TextArea  # not for the first frame
+
+    if isinstance(focused, Input | TextArea) and event.key.startswith("ctrl+"):
         return [event]
     parser = XTermParser()
     behind = [found for found in parser.feed(pair[1]) if isinstance(found, events.Key)]

@@ -55,12 +55,16 @@ def run_app(settings: Settings, *, demo: Literal["whole", "small"] | None = None
     app = WorkbenchApp(future.result, theme=settings.theme, demo=demo, after_paint=after_paint)
     Thread(target=end_with_terminal, args=(app,), name="terminal", daemon=True).start()
     app.run()
+    if app.return_code == TERMINAL_GONE:
+        # Threads may still be in the store, and closing it under them can crash.  What Python flushes at its
+        # end has nowhere to go: it would exit with 120.
+        for share in shares:
+            share.token_path.unlink(missing_ok=True)
+        os._exit(TERMINAL_GONE)
     for share in shares:
         share.close()
     if future.done() and future.exception() is None:
         future.result().close()
-    if app.return_code == TERMINAL_GONE:
-        os._exit(TERMINAL_GONE)  # what Python flushes at its end has nowhere to go: it would exit with 120
     sys.stdout.flush()
     return app.return_code or 0
 
