@@ -86,7 +86,7 @@ class WorkbenchScreen(Screen[Any]):
             if widget is not None:
                 changed.update(widget.walk_children(with_self=True))
                 for above in widget.ancestors:
-                    if isinstance(above, Widget):
+                    if above._has_focus_within:
                         changed.add(above)
                     if getattr(above, "FOCUS_CHANGES_PARTS", False):
                         changed.update(above.walk_children())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -22,12 +21,7 @@ FRAME_CELLS = 4
 
 
 class Scroller(VerticalScroll, can_focus=True, inherit_bindings=False):
-    """A pane whose arrows are left to the screen; pages, j and k scroll it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home", "scroll_home", "To the start of the text", show=False),
-        Binding("end", "scroll_end", "To the end of the text", show=False),
-    ]
+    """A pane whose keys are left to the screen."""
 
     def scroll_by_lines(self, lines: int) -> None:
         self.scroll_relative(y=lines, animate=False)
@@ -191,8 +185,8 @@ class Cards(Container):
     def open(self, card: ResponseCard, *, focus: bool = True) -> None:
         for other in self.cards:
             other.set_class(other is card, "-open")
-        if focus:
-            card.focus()
+        if focus and not isinstance(self.screen.focused, ResponseCard):
+            card.focus(scroll_visible=False)  # a cursor that moves on has the whole screen painted anew
 
     def lay_out(self) -> None:
         """Choose columns for the room there is."""
@@ -223,6 +217,12 @@ class Cards(Container):
         opened = self.opened
         for card in self.cards if self.together else [opened] if opened is not None else []:
             card.scroll_by_lines(lines * (max(1, card.size.height - 1) if pages else 1))
+
+    def to_edge(self, *, end: bool) -> None:
+        """The open response, or all of them, from its start or at its end."""
+        opened = self.opened
+        for card in self.cards if self.together else [opened] if opened is not None else []:
+            (card.scroll_end if end else card.scroll_home)(animate=False)
 
     def move(self, by: int) -> None:
         """Open the card `by` places further, if there is one."""

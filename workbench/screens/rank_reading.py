@@ -112,6 +112,13 @@ class ReadingScreen(LiveScreen):
         else:
             self.query_one(Cards).scroll(pages, pages=True)
 
+    def action_scroll_edge(self, end: bool) -> None:
+        pane = self.focused if isinstance(self.focused, PromptPane) else None
+        if pane is None:
+            self.query_one(Cards).to_edge(end=end)
+        else:
+            (pane.scroll_end if end else pane.scroll_home)(animate=False)
+
     def action_move(self, by: int, vertical: bool) -> None:
         cards = self.query_one(Cards)
         cards.move(by * cards.columns if vertical else by)

@@ -135,6 +135,8 @@ async def test_responses_scroll_alone_or_together() -> None:
         assert [card.scroll_offset.y for card in cards] == [3, 1, 1, 1]
         await pilot.press("pagedown")
         assert all(card.scroll_offset.y > 10 for card in cards)
+        await pilot.press("home", "y", "b", "end")
+        assert [card.scroll_offset.y > 0 for card in cards] == [False, True, False, False], "the open one"
 
 
 async def test_two_responses_word_by_word() -> None:
