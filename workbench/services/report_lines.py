@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from rich.cells import cell_len, set_cell_size
 
 from storage.interchange.clean import clean_text
+from storage.report_records import Figure
 
 Span = tuple[str, str]
 """Text and role: '' plain, muted, strong, model, baseline, people, warning."""
@@ -127,3 +128,42 @@ def columns(counts: Sequence[int], wide: int = 1) -> str:
 def shown(line: Line) -> str:
     """A line as plain text."""
     return "".join(text for text, _ in line).rstrip()
+
+
+def scale_line(label: str, width: int, left: str, middle: str, right: str) -> Line:
+    """What a column of bars is about, and the ends and the middle of their scale."""
+    room = _bar_cells(width)
+    scale = left + middle.center(room - len(left) - len(right)) + right
+    return ((fit(label, width - room), "muted"), (scale, "muted"))
+
+
+def bar_line(label: str, found: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
+    """A figure as label, number and a bar with its interval; at `mark` a line."""
+    cells = _bar_cells(width)
+    between = interval(found.low, found.high) if found.low < found.high else ""
+    beside = f"  {between:<13}  " if width >= ROOMY else " "
+    drawn = bar(found.value, found.low, found.high, scale=(0.0, top), cells=cells, mark=mark)
+    return (
+        (fit(label, width - cells - 5 - len(beside)), ""),
+        (number(found.value), "strong"),
+        (beside, "muted"),
+        (drawn, role),
+    )
+
+
+def _bar_cells(width: int) -> int:
+    return width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
+
+
+def signed_line(label: str, found: Figure) -> Line:
+    """A difference with its interval."""
+    return (
+        (fit(label, 23), ""),
+        (number(found.value, signed=True), "strong"),
+        (f"  {interval(found.low, found.high, signed=True)}", "muted"),
+    )
+
+
+def percent(share: float) -> str:
+    """`0.123` as `12 %`."""
+    return f"{share:.0%}".replace("%", " %")

@@ -6,25 +6,27 @@ from collections.abc import Callable
 
 from storage.report_records import Figure, WrongPair
 from workbench.services.benchmark_text import benchmarks
+from workbench.services.report_length import against_length, length, length_word
 from workbench.services.report_lines import (
     ROOMY,
     Line,
     Section,
     bar,
+    bar_line,
     box,
     columns,
     distance,
     fit,
-    interval,
     number,
+    percent,
     prose,
+    scale_line,
+    signed_line,
 )
 from workbench.services.report_words import EXPLAINED
 from workbench.services.reports import CONSTANT_ACCURACY, CONSTANT_LOG_LOSS, RewardReport
 
 NARROWEST = 44
-LEANS = 0.2
-"""More accurate by this much where the longer response is better: the model leans on length."""
 SURE = 0.05
 """Mean predicted probability further than this from the share that was right is told."""
 
@@ -86,7 +88,7 @@ def sections(report: RewardReport, width: int) -> tuple[Section, ...]:
 def overview(report: RewardReport, width: int) -> list[Line]:
     """The model, the baselines on the same pairs, and people."""
     figures, name = report.figures, report.reward_model
-    lines: list[Line] = [_head("accuracy, ties ½", width, "0", "½", "1")]
+    lines: list[Line] = [scale_line("accuracy, ties ½", width, "0", "½", "1")]
     constant = Figure("constant", CONSTANT_ACCURACY, CONSTANT_ACCURACY, CONSTANT_ACCURACY, 0, 0)
     rows = (
         (name, figures.get("accuracy"), "model"),
@@ -97,16 +99,16 @@ def overview(report: RewardReport, width: int) -> list[Line]:
         ("person v. the others", figures.get("person"), "people"),
         ("two people", figures.get("agreement"), "people"),
     )
-    lines += [_bar_line(label, found, role, width, mark=0.5) for label, found, role in rows if found]
+    lines += [bar_line(label, found, role, width, mark=0.5) for label, found, role in rows if found]
     lines += [(), *_log_losses(report, width), ()]
     for figure, label in (
         ("over_longer", "above longer response"),
         ("over_policy", "above policy that wins"),
     ):
         if found := figures.get(figure):
-            lines.append(_signed_line(label, found))
+            lines.append(signed_line(label, found))
     if tau := figures.get("tau"):
-        lines.append(_signed_line("Kendall τ a prompt", tau))
+        lines.append(signed_line("Kendall τ a prompt", tau))
     for word in (against_length(report), length_word(report)):
         lines += [(), *prose(word[0], width, word[1])] if word else []
     return lines
@@ -117,7 +119,7 @@ def unseen(report: RewardReport, width: int) -> list[Line]:
     figures, basis = report.unseen_figures, report.unseen
     if not basis.splits:
         return []
-    lines: list[Line] = [_head(f"mean of {basis.splits} splits", width, "0", "½", "1")]
+    lines: list[Line] = [scale_line(f"mean of {basis.splits} splits", width, "0", "½", "1")]
     for figure, label, role in (
         ("accuracy", report.reward_model, "model"),
         ("longer", "longer response", "baseline"),
@@ -127,29 +129,16 @@ def unseen(report: RewardReport, width: int) -> list[Line]:
     ):
         if found := figures.get(figure):
             mark = CONSTANT_LOG_LOSS if figure == "log_loss" else 0.5
-            lines.append(_bar_line(label, found, role, width, mark=mark))
+            lines.append(bar_line(label, found, role, width, mark=mark))
     lines += [()]
     if over := figures.get("over_longer"):
-        lines.append(_signed_line("above longer response", over))
+        lines.append(signed_line("above longer response", over))
     lines += [
         (("accuracy varies over splits by  ", "muted"), (number(basis.deviation), "strong")),
         (("mean distance of calibration  ", "muted"), (number(basis.calibration_error), "strong")),
         (),
     ]
     return lines
-
-
-def against_length(report: RewardReport) -> tuple[str, str] | None:
-    """A plain sentence where the model is not better than taking the longer response; None where it is."""
-    over = report.unseen_figures.get("over_longer") or report.figures.get("over_longer")
-    if over is None or over.low > 0:
-        return None
-    word = "worse" if over.high < 0 else "not shown to be better"
-    return (
-        f"It is {word} than always taking the longer response: accuracy {number(over.value, signed=True)} "
-        f"({interval(over.low, over.high, signed=True)}).",
-        "warning",
-    )
 
 
 def _log_losses(report: RewardReport, width: int) -> list[Line]:
@@ -162,9 +151,9 @@ def _log_losses(report: RewardReport, width: int) -> list[Line]:
         ("constant", constant, "baseline"),
     )
     top = max(1.0, *(found.high for _, found, _ in rows if found))
-    lines = [_head("log-loss, less is better", width, "0", "", number(top, 1))]
+    lines = [scale_line("log-loss, less is better", width, "0", "", number(top, 1))]
     return lines + [
-        _bar_line(label, found, role, width, mark=CONSTANT_LOG_LOSS, top=top)
+        bar_line(label, found, role, width, mark=CONSTANT_LOG_LOSS, top=top)
         for label, found, role in rows
         if found
     ]
@@ -207,88 +196,6 @@ def calibration(report: RewardReport, width: int) -> list[Line]:
         lines
         if not cells
         else lines + prose("● the share that was right, │ what the model predicted.", width)
-    )
-
-
-def length(report: RewardReport, width: int) -> list[Line]:
-    """Whether longer is taken for better, and what is left when it is not."""
-    figures = report.figures
-    lines: list[Line] = [_head("accuracy where …", width, "0", "½", "1")]
-    for figure, label, role in (
-        ("longer_wins", "longer is better", "model"),
-        ("longer_loses", "longer is worse", "model"),
-        ("length_balanced", "mean of these two", "model"),
-        ("length_matched", "within 10 %", "model"),
-        ("longer", "longer one alone", "baseline"),
-    ):
-        if found := figures.get(figure):
-            count = "" if figure in ("longer", "length_balanced") else f" ({found.n:,})"
-            lines.append(_bar_line(label + count, found, role, width, mark=0.5))
-    correlation = report.length.correlation
-    lines += [
-        (),
-        (
-            ("correlation with length in a prompt  ", "muted"),
-            (number(correlation, 2, signed=True), "strong"),
-        ),
-    ]
-    lines += [(), *_regression(report, width)]
-    word = length_word(report)
-    return lines + ([(), *prose(word[0], width, word[1])] if word else [])
-
-
-def _regression(report: RewardReport, width: int) -> list[Line]:
-    found = report.length_fit
-    if found is None:
-        return prose(
-            "No logistic regression: too few pairs, or score and length tell them apart without a mistake.",
-            width,
-        )
-    lines: list[Line] = [(("log-odds a standard deviation, by regression", "muted"),)]
-    for label, value, low, high in (
-        ("score, length fixed", found.score, found.score_low, found.score_high),
-        ("length, score fixed", found.length, found.length_low, found.length_high),
-    ):
-        lines.append(
-            (
-                (fit(label, 21), ""),
-                (f"{number(value, 2, signed=True):>6}", "strong"),
-                (f"  {interval(low, high, signed=True)}", "muted"),
-            )
-        )
-    lines.append(
-        ((fit("length alone", 21), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
-    )
-    lines.append(
-        (
-            ("log-loss: length ", "muted"),
-            (number(found.log_loss_length_alone), "baseline"),
-            (", with score ", "muted"),
-            (number(found.log_loss), "model"),
-        )
-    )
-    return lines
-
-
-def length_word(report: RewardReport) -> tuple[str, str] | None:
-    """A sentence on length and its role; None without pairs of both kinds."""
-    wins, loses = report.figures.get("longer_wins"), report.figures.get("longer_loses")
-    if wins is None or loses is None:
-        return None
-    if wins.value > 0.5 > loses.value:
-        few = "" if loses.high < 0.5 else f" ({loses.n:,} pairs: not certain)"
-        return (
-            f"It follows length: where the shorter is better, it is wrong more often than right{few}.",
-            "warning",
-        )
-    if wins.value - loses.value > LEANS:
-        return (
-            "It leans on length: it is much less often right where the shorter response is better.",
-            "warning",
-        )
-    return (
-        "Length alone does not explain it: it is about as often right where the shorter is better.",
-        "muted",
     )
 
 
@@ -385,41 +292,6 @@ def policies(report: RewardReport, width: int) -> list[Line]:
 def _stretched(counts: tuple[int, ...], cells: int) -> str:
     drawn = columns(counts)
     return "".join(drawn[min(len(drawn) - 1, at * len(drawn) // cells)] for at in range(cells))
-
-
-def _head(label: str, width: int, left: str, middle: str, right: str) -> Line:
-    room = _bar_cells(width)
-    scale = left + middle.center(room - len(left) - len(right)) + right
-    return ((fit(label, width - room), "muted"), (scale, "muted"))
-
-
-def _bar_line(label: str, found: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
-    cells = _bar_cells(width)
-    between = interval(found.low, found.high) if found.low < found.high else ""
-    beside = f"  {between:<13}  " if width >= ROOMY else " "
-    drawn = bar(found.value, found.low, found.high, scale=(0.0, top), cells=cells, mark=mark)
-    return (
-        (fit(label, width - cells - 5 - len(beside)), ""),
-        (number(found.value), "strong"),
-        (beside, "muted"),
-        (drawn, role),
-    )
-
-
-def _bar_cells(width: int) -> int:
-    return width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
-
-
-def _signed_line(label: str, found: Figure) -> Line:
-    return (
-        (fit(label, 23), ""),
-        (number(found.value, signed=True), "strong"),
-        (f"  {interval(found.low, found.high, signed=True)}", "muted"),
-    )
-
-
-def percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
 
 
 def wrong_line(pair: WrongPair, width: int) -> Line:

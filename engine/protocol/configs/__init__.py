@@ -8,15 +8,9 @@ workbench resolves them to folders in the run directory's `inputs.json` when the
 from engine.protocol.configs.common import DEVICE, DTYPE_HELP, NAME, NAME_FORM, JobConfig
 from engine.protocol.configs.generate import GenerateConfig
 from engine.protocol.configs.imitation import DPOConfig, SFTConfig, StoredResponsesConfig
-from engine.protocol.configs.policy import (
-    BestOfNConfig,
-    GRPOConfig,
-    PolicyLearningConfig,
-    PPOConfig,
-    RewardedConfig,
-    RLOOConfig,
-)
+from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.reward import RewardConfig
+from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig
 from engine.protocol.configs.scale import ExportConfig, RegisterConfig, ScoreConfig
 
 __all__ = [

@@ -10,139 +10,21 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
-    BatchSequences,
     CheckpointEvery,
-    JobConfig,
     LoraRank,
     MaxGradNorm,
-    PolicyName,
-    PromptLimit,
-    PromptSource,
     RolloutEpochs,
-    StartingPolicy,
-    Template,
     Tuning,
 )
 from engine.protocol.configs.needs import (
     DECODING,
-    SAMPLED_AT_ONCE,
     TYPICAL_PROMPT,
     Cost,
     JobInputs,
     PromptTable,
 )
 from engine.protocol.configs.rates import described, learning_rate
-from engine.protocol.rewards import (
-    ENSEMBLE,
-    ENSEMBLE_FORM,
-    Component,
-    Ensemble,
-    components_of,
-    parse_component,
-)
-
-
-class RewardedConfig(JobConfig, frozen=True, kw_only=True):
-    """What every job that samples from a policy and scores the samples has."""
-
-    name: PolicyName
-    policy: StartingPolicy = "smollm2"
-    reward_model: Annotated[
-        str, Meta(description="Registered reward model to maximise; empty when rewards name all there is.")
-    ] = ""
-    rewards: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, or Python "
-            "functions package.module:function of (prompt, response)."
-        ),
-    ] = ()
-    ensemble: Annotated[
-        str,
-        Meta(
-            pattern=ENSEMBLE,
-            description="How several reward models or ensemble members become one score: minimum, or "
-            "mean-variance:λ; empty is the weighted sum.",
-            extra_json_schema=ENSEMBLE_FORM,
-        ),
-    ] = ""
-    gold: Annotated[
-        str,
-        Meta(description="Held-out reward model that only watches the run; empty is none."),
-    ] = ""
-    prompts: PromptSource = ""
-    samples: Annotated[int, Meta(ge=1, description="Responses a prompt (K).")] = 4
-    max_new_tokens: Annotated[int, Meta(ge=1, description="Response budget, in tokens.")] = 256
-    max_prompt_tokens: Annotated[int, Meta(ge=1, description="Longer prompts are left out, and counted.")] = (
-        256
-    )
-    temperature: Annotated[
-        float, Meta(gt=0.0, description="Sampling temperature; also divides every logit.")
-    ] = 1.0
-    template: Template = "chat"
-    normalise_score: Annotated[
-        bool,
-        Meta(
-            description="Shift each component by its mean on samples of the policy before it learns, and "
-            "divide it by its standard deviation within a prompt."
-        ),
-    ] = True
-    missing_stop_penalty: Annotated[
-        float,
-        Meta(
-            description="A response that never stopped scores as the others of its prompt do in the mean, "
-            "plus this (after normalisation)."
-        ),
-    ] = -1.0
-
-    def components(self) -> list[Component]:
-        """Everything that is maximised.  Raises UsageError when there is nothing, or one thing twice."""
-        return components_of(self.reward_model, self.rewards)
-
-    def watching(self) -> dict[str, str]:
-        """Further reward models by role, NAME or NAME/CRITERION each."""
-        return {"gold": self.gold} if self.gold else {}
-
-    def constrained(self) -> tuple[str, float]:
-        """The reward model of a cost, and its largest mean; an empty name where nothing is constrained."""
-        return "", 0.0
-
-    def held_out(self) -> tuple[str, float]:
-        """Which prompts are kept from learning (`none`, `reward_model` or `share`), and the share."""
-        return "none", 0.0
-
-    def reward_models(self) -> dict[str, str]:
-        """The reward models that the job reads, by the role under which its inputs list them."""
-        found = {"reward_model": self.reward_model} if self.reward_model else {}
-        for component in map(parse_component, self.rewards):
-            if not component.is_function:
-                found[component.role] = component.model
-        return found | {role: Component(name).model for role, name in self.watching().items()}
-
-    def inputs(self) -> JobInputs:
-        table = PromptTable(self.prompts)
-        return JobInputs({"prompts": table}, policy=self.policy, reward_models=self.reward_models())
-
-    def cost(self) -> Cost:
-        return Cost(
-            models=1 + len(set(self.reward_models().values())),
-            sampled_at_once=SAMPLED_AT_ONCE,
-            row_tokens=self.max_prompt_tokens + self.max_new_tokens,
-            scores=True,
-        )
-
-    def __post_init__(self) -> None:
-        self.check()
-
-    def check(self) -> None:
-        """What no single field can say.  Raises UsageError."""
-        components = self.components()
-        if Ensemble.parse(self.ensemble) is not None:
-            models = [component for component in components if not component.is_function]
-            if not models:
-                raise UsageError("An ensemble needs reward models, and all rewards here are functions.")
-            if any(component.weight != 1 for component in models):
-                raise UsageError("In an ensemble every reward model has weight 1; leave the weights out.")
+from engine.protocol.configs.rewarded import RewardedConfig, refuse_single_samples
 
 
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
@@ -387,34 +269,3 @@ class RLOOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         PolicyLearningConfig.check(self)
         refuse_single_samples(self.samples, "RLOO takes the other samples of a prompt as baseline")
-
-
-class BestOfNConfig(RewardedConfig, frozen=True, kw_only=True):
-    """Sample N responses to every prompt and keep the best by the reward."""
-
-    samples: Annotated[int, Meta(ge=1, le=1024, description="Responses a prompt (N).")] = 16
-    limit: PromptLimit = 0
-    batch_sequences: BatchSequences = 32
-
-    def inputs(self) -> JobInputs:
-        table = PromptTable(self.prompts, self.limit)
-        return replace(RewardedConfig.inputs(self), tables={"prompts": table})
-
-    def cost(self) -> Cost:
-        return replace(RewardedConfig.cost(self), sampled_at_once=self.batch_sequences)
-
-    def work(self, prompts: int | None, responses: int | None) -> float | None:
-        if not prompts:
-            return None
-        count = min(prompts, self.limit) if self.limit else prompts
-        tokens = count * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
-        return tokens * (DECODING + len(self.reward_models()))
-
-    def check(self) -> None:
-        RewardedConfig.check(self)
-        refuse_single_samples(self.samples, "The best is chosen of several samples")
-
-
-def refuse_single_samples(samples: int, why: str) -> None:
-    if samples < 2:
-        raise UsageError(f"{why}, so samples must be at least 2, not {samples}.")

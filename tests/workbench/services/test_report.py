@@ -12,8 +12,9 @@ from storage.errors import NotFoundError
 from storage.records import NewScore
 from storage.store import Store
 from tests.storage.test_reports import MODEL, make_world, train
+from workbench.services.report_length import length_word
 from workbench.services.report_lines import bar, box, columns, distance, fit, shown
-from workbench.services.report_text import heading, length_word, notes, sections, wrong_line
+from workbench.services.report_text import heading, notes, sections, wrong_line
 from workbench.services.report_words import EXPLAINED
 from workbench.services.reports import RewardReport
 from workbench.services.workspace import Workspace

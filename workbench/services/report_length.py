@@ -1,0 +1,104 @@
+"""The report on length: whether longer is taken for better, and what is left when it is not."""
+
+from __future__ import annotations
+
+from workbench.services.report_lines import Line, bar_line, fit, interval, number, prose, scale_line
+from workbench.services.reports import RewardReport
+
+LEANS = 0.2
+"""More accurate by this much where the longer response is better: the model leans on length."""
+
+
+def against_length(report: RewardReport) -> tuple[str, str] | None:
+    """A plain sentence where the model is not better than taking the longer response; None where it is."""
+    over = report.unseen_figures.get("over_longer") or report.figures.get("over_longer")
+    if over is None or over.low > 0:
+        return None
+    word = "worse" if over.high < 0 else "not shown to be better"
+    return (
+        f"It is {word} than always taking the longer response: accuracy {number(over.value, signed=True)} "
+        f"({interval(over.low, over.high, signed=True)}).",
+        "warning",
+    )
+
+
+def length(report: RewardReport, width: int) -> list[Line]:
+    """Whether longer is taken for better, and what is left when it is not."""
+    figures = report.figures
+    lines: list[Line] = [scale_line("accuracy where …", width, "0", "½", "1")]
+    for figure, label, role in (
+        ("longer_wins", "longer is better", "model"),
+        ("longer_loses", "longer is worse", "model"),
+        ("length_balanced", "mean of these two", "model"),
+        ("length_matched", "within 10 %", "model"),
+        ("longer", "longer one alone", "baseline"),
+    ):
+        if found := figures.get(figure):
+            count = "" if figure in ("longer", "length_balanced") else f" ({found.n:,})"
+            lines.append(bar_line(label + count, found, role, width, mark=0.5))
+    correlation = report.length.correlation
+    lines += [
+        (),
+        (
+            ("correlation with length in a prompt  ", "muted"),
+            (number(correlation, 2, signed=True), "strong"),
+        ),
+    ]
+    lines += [(), *_regression(report, width)]
+    word = length_word(report)
+    return lines + ([(), *prose(word[0], width, word[1])] if word else [])
+
+
+def _regression(report: RewardReport, width: int) -> list[Line]:
+    found = report.length_fit
+    if found is None:
+        return prose(
+            "No logistic regression: too few pairs, or score and length tell them apart without a mistake.",
+            width,
+        )
+    lines: list[Line] = [(("log-odds a standard deviation, by regression", "muted"),)]
+    for label, value, low, high in (
+        ("score, length fixed", found.score, found.score_low, found.score_high),
+        ("length, score fixed", found.length, found.length_low, found.length_high),
+    ):
+        lines.append(
+            (
+                (fit(label, 21), ""),
+                (f"{number(value, 2, signed=True):>6}", "strong"),
+                (f"  {interval(low, high, signed=True)}", "muted"),
+            )
+        )
+    lines.append(
+        ((fit("length alone", 21), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
+    )
+    lines.append(
+        (
+            ("log-loss: length ", "muted"),
+            (number(found.log_loss_length_alone), "baseline"),
+            (", with score ", "muted"),
+            (number(found.log_loss), "model"),
+        )
+    )
+    return lines
+
+
+def length_word(report: RewardReport) -> tuple[str, str] | None:
+    """A sentence on length and its role; None without pairs of both kinds."""
+    wins, loses = report.figures.get("longer_wins"), report.figures.get("longer_loses")
+    if wins is None or loses is None:
+        return None
+    if wins.value > 0.5 > loses.value:
+        few = "" if loses.high < 0.5 else f" ({loses.n:,} pairs: not certain)"
+        return (
+            f"It follows length: where the shorter is better, it is wrong more often than right{few}.",
+            "warning",
+        )
+    if wins.value - loses.value > LEANS:
+        return (
+            "It leans on length: it is much less often right where the shorter response is better.",
+            "warning",
+        )
+    return (
+        "Length alone does not explain it: it is about as often right where the shorter is better.",
+        "muted",
+    )
