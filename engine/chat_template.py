@@ -88,7 +88,7 @@ def check_messages(messages: Chat) -> None:
     for number, message in enumerate(messages, 1):
         for key in ("role", "content"):
             if not isinstance(message.get(key), str):
-                raise UsageError(f'Message {number} of the prompt has no text under "{key}"; give it one.')
+                raise UsageError(f"Message {number} of the prompt has no text under “{key}”; give it one.")
 
 
 def plain(messages: Chat) -> str:

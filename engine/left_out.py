@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import UsageError
 from engine.protocol.events import Message
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.text import Chat, TemplateName, Tokeniser
@@ -24,7 +25,7 @@ def first_words(text: str, shown: int = SHOWN) -> str:
 
 def cut_words(count: int, limit: int) -> str:
     """What is said where texts are longer than is read of them."""
-    were = f"{count} responses with their prompts are" if count != 1 else "1 response with its prompt is"
+    were = counted(count, "response with its prompt is", "responses with their prompts are")
     return (
         f"{were} longer than {limit} tokens and cut: of the prompt the end is read, of the response the "
         "beginning."

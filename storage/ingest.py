@@ -170,7 +170,7 @@ def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: d
     if path.is_file():
         _rows(store, run, event["kind"], path, (begun, ALL_ROWS[1]))
     else:
-        lost = f"{event['rows']} rows of {event['kind']} are lost: {path} is not there."
+        lost = f"Lost: {event['kind']}, as {path} is not there ({event['rows']} in number)."
         runs.add_message(store, run.run_id, seq, "warning", lost, at)
 
 

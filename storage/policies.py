@@ -50,10 +50,10 @@ def register_trained(store: Store, name: str, *, folder: str, parent: str | None
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:
-    """`There is no policy "X"; did you mean "Y"?`"""
+    """`There is no policy “X”; did you mean “Y”?`"""
     near = difflib.get_close_matches(name, known, n=1)
     if near:
-        return f'There is no {what} "{name}"; did you mean "{near[0]}"?'
+        return f"There is no {what} “{name}”; did you mean “{near[0]}”?"
     if known:
-        return f'There is no {what} "{name}"; there are {", ".join(sorted(known)[:8])}.'
-    return f'There is no {what} "{name}"; none is registered yet.'
+        return f"There is no {what} “{name}”; there are {', '.join(sorted(known)[:8])}."
+    return f"There is no {what} “{name}”; none is registered yet."

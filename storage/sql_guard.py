@@ -62,7 +62,8 @@ def parse(cursor: Any, sql: str) -> list[Any]:
 def first_lines(error: BaseException) -> str:
     """DuckDB's message without its picture of the statement."""
     lines = str(error).strip().split("\n\nLINE ")[0].splitlines()
-    return " ".join(line.strip() for line in lines if line.strip()).rstrip(".") + "."
+    text = " ".join(line.strip() for line in lines if line.strip()).rstrip(".")
+    return text if text.endswith(("?", "!")) else text + "."
 
 
 def _check_statement(cursor: Any, statement: Any) -> None:

@@ -255,7 +255,7 @@ def _ranks_differently(precision: Precision, report: ScoreAgreement, config: Exp
     return (
         f"The {precision} model ranks {report.samples} stored responses too differently from torch: "
         f"Kendall τ {report.kendall_tau:.3f}, {config.tau_int8:g} wanted; largest difference "
-        f"{report.max_difference:.3g}.  It is not registered."
+        f"{report.max_difference:.3g}. It is not registered."
     )
 
 

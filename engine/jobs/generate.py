@@ -27,6 +27,7 @@ from engine.rollout import Sampled, SampledBatch, Server, response_text, sample_
 from engine.rollout.server import LOGPROBS_AT
 from engine.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
+from engine.wording import counted
 
 STAGE = "generating"
 
@@ -135,8 +136,8 @@ def _tokenise(
         ids = encode_or_leave_out(tokeniser, row["messages"], config.template, left_out)
         if ids is not None and limit and len(ids) + config.max_new_tokens > limit:
             fault = (
-                f"it has {len(ids)} tokens, which with {config.max_new_tokens} new ones go beyond the "
-                f"{limit} positions of the model."
+                f"it has {counted(len(ids), 'token')}, which with {config.max_new_tokens} new ones go beyond "
+                f"the {limit} positions of the model."
             )
             left_out.add("too long", name_of(row["messages"]), fault)
         elif ids is not None:

@@ -58,7 +58,7 @@ def resolve_model(name: str, on_progress: OnProgress | None = None) -> Path:
     if folder.exists():
         raise UnknownModelError(f"{name} is a file; give the folder that holds the model's config.json.")
     if not _HUB_ID.fullmatch(name):
-        raise UnknownModelError(f'There is no model folder "{name}"; check the path.')
+        raise UnknownModelError(f"There is no model folder “{name}”; check the path.")
     return _from_hub(name, report)
 
 
@@ -108,17 +108,17 @@ def _from_hub(name: str, report: OnProgress) -> Path:
         )
     except errors.GatedRepoError as error:
         raise UnknownModelError(
-            f'The model "{name}" is gated; accept its terms on the hub and log in with `hf auth login`.'
+            f"The model “{name}” is gated; accept its terms on the hub and log in with `hf auth login`."
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UnknownModelError(
-            f'The hub has no model "{name}", and there is no such folder; check the spelling.{hint}'
+            f"The hub has no model “{name}”, and there is no such folder; check the spelling.{hint}"
         ) from error
     except errors.HFValidationError as error:
-        raise UnknownModelError(f'"{name}" is neither a folder nor a hub id.{hint}') from error
+        raise UnknownModelError(f"“{name}” is neither a folder nor a hub id.{hint}") from error
     except Exception as error:  # no network, a proxy, a full disk: the library raises many kinds
         raise UnknownModelError(
-            f'There is no folder "{name}", and the hub could not be asked for a model of that name '
+            f"There is no folder “{name}”, and the hub could not be asked for a model of that name "
             f"({_first_line(error)}).{hint}"
         ) from error
     report(f"fetching {name}", 1.0)

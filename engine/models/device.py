@@ -49,9 +49,7 @@ def _cuda(chosen: torch.device, wanted: str) -> torch.device:
     if count == 0:
         raise UsageError(f"device is “{wanted}”, but torch sees no GPU here; choose auto or cpu.")
     if (chosen.index or 0) >= count:
-        raise UsageError(
-            f"device is “{wanted}”, but there are only {count} GPUs, cuda:0 to cuda:{count - 1}."
-        )
+        raise UsageError(f"device is “{wanted}”, but the GPUs here are cuda:0 to cuda:{count - 1}.")
     return torch.device("cuda", chosen.index or 0)
 
 

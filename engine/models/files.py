@@ -25,7 +25,7 @@ def dtype_of(dtype: str | torch.dtype) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype not in DTYPES:
-        raise UsageError(f'"{dtype}" is not a number format; choose one of {", ".join(DTYPES)}.')
+        raise UsageError(f"“{dtype}” is not a number format; choose one of {', '.join(DTYPES)}.")
     return DTYPES[dtype]
 
 

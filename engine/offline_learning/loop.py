@@ -32,6 +32,7 @@ from engine.training.guards import MicroBatchSize, pausing, retry_on_out_of_memo
 from engine.training.heldout import heldout_details
 from engine.training.optimiser import MasterAdam, warmup_then_linear
 from engine.training.policy import Policy, load_trainable_policy, save_trained
+from engine.wording import counted
 
 ADAM_EPS = 1e-8
 
@@ -136,18 +137,20 @@ def _words(examples: TrainingExamples, state: TrainState, config: StoredResponse
     """What the person should know before the training starts."""
     responses = sum(example.count for example in examples.train)
     pairs = sum(len(example.winner) for example in examples.train)
-    what = f"{pairs} pairs of {responses} responses" if pairs else f"{responses} responses"
+    what = counted(responses, "response")
+    if pairs:
+        what = f"{counted(pairs, 'pair')} of {what}"
     yield Message(
         level="info",
-        text=f"Learning {what} to {len(examples.train)} prompts; "
-        f"{len(examples.heldout)} prompts are held out.",
+        text=f"Learning {what} to {counted(len(examples.train), 'prompt')}; "
+        f"held out: {counted(len(examples.heldout), 'prompt')}.",
     )
     if examples.was_cut:
         yield Message(level="warning", text=cut_words(examples.was_cut, examples.limit))
     yield from examples.left_out.words()
     if examples.truncated:
-        how = "are learned without an end of turn" if config.truncated == "keep" else "were left out"
-        text = f"{examples.truncated} responses were cut by their budget of tokens and {how}."
+        how = "learned without an end of turn" if config.truncated == "keep" else "left out"
+        text = f"Cut by their budget of tokens, and {how}: {counted(examples.truncated, 'response')}."
         yield Message(level="info", text=text)
     if (bare := left_out(state.policy.model)) is not None and config.tuning == "lora":
         yield Message(level="warning", text=bare)

@@ -47,6 +47,7 @@ from engine.tables import RESPONSES, existing_outputs, write_output
 from engine.text import Tokeniser
 from engine.training.checkpoint import stable_hash
 from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
+from engine.wording import counted
 
 SAMPLED = pa.schema(
     [
@@ -240,8 +241,8 @@ def report(run: RunDir, config: BestOfNConfig) -> Iterator[Event]:
     if cut:
         yield Message(
             level="warning",
-            text=f"{cut} responses are, with their prompt, longer than a reward model reads, and were "
-            "scored by a part; lower max_new_tokens.",
+            text="Longer, with their prompt, than a reward model reads, and scored by a part: "
+            f"{counted(cut, 'response')}; lower max_new_tokens.",
         )
     for n in subset_sizes(config.samples):
         values = {"bon/kl": kl_bound(n)}

@@ -56,6 +56,7 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import collapsed, pausing
 from engine.training.optimiser import annealed
 from engine.training.policy import save_trained
+from engine.wording import counted
 
 
 class Algorithm(PolicyLosses, Protocol):
@@ -150,14 +151,15 @@ def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> It
         few = min(len(prompts.heldout), config.evaluate_prompts)
         yield Message(
             level="info",
-            text=f"Learning on {len(prompts.kept)} prompts; {len(prompts.heldout)} are held out, {few} of "
-            f"them are answered before the first step and every {config.evaluate_every} steps.",
+            text=f"Learning on {counted(len(prompts.kept), 'prompt')}; held out: {len(prompts.heldout)}, of "
+            f"which {few} {'is' if few == 1 else 'are'} answered before the first step and every "
+            f"{counted(config.evaluate_every, 'step')}.",
         )
     if len(prompts.kept) < config.prompts_per_step:
         yield Message(
             level="warning",
-            text=f"There are {len(prompts.kept)} prompts, so a step has that many, "
-            f"not {config.prompts_per_step}.",
+            text=f"A step has {counted(len(prompts.kept), 'prompt')}, not {config.prompts_per_step}: "
+            "there are no more.",
         )
     if config.tuning == "lora" and (bare := left_out(models.policy.model)) is not None:
         yield Message(level="warning", text=bare)
@@ -304,8 +306,9 @@ def _tell_cut(state: State, measured: Measured) -> Iterator[Event]:
         state.told.append("cut")
         yield Message(
             level="warning",
-            text=f"{cut} of the {len(measured.cut)} responses of step {state.step + 1} are, with their "
-            "prompt, longer than a reward model reads, and are scored by a part; lower max_new_tokens.",
+            text=f"Of the {counted(len(measured.cut), 'response')} of step {state.step + 1}, {cut} "
+            f"{'is' if cut == 1 else 'are'}, with the prompt, longer than a reward model reads, and scored "
+            "by a part; lower max_new_tokens.",
         )
 
 

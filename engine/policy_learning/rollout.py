@@ -31,6 +31,7 @@ from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
 from engine.training.split import heldout_prompts
+from engine.wording import counted
 
 REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
 REFERENCE_A_PROMPT = 4
@@ -86,7 +87,7 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
         messages = json.loads(record["messages"])
         tokens = encode_or_leave_out(tokeniser, messages, config.template, left_out)
         if tokens is not None and len(tokens) > longest:
-            fault = f"it has {len(tokens)} tokens, {max(longest, 0)} are allowed; {then}."
+            fault = f"it has {counted(len(tokens), 'token')}, {max(longest, 0)} are allowed; {then}."
             left_out.add("too long", name_of(messages), fault)
         elif tokens is not None:
             held = (record.get("split") or "train") != "train"

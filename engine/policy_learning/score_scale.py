@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.objectives.groups import spread_within
 from engine.protocol.events import Message
+from engine.wording import counted
 
 UNSURE = 0.2  # standard error over spread from which the person is warned
 NO_SPREAD = 1e-6
@@ -69,7 +70,7 @@ class ScoreScale:
             std, error = sum(stds) / len(stds), sum(self.errors[name]) / len(stds)
             text = (
                 f"Scores of {name} are divided by their spread within a prompt, {std:.3g} ± {error:.2g} "
-                f"({self.samples} samples of {self.prompts} prompts)"
+                f"({counted(self.samples, 'sample')} of {counted(self.prompts, 'prompt')})"
             )
             unsure = error > UNSURE * std
             if unsure:

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.protocol.configs import JobConfig
 from engine.protocol.memory import PROCESS_BYTES, Sizes, memory_of
+from engine.wording import counted
 
 RATES = {"cpu bfloat16": 2e11, "cpu float32": 1e11, "cuda": 2e13}
 """Parameter-tokens a second where no run has been measured yet: two cores, and a large GPU."""
@@ -80,7 +81,7 @@ def estimate(
         grounds = "as fast as the last such run" if rate else "a guess until a run here has been measured"
         sentence += f", and {_time(seconds)} ({grounds})"
     if cost.tuning == "frozen" and responses is not None:
-        sentence = f"Features of {responses:,} responses are read or computed. {sentence}"
+        sentence = f"Features read or computed: of {counted(responses, 'response')}. {sentence}"
     return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
 
 

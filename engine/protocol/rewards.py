@@ -77,7 +77,7 @@ def parse_component(text: str) -> Component:
     if not (_FUNCTION if ":" in source else _MODEL).fullmatch(source):
         raise UsageError(
             f"“{text}” is no reward; write the name of a reward model, NAME/CRITERION or "
-            "package.module:function, with *WEIGHT behind it if wanted."
+            "package.module:function or plugin:NAME, with *WEIGHT behind it if wanted."
         )
     if weight != weight or abs(weight) == float("inf"):
         raise UsageError(f"The weight in the reward “{text}” must be finite.")

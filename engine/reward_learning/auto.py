@@ -40,6 +40,7 @@ from engine.reward_learning.frozen.features import PARTS, response_features
 from engine.reward_learning.frozen.fit import text_lengths
 from engine.reward_learning.report import measured
 from engine.text import Tokeniser
+from engine.wording import counted
 
 Tuning = Literal["frozen", "lora", "full"]
 FINE_TUNINGS: tuple[Tuning, ...] = ("lora", "full")
@@ -249,7 +250,7 @@ def _table(known: list[Outcome], chosen: str) -> Iterator[Event]:
         mark = " ← chosen" if tuning == chosen else ""
         yield Message(
             level="info",
-            text=f"{tuning}: {len(mine)} folds, accuracy {accuracy:.3f}, log-loss {loss:.3f}, "
+            text=f"{tuning}: {counted(len(mine), 'fold')}, accuracy {accuracy:.3f}, log-loss {loss:.3f}, "
             f"{seconds:.0f} s{mark}",
         )
         values = {"accuracy": accuracy, "log_loss": loss, "seconds": seconds, "folds": float(len(mine))}

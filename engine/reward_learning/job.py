@@ -37,6 +37,7 @@ from engine.reward_learning.report import Figures, evaluate, save
 from engine.text import Tokeniser
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import pausing
+from engine.wording import counted
 
 
 def run(config: RewardConfig, directory: RunDir) -> Iterator[Event]:
@@ -109,15 +110,15 @@ def _words(
     """What the person should know before the training starts."""
     data = training_set.data
     pairs = sum(element.pairs for element in data.train)
-    tied, ties = data.ties, "teach nothing"
+    tied, ties = data.ties, "that teach nothing"
     if config.objective in WITH_TIES:
-        tied, ties = sum(element.ties for element in data.train), "are learned too"
+        tied, ties = sum(element.ties for element in data.train), "that are learned too"
     if config.annotators == "majority":
-        ties = "are left: a majority is a strict verdict"
+        ties = "left out: a majority is a strict verdict"
     yield Message(
         level="info",
-        text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} prompts are held out "
-        f"and {tied} tied pairs {ties}.",
+        text=f"Learning {counted(pairs, 'pair')} of {counted(len(data.train), 'prompt')}; held out: "
+        f"{counted(len(data.heldout), 'prompt')}; {counted(tied, 'tied pair')} {ties}.",
     )
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")

@@ -177,7 +177,7 @@ def _check_prompts(
         if limit and len(prompt) + max_new_tokens > limit:
             raise UsageError(
                 f"Prompt {index} has {len(prompt)} tokens; with {max_new_tokens} new ones it goes beyond the "
-                f"{limit} positions of {where}.  Shorten it, or ask for fewer tokens."
+                f"{limit} positions of {where}. Shorten it, or ask for fewer tokens."
             )
 
 

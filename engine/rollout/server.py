@@ -24,6 +24,7 @@ import msgspec
 from engine.errors import EndpointError, NonFiniteError, UsageError
 from engine.rollout.records import Decoded, Sampled, SampledBatch, SamplingSettings
 from engine.text import Tokeniser
+from engine.wording import counted
 
 KEY = "WORKBENCH_API_KEY"
 """The environment variable with the server's key, if it wants one; it is never written down."""
@@ -152,7 +153,8 @@ def _sampled(
         logprobs = choice.logprobs.token_logprobs
         if not choice.token_ids or len(logprobs) != len(choice.token_ids):
             raise EndpointError(
-                f"The server gave {len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens."
+                f"The server gave {len(logprobs)} log-probabilities for "
+                f"{counted(len(choice.token_ids), 'token')}."
             )
         if not all(0 <= token < tokeniser.vocab_size for token in choice.token_ids):
             raise EndpointError(
@@ -197,7 +199,7 @@ class _Call:
         except (OSError, HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise EndpointError(
-                f"No answer from {self.endpoint}: {_clean(why)}.  Start the server, as with vllm serve, or "
+                f"No answer from {self.endpoint}: {_clean(why)}. Start the server, as with vllm serve, or "
                 "leave the endpoint empty to sample here."
             ) from error
         finally:

@@ -84,7 +84,7 @@ class Scorer:
         """
         folder = Path(onnx_folder)
         if precision not in PRECISIONS:
-            raise UsageError(f'"{precision}" is not a precision; choose one of {", ".join(PRECISIONS)}.')
+            raise UsageError(f"“{precision}” is not a precision; choose one of {', '.join(PRECISIONS)}.")
         path = folder / f"{precision}.onnx"
         if not path.is_file():
             others = sorted(file.stem for file in folder.glob("*.onnx"))

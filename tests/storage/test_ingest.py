@@ -163,7 +163,7 @@ def test_a_lost_file_is_a_warning_and_a_path_outside_is_refused(store: Store, fo
     ingest.ingest(store, "generate-1", [line(1, "output", kind="responses", path="gone.parquet", rows=7)], 1)
     (message,) = runs.messages(store, "generate-1")
     assert message.level == "warning"
-    assert message.text.startswith("7 rows of responses are lost")
+    assert message.text.startswith("Lost: responses, as ")
     outside = line(2, "output", kind="responses", path="../../etc/passwd", rows=1)
     with pytest.raises(StoreError, match="outside its run directory"):
         ingest.ingest(store, "generate-1", [outside], 2)

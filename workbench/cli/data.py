@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import UsageError
+from engine.wording import counted
 from workbench.cli.output import print_json, print_records, print_table
 from workbench.cli.session import session
 
@@ -80,7 +81,7 @@ def import_file(
 
 
 def _show_progress(rows: int, share: float) -> None:
-    session.narrator.progress("importing", 100 * share, 100, "%", f"{rows:,} rows")
+    session.narrator.progress("importing", 100 * share, 100, "%", counted(rows, "row"))
 
 
 @export_app.command("data")
@@ -120,7 +121,7 @@ def export_data(
     if as_json:
         print_json(result)
         return
-    print(f"{rows:,} rows of {what} written to {path}.")
+    print(f"{counted(rows, 'row')} of {what} written to {path}.")
     for reason, number in result.get("left_out", {}).items():
         print(f"Left out, as {layout} has no place for it: {reason}: {number:,}.")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.wording import counted
 from storage.records import ImportReport
 from workbench.cli.output import cell, print_json, print_table
 from workbench.services.importing import ImportRequest, Outlook, read_mapping
@@ -98,8 +99,8 @@ def print_outlook(found: Outlook, as_json: bool) -> None:
                 f" [{line(answer['policy'])}{'; ' + line(', '.join(ranks)) if ranks else ''}]"
             )
     print(
-        f"\nOf {found.rows:,} rows read: {found.prompts:,} prompts, {found.responses:,} responses,"
-        f" {found.judgements:,} judgements."
+        f"\nOf {counted(found.rows, 'row')} read: {counted(found.prompts, 'prompt')},"
+        f" {counted(found.responses, 'response')}, {counted(found.judgements, 'judgement')}."
     )
     for reason, number in found.losses.left_out.items():
         print(f"left out {number:,}: {line(reason)}")

@@ -10,6 +10,7 @@ import typer
 
 from engine.errors import UsageError
 from engine.left_out import cut_words
+from engine.wording import counted
 from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
@@ -136,7 +137,7 @@ def score(
                 }
             )
         else:
-            print(f"{count:,} responses scored by {cell(reward_model)}.")
+            print(f"{counted(count, 'response')} scored by {cell(reward_model)}.")
         return
     rows = scoring.score_file(
         path, reward_model, precision=precision, policy=policy, on_progress=progress, told=told

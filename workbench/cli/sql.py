@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import UsageError
+from engine.wording import counted
 from workbench.cli.output import Table, cell, json_text
 from workbench.cli.session import session
 
@@ -46,7 +47,7 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     if output is not None:
         rows = _exported(session.workspace().sql, text, output)
-        session.narrator.say(f"{rows:,} rows written to {output}.")
+        session.narrator.say(f"{counted(rows, 'row')} written to {output}.")
         return
     with _result(text, unlock) as (columns, found):
         if as_json:
@@ -165,4 +166,4 @@ def _write_table(columns: list[str], rows: Rows) -> None:
     for row in chain(first, rows):
         table.row(row)
         count += 1
-    session.narrator.say(f"{count:,} row{'' if count == 1 else 's'}.")
+    session.narrator.say(f"{counted(count, 'row')}.")

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.wording import counted
 from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.choice import ChooseScreen
@@ -104,7 +105,7 @@ def sides_content(sides: Sequence[Side]) -> Content:
     for number, side in enumerate(sides, 1):
         facts = [f"{number}"] if len(sides) > 1 else []
         facts += [f"score {side.score:+.2f}"] if side.score is not None else []
-        facts += [f"{side.tokens} tokens"] if side.tokens else []
+        facts += [counted(side.tokens, "token")] if side.tokens else []
         if facts:
             parts += [(" · ".join(facts), "$foreground-muted"), "\n"]
         parts += [safe_content(side.text, SHOWN_CHARACTERS), "\n\n"]

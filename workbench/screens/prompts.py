@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from engine.wording import counted
 from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.row_list import PAGE, RowList
@@ -51,7 +52,7 @@ def draw_prompt(row: PromptRow, width: int) -> Content:
 
 def response_heading(number: int, row: ResponseRow) -> Content:
     """Policy, tokens, mean rank and scores of a response on one line."""
-    facts = [f"{row.tokens} tokens"] if row.tokens else []
+    facts = [counted(row.tokens, "token")] if row.tokens else []
     if row.finish_reason == "length":
         facts.append("cut")
     if row.mean_rank is not None:
@@ -204,7 +205,7 @@ class PromptsScreen(WorkbenchScreen):
             detail.scroll_home(animate=False)
         self._shown = row
         count = len(responses)
-        detail.border_title = Content(f"{count} response{'' if count == 1 else 's'}")
+        detail.border_title = Content(counted(count, "response"))
         detail.border_subtitle = Content(safe_line(f"{row.source or ''}  {prompt_id}"))
 
     # -- keys ------------------------------

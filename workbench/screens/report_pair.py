@@ -11,6 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.wording import counted
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.widgets.safe import safe_content, safe_line
 
@@ -87,7 +88,7 @@ class PairScreen(WorkbenchScreen):
         pane.border_title = Content.assemble(f"{whose} · ", (safe_line(response.policy, 24), "bold"))
         score = "" if response.score is None else f"score {response.score:+.2f} · "
         spread = "" if response.uncertainty is None else f"± {response.uncertainty:.2f} · "
-        pane.border_subtitle = Content(f"{score}{spread}{len(response.text):,} characters")
+        pane.border_subtitle = Content(f"{score}{spread}{counted(len(response.text), 'character')}")
         pane.scroll_home(animate=False)
         text = safe_content(response.text, SHOWN_CHARACTERS)
         if not response.text.strip():

@@ -312,5 +312,5 @@ class RunActions(WorkbenchScreen):
             self.action_resume()
             return
         await self.ask(lambda workspace: workspace.jobs.pause(run_id))
-        self.workbench.tell(f"{run_id} rests after its current step; z goes on.", severity="information")
+        self.workbench.tell(f"{run_id} pauses after its current step; z resumes it.", severity="information")
         self.refresh_now()

@@ -13,6 +13,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.wording import counted
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.run_token_trace import QUANTITIES, TokenTable, TraceHeat, figure
 from workbench.widgets.run_samples import slider
@@ -151,7 +152,7 @@ class TokensScreen(WorkbenchScreen):
         if trace is None:
             return first
         number = list(self._responses).index((trace.prompt_id, trace.sample_index)) + 1
-        told = f"  response {number} of {len(self._responses)}, {len(trace.tokens)} tokens"
+        told = f"  response {number} of {len(self._responses)}, {counted(len(trace.tokens), 'token')}"
         first = Content.assemble(first, (told, "$foreground-muted"))
         second = Content.assemble(
             (f"score {short_number(trace.score)}  ", "$text-primary"), (safe_line(trace.prompt, 300), "bold")

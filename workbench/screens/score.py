@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from engine.wording import counted
 from workbench.garbage import keep_loaded
 from workbench.messages import Status
 from workbench.screens.base import WorkbenchScreen, told
@@ -221,12 +222,15 @@ class ScoreScreen(WorkbenchScreen):
             cut = " · only a part is read" if scored.cut else ""
             unsure = "" if scored.uncertainty is None else f" ± {scored.uncertainty:.3f}"
             self.query_one(f"#text-{side}").border_subtitle = Content.assemble(
-                (f"{scored.score:+.3f}", "bold $text-primary"), f"{unsure} · {len(scored.tokens)} tokens{cut}"
+                (f"{scored.score:+.3f}", "bold $text-primary"),
+                f"{unsure} · {counted(len(scored.tokens), 'token')}{cut}",
             )
         self.query_one("#legend", HeatLegend).show(scale)
         self.query_one("#verdict", Static).update(verdict(*(scored.score for scored in answer.scored)))
         provider = safe_line(answer.provider.removesuffix("ExecutionProvider"), 20)
-        live = f"{self.workspace.live.state.judgements:,} judgements · " if answer.request.refit else ""
+        live = (
+            f"{counted(self.workspace.live.state.judgements, 'judgement')} · " if answer.request.refit else ""
+        )
         self.query_one("#backend", Static).update(
             Content.assemble(
                 live, (answer.request.precision, "bold"), f" · {provider} · {answer.milliseconds:.0f} ms"
@@ -281,7 +285,7 @@ class ScoreScreen(WorkbenchScreen):
     def _show_turns(self) -> None:
         """Say above the prompt that turns of a conversation stand before it."""
         before = len(self._example.turns)
-        title = f"Prompt · after {before} earlier turn{'' if before == 1 else 's'}" if before else "Prompt"
+        title = f"Prompt · after {counted(before, 'earlier turn')}" if before else "Prompt"
         self.query_one("#prompt").border_title = Content(title)
 
 

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static, TextArea, Tree
 
+from engine.wording import counted
 from workbench.keyboard import DIALOG
 from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
@@ -190,12 +191,12 @@ class SqlScreen(WorkbenchScreen):
             table.focus()
         rows = result.table.num_rows
         more = ("; there are more, ctrl+o exports all", "$text-warning") if result.truncated else ("", "")
-        counted = f"first {rows:,} rows" if result.truncated else f"{rows:,} row{'' if rows == 1 else 's'}"
+        shown = f"first {counted(rows, 'row')}" if result.truncated else counted(rows, "row")
         took = (
             "  <1 ms" if result.seconds < 0.001 else f"  {result.seconds * 1000:,.0f} ms",
             "$foreground-muted",
         )
-        self.say(Content.assemble((counted, "bold"), took, more))
+        self.say(Content.assemble((shown, "bold"), took, more))
 
     def _point_at(self, error: BaseException, sql: str) -> None:
         """Put the cursor where DuckDB found the fault, when the whole editor was run."""
@@ -299,7 +300,7 @@ class SqlScreen(WorkbenchScreen):
         except Exception as error:
             self.say(error_sentence(error, self.workbench.explain(error)))
             return
-        self.say(Content(f"{rows:,} rows written to {safe_line(path, 200)}."))
+        self.say(Content(f"{counted(rows, 'row')} written to {safe_line(path, 200)}."))
 
     def on_data_table_cell_selected(self, event: Any) -> None:
         """⏎ on a cell shows the whole value."""

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine.wording import counted
 from workbench.screens.sql_text import history_line
 from workbench.widgets.safe import safe_content, safe_line
 from workbench.widgets.typed import SafeInput
@@ -98,6 +99,6 @@ class ValueScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(safe_line(self._column, 60) or "value")
-            dialog.border_subtitle = Content(f"{len(self._value):,} characters · esc closes")
+            dialog.border_subtitle = Content(f"{counted(len(self._value), 'character')} · esc closes")
             with VerticalScroll():
                 yield Static(safe_content(self._value, VALUE_LIMIT), markup=False)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 from textual.content import Content
 
+from engine.wording import counted
 from workbench.widgets.safe import safe_line, safe_text
 
 PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
@@ -56,7 +57,7 @@ def history_line(query: Any, width: int = 54) -> Content:
     if query.error:
         outcome = ("failed", "$text-error")
     elif query.rows is not None:
-        outcome = (f"{query.rows:,} row{'' if query.rows == 1 else 's'}", "$foreground-muted")
+        outcome = (counted(query.rows, "row"), "$foreground-muted")
     else:
         outcome = ("", "$foreground-muted")
     name = safe_line(query.name or "", 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.wording import counted
 from storage.benchmark_records import Benchmark, BenchmarkFigure
 from workbench.services.report_lines import ROOMY, Line, fit, interval, number, one_line, prose
 
@@ -79,13 +80,17 @@ def _warnings(found: Benchmark) -> list[tuple[str, str]]:
         told.append((_learned(found), "warning"))
     if found.cut:
         told.append(
-            (f"{found.cut:,} comparisons have a response that is longer than the model reads.", "warning")
+            (
+                "A response is longer than the model reads, and is scored by a part: "
+                f"{counted(found.cut, 'comparison')}.",
+                "warning",
+            )
         )
     for reason, count in list(found.left_out.items())[:SHOWN_REASONS]:
         told.append((f"left out {count:,}: {reason}", "muted"))
     rest = list(found.left_out.values())[SHOWN_REASONS:]
     if rest:
-        told.append((f"left out {sum(rest):,} more for {len(rest)} other reasons", "muted"))
+        told.append((f"left out {sum(rest):,} more for {counted(len(rest), 'other reason')}", "muted"))
     return told
 
 

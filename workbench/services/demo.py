@@ -18,6 +18,7 @@ import msgspec
 
 from engine.errors import WorkbenchError
 from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
+from engine.wording import counted
 from workbench.services.rules import PREFIX
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class Demo:
             texts = [prompt["prompt"] for prompt in demo_prompts() if prompt["split"] == split]
             self._prompt_ids[split] = self.workspace.library.add_prompts(texts, source=source)
         total = sum(len(ids) for ids in self._prompt_ids.values())
-        yield self._update(stage, "done", detail=f"{total} prompts")
+        yield self._update(stage, "done", detail=counted(total, "prompt"))
 
     def _generate(self, stage: Stage) -> Iterator[StageUpdate]:
         both = [*self._prompt_ids["train"], *self._prompt_ids["eval"]]
@@ -204,7 +205,7 @@ class Demo:
 
     def _judge(self, stage: Stage) -> Iterator[StageUpdate]:
         added = self.workspace.judging.apply_rule(self.plan.rule, only=self._prompt_ids["train"])
-        yield self._update(stage, "done", detail=f"{PREFIX}{self.plan.rule}, {added} new rankings")
+        yield self._update(stage, "done", detail=f"{PREFIX}{self.plan.rule}, {counted(added, 'new ranking')}")
 
     def _train_reward(self, stage: Stage) -> Iterator[StageUpdate]:
         config = msgspec.structs.replace(self.plan.reward, annotator=PREFIX + self.plan.rule)
@@ -227,7 +228,7 @@ class Demo:
         scored = self.workspace.scoring.score_prompts(
             self._made("reward"), self._prompt_ids["eval"], precision=self.plan.precision
         )
-        yield self._update(stage, "done", detail=f"{scored} responses scored")
+        yield self._update(stage, "done", detail=f"{counted(scored, 'response')} scored")
 
     # Jobs
 

@@ -156,9 +156,7 @@ class Live:
                 "workbench train reward NAME --tuning frozen."
             )
         if self._state.missing:
-            raise UsageError(
-                f"The live model starts with {FIRST} judgements; there are {self._state.standing} yet."
-            )
+            raise UsageError(f"The live model starts with {FIRST} judgements; {self._state.standing} so far.")
         self._fit()
         return self._state
 

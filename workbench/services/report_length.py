@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.wording import counted
 from workbench.services.report_lines import Line, bar_line, fit, interval, number, prose, scale_line
 from workbench.services.reports import RewardReport
 
@@ -88,7 +89,7 @@ def length_word(report: RewardReport) -> tuple[str, str] | None:
     if wins is None or loses is None:
         return None
     if wins.value > 0.5 > loses.value:
-        few = "" if loses.high < 0.5 else f" ({loses.n:,} pairs: not certain)"
+        few = "" if loses.high < 0.5 else f" ({counted(loses.n, 'pair')}: not certain)"
         return (
             f"It follows length: where the shorter is better, it is wrong more often than right{few}.",
             "warning",

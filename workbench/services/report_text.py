@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.wording import counted
 from storage.report_records import Figure, WrongPair
 from workbench.services.benchmark_text import benchmarks
 from workbench.services.report_length import against_length, length, length_word
@@ -34,9 +35,9 @@ SURE = 0.05
 def heading(report: RewardReport) -> str:
     """What was measured on what, in a sentence."""
     basis = report.basis
-    where = "held-out prompts" if basis.splits_known else "prompts"
-    parts = [f"{basis.pairs:,} pairs on {basis.prompts:,} {where}"]
-    parts += [f"{basis.tied:,} ties left out"] if basis.tied else []
+    where = "held-out prompt" if basis.splits_known else "prompt"
+    parts = [f"{counted(basis.pairs, 'pair')} on {counted(basis.prompts, where)}"]
+    parts += [f"{counted(basis.tied, 'tie')} left out"] if basis.tied else []
     parts += [f"{basis.unscored:,} without scores"] if basis.unscored else []
     return ", ".join(parts)
 
@@ -52,11 +53,11 @@ def notes(report: RewardReport) -> list[str]:
             "learned from too, and flatter it."
         )
     if basis.unscored:
-        sentences.append(f"{basis.unscored:,} judged pairs are left out: a response lacks a score.")
+        sentences.append(f"Left out, as a response lacks a score: {counted(basis.unscored, 'judged pair')}.")
     if basis.cut:
         sentences.append(
-            f"{basis.cut:,} of {basis.responses:,} responses are longer than the model reads and are scored "
-            "by a part: the end of the prompt, the beginning of the response."
+            f"Of {counted(basis.responses, 'response')} {basis.cut:,} are longer than the model reads, and "
+            "scored by a part: the end of the prompt, the beginning of the response."
         )
     if basis.scored_as is not None and basis.scored_as != report.criterion:
         sentences.append(f"Measured on “{report.criterion}” with its score for “{basis.scored_as}”.")
@@ -92,7 +93,11 @@ def overview(report: RewardReport, width: int) -> list[Line]:
     constant = Figure("constant", CONSTANT_ACCURACY, CONSTANT_ACCURACY, CONSTANT_ACCURACY, 0, 0)
     rows = (
         (name, figures.get("accuracy"), "model"),
-        (f"  mean of {report.unseen.splits} splits", report.unseen_figures.get("accuracy"), "model"),
+        (
+            f"  mean of {counted(report.unseen.splits, 'split')}",
+            report.unseen_figures.get("accuracy"),
+            "model",
+        ),
         ("longer response", figures.get("longer"), "baseline"),
         ("policy that wins", figures.get("policy"), "baseline"),
         ("constant", constant, "baseline"),
@@ -119,7 +124,7 @@ def unseen(report: RewardReport, width: int) -> list[Line]:
     figures, basis = report.unseen_figures, report.unseen
     if not basis.splits:
         return []
-    lines: list[Line] = [scale_line(f"mean of {basis.splits} splits", width, "0", "½", "1")]
+    lines: list[Line] = [scale_line(f"mean of {counted(basis.splits, 'split')}", width, "0", "½", "1")]
     for figure, label, role in (
         ("accuracy", report.reward_model, "model"),
         ("longer", "longer response", "baseline"),
@@ -239,7 +244,7 @@ def _taus(report: RewardReport, width: int) -> list[Line]:
         (
             ("-1 ", "muted"),
             (columns(spread.counts, wide), "model"),
-            (f" 1   {spread.prompts:,} prompts", "muted"),
+            (f" 1   {counted(spread.prompts, 'prompt')}", "muted"),
         ),
     ]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.wording import counted
 from storage import artifacts, benchmarks, prompts, reports
 from storage.benchmark_records import Benchmark
 from storage.report_records import (
@@ -91,8 +92,8 @@ class RewardReport:
             )
         if basis.unscored:
             return (
-                f"{basis.unscored:,} judged pairs of its {where} lack a score of {self.reward_model}: "
-                "score the stored responses."
+                f"{self.reward_model} has not scored both responses of "
+                f"{counted(basis.unscored, 'judged pair')} of its {where}: score the stored responses."
             )
         return f"Nobody has judged a pair of its {where} on “{self.criterion}” without a tie."
 

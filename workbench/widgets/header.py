@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.events import Click
 from textual.widgets import Static
 
+from engine.wording import counted
 from workbench.messages import CurrentJob, Status
 from workbench.widgets.safe import safe_line
 
@@ -46,7 +47,13 @@ def counts_text(status: Status) -> Content:
     """Store and counts."""
     if not status.store:
         return Content.styled("opening the store …", "$foreground-muted")
-    counts = f"{status.prompts:,} prompts · {status.responses:,} responses · {status.judgements:,} judged"
+    counts = " · ".join(
+        (
+            counted(status.prompts, "prompt"),
+            counted(status.responses, "response"),
+            f"{status.judgements:,} judged",
+        )
+    )
     return Content.assemble(
         (safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$foreground-muted")
     )

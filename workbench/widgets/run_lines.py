@@ -104,9 +104,9 @@ def head_lines(run: Any, now: datetime) -> Content:
     elif run.status == "running":
         second = ("  ".join(part for part in (state_text(run), pace_text(run)) if part), "")
     elif run.status == "paused":
-        second = ("Paused; z or R goes on from where it is.", "$foreground-muted")
+        second = ("Paused; z or R resumes it where it is.", "$foreground-muted")
     elif run.status == "stopped":
-        second = ("Stopped; what it had is kept. R goes on from the last checkpoint.", "$foreground-muted")
+        second = ("Stopped; what it had is kept. R resumes it from the last checkpoint.", "$foreground-muted")
     elif run.status == "queued":
         second = ("Waits for the device, or for the run before it.", "$foreground-muted")
     else:

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from engine.wording import counted
 from workbench.widgets.safe import safe_line, safe_text
 from workbench.widgets.series import short_number
 
@@ -50,7 +51,10 @@ def _text(text: str) -> Content:
 def figures(row: StoredRollout) -> Content:
     """Score and what else is known of one response, on one line."""
     ended = "stopped" if row.stopped else "cut at the budget"
-    parts = [f"  reward {short_number(row.reward)}  KL {short_number(row.kl)}  {row.tokens} tokens, {ended}"]
+    parts = [
+        f"  reward {short_number(row.reward)}  KL {short_number(row.kl)}  "
+        f"{counted(row.tokens or 0, 'token')}, {ended}"
+    ]
     parts += [
         f"  {safe_line(name, 30)} {short_number(score)}" for name, score in (row.components or {}).items()
     ]
@@ -178,6 +182,9 @@ class SamplesView(Vertical):
             Content.assemble(
                 slider(self._steps, step.step, self._traced, cells),
                 f" step {step.step} of {self._steps[-1]}",
-                (f" · {len(step.samples)} responses{told.get(step.against, '')}", "$foreground-muted"),
+                (
+                    f" · {counted(len(step.samples), 'response')}{told.get(step.against, '')}",
+                    "$foreground-muted",
+                ),
             )
         )

@@ -10,6 +10,8 @@ import re
 
 from textual.content import Content
 
+from engine.wording import counted
+
 # C0 but tab and newline, DEL, C1, line and paragraph separators, bidi marks, embeddings, overrides,
 # isolates, invisible format characters, the byte-order mark, tags, lone surrogates, noncharacters.
 _DANGEROUS = re.compile(
@@ -56,5 +58,5 @@ def safe_content(text: str, limit: int | None = None) -> Content:
     """`text` as `Content`, never read as markup; cut after `limit` characters with a line that says so."""
     if limit is None or len(text) <= limit:
         return Content(safe_text(text))
-    note = f"\n… {len(text) - limit:,} more characters"
+    note = f"\n… {counted(len(text) - limit, 'more character')}"
     return Content.assemble(Content(safe_text(text[:limit])), (note, "$foreground-muted"))

@@ -47,7 +47,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, or Python "
-            "functions package.module:function of (prompt, response)."
+            "functions of (prompt, response), package.module:function or plugin:NAME."
         ),
     ] = ()
     ensemble: Annotated[

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from engine.protocol.events import Event, Message
 from engine.reward_learning.fine_tuning.data import Element, verdicts
+from engine.wording import counted
 
 SHRINKAGE = 10.0  # pairs of average agreement that everybody is credited with
 LEAST_WEIGHT = 0.05  # before weights are scaled: nobody is left out without a word
@@ -75,14 +76,16 @@ def words(annotators: dict[str, Annotator], weights: str) -> Iterator[Event]:
         return
     for person in list(annotators.values())[:SHOWN]:
         agreement = (
-            f"agrees with the others on {person.agreement:.0%} of {person.shared} shared verdicts"
+            f"agrees with the others on {person.agreement:.0%} of {counted(person.shared, 'shared verdict')}"
             if person.shared
             else "shares no pair with anybody"
         )
         weight = f"; weight {person.weight:.2f}" if weights == "agreement" else ""
-        text = f"“{person.name}”: {person.pairs} pairs and {person.ties} ties, {agreement}{weight}."
+        said = f"{counted(person.pairs, 'pair')} and {counted(person.ties, 'tie')}"
+        text = f"“{person.name}”: {said}, {agreement}{weight}."
         yield Message(level="info", text=text)
     if len(annotators) > SHOWN:
         more = list(annotators.values())[SHOWN:]
-        text = f"{len(more)} more annotators gave {sum(person.pairs for person in more)} pairs."
+        given = counted(sum(person.pairs for person in more), "pair")
+        text = f"{counted(len(more), 'more annotator')} gave {given}."
         yield Message(level="info", text=text)

@@ -22,6 +22,7 @@ from engine.models.trunk import grouped
 from engine.objectives.ranking import Pairs, Ties, pairs_of, ties_of
 from engine.text import Tokeniser
 from engine.training.split import heldout_prompts
+from engine.wording import counted
 
 COLUMNS = ("judgement_id", "annotator", "prompt_id", "messages", "response_id", "text", "rank")
 OVERALL = "overall"
@@ -193,12 +194,12 @@ def _teaches(element: Element, objective: str) -> bool:
 def _nothing(prompts: int, objective: str) -> str:
     if objective == "rating":
         return (
-            f"There is no rating among the judgements of {prompts} prompts; rate some responses, or choose "
-            "another objective."
+            f"There is no rating among the judgements of {counted(prompts, 'prompt')}; rate some responses, "
+            "or choose another objective."
         )
     return (
-        f"There is no preference to learn from: {prompts} judged prompts, and no response ranked above "
-        "another; judge some more prompts, or import rankings."
+        f"There is no preference to learn from: {counted(prompts, 'judged prompt')}, and no response ranked "
+        "above another; judge some more prompts, or import rankings."
     )
 
 

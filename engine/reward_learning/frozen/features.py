@@ -34,6 +34,7 @@ from engine.protocol.rundir import RunDir
 from engine.scoring.head import FeaturePart
 from engine.tables import read_rows
 from engine.text import Tokeniser
+from engine.wording import counted
 
 PARTS: tuple[FeaturePart, ...] = ("last", "mean")
 SECONDS_A_PART = 20.0
@@ -57,9 +58,8 @@ def response_features(
         known = FeatureStore(info, files)
         missing = known.missing(rows)
         if len(known) and len(missing) < len(rows):
-            yield Message(
-                level="info", text=f"Features of {len(rows) - len(missing)} responses were there already."
-            )
+            there = counted(len(rows) - len(missing), "response")
+            yield Message(level="info", text=f"There already: the features of {there}.")
         if missing:
             waiting = {response: rows[response] for response in missing}
             yield from _compute(config, folder, tokeniser, info, waiting, parts)

@@ -41,6 +41,7 @@ from engine.scoring.head import RewardHead
 from engine.tables import SCORES, read_rows, score_rows, write_output, write_splits
 from engine.text import SCORE_LIMIT, SCORE_TOKENS, Tokeniser
 from engine.training.heldout import heldout_details
+from engine.wording import counted
 
 TEXTS = ("response_id", "text")
 
@@ -94,7 +95,8 @@ def _words(config: RewardConfig, judged: JudgedFeatures) -> Iterator[Event]:
     data, pairs = judged.data, sum(element.pairs for element in judged.data.train)
     yield Message(
         level="info",
-        text=f"Learning {pairs} pairs of {len(data.train)} prompts; {len(data.heldout)} are held out.",
+        text=f"Learning {counted(pairs, 'pair')} of {counted(len(data.train), 'prompt')}; held out: "
+        f"{counted(len(data.heldout), 'prompt')}.",
     )
     # Judged prompts that cannot be encoded are among all that `response_features` tells of.
     if judged.dropped:
@@ -122,9 +124,9 @@ def _cross_validation(fitted: FittedHead) -> Iterator[Event]:
             continue
         yield Message(
             level="info",
-            text=f"{criterion}: cross-validated over {report.prompts} prompts in {report.folds} folds, "
-            f"{report.calibrated.pairs} pairs: accuracy {report.calibrated.accuracy:.3f}, log-loss "
-            f"{report.calibrated.log_loss:.3f}.\n{report.table()}",
+            text=f"{criterion}: cross-validated over {counted(report.prompts, 'prompt')} in {report.folds} "
+            f"folds, {counted(report.calibrated.pairs, 'pair')}: accuracy {report.calibrated.accuracy:.3f}, "
+            f"log-loss {report.calibrated.log_loss:.3f}.\n{report.table()}",
         )
         prefix = "cv/" if criterion == fitted.head.criteria[0] else f"cv/{criterion}/"
         for number, (strength, found) in enumerate(zip(report.strengths, report.measures, strict=True)):

@@ -231,7 +231,7 @@ def test_best_ranked_responses_once_each(tmp_path: Path) -> None:
 def test_sft_learns_from_stored_responses(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
     job = Job(tmp_path / "run", ppo_models, "sft", learn_from="responses", holdout=0.0, epochs=1)
     texts = [event.text for event in only(job.events(), Message)]
-    assert texts[0] == "Learning 4 responses to 1 prompts; 0 prompts are held out."
+    assert texts[0] == "Learning 4 responses to 1 prompt; held out: 0 prompts."
     assert len(by_prompt(job.run.table("responses"))) == 1
 
 

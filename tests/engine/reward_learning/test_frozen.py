@@ -143,7 +143,9 @@ def test_features_are_kept_and_taken_over(
     again.write_inputs(type(inputs)(inputs.models, inputs.tables | {"features": table}, inputs.data_hash))
     monkeypatch.setattr(frozen_features, "load_trunk", None)  # nothing is left to compute
     repeated = list(run_frozen(CONFIG, again, tiny_model))
-    assert any("65 responses were there already" in event.text for event in only(repeated, Message))
+    assert any(
+        "There already: the features of 65 responses." in event.text for event in only(repeated, Message)
+    )
     one, other = (RewardHead.load(r.path / "model") for r in (run, again))
     np.testing.assert_allclose(one.weight, other.weight, atol=1e-6)
 
@@ -210,7 +212,10 @@ def test_a_stopped_run_goes_on_where_it_was(
     kept = FeatureStore.open(*sorted((run.path / "features/parts").glob("part-*.parquet")))
     assert 0 < len(kept) < 65
     rest = list(run_frozen(CONFIG, run, tiny_model))
-    assert any(f"{len(kept)} responses were there already" in event.text for event in only(rest, Message))
+    assert any(
+        f"There already: the features of {len(kept)} responses." in event.text
+        for event in only(rest, Message)
+    )
     one, other = (RewardHead.load(r.path / "model") for r in (done[0], run))
     np.testing.assert_allclose(one.weight, other.weight, atol=1e-4)
     list(run_frozen(CONFIG, run, tiny_model))  # and once more, when all is there

@@ -11,7 +11,7 @@ from storage.interchange.formats.leaving import Leaving
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a `.cards` file; what the columns mean is guessed as in any other file, or said with --map."""
+    """Rows of a `.cards` file; what the columns mean is guessed, or said with --column."""
     for card in path.read_text(encoding="utf-8").split("\n\n"):
         question, dashes, answer = card.partition("\n--\n")
         if not dashes:
