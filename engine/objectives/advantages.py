@@ -12,7 +12,11 @@ from torch import Tensor
 
 
 def masked_mean(x_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
-    """Mean over the tokens of the mask; what lies outside, NaN included, does not count.  Scalar."""
+    """Mean over the tokens of the mask; what lies outside, NaN included, does not count.  Scalar.
+
+    >>> float(masked_mean(torch.tensor([[1.0, 3.0, float('nan')]]), torch.tensor([[1, 1, 0]])))
+    2.0
+    """
     kept = mask_N_T.bool()
     return torch.where(kept, x_N_T, 0).sum() / kept.sum()
 
@@ -38,6 +42,13 @@ def generalised_advantages(
     δ_t = r_t + γ·V_{t+1} − V_t,  A_t = δ_t + γλ·A_{t+1},  R_t = A_t + V_t.
     values_N_T[:, t] is the value of the state before token t.  The response ends with its last masked
     token: V and A beyond it are 0, so nothing leaks across the end.  Both results are 0 outside the mask.
+
+    >>> rewards, values = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5]])
+    >>> advantages, returns = generalised_advantages(
+    ...     rewards, values, torch.ones(1, 2), gamma=1.0, lam=1.0
+    ... )
+    >>> advantages.tolist(), returns.tolist()
+    ([[0.5, 0.5]], [[1.0, 1.0]])
     """
     real_N_T = mask_N_T.bool()
     rewards, values = torch.where(real_N_T, rewards_N_T, 0), torch.where(real_N_T, values_N_T, 0)

@@ -12,12 +12,20 @@ from torch import Tensor
 
 
 def kl_bound(n: int) -> float:
-    """ln n − (n − 1)/n: what the KL of best-of-n to its policy cannot exceed, in nats (arXiv 2401.01879)."""
+    """ln n − (n − 1)/n: what the KL of best-of-n to its policy cannot exceed, in nats (arXiv 2401.01879).
+
+    >>> round(kl_bound(16), 3)
+    1.835
+    """
     return math.log(n) - (n - 1) / n
 
 
 def subset_sizes(samples: int) -> list[int]:
-    """1, 2, 4, … and `samples` itself."""
+    """1, 2, 4, … and `samples` itself.
+
+    >>> subset_sizes(12)
+    [1, 2, 4, 8, 12]
+    """
     sizes = [1 << power for power in range(samples.bit_length()) if 1 << power <= samples]
     return sizes if sizes[-1] == samples else [*sizes, samples]
 
@@ -28,6 +36,11 @@ def best_of(proxy_N: Tensor, value_N: Tensor, n: int) -> float:
     The unbiased estimator of Nakano et al. (WebGPT, arXiv 2112.09332): the sample of i-th lowest proxy score
     wins C(i − 1, n − 1) of the C(N, n) subsets.  Samples of equal proxy score share what they win.
     Raises ValueError for n beyond N.
+
+    >>> best_of(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0]), 3)
+    3.0
+    >>> round(best_of(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0]), 1), 6)
+    2.0
     """
     N = len(proxy_N)
     if not 1 <= n <= N:

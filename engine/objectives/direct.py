@@ -24,6 +24,11 @@ def direct_preference(
     wrong with probability ε).  ipo: (h − 1/(2β))² (arXiv 2310.12036, eq. 17, τ written β), which is least at
     a finite margin of 1/(2β) where the sigmoid has no minimum.  Sums of log-probabilities, as in both papers;
     some libraries take IPO's as means over tokens.
+
+    >>> import torch
+    >>> winner, loser = torch.tensor([1.0]), torch.tensor([1.0])
+    >>> round(float(direct_preference(winner, loser, beta=0.1, loss="sigmoid", label_smoothing=0.0)), 4)
+    0.6931
     """
     margin_M = winner_M - loser_M
     if loss == "ipo":

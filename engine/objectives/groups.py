@@ -51,6 +51,10 @@ def penalised(x_N: Tensor, good_N: Tensor, group_N: Tensor, penalty: float) -> T
 
     A group without a good one takes the mean of all its members.  So the penalty is worth the same on a
     prompt whose answers all score high as on one whose answers all score low.
+
+    >>> scores, ended = torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True, True, False])
+    >>> penalised(scores, ended, torch.tensor([0, 0, 0]), -1.0).tolist()
+    [1.0, 3.0, 1.0]
     """
     good = good_N.to(x_N.dtype)
     total, _ = _sums(torch.where(good_N, x_N, 0), group_N)
@@ -66,6 +70,10 @@ def group_advantages(rewards_N: Tensor, group_N: Tensor, *, scale: bool, eps: fl
     Scaled: GRPO (arXiv 2402.03300, §4.1.2).  Not scaled: Dr. GRPO (arXiv 2503.20783, §3.2), without the
     weight that scaling gives to prompts on which all samples score nearly alike.  A group of equal rewards
     gives 0. The deviation is the sample one (divided by K − 1); a group of one response has no advantage.
+
+    >>> rewards, prompts = torch.tensor([1.0, 3.0, 5.0, 5.0]), torch.tensor([0, 0, 1, 1])
+    >>> group_advantages(rewards, prompts, scale=False).tolist()
+    [-1.0, 1.0, 0.0, 0.0]
     """
     total, count = _sums(rewards_N, group_N)
     centred = rewards_N - total / count
@@ -80,6 +88,9 @@ def leave_one_out(rewards_N: Tensor, group_N: Tensor) -> Tensor:
 
     The baseline does not depend on the response itself, so the gradient stays unbiased.  A group of one
     response has no baseline, and its advantage is 0.
+
+    >>> leave_one_out(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0, 0, 0])).tolist()
+    [-3.0, -1.5, 4.5]
     """
     total, count = _sums(rewards_N, group_N)
     baseline = (total - rewards_N) / (count - 1).clamp_min(1)

@@ -13,7 +13,11 @@ from torch import Tensor
 
 
 def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """log π − log π_ref: unbiased for KL(π ‖ π_ref), high variance, can be negative (S).  For the reward."""
+    """log π − log π_ref: unbiased for KL(π ‖ π_ref), high variance, can be negative (S).  For the reward.
+
+    >>> k1(torch.tensor([-1.0]), torch.tensor([-1.5])).tolist()
+    [0.5]
+    """
     return logprobs - ref_logprobs
 
 
@@ -21,6 +25,9 @@ def k2(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """½ (log π − log π_ref)²: biased value, but its gradient is that of the KL (S).  For a loss term.
 
     ∇k2 = (log π − log π_ref)·∇log π, whose mean over samples of π is ∇KL(π ‖ π_ref).
+
+    >>> k2(torch.tensor([-1.0]), torch.tensor([-2.0])).tolist()
+    [0.5]
     """
     return 0.5 * (logprobs - ref_logprobs).square()
 
@@ -54,6 +61,9 @@ def horizon_of(episodes_a_step: int, steps: int) -> int:
     Ziegler et al. (arXiv 1909.08593, §2.2) steer with 10,000 episodes in runs of 300,000 and more; a run that
     is shorter than the horizon cannot be steered at all.  No less than three steps, lest β swing with the
     noise of single batches.
+
+    >>> horizon_of(32, 50)
+    200
     """
     return max(math.ceil(episodes_a_step * steps / HORIZONS), FEWEST_STEPS * episodes_a_step)
 

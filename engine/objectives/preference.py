@@ -11,6 +11,9 @@ def accuracy(margin_M: Tensor) -> float:
     """Share of pairs whose winner scores higher; equal scores count one half, so a constant scorer has 0.5.
 
     margin_M: score of the winner minus score of the loser.  NaN without pairs.
+
+    >>> accuracy(torch.tensor([1.5, -0.5, 0.0, 2.0]))
+    0.625
     """
     if margin_M.numel() == 0:
         return float("nan")
@@ -18,7 +21,11 @@ def accuracy(margin_M: Tensor) -> float:
 
 
 def log_loss(margin_M: Tensor) -> float:
-    """Mean −log σ(r_w − r_l) in nats; log 2 for a constant scorer.  NaN without pairs."""
+    """Mean −log σ(r_w − r_l) in nats; log 2 for a constant scorer.  NaN without pairs.
+
+    >>> round(log_loss(torch.zeros(3)), 4)
+    0.6931
+    """
     return float(-F.logsigmoid(margin_M.double()).mean()) if margin_M.numel() else float("nan")
 
 
@@ -27,6 +34,9 @@ def kendall_tau(scores_K: Tensor, ranks_K: Tensor) -> float:
 
     (concordant − discordant) / √((n₀ − ties in scores)(n₀ − ties in ranks)) (Kendall 1945).
     NaN when one side ties everywhere.
+
+    >>> round(kendall_tau(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1, 3, 2])), 3)
+    0.333
     """
     upper = torch.triu(torch.ones(len(scores_K), len(scores_K), dtype=torch.bool), diagonal=1)
     by_score = torch.sign(scores_K[:, None] - scores_K[None, :])[upper].double()

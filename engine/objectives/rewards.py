@@ -19,6 +19,10 @@ def pessimistic(members_M_N: Tensor, *, penalty: float | None) -> Tensor:
 
     Coste et al., "Reward model ensembles help mitigate overoptimization" (arXiv 2310.02743, eq. 3 and 4).
     The variance is that of the members themselves (divided by M).
+
+    >>> import torch
+    >>> pessimistic(torch.tensor([[1.0, 4.0], [3.0, 2.0]]), penalty=None).tolist()
+    [1.0, 2.0]
     """
     if penalty is None:
         return members_M_N.min(dim=0).values
@@ -28,6 +32,10 @@ def pessimistic(members_M_N: Tensor, *, penalty: float | None) -> Tensor:
 def constrained(score_N: Tensor, cost_N: Tensor, multiplier: float) -> Tensor:
     """(R − λ·C) / (1 + λ), the Lagrangian at a scale that does not grow with λ (Safe RLHF,
     arXiv 2310.12773, §3.3 and appendix).  cost_N is the cost above its bound.  [N]
+
+    >>> import torch
+    >>> constrained(torch.tensor([2.0]), torch.tensor([1.0]), multiplier=1.0).tolist()
+    [0.5]
     """
     return (score_N - multiplier * cost_N) / (1 + multiplier)
 

@@ -38,7 +38,12 @@ def clipped_value_loss(
 
 
 def explained_variance(values_N_T: Tensor, returns_N_T: Tensor, mask_N_T: Tensor) -> float:
-    """1 − Var(R − V) / Var(R) over the mask; 1 is a perfect critic, 0 a constant one.  NaN if Var(R) is 0."""
+    """1 − Var(R − V) / Var(R) over the mask; 1 is a perfect critic, 0 a constant one.  NaN if Var(R) is 0.
+
+    >>> returns, mask = torch.tensor([[1.0, 2.0]]), torch.ones(1, 2)
+    >>> explained_variance(returns, returns, mask)
+    1.0
+    """
     variance = masked_variance(returns_N_T, mask_N_T)
     residual = masked_variance(returns_N_T - values_N_T, mask_N_T)
     return float(1 - residual / variance) if variance > 0 else float("nan")
