@@ -378,21 +378,25 @@ class ImportReport:
     def sentence(self) -> str:
         """The report as a person reads it."""
         parts = [
-            f"{count.added:,} {noun} added"
+            f"{_counted(count.added, noun)} added"
             + (f" ({count.already_there:,} already there)" if count.already_there else "")
             for noun, count in (
-                ("prompts", self.prompts),
-                ("responses", self.responses),
-                ("judgements", self.judgements),
+                ("prompt", self.prompts),
+                ("response", self.responses),
+                ("judgement", self.judgements),
             )
             if count.added or count.already_there
         ]
-        parts += [f"{number:,} rows skipped: {reason}" for reason, number in self.skipped.items()]
+        parts += [f"{_counted(number, 'row')} skipped: {reason}" for reason, number in self.skipped.items()]
         return (
-            f"{self.name or self.path.name}: {self.rows:,} row{'' if self.rows == 1 else 's'}; "
+            f"{self.name or self.path.name}: {_counted(self.rows, 'row')}; "
             + ("; ".join(parts) or "nothing added")
             + "."
         )
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -176,5 +176,5 @@ def test_a_run_is_claimed_once_and_columns_are_checked(store: Store) -> None:
     assert runs.run_row(store, "ppo-1").waits_for == "reward-1"
     with pytest.raises(KeyError, match="no column colour"):
         runs.update_run(store, "ppo-1", colour="red")
-    with pytest.raises(NotFoundError, match='did you mean "ppo-1"'):
+    with pytest.raises(NotFoundError, match="did you mean “ppo-1”"):
         runs.run_row(store, "ppo-2")

@@ -80,7 +80,7 @@ def test_an_unknown_policy_is_told_with_the_near_one(store: Store) -> None:
     with pytest.raises(NotFoundError, match="none is registered yet"):
         policies.by_name(store, "smollm2")
     policies.ensure(store, "smollm2")
-    with pytest.raises(NotFoundError, match='did you mean "smollm2"'):
+    with pytest.raises(NotFoundError, match="did you mean “smollm2”"):
         policies.by_name(store, "smolm2")
 
 

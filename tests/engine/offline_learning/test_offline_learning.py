@@ -179,9 +179,9 @@ def test_runs_say_how_many_responses_were_cut(tmp_path: Path, ppo_models: dict[s
     ]
     job.run = make_run(tmp_path / "cut", job.config, ppo_models, {"responses": rows})
     events = job.events()
-    told = [event.text for event in only(events, Message) if "cut by their budget" in event.text]
+    told = [event.text for event in only(events, Message) if "Cut by their budget" in event.text]
     assert len(told) == 1
-    assert told[0].startswith("3 responses")
+    assert told[0].endswith("and learned without an end of turn: 3 responses.")
     assert only(events, Finished)[0].summary["truncated"] == 3
 
 

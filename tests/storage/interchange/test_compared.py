@@ -163,7 +163,7 @@ def test_what_compares_nothing_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ImportFileError, match="compares nothing by “overall”"):
         read(tmp_path, [{"prompt": "Say a word.", "response": "Word."}])
     rows = [{"prompt": "Say a word.", "chosen": "Word.", "rejected": "No."}]
-    with pytest.raises(ImportFileError, match='no criterion "overal"; did you mean "overall"'):
+    with pytest.raises(ImportFileError, match="no criterion “overal”; did you mean “overall”"):
         read(tmp_path, rows, criterion="overal")
 
 

@@ -88,7 +88,7 @@ def test_tables_and_views_are_exported(store: Store, tmp_path: Path, ending: str
 
 
 def test_an_export_that_cannot_be_made_is_told(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match='did you mean "responses"'):
+    with pytest.raises(NotFoundError, match="did you mean “responses”"):
         export(store, "respones", tmp_path / "a.csv")
     with pytest.raises(StoreError, match=r"names no format that can be written; end the name in \.csv"):
         export(store, "responses", tmp_path / "a.xlsx")

@@ -35,7 +35,7 @@ def test_prompts_with_source_and_metadata(store: Store, tmp_path: Path) -> None:
     report = import_file(store, path)
     assert (report.shape, report.rows, report.prompts) == ("prompts", 4, Count(2, 0))
     assert report.skipped == {"the prompt is empty": 1}
-    assert str(report) == "p.jsonl: 4 rows; 2 prompts added; 1 rows skipped: the prompt is empty."
+    assert str(report) == "p.jsonl: 4 rows; 2 prompts added; 1 row skipped: the prompt is empty."
     assert [(p.text, p.source) for p in prompts.listed(store)] == [("One", "Grammarly"), ("Two", "p.jsonl")]
     assert store.rows("SELECT metadata FROM prompts ORDER BY rowid") == [('{"level": 3}',), (None,)]
     assert import_file(store, path).prompts == Count(0, 2)

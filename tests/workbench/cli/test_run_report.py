@@ -64,4 +64,4 @@ def test_a_run_that_learned_nothing_and_one_that_is_not_there(tmp_path: Path) ->
     assert (found["formula"], found["overoptimisation"]) == (None, None)
     lost = workbench("report", "run", "ppo-2")
     assert lost.returncode == 1
-    assert 'did you mean "ppo-1"' in lost.stderr
+    assert "did you mean “ppo-1”" in lost.stderr

@@ -295,7 +295,7 @@ def test_a_name_that_a_waiting_job_will_take_is_taken(jobs: Jobs, tmp_path: Path
 
 def test_an_unknown_run_is_told_with_the_near_match(jobs: Jobs, tmp_path: Path) -> None:
     run_id = jobs.submit("generate", generate(tmp_path))
-    with pytest.raises(NotFoundError, match=f'did you mean "{run_id}"'):
+    with pytest.raises(NotFoundError, match=f"did you mean “{run_id}”"):
         jobs.show(run_id[:-1] + "z")
 
 

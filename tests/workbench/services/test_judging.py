@@ -62,7 +62,7 @@ def test_ranks_are_stored_dense_with_ties_and_positions(filled: Workspace) -> No
 def test_a_missing_rank_is_told_by_its_letter(filled: Workspace) -> None:
     item = filled.judging.next_item("ada")
     assert item is not None
-    with pytest.raises(UsageError, match=r"B, C has none yet"):
+    with pytest.raises(UsageError, match=r"without one: B, C"):
         filled.judging.record(item, "ada", {item.responses[0].response_id: 1}, seconds=1)
 
 

@@ -73,7 +73,10 @@ def test_what_is_missing_is_said(report: RewardReport) -> None:
     empty = replace(report.basis, pairs=0)
     assert report.missing == ""
     assert "workbench score" in replace(report, basis=replace(empty, responses=0)).missing
-    assert "lack a score" in replace(report, basis=replace(empty, unscored=2)).missing
+    assert (
+        "has not scored both responses of 2 judged pairs"
+        in replace(report, basis=replace(empty, unscored=2)).missing
+    )
     nobody = replace(report, basis=empty)
     assert nobody.missing.startswith("Nobody has judged")
     assert "Nobody has judged" in shown(sections(nobody, 80)[0].lines[0])
@@ -81,7 +84,7 @@ def test_what_is_missing_is_said(report: RewardReport) -> None:
 
 def test_an_unknown_model_is_told_with_the_near_one(workspace: Workspace) -> None:
     artifacts.insert(workspace.store, run_id="r", kind="reward_model", name="concise", path="/m")
-    with pytest.raises(NotFoundError, match='did you mean "concise"'):
+    with pytest.raises(NotFoundError, match="did you mean “concise”"):
         workspace.reports.reward("concis")
     report = workspace.reports.reward("concise")
     assert report.missing
