@@ -109,16 +109,7 @@ def train_reward(
     if dry_run:
         _estimate(config, as_json)
         return
-    if export:
-        ids = session.workspace().jobs.submit_with_export("reward", config)
-        runs = {name: _follow(name, run) for name, run in zip(("train", "export"), ids, strict=True) if run}
-    else:
-        runs = {"train": _run("reward", config)}
-    if as_json:
-        print_json(runs)
-    else:
-        for detail in runs.values():
-            _print_summary(detail)
+    _made("reward", "train", config, export, as_json)
 
 
 def train_policy(job: JobKind) -> Callable[..., None]:
@@ -149,14 +140,7 @@ def register_reward_model(
 ) -> None:
     """Register somebody's AutoModelForSequenceClassification as a reward model, and export it."""
     assert isinstance(config, RegisterConfig)
-    runs = {"register": _run("register", config)}
-    if export:
-        runs["export"] = _run("export", ExportConfig(reward_model=config.name, device=config.device))
-    if as_json:
-        print_json(runs)
-    else:
-        for detail in runs.values():
-            _print_summary(detail)
+    _made("register", "register", config, export, as_json)
 
 
 def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
@@ -181,6 +165,20 @@ def _run(kind: str, config: JobConfig) -> RunDetail:
     """Start a job and follow it to its end; Ctrl-C stops it.  One that failed or was stopped is an error."""
     run_id = session.workspace().jobs.submit(kind, config)
     return _follow(kind, run_id)
+
+
+def _made(kind: str, name: str, config: JobConfig, export: bool, as_json: bool) -> None:
+    """Run a job that makes a reward model, and its export behind it if wanted; tell of both."""
+    if export:
+        ids = session.workspace().jobs.submit_with_export(kind, config)
+        runs = {step: _follow(step, run) for step, run in zip((name, "export"), ids, strict=True) if run}
+    else:
+        runs = {name: _run(kind, config)}
+    if as_json:
+        print_json(runs)
+    else:
+        for detail in runs.values():
+            _print_summary(detail)
 
 
 def _follow(kind: str, run_id: str) -> RunDetail:
