@@ -152,7 +152,7 @@ def test_a_batch_that_fails_leaves_nothing_of_itself(store: Store, folder: Path)
         line(1, "metrics", step=1, values={"a": 1.0}),
         line(2, "output", kind="scores", path="s.parquet", rows=1),
     ]
-    with pytest.raises(NotFoundError, match='no reward model "unknown"'):
+    with pytest.raises(NotFoundError, match="no reward model “unknown”"):
         ingest.ingest(store, "score-1", batch, 10)
     assert runs.metrics(store, "score-1") == {}
     assert runs.run_row(store, "score-1").last_seq == 0

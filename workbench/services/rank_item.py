@@ -87,7 +87,7 @@ def ranked(item: RankItem, ranks: Mapping[str, int]) -> tuple[JudgedItem, ...]:
     """The responses with dense ranks and their positions on the screen."""
     missing = [letter(place) for place, c in enumerate(item.responses) if c.response_id not in ranks]
     if missing:
-        raise UsageError(f"Every response needs a rank; {', '.join(missing)} has none yet.")
+        raise UsageError(f"Every response needs a rank; without one: {', '.join(missing)}.")
     levels = sorted({ranks[candidate.response_id] for candidate in item.responses})
     return tuple(
         JudgedItem(c.response_id, rank=levels.index(ranks[c.response_id]) + 1, position=place)
@@ -101,7 +101,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
     Raises `UsageError` for a draft that is not complete.
     """
     if not draft.complete:
-        raise UsageError(f"Every response needs a place; {', '.join(draft.left)} has none yet.")
+        raise UsageError(f"Every response needs a place; without one: {', '.join(draft.left)}.")
     verdict = draft.verdict()
     place = {c.response_id: position for position, c in enumerate(item.responses)}
     told: dict[str, Mapping[str, JudgedItem]] = {

@@ -147,7 +147,7 @@ def test_prompts_that_the_model_learned_from_are_told(exported: Workspace, tmp_p
 
 
 def test_what_cannot_be_measured_is_told_in_a_sentence(exported: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match='no reward model "rn"; there are rm'):
+    with pytest.raises(NotFoundError, match="no reward model “rn”; there are rm"):
         exported.evaluating.reward("rn", written(tmp_path, ROWS))
     with pytest.raises(UsageError, match="has not been exported to fp32"):
         exported.evaluating.reward("rm", written(tmp_path, ROWS), precision="fp32")
