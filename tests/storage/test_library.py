@@ -104,6 +104,7 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
             [
                 *("judgement_id", "annotator", "annotator_kind", "criterion", "kind", "prompt_id"),
                 *("messages", "response_id", "text", "rank", "rating", "finish_reason"),
+                *("unordered", "strength"),
             ],
         ),
         "responses": (1, ["response_id", "prompt_id", "messages", "text", "finish_reason"]),
