@@ -55,7 +55,7 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
         name="demo-ppo",
         reward_model="demo-reward",
         prompts=TRAIN_SOURCE,
-        steps=6,
+        steps=5,
         prompts_per_step=8,
         samples=4,
         max_new_tokens=32,
