@@ -14,6 +14,8 @@ from engine.protocol.launch import SPEED
 
 # Before torch is imported, as workers do.
 os.environ.setdefault("GOMP_SPINCOUNT", SPEED["GOMP_SPINCOUNT"])
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would spin for each other's threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.fakes import tiny_model_folder
 

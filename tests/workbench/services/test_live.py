@@ -50,7 +50,7 @@ def test_it_begins_at_the_20th_judgement_and_goes_on_after_every_few(
     live = workspace.live
     assert live.notice().missing == 1
     assert not live.state.working
-    with pytest.raises(UsageError, match="starts with 20 judgements; there are 19"):
+    with pytest.raises(UsageError, match="starts with 20 judgements; 19 so far"):
         live.refit()
     study.judge(FIRST - 1, FIRST)
     live.notice()
