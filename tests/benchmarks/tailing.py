@@ -76,7 +76,7 @@ def share(way: str, seconds: float) -> float:
                 return {"follow": follow, "demo": demo}[way](Jobs(store, worker=WORKER), run_id, seconds)
         try:
             with Terminal("--db", str(path), home=Path(folder), columns=120, rows=36) as terminal:
-                terminal.wait_for("prompts", 60)
+                terminal.wait_for("Prompts", 60)
                 for keys in (F8, ENTER):
                     time.sleep(4)
                     terminal.send(keys)
