@@ -1,14 +1,17 @@
 """Named blocks of SQL: `-- name: count` in `queries/prompts.sql` is `block("prompts", "count")`.
 
-A file is read when one of its blocks is first asked for, so opening the store costs nothing here.
+`{prompts.count}` in a block stands for that other block.  A file is read when one of its blocks is first
+asked for, so opening the store costs nothing here.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 QUERIES = Path(__file__).parent / "queries"
+SHARED = re.compile(r"\{(\w+)\.(\w+)\}")
 
 
 @cache
@@ -21,6 +24,7 @@ def _blocks(file: str) -> dict[str, str]:
     return blocks
 
 
+@cache
 def block(file: str, name: str) -> str:
     """The SQL under `-- name: NAME` in `queries/FILE.sql`; KeyError when there is none."""
-    return _blocks(file)[name]
+    return SHARED.sub(lambda found: block(found[1], found[2]), _blocks(file)[name])

@@ -25,18 +25,12 @@ WITH results AS MATERIALIZED (
     UNION ALL SELECT prompt_id, subset, 'longer_loses', sum(correct), count(*) FROM results WHERE longer = 0 GROUP BY ALL
     UNION ALL SELECT prompt_id, subset, 'pairs', sum(correct), count(*) FROM benchmark_pairs
               WHERE benchmark_id = $benchmark_id GROUP BY ALL
-), places AS (
-    SELECT prompt_id, row_number() OVER (ORDER BY prompt_id) - 1 AS place, count(*) OVER () AS prompts
-    FROM (SELECT DISTINCT prompt_id FROM sums)
-), draws AS (      -- prompts drawn with replacement, by a hash that every machine computes alike; replicate -1 is the data
-    SELECT replicate, place, count(*) AS times
-    FROM (SELECT replicate, md5_number_lower($seed || '/' || replicate || '/' || place) % prompts AS place
-          FROM places, range($replicates) r(replicate))
-    GROUP BY ALL
+), {resampling.draws}, replicates AS (   -- replicate -1 is the data
+    SELECT * FROM draws
     UNION ALL SELECT -1, place, 1 FROM places
 ), by_subset AS MATERIALIZED (
     SELECT d.replicate, s.subset, s.figure, sum(s.total * d.times) AS total, sum(s.n * d.times) AS n
-    FROM draws d
+    FROM replicates d
     JOIN places p ON p.place = d.place
     JOIN sums s ON s.prompt_id = p.prompt_id
     GROUP BY ALL

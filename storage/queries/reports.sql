@@ -31,15 +31,9 @@ ORDER BY coalesce(list_position(
 -- name: figures
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM prompt_figures($reward_model, $criterion)
-), places AS (
-    SELECT prompt_id, row_number() OVER (ORDER BY prompt_id) - 1 AS place, count(*) OVER () AS prompts
-    FROM (SELECT DISTINCT prompt_id FROM sums)
-), draws AS (      -- prompts drawn with replacement, by a hash that every machine computes alike
-    SELECT replicate, md5_number_lower($seed || '/' || replicate || '/' || place) % prompts AS place
-    FROM places, range($replicates) r(replicate)
-), resampled AS (
+), {resampling.draws}, resampled AS (
     SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
-    FROM (SELECT replicate, place, count(*) AS times FROM draws GROUP BY ALL) d
+    FROM draws d
     JOIN places p ON p.place = d.place
     JOIN sums s ON s.prompt_id = p.prompt_id
     GROUP BY ALL
@@ -63,15 +57,9 @@ ORDER BY m.figure
 -- name: unseen
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM unseen_figures($reward_model, $criterion)
-), places AS (
-    SELECT prompt_id, row_number() OVER (ORDER BY prompt_id) - 1 AS place, count(*) OVER () AS prompts
-    FROM (SELECT DISTINCT prompt_id FROM sums)
-), draws AS (
-    SELECT replicate, md5_number_lower($seed || '/' || replicate || '/' || place) % prompts AS place
-    FROM places, range($replicates) r(replicate)
-), resampled AS (
+), {resampling.draws}, resampled AS (
     SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
-    FROM (SELECT replicate, place, count(*) AS times FROM draws GROUP BY ALL) d
+    FROM draws d
     JOIN places p ON p.place = d.place
     JOIN sums s ON s.prompt_id = p.prompt_id
     GROUP BY ALL
