@@ -67,6 +67,13 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
             f"The database {name} closed itself after a failed write. What was confirmed before is kept; "
             "start the workbench again."
         )
+    if "replaying wal" in low:
+        place = re.search(r"byte position (\d+)", text)
+        where = f" at byte {int(place[1]):,}" if place else ""
+        return NotADatabaseError(
+            f"The log {name}.wal is damaged{where}, and nothing was changed. "
+            "`workbench doctor --repair` keeps it and opens the database with what stands before."
+        )
     if (
         "corrupt" in low
         or "checksum" in low

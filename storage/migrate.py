@@ -7,11 +7,14 @@ than this program is refused.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import duckdb
 
 from storage.errors import NewerSchemaError, NotADatabaseError
+from storage.held import copy_apart
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 RECORD_TABLE = """
@@ -47,7 +50,7 @@ def bring_up_to_date(
         return runs_root
     if path is not None and have:
         connection.execute("CHECKPOINT")
-        _copy(path, path.with_name(f"{path.name}.schema-{have:04d}"))
+        _back_up(path, have)
     for version, file in known:
         if version > have:
             _apply(connection, version, file)
@@ -87,8 +90,12 @@ def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> N
         raise
 
 
-def _copy(source: Path, target: Path) -> None:
-    import shutil  # only when a file is migrated
-
-    shutil.copyfile(source, target)
-    target.chmod(0o600)
+def _back_up(path: Path, version: int) -> Path:
+    """Copy the file before it is changed; an earlier copy is never written over."""
+    target = path.with_name(f"{path.name}.schema-{version:04d}")
+    for number in count(2):
+        with suppress(FileExistsError):
+            copy_apart(path, target)
+            return target
+        target = path.with_name(f"{path.name}.schema-{version:04d}-{number}")
+    raise AssertionError("counting never ends")

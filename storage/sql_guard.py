@@ -1,15 +1,20 @@
 """What a locked SQL session may run: statements that only read, and only the store.
 
-DuckDB itself decides what kind each statement is (`extract_statements`); the tables and table functions of a
-SELECT are read from its syntax tree (`json_serialize_sql`).  The session then runs in a read-only
-transaction, so a mistake here cannot change the store.
+The first wall is DuckDB's own: `Store.lock_down` takes files and network from the whole database for good.
+This is the second: DuckDB says what kind each statement is (`extract_statements`), and the tables and
+functions of a SELECT are read from its syntax tree (`json_serialize_sql`).  The third is the read-only
+transaction in which the session runs.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+import duckdb
 
 from storage.errors import StoreError
 
@@ -20,6 +25,9 @@ TABLE_FUNCTIONS = re.compile(
     r"|model_run|model_scores|measured_prompts|(judged|measured|annotator)_pairs|prompt_(taus|figures)"
     r"|duckdb_(columns|constraints|databases|functions|indexes|keywords|memory|schemas|settings|tables|types|views)"
 )
+WRITING_FUNCTIONS = {"write_log", "nextval", "setval", "set_config", "getenv"}
+PATH = re.compile(r"[./\\\\:*?\[~]")
+"""What a name of a table does not have and the name of a file, an address or a pattern has."""
 PRAGMAS = (
     "table_info",
     "show_tables",
@@ -42,14 +50,16 @@ class RefusedError(StoreError):
 
 def check_locked(cursor: Any, sql: str) -> None:
     """Raise `RefusedError` when `sql` does more than read the store.  Nothing of it is run on `cursor`."""
-    for statement in parse(cursor, sql):
+    statements = parse(cursor, sql)
+    if any(is_pivot_type(statement) for statement in statements):
+        _check_pivot(cursor, sql)
+        statements = [statement for statement in statements if statement.query]
+    for statement in statements:
         _check_statement(cursor, statement)
 
 
 def parse(cursor: Any, sql: str) -> list[Any]:
     """The statements of a text; `RefusedError` when it has none or does not parse."""
-    import duckdb
-
     try:
         statements: list[Any] = cursor.extract_statements(sql)
     except duckdb.Error as error:
@@ -82,7 +92,7 @@ def _check_statement(cursor: Any, statement: Any) -> None:
         if pragma.group(1).lower() not in PRAGMAS:
             raise RefusedError(f"PRAGMA {pragma.group(1)} is not among those that only read. {UNLOCK}")
         return
-    _check_tree(_syntax_tree(cursor, statement.query))
+    _check_tree(cursor, _syntax_tree(cursor, statement.query))
 
 
 def _syntax_tree(cursor: Any, query: str) -> Any:
@@ -92,18 +102,82 @@ def _syntax_tree(cursor: Any, query: str) -> Any:
     return tree["statements"]
 
 
-def _check_tree(node: Any) -> None:
-    """Walk the tree; refuse files named as tables, and table functions that reach outside the store."""
+def _check_tree(cursor: Any, node: Any) -> None:
+    """Walk the tree; refuse what is no table of the store, and functions that reach outside it."""
     waiting = [node]
     while waiting:
         current = waiting.pop()
         if isinstance(current, list):
             waiting.extend(current)
         elif isinstance(current, dict):
-            if current.get("type") == "BASE_TABLE" and re.search(r"[./\\:*]", current["table_name"]):
-                raise RefusedError(f"'{current['table_name']}' is a file, not a table of the store. {UNLOCK}")
-            if current.get("type") == "TABLE_FUNCTION":
-                name = str(current["function"].get("function_name", "")).lower()
-                if not TABLE_FUNCTIONS.fullmatch(name):
-                    raise RefusedError(f"The table function {name}() can reach outside the store. {UNLOCK}")
+            kind = current.get("type")
+            if kind == "BASE_TABLE":
+                _check_table(cursor, current)
+            if kind == "TABLE_FUNCTION":
+                _check_table_function(str(current["function"].get("function_name", "")))
+            if kind == "FUNCTION" and str(current.get("function_name", "")).lower() in WRITING_FUNCTIONS:
+                raise RefusedError(f"The function {current['function_name']}() is not read-only. {UNLOCK}")
             waiting.extend(current.values())
+
+
+def _check_table(cursor: Any, named: Mapping[str, Any]) -> None:
+    """DuckDB joins catalog, schema and table with dots and looks for a file of that name."""
+    parts = [str(named.get(part) or "") for part in ("catalog_name", "schema_name", "table_name")]
+    whole = ".".join(filter(None, parts))
+    if any(PATH.search(part) for part in parts):
+        raise RefusedError(f"'{whole}' is a file, not a table of the store. {UNLOCK}")
+    catalog, schema, _ = parts
+    if catalog or schema:
+        databases, schemas = _places(cursor)
+        known = catalog.lower() in databases if catalog else schema.lower() in databases | schemas
+        if not known or (catalog and schema.lower() not in schemas):
+            raise RefusedError(f"'{whole}' is no table of the store. {UNLOCK}")
+
+
+def _check_table_function(name: str) -> None:
+    if not TABLE_FUNCTIONS.fullmatch(name.lower()):
+        raise RefusedError(f"The table function {name}() can reach outside the store. {UNLOCK}")
+
+
+def _places(cursor: Any) -> tuple[set[str], set[str]]:
+    """The names of databases and of schemas."""
+    rows = cursor.execute("SELECT database_name, schema_name FROM duckdb_schemas()").fetchall()
+    return {str(database).lower() for database, _ in rows}, {str(schema).lower() for _, schema in rows}
+
+
+def _check_pivot(cursor: Any, sql: str) -> None:
+    """A PIVOT that looks for its values itself has no syntax tree to show, so its words are looked at."""
+    tokens = duckdb.tokenize(sql)
+    ends = [start for start, _ in tokens[1:]] + [len(sql)]
+    words = [sql[start:end].strip() for (start, _), end in zip(tokens, ends, strict=True)]
+    names = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type LIKE 'table%'"
+    table_functions = {name for (name,) in cursor.execute(names).fetchall()}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        called = word.strip('"').lower()
+        if following.startswith("(") and called in table_functions | WRITING_FUNCTIONS:
+            _check_table_function(called)
+        if word[:1] in ("'", '"', "$") and PATH.search(word):
+            raise RefusedError(
+                f"A PIVOT with {word} cannot be shown to read the store alone; list its values with IN. "
+                f"{UNLOCK}"
+            )
+
+
+def is_pivot_type(statement: Any) -> bool:
+    """The statement that DuckDB puts before a PIVOT without IN: a temporary type for the values found."""
+    return statement.type.name == "CREATE" and not statement.query
+
+
+def locked_parser() -> Any:
+    """A cursor of a database in memory that can reach nothing, to look at SQL with."""
+    return _parser().cursor()
+
+
+@cache
+def _parser() -> Any:
+    locked: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": False,
+        "lock_configuration": True,
+        "python_enable_replacements": False,
+    }
+    return duckdb.connect(":memory:", config=locked)

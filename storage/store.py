@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from storage import migrate
-from storage.errors import DiskFullError, NotADatabaseError, StoreError
+from storage import creation, held, migrate, recovery
+from storage.errors import StoreError
 from storage.faults import told
 from storage.rows import with_rows
 from storage.sql import block
@@ -53,6 +53,9 @@ class Store:
         self._writing = Turns()
         self._depth = 0
         self._closed = False
+        self._held = held.hold(path) if path is not None else None
+        self.recovered: recovery.Recovery | None = None
+        """What the last session's log had that could not be read, when there was something."""
         self.changes = 0
         """Transactions committed by this process: whoever remembers the number sees that nothing is new."""
 
@@ -66,16 +69,18 @@ class Store:
         """
         if str(path) == ":memory:":
             store = cls(duckdb.connect(":memory:", config=CONFIG), None, runs_root)
-            fresh = True
         else:
             file = Path(path).expanduser().absolute()
-            fresh = not file.exists() or _is_empty(file)
-            store = cls(_connect(file, fresh), file, (runs_root or file.with_suffix(".runs")).absolute())
+            if creation.check_place(file):
+                creation.create(file, lambda built: _build(built, file))
+            left = recovery.look(file)
+            store = cls(_connect(file), file, (runs_root or file.with_suffix(".runs")).absolute())
+            store.recovered = left
             _sweep_spilled(file)
         try:
             with told(store.path):
-                known_runs_root = migrate.bring_up_to_date(store._connection, store.path, fresh=fresh)
-                store._point_traces(known_runs_root)
+                known = store._looked_at()
+                store._point_traces(known)
                 store._follow_moved_runs()
         except OSError as error:
             store.close()
@@ -84,10 +89,21 @@ class Store:
             ) from error
         except BaseException:
             store.close()
-            if fresh and store.path is not None:
-                _forget_unfinished(store.path)
             raise
         return store
+
+    def _looked_at(self) -> str | None:
+        """Bring the tables up to date; the folder of runs that the file remembers.
+
+        A file that turns out to be damaged is left as it is: until it has been read, closing it does not
+        merge its log.
+        """
+        self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        if self.recovered is not None:
+            self.recovered = recovery.came_back(self.recovered, self._connection)
+        known = migrate.bring_up_to_date(self._connection, self.path, fresh=self.path is None)
+        self._connection.execute("PRAGMA enable_checkpoint_on_shutdown")
+        return known
 
     def close(self) -> None:
         """Let the file go; every cursor of every thread is closed with it."""
@@ -97,6 +113,8 @@ class Store:
         for cursor in list(self._cursors):
             cursor.close()
         self._connection.close()
+        if self._held is not None:
+            held.let_go(self._held)
         if self.path is not None:
             with suppress(OSError):
                 _spill_folder(self.path).rmdir()
@@ -267,30 +285,28 @@ class Store:
                     os.chmod(log, 0o600)
 
 
-def _connect(file: Path, fresh: bool) -> Cursor:
-    if file.is_dir():
-        raise StoreError(f"{file} is a folder; give the path of a database file.")
-    if not fresh and not _is_duckdb(file):
-        raise NotADatabaseError(f"{file} is not a workbench database; give another path with --db.")
+def _build(built: Path, file: Path) -> None:
+    """Make the whole database of `file` at `built`."""
+    with told(file):
+        connection = _private(built)
+        try:
+            migrate.bring_up_to_date(connection, built, fresh=True)
+        finally:
+            connection.close()
+
+
+def _connect(file: Path) -> Cursor:
+    with told(file):
+        return _private(file)
+
+
+def _private(file: Path) -> Cursor:
+    """A connection to a file; what DuckDB makes beside it now is for its owner alone."""
     before = os.umask(0o077)
     try:
-        if fresh:  # DuckDB makes a file, and refuses an empty one that mktemp or a crash has made
-            file.resolve().unlink(missing_ok=True)
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with told(file):
-            return duckdb.connect(str(file), config=CONFIG)
-    except OSError as error:
-        raise StoreError(f"The database {file} cannot be made: {error.strerror}.") from error
-    except DiskFullError:
-        if fresh:
-            _forget_unfinished(file)
-        raise
+        return duckdb.connect(str(file), config=CONFIG)
     finally:
         os.umask(before)
-
-
-def _is_empty(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size == 0
 
 
 def _spill_folder(file: Path) -> Path:
@@ -303,22 +319,6 @@ def _sweep_spilled(file: Path) -> None:
     for left in _spill_folder(file).glob("duckdb_temp_*"):
         with suppress(OSError):
             left.unlink()
-
-
-def _forget_unfinished(file: Path) -> None:
-    """A new database without its tables would be refused the next time."""
-    for left in (file, Path(f"{file}.wal")):
-        with suppress(OSError):
-            left.unlink(missing_ok=True)
-
-
-def _is_duckdb(file: Path) -> bool:
-    """DuckDB opens a CSV or Parquet file too, but in memory: what is stored would be lost."""
-    try:
-        with file.open("rb") as opened:
-            return opened.read(12)[8:] == b"DUCK"
-    except OSError as error:
-        raise StoreError(f"The database {file} cannot be read: {error.strerror}.") from error
 
 
 def _bytes(limit: str) -> float:

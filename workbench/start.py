@@ -70,8 +70,13 @@ def run_app(settings: Settings, *, demo: Literal["whole", "small"] | None = None
 
 
 def share_store(app: WorkbenchApp, shares: list[Share]) -> None:
-    """Let other processes read the store while this one holds it; the workbench works without it too."""
+    """Let other processes read the store while this one holds it; the workbench works without it too.
+
+    What came back of a log that was not whole is told on the way.
+    """
     workspace = app.workspace
+    if workspace.store.recovered is not None:
+        app.call_from_thread(app.tell, workspace.store.recovered.sentence, severity="warning")
     if workspace.settings.in_memory:
         return
     from storage.errors import StoreError

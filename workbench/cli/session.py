@@ -37,6 +37,8 @@ class Session:
             from workbench.services.workspace import Workspace
 
             self._workspace = Workspace.open(self.settings())
+            if (left := self._workspace.store.recovered) is not None:
+                self.narrator.say(left.sentence)
         return self._workspace
 
     def close(self) -> None:
