@@ -1,44 +1,33 @@
 """Direct preference optimisation on the pairs that rankings imply (Rafailov et al., arXiv 2305.18290).
 
-The loop is `loop.learn`; here is what makes it DPO:
+The loop is `loop.learn`, the examples are those of `pairs`; here is what makes it DPO:
 
-- an example is a prompt with all its judged responses in one packed row: K forwards, C(K, 2) pairs, and the
-  loss of a prompt is the mean over its pairs, as in reward training
-- the reference's log-probabilities are those of the policy before its first step: computed once, kept in
-  `reference.safetensors`, so that no second model is held
-- sigmoid loss, with label smoothing if asked (conservative DPO), or IPO (arXiv 2310.12036)
+- the implicit reward of a response is β·(log π − log π_ref), summed over its tokens, or (`average` token)
+  averaged, which takes away the head start of the longer response (Tülu 3, arXiv 2411.15124, eq. 6)
+- the reference's log-probabilities are those of the policy before its first step (`reference`)
+- sigmoid loss, conservative or robust against wrong labels, or IPO; held back by length (R-DPO); with
+  imitation of the winner beside it (iterative RPO, arXiv 2404.19733, eq. 1: −log π(w)/|w|)
+- ties learned by Rao and Kupper's model, θ fixed (Chen et al., arXiv 2409.17431, eq. 10)
 
-Reported: accuracy and margin of the implicit reward β·(log π − log π_ref), in training and on held-out
-prompts.
+Departure: the pairs of a ranking share one forward pass and weigh together as one prompt.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.files import writing_file
-from engine.objectives.direct import direct_preference
-from engine.objectives.preference import accuracy
-from engine.offline_learning.examples import (
-    ExampleReader,
-    TrainingExample,
-    TrainingExamples,
-    by_prompt,
-    implied_pairs,
-)
-from engine.offline_learning.loop import LossTerms, TrainState, groups, learn
+from engine.objectives.direct import direct_preference, length_offset
+from engine.objectives.ranking import Pairs, Ties, rao_kupper
+from engine.offline_learning.examples import TrainingExample, TrainingExamples
+from engine.offline_learning.loop import TrainState, learn
+from engine.offline_learning.pairs import JudgedPrompt, PairMethod
+from engine.offline_learning.reference import Reference
 from engine.protocol.configs import DPOConfig
-from engine.protocol.events import Event, Progress
+from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
-from engine.text import Tokeniser
-from engine.training.guards import retry_on_out_of_memory
-from engine.training.policy import Policy
 
 
 def run(config: DPOConfig, directory: RunDir) -> Iterator[Event]:
@@ -46,85 +35,43 @@ def run(config: DPOConfig, directory: RunDir) -> Iterator[Event]:
     return learn(DPO(config), config, directory)
 
 
-@dataclass(frozen=True)
-class DPO:
-    """DPO's examples and loss."""
+class DPO(PairMethod):
+    """DPO's loss, and its reference."""
 
-    config: DPOConfig
-    reference: dict[str, Tensor] = field(default_factory=dict)  # log π_ref of the responses by prompt, [K]
+    area = "dpo"
 
-    def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
-        reader = ExampleReader(tokeniser, self.config)
-        found = []
-        for prompt_id, records in by_prompt(run.table("rankings")):
-            example = reader.example(prompt_id, records, implied_pairs(records))
-            if example is not None and len(example.winner):
-                found.append(example)
-        return reader.split(found, "preferences")
+    def __init__(self, config: DPOConfig) -> None:
+        super().__init__(config)
+        self.config, self.known = config, Reference()
+        self.learns_ties = config.ties == "rao_kupper"
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
-        """Reference log-probabilities; the policy has not learned anything yet, so it is the reference."""
-        path = run.path / "reference.safetensors"
-        total = len(examples.train) + len(examples.heldout)
-        if path.exists():
-            self.reference.update(load_file(path))
-            return
+        return self.known.measure(state, [examples.heldout, examples.train], run)
 
-        def attempt(size: int) -> Generator[Event, None, None]:
-            # as `evaluate` cuts them, so that nothing but learning moves a held-out margin from 0
-            for group in itertools.chain(groups(examples.heldout, size), groups(examples.train, size)):
-                with torch.no_grad():
-                    sums_N = response_logprobs(state.policy, group).cpu()
-                counts = [example.count for example in group]
-                for example, sums_K in zip(group, sums_N.split(counts), strict=True):
-                    self.reference[example.prompt_id] = sums_K.clone()
-                yield Progress(stage="reading the reference", done=len(self.reference), total=total)
+    def reference(self, examples: list[TrainingExample], device: torch.device) -> Tensor:
+        return self.known.of(examples, device)
 
-        yield from retry_on_out_of_memory(state.microbatch, attempt)
-        with writing_file(path) as temporary:
-            save_file(self.reference, temporary)
-
-    def weight(self, example: TrainingExample) -> float:
-        return 1.0
-
-    def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
-        """The mean loss over each prompt's pairs, summed over the prompts."""
+    def prompt_loss(self, judged: JudgedPrompt) -> tuple[Tensor, Tensor]:
         config = self.config
-        found_N = response_logprobs(policy, examples)
-        reference_N = torch.cat([self.reference[example.prompt_id] for example in examples]).to(
-            found_N.device
-        )
-        ratios = (found_N - reference_N).split([example.count for example in examples])
-        loss = found_N.new_zeros(())
-        chosen, rejected = [], []
-        for example, ratio_K in zip(examples, ratios, strict=True):
-            winner_M, loser_M = ratio_K[example.winner], ratio_K[example.loser]
-            loss = (
-                loss
-                + direct_preference(
-                    winner_M,
-                    loser_M,
-                    beta=config.beta,
-                    loss=config.loss,
-                    label_smoothing=config.label_smoothing,
-                ).mean()
-            )
-            chosen.append(config.beta * winner_M.detach().cpu())
-            rejected.append(config.beta * loser_M.detach().cpu())
-        chosen_M, rejected_M = torch.cat(chosen), torch.cat(rejected)
-        pairs = len(chosen_M)
-        sums = {
-            "accuracy": (accuracy(chosen_M - rejected_M) * pairs, pairs),
-            "margin": (float((chosen_M - rejected_M).sum()), pairs),
-            "dpo/chosen_reward": (float(chosen_M.sum()), pairs),
-            "dpo/rejected_reward": (float(rejected_M.sum()), pairs),
-        }
-        return LossTerms(loss, sums)
-
-    def figures(self, loss: float, means: Mapping[str, float]) -> dict[str, float]:
-        return dict(means)
-
-
-def response_logprobs(policy: Policy, examples: list[TrainingExample]) -> Tensor:
-    """log π(y|x) of every response of the examples, in order: summed over its tokens, [N]."""
-    return policy.forward([row for example in examples for row in example.rows]).logprobs.sum(dim=1)
+        assert judged.reference is not None
+        ratio_K = judged.logprobs - judged.reference
+        if config.average == "token":
+            ratio_K = ratio_K / judged.tokens
+        winner_M, loser_M, tokens_K = judged.winner, judged.loser, judged.tokens
+        if config.ties == "rao_kupper":
+            explained_K = config.beta * ratio_K + config.length_penalty * tokens_K
+            pairs = Pairs(winner_M, loser_M, torch.ones_like(winner_M))
+            log_theta = ratio_K.new_tensor(config.tie)
+            loss = rao_kupper(explained_K, pairs, Ties(*judged.tied.unbind(1)), log_theta)
+        else:
+            loss = direct_preference(
+                ratio_K[winner_M],
+                ratio_K[loser_M],
+                beta=config.beta,
+                loss=config.loss,
+                label_smoothing=config.label_smoothing,
+                offset_M=length_offset(tokens_K[winner_M], tokens_K[loser_M], penalty=config.length_penalty),
+            ).mean()
+        if config.nll and len(winner_M):
+            loss = loss + config.nll * judged.winner_nll()
+        return loss, config.beta * ratio_K

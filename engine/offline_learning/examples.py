@@ -1,12 +1,12 @@
-"""Stored responses as SFT and DPO learn them: one example a prompt, its responses packed behind it."""
+"""Stored responses as offline learning reads them: one example a prompt, its responses packed behind it."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class TrainingExample:
     rows: tuple[Row, ...]  # responses of all rows in order are responses 0 … K−1
     winner: Tensor  # [M] int64
     loser: Tensor  # [M] int64
+    tied: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))  # pairs judged equal
+    desirable: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))  # [K], of KTO
 
     @property
     def count(self) -> int:
@@ -78,9 +80,18 @@ class ExampleReader:
         self.left_out = LeftOutTexts()
 
     def example(
-        self, prompt_id: str, records: list[Record], pairs: Iterable[tuple[str, str]]
+        self,
+        prompt_id: str,
+        records: list[Record],
+        pairs: Iterable[tuple[str, str]],
+        *,
+        ties: Iterable[tuple[str, str]] = (),
+        desirable: Mapping[str, bool] | None = None,
     ) -> TrainingExample | None:
-        """An example of the records' distinct responses; pairs are response ids, winner first."""
+        """An example of the records' distinct responses; pairs are response ids, winner first.
+
+        desirable: responses that are learned as good or bad each for itself, by response id.
+        """
         messages: Chat = json.loads(records[0]["messages"])
         prompt = encode_or_leave_out(self._tokeniser, messages, self._config.template, self.left_out)
         if prompt is None:
@@ -103,9 +114,21 @@ class ExampleReader:
             return None
         rows, order = grouped(pieces)
         place = {response_ids[old]: new for new, old in enumerate(order)}
-        inside = [(place[good], place[bad]) for good, bad in pairs if good in place and bad in place]
-        indices = torch.tensor(inside, dtype=torch.long).reshape(-1, 2)
-        return TrainingExample(prompt_id, tuple(rows), indices[:, 0], indices[:, 1])
+
+        def inside(pairs: Iterable[tuple[str, str]]) -> Tensor:
+            found = [(place[one], place[other]) for one, other in pairs if one in place and other in place]
+            return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+
+        indices = inside(pairs)
+        labels = [] if desirable is None else [desirable[response_ids[old]] for old in order]
+        return TrainingExample(
+            prompt_id,
+            tuple(rows),
+            indices[:, 0],
+            indices[:, 1],
+            tied=inside(ties),
+            desirable=torch.tensor(labels, dtype=torch.bool),
+        )
 
     def split(self, examples: list[TrainingExample], what: str) -> TrainingExamples:
         """Train and held-out examples, by prompt, in the order of a seeded hash.
@@ -153,4 +176,14 @@ def implied_pairs(records: list[Record]) -> list[tuple[str, str]]:
         for ranked in judgements(records)
         for better, worse in itertools.combinations(ranked, 2)
         if better["rank"] < worse["rank"]
+    ]
+
+
+def implied_ties(records: list[Record]) -> list[tuple[str, str]]:
+    """Every pair of response ids that a judgement calls equal; what it has not compared is not tied."""
+    return [
+        (one["response_id"], other["response_id"])
+        for ranked in judgements(records)
+        for one, other in itertools.combinations(ranked, 2)
+        if one["rank"] == other["rank"] and not one.get("unordered", one.get("kind") == "best_of")
     ]

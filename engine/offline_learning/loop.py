@@ -1,4 +1,4 @@
-"""The loop that SFT and DPO share: a policy learns from responses that lie in the store.
+"""The loop of offline learning: a policy learns from responses that lie in the store.
 
 1. read: one example a prompt, all its responses in one packed row; split by prompt
 2. evaluate before the first step and after each epoch, on prompts never trained on
@@ -46,7 +46,7 @@ class LossTerms:
 
 
 class Method(Protocol):
-    """What SFT and DPO do differently."""
+    """What SFT, DPO and the others do differently."""
 
     def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
         """The examples of the run's tables.  Raises UsageError when there is nothing to learn from."""
@@ -58,6 +58,13 @@ class Method(Protocol):
 
     def weight(self, example: TrainingExample) -> float:
         """What the example counts in the mean loss of a step."""
+        ...
+
+    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
+        """What the losses of a step, or of an evaluation, have in common; its examples as they are cut.
+
+        So that the cut into micro-batches is no matter to the loss.
+        """
         ...
 
     def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
@@ -137,9 +144,14 @@ def _words(examples: TrainingExamples, state: TrainState, config: StoredResponse
     """What the person should know before the training starts."""
     responses = sum(example.count for example in examples.train)
     pairs = sum(len(example.winner) for example in examples.train)
+    ties = sum(len(example.tied) for example in examples.train)
+    good = sum(int(example.desirable.sum()) for example in examples.train)
     what = counted(responses, "response")
-    if pairs:
-        what = f"{counted(pairs, 'pair')} of {what}"
+    if pairs or ties:
+        tied = f" and {counted(ties, 'tie')}" if ties else ""
+        what = f"{counted(pairs, 'pair')}{tied} of {what}"
+    elif any(len(example.desirable) for example in examples.train):
+        what = f"{what}, {good} of them desirable,"
     yield Message(
         level="info",
         text=f"Learning {what} to {counted(len(examples.train), 'prompt')}; "
@@ -199,8 +211,9 @@ def train_step(
 
     def attempt(size: int) -> Generator[Event, None, Tally]:
         state.optimiser.zero_grad()  # what an attempt left that ran out of memory
-        tally = Tally(sum(map(method.weight, examples)))
-        for group in groups(examples, size):
+        tally, cut = Tally(sum(map(method.weight, examples))), list(groups(examples, size))
+        method.look(state.policy, cut)
+        for group in cut:
             terms = method.loss_terms(state.policy, group)
             tally.add(terms)
             if not math.isfinite(tally.loss):
@@ -232,7 +245,9 @@ def evaluate(method: Method, state: TrainState, examples: list[TrainingExample])
 
     def attempt(size: int) -> Generator[Event, None, Tally]:
         tally, done = Tally(sum(map(method.weight, examples))), 0
-        for group in groups(examples, size):
+        cut = list(groups(examples, size))
+        method.look(state.policy, cut)
+        for group in cut:
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
                 tally.add(method.loss_terms(state.policy, group))
             done += len(group)

@@ -58,6 +58,9 @@ class SFT:
     def weight(self, example: TrainingExample) -> float:
         return example.tokens
 
+    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
+        """Nothing: every token's loss stands for itself."""
+
     def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
         """−Σ log π over the response tokens of the examples."""
         rows = [row for example in examples for row in example.rows]

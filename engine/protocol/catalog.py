@@ -19,17 +19,21 @@ import msgspec.inspect as types
 from engine.errors import UsageError
 from engine.protocol.configs import (
     BestOfNConfig,
+    CPOConfig,
     DPOConfig,
     ExportConfig,
     GenerateConfig,
     GRPOConfig,
     JobConfig,
+    KTOConfig,
+    ORPOConfig,
     PPOConfig,
     RegisterConfig,
     RewardConfig,
     RLOOConfig,
     ScoreConfig,
     SFTConfig,
+    SimPOConfig,
 )
 from engine.protocol.configs.applies import always, idle_among
 from engine.protocol.plugins import Plugged
@@ -76,6 +80,10 @@ BUILT_IN: dict[str, JobKind] = {
         _policy("grpo", "Optimise a policy with GRPO", GRPOConfig, "policy_learning"),
         _policy("rloo", "Optimise a policy with RLOO", RLOOConfig, "policy_learning"),
         _policy("dpo", "Learn from preference pairs (DPO)", DPOConfig, "offline_learning"),
+        _policy("simpo", "Learn from pairs without a reference (SimPO)", SimPOConfig, "offline_learning"),
+        _policy("cpo", "Learn from pairs and imitate winners (CPO)", CPOConfig, "offline_learning"),
+        _policy("orpo", "Imitate and prefer at once (ORPO)", ORPOConfig, "offline_learning"),
+        _policy("kto", "Learn from good and bad responses (KTO)", KTOConfig, "offline_learning"),
         _policy("sft", "Imitate good responses (SFT)", SFTConfig, "offline_learning"),
         JobKind(
             "best_of_n",

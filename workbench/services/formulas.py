@@ -7,17 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Figures = Mapping[str, Any]
-MINUS = "−"
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One line of the formula: in symbols, in numbers, in words."""
-
-    symbols: str
-    numbers: str
-    words: str
+from workbench.services.direct_formulas import cpo, dpo, kto, orpo, simpo
+from workbench.services.formula_parts import MINUS, Figures, Term, number, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +34,6 @@ def formula(kind: str, config: Figures, metrics: Mapping[str, Any]) -> Formula |
     title, terms = write(config, latest)
     terms += _score(config, latest)
     return Formula(title, tuple(terms), max(steps, default=None))
-
-
-def number(value: Any, digits: int = 4) -> str:
-    """Four figures, a real minus sign; a dash for what is not known."""
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}g}".replace("-", MINUS)
-
-
-def percent(value: Any) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
 
 
 def _sum(first: Any, weight: Any, second: Any) -> str:
@@ -227,28 +207,6 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     ]
 
 
-def _dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    beta, smoothing = number(config.get("beta")), config.get("label_smoothing") or 0.0
-    margin = f"Δ = log π(w)/π_ref(w) {MINUS} log π(l)/π_ref(l)"
-    if config.get("loss") == "ipo":
-        symbols = f"L = mean (Δ {MINUS} 1/2β)²"
-    elif smoothing:
-        symbols = f"L = {MINUS}mean (1{MINUS}s)·log σ(βΔ) + s·log σ({MINUS}βΔ)"
-    else:
-        symbols = f"L = {MINUS}mean log σ(βΔ)"
-    told = f", s {number(smoothing)}" if smoothing else ""
-    return "DPO" if config.get("loss") != "ipo" else "IPO", [
-        Term(symbols, f"{number(latest.get('train/loss'))}    β {beta}{told}", "what Adam descends"),
-        Term(
-            margin,
-            f"mean β·Δ {number(latest.get('train/margin'))}    "
-            f"accuracy {percent(latest.get('train/accuracy'))}    "
-            f"held out {percent(latest.get('heldout/accuracy'))}",
-            "how much more the policy prefers the winner than the reference does",
-        ),
-    ]
-
-
 def _sft(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     loss = latest.get("train/loss")
     perplexity = math.exp(loss) if isinstance(loss, int | float) and loss < 50 else None
@@ -340,7 +298,11 @@ FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "ppo": _ppo,
     "grpo": _grpo,
     "rloo": _rloo,
-    "dpo": _dpo,
+    "dpo": dpo,
+    "simpo": simpo,
+    "cpo": cpo,
+    "orpo": orpo,
+    "kto": kto,
     "sft": _sft,
     "best_of_n": _best_of_n,
     "reward": _reward,

@@ -53,7 +53,7 @@ METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "grpo": LEARNING,
     "rloo": LEARNING,
     "sft": IMITATION,
-    "dpo": IMITATION,
+    **dict.fromkeys(("dpo", "simpo", "cpo", "orpo", "kto"), IMITATION),
     "best_of_n": (
         ("bon/proxy", "proxy score"),
         ("bon/gold", "gold score"),

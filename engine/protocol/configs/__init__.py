@@ -6,8 +6,16 @@ workbench resolves them to folders in the run directory's `inputs.json` when the
 """
 
 from engine.protocol.configs.common import DEVICE, DTYPE_HELP, NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.direct import (
+    CPOConfig,
+    DPOConfig,
+    KTOConfig,
+    ORPOConfig,
+    PreferenceConfig,
+    SimPOConfig,
+)
 from engine.protocol.configs.generate import GenerateConfig
-from engine.protocol.configs.imitation import DPOConfig, SFTConfig, StoredResponsesConfig
+from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig
@@ -19,18 +27,23 @@ __all__ = [
     "NAME",
     "NAME_FORM",
     "BestOfNConfig",
+    "CPOConfig",
     "DPOConfig",
     "ExportConfig",
     "GRPOConfig",
     "GenerateConfig",
     "JobConfig",
+    "KTOConfig",
+    "ORPOConfig",
     "PPOConfig",
     "PolicyLearningConfig",
+    "PreferenceConfig",
     "RLOOConfig",
     "RegisterConfig",
     "RewardConfig",
     "RewardedConfig",
     "SFTConfig",
     "ScoreConfig",
+    "SimPOConfig",
     "StoredResponsesConfig",
 ]

@@ -1,8 +1,7 @@
-"""Configurations of learning from stored responses: imitation and direct preference optimisation."""
+"""Configurations of learning from stored responses: what all of them have, and imitation."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -27,7 +26,6 @@ from engine.protocol.configs.common import (
 )
 from engine.protocol.configs.needs import (
     TYPICAL_PROMPT,
-    TYPICAL_RESPONSES,
     Cost,
     JobInputs,
     RankingTable,
@@ -37,7 +35,7 @@ from engine.protocol.configs.rates import described, learning_rate
 
 
 class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
-    """What SFT and DPO share."""
+    """What SFT, DPO and the others that read stored responses share."""
 
     name: PolicyName
     policy: StartingPolicy = "smollm2"
@@ -142,50 +140,3 @@ class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):
         StoredResponsesConfig.check(self)
         if self.responses_of and self.learn_from != "responses":
             raise UsageError("responses_of chooses among stored responses; set learn_from to responses too.")
-
-
-class DPOConfig(StoredResponsesConfig, frozen=True, kw_only=True):
-    """Direct preference optimisation on the pairs that rankings imply."""
-
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))
-    ] = 0.0
-    loss: Annotated[
-        Literal["sigmoid", "ipo"], Meta(description="Logistic loss (DPO), or squared to a margin (IPO).")
-    ] = "sigmoid"
-    beta: Annotated[
-        float, Meta(gt=0, description="How strongly the policy is held to the reference (β; τ of IPO).")
-    ] = 0.1
-    label_smoothing: Annotated[
-        float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong (conservative DPO).")
-    ] = 0.0
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """The rate given, the default in the place of 0."""
-        return learning_rate(self.learning_rate, "dpo", self.tuning)
-
-    @classmethod
-    def rules(cls) -> tuple[Idle, ...]:
-        ipo = Idle(("label_smoothing",), equal("loss", "ipo"), "IPO has no labels to smooth")
-        return (*StoredResponsesConfig.rules(), ipo)
-
-    def cost(self) -> Cost:
-        others = (TYPICAL_RESPONSES - 1) * max(
-            0, self.max_tokens - TYPICAL_PROMPT
-        )  # share their prompt's tokens
-        return replace(
-            StoredResponsesConfig.cost(self),
-            microbatch_tokens=self.microbatch * (self.max_tokens + others),
-            measures_logprobs=True,
-        )
-
-    def work(self, prompts: int | None, responses: int | None) -> float | None:
-        if not prompts:
-            return None
-        return prompts * self.tokens_a_prompt(TYPICAL_RESPONSES) * (3.0 * self.epochs + 1)  # the reference's
-
-    def check(self) -> None:
-        StoredResponsesConfig.check(self)
-        if self.loss == "ipo" and self.label_smoothing:
-            raise UsageError("label_smoothing belongs to the sigmoid loss; IPO has no labels to smooth.")

@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | policy learning, critic | 1e-5 | InstructGPT's value function, 9e-6 up to 6B (arXiv 2203.02155, app. C.4); Huang et al. take 3e-6 for 1B – 6.9B (arXiv 2403.17031, table 5), Ahmadian et al. 1e-6 for 7B (arXiv 2402.14740) |
 | imitation (SFT) | 1e-5 | InstructGPT, 9.65e-6 for 1.3B and 6B (app. C.1) |
-| direct preference optimisation | 2e-6 | 1e-6 for 2.8B – 6B (Rafailov et al., arXiv 2305.18290, app. B); small models bear more |
+| imitation beside preferences (CPO, ORPO) | 1e-5 | CPO, 1e-4 with adapters for 13B (arXiv 2401.08417, §4.1); ORPO, 8e-6 for 7B (arXiv 2403.07691, app. C) |
+| preferences alone (DPO, SimPO, KTO) | 2e-6 | 1e-6 for 2.8B – 6B (Rafailov et al., arXiv 2305.18290, app. B), 3e-7 – 1e-6 for DPO and SimPO at 7B – 8B (arXiv 2405.14734, app. B); small models bear more |
 | reward model | 2e-5 | InstructGPT, 9e-6 at batches of 64 prompts (app. C.2); twice that is what docs/benchmarks.md measures |
 
 Adapters take ten times the rate of every weight, whatever their rank (Schulman et al., "LoRA without regret",

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.direct import direct_preference
+from engine.objectives.direct import direct_preference, length_offset
 
 RATIO = st.floats(-20, 20, width=32)
 
@@ -60,3 +60,31 @@ def test_large_margins_stay_finite_where_the_naive_formula_does_not() -> None:
 
 def test_of_the_reference_itself_the_loss_is_log_two() -> None:
     assert float(direct_preference(torch.zeros(1), torch.zeros(1), beta=0.1)) == pytest.approx(math.log(2))
+
+
+@given(RATIO, RATIO, st.floats(0.01, 2), st.floats(0.01, 0.45))
+def test_the_robust_loss_is_unbiased_over_flipped_labels(
+    winner: float, loser: float, beta: float, wrong: float
+) -> None:
+    """arXiv 2403.00409, lemma 3.1: the mean over labels flipped with probability ε is that of the true."""
+    w, lose = torch.tensor([winner]).double(), torch.tensor([loser]).double()
+
+    def robust(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float(direct_preference(one, other, beta=beta, loss="robust", label_smoothing=wrong))
+
+    mean = (1 - wrong) * robust(w, lose) + wrong * robust(lose, w)
+    assert mean == pytest.approx(float(direct_preference(w, lose, beta=beta)), rel=1e-6, abs=1e-9)
+
+
+@given(RATIO, RATIO, st.integers(1, 200), st.integers(1, 200), st.floats(0, 0.1))
+def test_length_takes_from_a_longer_winner_what_there_is_to_learn(
+    winner: float, loser: float, w_tokens: int, l_tokens: int, penalty: float
+) -> None:
+    w = torch.tensor([winner], dtype=torch.float64, requires_grad=True)
+    offset = length_offset(torch.tensor([w_tokens]), torch.tensor([l_tokens]), penalty=penalty)
+    loss = direct_preference(w, torch.tensor([loser]).double(), beta=0.1, offset_M=offset)
+    # the reward is β·ratio + α·length of each response by itself
+    margin = 0.1 * (winner - loser) + penalty * (w_tokens - l_tokens)
+    assert float(loss.detach()) == pytest.approx(math.log1p(math.exp(-margin)), rel=1e-5, abs=1e-6)
+    (slope,) = torch.autograd.grad(loss.sum(), w)
+    assert float(slope) == pytest.approx(-0.1 / (1 + math.exp(margin)), rel=1e-4, abs=1e-9)

@@ -1,4 +1,4 @@
-"""SFT and DPO on the fake model."""
+"""SFT, DPO and the others that learn from stored responses, on the fake model."""
 
 import json
 import math
@@ -12,12 +12,21 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from engine.errors import NonFiniteError
-from engine.offline_learning import dpo, sft
-from engine.offline_learning.examples import ExampleReader, by_prompt, implied_pairs
+from engine.errors import NonFiniteError, UsageError
+from engine.offline_learning import cpo, dpo, kto, orpo, sft, simpo
+from engine.offline_learning.examples import ExampleReader, by_prompt, implied_pairs, implied_ties
 from engine.offline_learning.loop import make_train_state
+from engine.offline_learning.reference import response_logprobs
 from engine.offline_learning.sft import best_ranked
-from engine.protocol.configs import DPOConfig, SFTConfig, StoredResponsesConfig
+from engine.protocol.configs import (
+    CPOConfig,
+    DPOConfig,
+    KTOConfig,
+    ORPOConfig,
+    SFTConfig,
+    SimPOConfig,
+    StoredResponsesConfig,
+)
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Stopped
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
@@ -28,9 +37,19 @@ COMMON: dict[str, Any] = {
     "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "epochs": 2, "batch_prompts": 4,
     "microbatch": 2, "holdout": 0.25, "learning_rate": 2e-3, "checkpoint_every": 2,
 }  # fmt: skip
-CONFIGS: dict[str, StoredResponsesConfig] = {"sft": SFTConfig(**COMMON), "dpo": DPOConfig(**COMMON)}
-RUNS: dict[str, Callable[..., Any]] = {"sft": sft.run, "dpo": dpo.run}
+CONFIGS: dict[str, StoredResponsesConfig] = {
+    "sft": SFTConfig(**COMMON),
+    "dpo": DPOConfig(**COMMON),
+    "simpo": SimPOConfig(**COMMON),
+    "cpo": CPOConfig(**COMMON),
+    "orpo": ORPOConfig(**COMMON),
+    "kto": KTOConfig(**COMMON),
+}
+RUNS: dict[str, Callable[..., Any]] = {
+    "sft": sft.run, "dpo": dpo.run, "simpo": simpo.run, "cpo": cpo.run, "orpo": orpo.run, "kto": kto.run,
+}  # fmt: skip
 KINDS = list(CONFIGS)
+OWN_LOOP = ["sft", "dpo", "kto"]  # SimPO, CPO and ORPO differ from DPO in the loss alone
 
 
 class Job:
@@ -79,7 +98,7 @@ def test_dpo_starts_at_log_two_with_every_held_out_margin_tied(
     assert train["train/margin"] == pytest.approx(difference, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OWN_LOOP)
 def test_paused_and_killed_runs_end_with_the_same_weights(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str
 ) -> None:
@@ -100,7 +119,7 @@ def test_paused_and_killed_runs_end_with_the_same_weights(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OWN_LOOP)
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,9 +210,8 @@ def test_dpo_gradient_is_that_of_finite_differences(ppo_models: dict[str, Path],
     records = rankings(1)[:4]
     one = example(folder, config, records, implied_pairs(records))
     method, state = dpo.DPO(config), make_train_state(folder, config)
-    method.reference["p0"] = dpo.response_logprobs(state.policy, [one]).detach() + torch.arange(
-        float(one.count)
-    )
+    measured = response_logprobs(state.policy, [one]).detach()
+    method.known.sums["p0"] = measured + torch.arange(float(one.count))
     parameter = dict(state.policy.model.named_parameters())["model.norm.weight"]
     method.loss_terms(state.policy, [one]).loss.backward()
     assert parameter.grad is not None
@@ -262,3 +280,83 @@ def test_a_broken_loss_stops_with_the_batch(
     with pytest.raises(NonFiniteError, match="not finite at step 1"):
         job.events()
     assert (job.run.path / "failed-batch" / "tensors.safetensors").exists()
+
+
+def test_kto_takes_winners_and_losers_and_leaves_out_what_is_neither(ppo_models: dict[str, Path]) -> None:
+    records = rankings(1)[:4]
+    ranks = {record["response_id"]: record["rank"] for record in records}
+    method = kto.KTO(KTOConfig(name="k"))
+    expected = {response_id: rank < 2.5 for response_id, rank in ranks.items()}
+    assert method.labels(records) == expected
+    three = [{**record, "rank": place} for place, record in enumerate(records[:3], start=1)]
+    assert list(method.labels(three).values()) == [True, False]  # the one in the middle won one and lost one
+    rated = [{**record, "rating": float(5 - record["rank"])} for record in records]
+    by_rating = kto.KTO(KTOConfig(name="k", labels="ratings", threshold=3.0))
+    assert by_rating.labels(rated) == {response_id: 5 - rank >= 3 for response_id, rank in ranks.items()}
+
+
+def test_kto_reckons_from_responses_to_other_prompts_whatever_the_micro_batches(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    values = []
+    for microbatch in (1, 4):
+        job = Job(tmp_path / str(microbatch), ppo_models, "kto", microbatch=microbatch)
+        values.append([m.values for m in only(job.events(), Metrics)])
+    for one, other in zip(*values, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert one[name] == pytest.approx(other[name], abs=2e-3), name
+    last = values[0][-1]
+    assert values[0][0]["heldout/loss"] == pytest.approx(0.5, abs=1e-5)  # r = z = 0 before the first step
+    assert last["heldout/accuracy"] > 0.6  # type: ignore[operator]
+    assert last["heldout/margin"] > 0  # type: ignore[operator]
+
+
+def test_kto_needs_two_prompts_and_both_kinds(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
+    job = Job(tmp_path / "one", ppo_models, "kto", holdout=0.0)
+    job.run = make_run(tmp_path / "single", job.config, ppo_models, {"rankings": rankings(1)})
+    with pytest.raises(UsageError, match="needs two prompts to learn on"):
+        job.events()
+    rated = [{**row, "rating": 1.0} for row in rankings(4)]
+    config = msgspec.structs.replace(job.config, labels="ratings")
+    job.config, job.run = config, make_run(tmp_path / "good", config, ppo_models, {"rankings": rated})
+    with pytest.raises(UsageError, match="all 16 are desirable; set threshold"):
+        job.events()
+
+
+def test_ties_are_learned_where_asked_and_left_out_elsewhere(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    records = rankings(1)[:4]
+    tied = [{**record, "rank": 1} for record in records]
+    assert len(implied_ties(tied)) == 6
+    assert implied_ties(records) == []
+    assert implied_ties([{**record, "unordered": True} for record in tied]) == []
+    rows = [{**row, "rank": 1 + (row["rank"] > 2)} for row in rankings(6)]  # two tie above two that tie
+    job = Job(tmp_path / "run", ppo_models, "dpo", ties="rao_kupper", epochs=4, holdout=0.25)
+    job.run = make_run(tmp_path / "tied", job.config, ppo_models, {"rankings": rows})
+    events = job.events()
+    assert any("ties of" in event.text for event in only(events, Message))
+    losses = [m.values["heldout/loss"] for m in only(events, Metrics) if "heldout/loss" in m.values]
+    # at equal rewards and θ = 3: a win has probability ¼, a tie ½
+    share = 2 / 6  # of pairs that tie, in every prompt
+    expected = -(1 - share) * math.log(1 / 4) - share * math.log(1 / 2)
+    assert losses[0] == pytest.approx(expected, abs=1e-4)
+    assert losses[-1] < losses[0]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average": "token", "beta": 5.0},
+        {"loss": "robust", "label_smoothing": 0.1},
+        {"length_penalty": 0.01, "nll": 0.5},
+        {"loss": "ipo", "beta": 0.1, "learning_rate": 5e-4},
+    ],
+)
+def test_variants_of_dpo_lower_their_own_loss(
+    tmp_path: Path, ppo_models: dict[str, Path], changes: dict[str, Any]
+) -> None:
+    metrics = only(Job(tmp_path / "run", ppo_models, "dpo", **changes).events(), Metrics)
+    losses = [m.values["heldout/loss"] for m in metrics if "heldout/loss" in m.values]
+    assert losses[-1] < losses[0]  # type: ignore[operator]

@@ -50,6 +50,18 @@ def test_variants_write_their_own_loss() -> None:
     assert "std s" not in lines("grpo", {"scale_advantages": False}, {})
 
 
+def test_direct_methods_write_their_own_loss() -> None:
+    assert "(βΔ+αδ)" in lines("dpo", {"length_penalty": 0.01}, METRICS)
+    assert "/(1−2s)" in lines("dpo", {"loss": "robust", "label_smoothing": 0.1}, METRICS)
+    assert "log σ(±βΔ − t)" in lines("dpo", {"ties": "rao_kupper", "tie": 1.1}, METRICS)
+    assert "log π(w)/π_ref(w)/|w|" in lines("dpo", {"average": "token"}, METRICS)
+    assert "λ 0.5" in lines("dpo", {"nll": 0.5}, METRICS)
+    assert "β 2, γ 1" in lines("simpo", {"beta": 2.0, "gamma": 1.0}, METRICS)
+    assert "λ·log π(w)/|w|" in lines("cpo", {"beta": 0.1, "nll": 1.0}, METRICS)
+    assert "log odds(w)" in lines("orpo", {"beta": 0.1}, METRICS)
+    assert "λ 1 and 2" in lines("kto", {"desirable_weight": 1.0, "undesirable_weight": 2.0}, METRICS)
+
+
 def test_components_and_a_constraint_add_their_terms() -> None:
     more = {
         **METRICS,

@@ -1,0 +1,161 @@
+"""The losses of a whole batch equal those of TRL 1.12.0 in float32.
+
+Needs another Python: `WORKBENCH_PEER=venv/bin/python`, with `torch==2.13.0` and `trl==1.12.0` installed.
+What differs, and why: CPO and RPO average imitation over the tokens of a batch there and over those of
+each winner here, the same where winners are equally long, as here; ORPO imitates the prompt too there, so
+its preference is compared alone.  IPO and SimPO are means over tokens there; IPO is `average` token here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from engine.models.packing import Row
+from engine.offline_learning.cpo import CPO
+from engine.offline_learning.dpo import DPO
+from engine.offline_learning.examples import TrainingExample
+from engine.offline_learning.kto import KTO
+from engine.offline_learning.orpo import ORPO
+from engine.offline_learning.reference import response_logprobs
+from engine.offline_learning.simpo import SimPO
+from engine.protocol.configs import CPOConfig, DPOConfig, KTOConfig, ORPOConfig, SimPOConfig
+from engine.training.policy import Policy, load_trainable_policy
+
+PEER = os.environ.get("WORKBENCH_PEER", "")
+PROGRAM = Path(__file__).parents[2] / "peers" / "trl_losses.py"
+PAIRS = [
+    {"prompt": [5, 9, 13], "chosen": [21, 22, 23, 2], "rejected": [31, 2]},
+    {"prompt": [7, 6], "chosen": [41, 8, 19, 2], "rejected": [11, 12, 13, 14, 15, 2]},
+    {"prompt": [50, 51, 52, 53], "chosen": [17, 18, 3, 2], "rejected": [33, 34, 2]},
+]
+NAMED = {"name": "x"}
+CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "dpo": (DPO(DPOConfig(**NAMED)), "dpo", {"beta": 0.1, "loss_types": ["sigmoid"]}),
+    "robust": (
+        DPO(DPOConfig(**NAMED, loss="robust", label_smoothing=0.2)),
+        "dpo",
+        {"beta": 0.1, "loss_types": ["robust"], "label_smoothing": 0.2},
+    ),
+    "ipo": (
+        DPO(DPOConfig(**NAMED, loss="ipo", average="token", beta=0.3)),
+        "dpo",
+        {"beta": 0.3, "loss_types": ["ipo"]},
+    ),
+    "by length": (
+        DPO(DPOConfig(**NAMED, average="token", beta=5.0)),
+        "dpo",
+        {"beta": 5.0, "loss_types": ["sigmoid_norm"]},
+    ),
+    "rpo": (
+        DPO(DPOConfig(**NAMED, nll=0.7)),
+        "dpo",
+        {"beta": 0.1, "loss_types": ["sigmoid", "sft"], "loss_weights": [1.0, 0.7]},
+    ),
+    "simpo": (
+        SimPO(SimPOConfig(**NAMED, beta=2.0, gamma=1.0)),
+        "cpo",
+        {"beta": 2.0, "simpo_gamma": 1.0, "loss_type": "simpo", "cpo_alpha": 0.0},
+    ),
+    "cpo": (
+        CPO(CPOConfig(**NAMED, beta=0.1, nll=0.5)),
+        "cpo",
+        {"beta": 0.1, "loss_type": "sigmoid", "cpo_alpha": 0.5},
+    ),
+    "orpo": (ORPO(ORPOConfig(**NAMED, beta=0.2)), "orpo", {"beta": 0.2}),
+    "kto": (
+        KTO(KTOConfig(**NAMED, beta=0.3, undesirable_weight=1.5)),
+        "kto",
+        {"beta": 0.3, "undesirable_weight": 1.5},
+    ),
+}
+
+
+def of_pairs(policy: Policy, reference: Policy, method: Any) -> float:
+    one, two = torch.tensor([0]), torch.tensor([1])
+    examples = [
+        TrainingExample(str(n), (Row(p["prompt"], [p["chosen"], p["rejected"]]),), one, two)
+        for n, p in enumerate(PAIRS)
+    ]
+    if isinstance(method, DPO):
+        for example in examples:
+            method.known.sums[example.prompt_id] = response_logprobs(reference, [example])
+    loss = float(method.loss_terms(policy, examples).loss) / len(examples)
+    if isinstance(method, ORPO):
+        found_N = response_logprobs(policy, examples)[::2]
+        loss += float((found_N / torch.tensor([len(p["chosen"]) for p in PAIRS])).mean())
+    return loss
+
+
+def of_singles(policy: Policy, reference: Policy, method: KTO, singles: list[dict[str, Any]]) -> float:
+    none = torch.zeros(0, dtype=torch.long)
+    examples = []
+    for n, single in enumerate(singles):
+        label = torch.tensor([single["label"]])
+        for name, response in ((str(n), single["response"]), (f"{n} other", single["other"])):
+            example = TrainingExample(name, (Row(single["prompt"], [response]),), none, none, desirable=label)
+            method.known.sums[name] = response_logprobs(reference, [example])
+            if name == str(n):
+                examples.append(example)
+            else:
+                method.mismatched[str(n)] = example
+    method.look(policy, [examples[:1], examples[1:]])
+    return float(method.loss_terms(policy, examples).loss) / len(examples)
+
+
+@pytest.mark.skipif(not PEER, reason="WORKBENCH_PEER names no Python with TRL 1.12.0")
+@torch.no_grad()
+def test_losses_equal_those_of_trl(tmp_path: Path, tiny_model: Path) -> None:
+    torch.manual_seed(0)
+    other = tmp_path / "policy"
+    shutil.copytree(tiny_model, other)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    for parameter in model.parameters():
+        parameter.add_(0.3 * parameter.std(correction=0) * torch.randn_like(parameter))
+    model.save_pretrained(other)
+    singles = [
+        {
+            "prompt": pair["prompt"],
+            "response": pair["chosen" if good else "rejected"],
+            "other": PAIRS[(n + 1) % len(PAIRS)]["chosen"],
+            "label": good,
+        }
+        for n, pair in enumerate(PAIRS)
+        for good in (True, False)
+    ]
+    job = {
+        "policy": str(other),
+        "reference": str(tiny_model),
+        "pairs": PAIRS,
+        "singles": singles,
+        "cases": {
+            name: {"method": kind, "settings": settings} for name, (_, kind, settings) in CASES.items()
+        },
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    told = subprocess.run(
+        [PEER, str(PROGRAM), str(tmp_path / "job.json")],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-3000:]
+    theirs = json.loads(told.stdout.splitlines()[-1])
+    policy, reference = (
+        load_trainable_policy(
+            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
+        )
+        for folder in (other, tiny_model)
+    )
+    for name, (method, _, _) in CASES.items():
+        if isinstance(method, KTO):
+            own = of_singles(policy, reference, method, singles)
+        else:
+            own = of_pairs(policy, reference, method)
+        assert own == pytest.approx(theirs[name], rel=1e-5, abs=1e-5), name
