@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from storage.remote import RemoteCursor
 from storage.report_records import (
     AnnotatorFit,
     CalibrationBin,
@@ -32,9 +33,13 @@ PARAMETER = re.compile(r"\$(\w+)")
 def made_once(store: Store, reward_model: str, criteria: Iterable[str]) -> Iterator[None]:
     """Make verdicts and pairs once for all that this thread asks about a reward model and these criteria.
 
-    Temporary tables stand in for the view and the macro of the same names, on this thread's connection alone.
+    Temporary tables stand in for the view and the macro of the same names, on this thread's connection alone;
+    read through another process there are none, and view and macro answer.
     """
     cursor = store.cursor()
+    if isinstance(cursor, RemoteCursor):
+        yield
+        return
     try:
         cursor.execute(block("reports", "verdicts_once"))
         cursor.execute(block("reports", "no_pairs_once"))

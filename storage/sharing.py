@@ -20,11 +20,16 @@ from typing import Any
 import duckdb
 
 from storage.errors import ShareError, StoreError
-from storage.sql_guard import check_locked
+from storage.sql_guard import check_locked, first_lines
 from storage.store import Store
 
 EXTENSIONS = ("httpfs", "quack")  # quack needs httpfs loaded before it, on the server too
 GUARD = "workbench_only_select"
+HELD = "held"  # the table macro of `client`
+
+
+class GoneError(ShareError):
+    """Nobody shares the store, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +85,56 @@ def share(store: Store, token_path: Path | None = None) -> Share:
     return Share(store, address, token_path, cursor)
 
 
-def check_askable(sql: str) -> None:
-    """Raise RefusedError, with what is wrong, for SQL that the server would refuse without saying why."""
-    with duckdb.connect(":memory:") as parser:
-        check_locked(parser, sql)
-
-
 def query_remote(database: Path, sql: str) -> RemoteResult:
     """Run one SELECT in the workbench that holds `database`.
 
     Raises ShareError when nobody shares it, the statement is not a SELECT, or the query is wrong.
     """
+    connection = client(database)
     try:
-        shared = json.loads(token_path_of(database).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ShareError(f"No workbench shares {database}; open it there first.") from None
-    connection = duckdb.connect(":memory:")
-    try:
-        _load_extensions(connection)
-        asked = "SELECT * FROM quack_query($address, $sql, token = $token)"
-        table = connection.execute(
-            asked, {"address": shared["address"], "sql": sql, "token": shared["token"]}
-        )
+        table = connection.execute(f"FROM {HELD}($sql)", {"sql": sql})
         columns = tuple(column[0] for column in table.description or ())
         return RemoteResult(columns, table.fetchall())
     except duckdb.Error as error:
-        raise ShareError(_refusal(str(error), database)) from error
+        raise refusal(str(error), database) from error
     finally:
         connection.close()
 
 
-def _refusal(text: str, database: Path) -> str:
+def client(database: Path) -> duckdb.DuckDBPyConnection:
+    """A connection of its own in which `FROM held('SELECT …')` is answered by whoever holds `database`.
+
+    Raises ShareError when nobody shares it, or extensions are missing.
+    """
+    try:
+        shared = json.loads(token_path_of(database).read_text(encoding="utf-8"))
+        address, token = str(shared["address"]), str(shared["token"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GoneError(f"No workbench shares {database}; open it there first.") from None
+    connection = duckdb.connect(":memory:")
+    try:
+        _load_extensions(connection)
+        # A macro, so that no error shows the token with the text of the question.
+        asked = f"SELECT * FROM quack_query({_quoted(address)}, question, token = {_quoted(token)})"
+        connection.execute(f"CREATE MACRO {HELD}(question) AS TABLE {asked}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def refusal(text: str, database: Path) -> ShareError:
+    """What a client's DuckDB error about the store of another process means to a person."""
     if "Authorization failed" in text:
-        return "Another process holds the store: only SELECT from its tables and views can be asked."
+        return ShareError(
+            "Another process holds the store: only SELECT from its tables and views can be asked."
+        )
     if "Authentication failed" in text:
-        return f"The token of {database} is old; open the workbench on it again."
+        return GoneError(f"The token of {database} is old; open the workbench on it again.")
     if "onnect" in text:
-        return f"The workbench that shared {database} does not answer; open it again."
-    return text.split("\n\nLINE")[0]
+        return GoneError(f"The workbench that shared {database} does not answer; open it again.")
+    # Of the holder's own error the client's DuckDB keeps the words and not the kind.
+    return ShareError(first_lines(text.removeprefix("Invalid Input Error: ")))
 
 
 def _only_select(_session: str, sql: str) -> bool:
@@ -136,14 +153,26 @@ def _only_select(_session: str, sql: str) -> bool:
     return all(statement.type == duckdb.StatementType.SELECT for statement in statements)
 
 
-def _load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+def extension_files() -> list[Path]:
+    """The files of DuckDB's extensions that server and client load, in order.  Raises ShareError."""
+    found = []
     for name in EXTENSIONS:
         package = importlib.util.find_spec(f"duckdb_extension_{name}")
         folders = package.submodule_search_locations if package else None
         files = [f for folder in folders or () for f in Path(folder).rglob(f"{name}.duckdb_extension")]
         if not files:
             raise ShareError(f"The package duckdb-extension-{name} is not installed; sharing needs it.")
-        connection.execute("LOAD '" + str(files[0]).replace("'", "''") + "'")
+        found.append(files[0])
+    return found
+
+
+def _load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+    for file in extension_files():
+        connection.execute(f"LOAD {_quoted(str(file))}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _free_port() -> int:

@@ -1,4 +1,6 @@
-"""The preference workbench; `workbench.open("study.duckdb")` is the way in from Python."""
+"""The preference workbench.  From Python, `workbench.open("study.duckdb")` works on a study, and
+`workbench.connect("study.duckdb")` asks it in SQL, also while a workbench holds it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workbench.connection import Connection
     from workbench.study import Study
 
-__all__ = ["open"]
+__all__ = ["connect", "open"]
 
 
 def open(path: Path | str | None = None, *, annotator: str | None = None) -> Study:
@@ -17,3 +20,10 @@ def open(path: Path | str | None = None, *, annotator: str | None = None) -> Stu
     from workbench.study import Study
 
     return Study.open(path, annotator=annotator)
+
+
+def connect(path: Path | str | None = None) -> Connection:
+    """Ask the store at `path` in SQL, by default the one of the settings.  See `Connection`."""
+    from workbench.connection import Connection
+
+    return Connection.to(path)

@@ -22,8 +22,9 @@ from storage.interchange.mapping.cells import parsed
 from storage.interchange.mapping.conversations import messages_in
 from storage.interchange.mapping.transcripts import transcript_of
 from storage.policies import unknown
+from storage.remote import RemoteCursor
 from storage.sql import block
-from storage.store import Store
+from storage.store import CONFIG, Store
 
 FORMATS = {
     ".csv": "FORMAT csv, HEADER",
@@ -63,7 +64,7 @@ def copy_to_file(
     options = settings or export_options(target)
     unfinished = _unfinished(target)
     try:
-        row = cursor.execute(f"COPY ({select}\n) TO '{_escaped(unfinished)}' ({options})").fetchone()
+        row = _copied(cursor, select, f"'{_escaped(unfinished)}'", options).fetchone()
         unfinished.chmod(0o600)
         os.replace(unfinished, target)
     except duckdb.Error as error:
@@ -76,6 +77,12 @@ def copy_to_file(
     finally:
         unfinished.unlink(missing_ok=True)
     return int(row[0]) if row else 0
+
+
+def _copied(cursor: duckdb.DuckDBPyConnection, select: str, target: str, options: str) -> Any:
+    if isinstance(cursor, RemoteCursor):
+        return cursor.copy(select, target, options)
+    return cursor.execute(f"COPY ({select}\n) TO {target} ({options})")
 
 
 def _export_pairs(store: Store, target: Path) -> int:
@@ -92,7 +99,7 @@ def _export_pairs(store: Store, target: Path) -> int:
         if target.suffix.lower() in (".jsonl", ".ndjson"):
             os.replace(lines, target)
         else:
-            _convert(store, lines, target)
+            _convert(lines, target)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
@@ -100,14 +107,15 @@ def _export_pairs(store: Store, target: Path) -> int:
     return count
 
 
-def _convert(store: Store, lines: Path, target: Path) -> None:
+def _convert(lines: Path, target: Path) -> None:
     columns = "{" + ", ".join(f"'{name}': 'VARCHAR'" for name in _row([], "", "", "", "", "", False)) + "}"
     reading = f"read_json('{_escaped(lines)}', format = 'newline_delimited', columns = {columns})"
     # Every cell in quotation marks: an empty response is not a missing one.
     settings = export_options(target) + (
         ", FORCE_QUOTE *" if target.suffix.lower() in (".csv", ".tsv") else ""
     )
-    export_query(store, f"SELECT * FROM {reading}", target, settings=settings)
+    with told(target), duckdb.connect(":memory:", config=CONFIG) as connection:
+        copy_to_file(connection, f"SELECT * FROM {reading}", target, settings=settings)
 
 
 def _pairs(store: Store) -> Iterator[dict[str, Any]]:

@@ -108,7 +108,7 @@ def export_data(
     as_json: JsonOption = False,
 ) -> None:
     """Write a table, a view or the preference pairs to a file, or what another tool reads."""
-    library = session.workspace().library
+    library = session.reading().library
     if layout is None:
         if anonymous or spreadsheet:
             raise UsageError("--anonymous and --spreadsheet go with --as FORMAT.")
@@ -128,7 +128,7 @@ def export_data(
 
 def policies(as_json: JsonOption = False) -> None:
     """List the policies and the reward models."""
-    library = session.workspace().library
+    library = session.reading().library
     if as_json:
         print_json({"policies": library.policies(), "reward_models": library.reward_models()})
         return
@@ -143,7 +143,7 @@ def info(as_json: JsonOption = False) -> None:
     """Show versions, device, where the store lies and what it holds."""
     from workbench.services.system import system_info
 
-    workspace = session.workspace()
+    workspace = session.reading()
     details: dict[str, Any] = system_info(workspace)
     if as_json:
         print_json(details)

@@ -48,6 +48,7 @@ def demo(
 
     started = time.monotonic()
     running = Demo(session.workspace(), DemoPlan.small() if small else None)
+    session.share()
     session.narrator.say(f"The demo works on {session.db}.")
     _follow(running)
     table = running.table()

@@ -61,7 +61,7 @@ def evaluate_reward(
     from workbench.services.evaluating import BenchmarkRequest
     from workbench.services.report_lines import shown
 
-    evaluating = session.workspace().evaluating
+    evaluating = (session.workspace() if on else session.reading()).evaluating
     if on:
         asked = asked_for(mapping, column or [], "auto", preset, None, None, "overall", source, encoding)
         how = BenchmarkRequest(asked, criterion, split, limit)

@@ -153,7 +153,7 @@ def _estimate(config: JobConfig, as_json: bool) -> None:
     from workbench.services.estimates import estimated
     from workbench.services.run_names import check
 
-    store = session.workspace().store
+    store = session.reading().store
     found = estimated(store, check(store, config).config)
     if as_json:
         print_json(found)
@@ -190,6 +190,7 @@ def _follow(kind: str, run_id: str) -> RunDetail:
 def _finished(run_id: str) -> RunDetail:
     """Follow a run that somebody has started; the run when it is done, an error when it ended otherwise."""
     jobs = session.workspace().jobs
+    session.share()
     row = follow(jobs, run_id, session.narrator)
     if row.status == "failed":
         raise WorkbenchError(f"Run {run_id} failed: {row.reason}")
@@ -215,19 +216,24 @@ def _print_summary(detail: RunDetail) -> None:
 @runs_app.command("list")
 def list_runs(as_json: JsonOption = False) -> None:
     """List all runs, newest first."""
-    jobs = session.workspace().jobs
-    _catch_up(jobs)
+    jobs = _caught_up()
     print_records(jobs.list(), RUN_COLUMNS, as_json=as_json)
 
 
-def _catch_up(jobs: Jobs) -> None:
-    """Take in what the runs have said; on a full disk the runs are shown as they were last stored."""
+def _caught_up() -> Jobs:
+    """The jobs, after taking in what they have said; on a full disk they are as they were last stored.
+
+    Where another process holds the store, that process takes it in.
+    """
     from storage.errors import DiskFullError
 
-    try:
-        jobs.pump()
-    except DiskFullError as error:
-        session.narrator.say(f"{error} What is shown may be old.")
+    workspace = session.reading()
+    if not workspace.relayed:
+        try:
+            workspace.jobs.pump()
+        except DiskFullError as error:
+            session.narrator.say(f"{error} What is shown may be old.")
+    return workspace.jobs
 
 
 @runs_app.command("show")
@@ -236,8 +242,7 @@ def show_run(
     as_json: JsonOption = False,
 ) -> None:
     """Show a run: its configuration, figures, artifacts and last words."""
-    jobs = session.workspace().jobs
-    _catch_up(jobs)
+    jobs = _caught_up()
     detail = jobs.show(run_id)
     metrics = {name: points[-1] for name, points in jobs.metrics(run_id).items() if points}
     if as_json:

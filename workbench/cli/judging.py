@@ -75,7 +75,7 @@ def _queue(order: str | None, count: int, as_json: bool) -> None:
     """Remember the order; print what waits."""
     from workbench.services.label_queue import INFORMED
 
-    workspace = session.workspace()
+    workspace = session.reading() if order is None else session.workspace()
     queue = workspace.judging.queue
     if order is not None:
         queue.set_order(order)
@@ -167,7 +167,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """How often the first policy beats the second on the prompts that both answered."""
-    comparing = session.workspace().comparing
+    comparing = session.reading().comparing
     result = comparing.win_rate(a, b, reward_model)
     shown = comparing.items(a, b, reward_model, limit=items) if items else []
     if not result.prompts:

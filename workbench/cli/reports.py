@@ -31,7 +31,7 @@ def report_reward(
     as_json: JsonOption = False,
 ) -> None:
     """How good a reward model is on held-out prompts, beside baselines that know nothing."""
-    report = session.workspace().reports.reward(name, criterion)
+    report = session.reading().reports.reward(name, criterion)
     if as_json:
         print_json(
             {**plain(report), "calibration_error": report.calibration_error, "missing": report.missing}

@@ -23,7 +23,7 @@ def report_run(
     as_json: JsonOption = False,
 ) -> None:
     """Report on a run: its last figures, its loss as a formula, proxy and gold against √KL."""
-    report = session.workspace().policy_learning.report(run_id)
+    report = session.reading().policy_learning.report(run_id)
     if as_json:
         way = report.overoptimisation
         print_json({**plain(report), "overoptimisation": _way_json(way) if way else None})

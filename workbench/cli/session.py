@@ -8,6 +8,7 @@ from engine.errors import UsageError
 from workbench.cli.narration import Narrator
 
 if TYPE_CHECKING:
+    from workbench.services.sharing import Sharing
     from workbench.services.workspace import Workspace
     from workbench.settings import Settings
 
@@ -25,6 +26,7 @@ class Session:
         self.arguments, self.db, self.debug = arguments, db, debug
         self.narrator = Narrator()
         self._workspace: Workspace | None = None
+        self._sharing: Sharing | None = None
 
     def settings(self) -> Settings:
         from workbench.settings import load_settings
@@ -41,7 +43,25 @@ class Session:
                 self.narrator.say(left.sentence)
         return self._workspace
 
+    def reading(self) -> Workspace:
+        """The workspace for a command that changes nothing: it works beside whoever holds the store."""
+        if self._workspace is None:
+            from workbench.services.workspace import Workspace
+
+            self._workspace = Workspace.read(self.settings())
+        return self._workspace
+
+    def share(self) -> None:
+        """Let other processes read the store for as long as this command holds it."""
+        if self._sharing is None:
+            from workbench.services.sharing import Sharing
+
+            self._sharing = Sharing(self.workspace().store, lambda error: self.narrator.say(str(error)))
+
     def close(self) -> None:
+        if self._sharing is not None:
+            self._sharing.close()
+            self._sharing = None
         if self._workspace is not None:
             self._workspace.close()
             self._workspace = None

@@ -21,8 +21,8 @@ from workbench.cli.output import Table, cell, json_text
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from storage.errors import LockedError
     from workbench.services.sql import Sql
+    from workbench.services.workspace import Workspace
 
 WIDTH_ROWS = 1000  # a table's columns are as wide as the first rows need
 Rows = Iterator[Sequence[Any]]
@@ -33,20 +33,30 @@ def register(app: typer.Typer) -> None:
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="The SQL; - reads it from stdin.")],
+    query: Annotated[str | None, typer.Argument(help="The SQL; - reads it from stdin.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a .csv, .parquet or .jsonl file instead.")
     ] = None,
     unlock: Annotated[bool, typer.Option("--unlock", help="Allow statements that write.")] = False,
+    how: Annotated[
+        bool, typer.Option("--how", help="Say how notebooks, duckdb and other programs read the store.")
+    ] = False,
 ) -> None:
     """Run SQL on the store; read-only unless unlocked."""
     if as_json and as_csv:
         raise UsageError("Choose one of --json and --csv.")
+    if how:
+        from workbench.services.how import how as told_how
+
+        print(told_how(Path(session.settings().db)), end="")
+        return
+    if query is None:
+        raise UsageError('Give the SQL, as in workbench sql "SELECT * FROM run_summary"; or --how.')
     text = sys.stdin.read() if query == "-" else query
     if output is not None:
-        rows = _exported(session.workspace().sql, text, output)
+        rows = _exported(session.reading(), text, output)
         session.narrator.say(f"{counted(rows, 'row')} written to {output}.")
         return
     with _result(text, unlock) as (columns, found):
@@ -58,7 +68,8 @@ def sql(
             _write_table(columns, found)
 
 
-def _exported(sql: Sql, text: str, output: Path) -> int:
+def _exported(workspace: Workspace, text: str, output: Path) -> int:
+    sql = workspace.sql
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(sql.export, text, output)
         try:
@@ -71,15 +82,7 @@ def _exported(sql: Sql, text: str, output: Path) -> int:
 @contextmanager
 def _result(text: str, unlock: bool) -> Iterator[tuple[list[str], Rows]]:
     """Columns and rows of the query, from our own store or through the workbench that holds it."""
-    from storage.errors import LockedError
-
-    try:
-        workspace = session.workspace()
-    except LockedError as locked:
-        if unlock:
-            raise
-        yield _through_holder(text, locked)
-        return
+    workspace = session.workspace() if unlock else session.reading()
     with _computed_in_a_thread(workspace.sql, text, unlock) as batches:
         columns = next(batches)
         yield columns, chain.from_iterable(_rows(batch) for batch in batches)
@@ -122,18 +125,6 @@ def _computed_in_a_thread(sql: Sql, text: str, unlock: bool) -> Iterator[Iterato
             sql.cancel()
             with suppress(Empty):  # the thread may be waiting for room
                 ready.get(timeout=0.05)
-
-
-def _through_holder(text: str, locked: LockedError) -> tuple[list[str], Rows]:
-    """The answer of the workbench that holds the store; where it does not share, the lock's own sentence."""
-    from storage.sharing import check_askable, query_remote, token_path_of
-
-    path = Path(session.settings().db)
-    if not token_path_of(path).exists():
-        raise locked
-    check_askable(text)
-    found = query_remote(path, text)
-    return list(found.columns), iter(found.rows)
 
 
 def _rows(batch: Any) -> Iterable[Sequence[Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from storage import queries
 from storage.console import Batches, Query, QueryError
 from storage.records import SavedQuery, TableInfo
+from storage.remote import RemoteStore
 from storage.store import Store
 
 if TYPE_CHECKING:
@@ -123,4 +124,6 @@ class Sql:
     def _remember(
         self, sql: str, *, rows: int | None = None, seconds: float | None = None, error: str | None = None
     ) -> None:
+        if isinstance(self.store, RemoteStore):  # the history belongs to whoever holds the store
+            return
         queries.remember(self.store, sql, rows=rows, seconds=seconds, error=error)

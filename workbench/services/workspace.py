@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from storage.errors import LockedError
 from storage.store import Store
 from workbench.settings import Settings
 
@@ -47,6 +48,24 @@ class Workspace:
         if scratch is not None:
             return cls(settings, Store.open(settings.db, runs_root=Path(scratch.name)), scratch)
         return cls(settings, Store.open(Path(settings.db), runs_root=settings.runs_root))
+
+    @classmethod
+    def read(cls, settings: Settings) -> Workspace:
+        """As `open`; where another process holds the store, that one is asked, and nothing can be changed.
+
+        Raises `LockedError` when the holder does not share the store.
+        """
+        try:
+            return cls.open(settings)
+        except LockedError as locked:
+            from storage.remote import RemoteStore
+
+            return cls(settings, RemoteStore.beside(settings.db, locked, settings.runs_root))
+
+    @property
+    def relayed(self) -> bool:
+        """Whether another process holds the store and answers for it."""
+        return hasattr(self.store, "locked")
 
     @property
     def log_folder(self) -> Path | None:

@@ -1,0 +1,114 @@
+"""A whole store in one statement, and a new file made of its rows.
+
+One SELECT sees one moment.  So what is copied while a job writes is asked for at once: every row of every
+table as a struct in the column of its table's name.  The holder of the file answers the same question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.errors import FileNameError, StoreError
+from storage.faults import told
+from storage.sql import block
+from storage.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow
+
+OWN = ("schema_migrations",)
+"""Tables that every store makes for itself."""
+BATCH_ROWS = 20_000
+
+
+def tables(store: Store) -> list[str]:
+    """Names of the tables whose rows make a store what it is."""
+    return [name for (name,) in store.rows(block("packing", "tables")) if name not in OWN]
+
+
+def snapshot(store: Store, target: Path, on_rows: Callable[[int], None] | None = None) -> int:
+    """Write all rows of `store`, as of one moment, to a new store at `target`; the number of rows.
+
+    Token traces and models stay where they are.  The file appears whole or not at all, for its owner alone.
+    Raises FileNameError where something is there already, StoreError.
+    """
+    parts = [f'SELECT "{name}" FROM "{name}"' for name in tables(store)]
+    return write_store(store, target, "\nUNION ALL BY NAME ".join(parts), on_rows)
+
+
+def write_store(
+    source: Store, target: Path, question: str, on_rows: Callable[[int], None] | None = None
+) -> int:
+    """A new store at `target` of the rows that `question` gives; the number of rows.
+
+    `question` is one SELECT; each column is named after a table and holds structs of its columns.
+    """
+    if target.exists():
+        raise FileNameError(f"{target} is there already; give another name, or remove it.")
+    if not target.absolute().parent.is_dir():
+        raise FileNameError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
+    unfinished = target.absolute().with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with Store.open(unfinished, runs_root=source.runs_root) as made, made.transaction():
+            count, keyed = 0, keys(made)
+            for table, rows in _asked(source, question):
+                _insert(made, table, rows, keyed=table in keyed)
+                count += rows.num_rows
+                if on_rows is not None:
+                    on_rows(count)
+        os.link(unfinished, target.absolute())  # which, unlike a rename, never replaces
+        return count
+    except FileExistsError:
+        raise FileNameError(f"{target} is there already; give another name, or remove it.") from None
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
+    finally:
+        for left in (unfinished, Path(f"{unfinished}.wal")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _asked(source: Store, question: str) -> Iterator[tuple[str, pyarrow.Table]]:
+    """(table, rows), batch by batch."""
+    import pyarrow
+
+    cursor = source.new_cursor()
+    try:
+        with told(source.path):
+            for batch in cursor.execute(question).to_arrow_reader(BATCH_ROWS):
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    held = column.drop_null()
+                    if len(held):
+                        fields = [held.type.field(place) for place in range(held.type.num_fields)]
+                        yield name, pyarrow.Table.from_arrays(held.flatten(), schema=pyarrow.schema(fields))
+    finally:
+        cursor.close()
+
+
+def _insert(store: Store, table: str, rows: pyarrow.Table, *, keyed: bool) -> None:
+    """What a new store has of itself stays, as its folder of runs."""
+    names = ", ".join(f'"{name}"' for name in rows.column_names)
+    insert = "INSERT OR IGNORE" if keyed else "INSERT"
+    with store.transaction() as cursor:
+        cursor.register("arrived", rows)
+        try:
+            cursor.execute(f'{insert} INTO "{table}" ({names}) SELECT {names} FROM arrived')
+        finally:
+            cursor.unregister("arrived")
+
+
+def columns(store: Store) -> dict[str, list[str]]:
+    """Names of each table's columns, in order."""
+    found: dict[str, list[str]] = {}
+    for table, name in store.rows(block("packing", "columns")):
+        found.setdefault(table, []).append(name)
+    return found
+
+
+def keys(store: Store) -> dict[str, list[str]]:
+    """The columns of the primary key of each table that has one."""
+    return dict(store.rows(block("packing", "keys")))

@@ -1,0 +1,59 @@
+"""Commands about the store as a file: serve, snapshot."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from engine.errors import UsageError
+from engine.wording import counted
+from workbench.cli.data import JsonOption
+from workbench.cli.output import cell, print_json
+from workbench.cli.session import session
+
+LOOK = 0.25  # seconds between looks at the jobs
+
+
+def register(app: typer.Typer) -> None:
+    app.command("serve")(serve)
+    app.command("snapshot")(snapshot)
+
+
+def serve() -> None:
+    """Hold the store without a screen: jobs go on, other programs read; Ctrl-C or SIGTERM ends it."""
+    workspace = session.workspace()
+    if workspace.store.path is None:
+        raise UsageError("A store in memory cannot be shared; give a file with --db.")
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    session.share()
+    session.narrator.say(
+        f"{workspace.store.path} is held here, and this user's programs may read it; Ctrl-C ends that.\n"
+        "“workbench sql --how” says how."
+    )
+    while not ended.wait(LOOK):
+        workspace.jobs.pump()
+    session.narrator.say("The store is closed; running jobs go on, and are found again by the next start.")
+
+
+def snapshot(
+    path: Annotated[Path, typer.Argument(help="New file, as study-2026-11-28.duckdb.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the whole store as of one moment to a new file, also while a workbench holds it and jobs write."""
+    from storage.packing import snapshot as written
+
+    def progress(rows: int) -> None:
+        session.narrator.progress("copying", rows, unit="rows")
+
+    rows = written(session.reading().store, path, progress)
+    session.narrator.end()
+    if as_json:
+        print_json({"path": str(path), "rows": rows})
+    else:
+        print(f"{counted(rows, 'row')} copied to {cell(str(path), None)}.")
