@@ -18,6 +18,7 @@ COMMANDS = [
     *(["import"], ["export"], ["export", "data"], ["export", "onnx"], ["generate"], ["judge"], ["train"]),
     *(["train", "reward"], ["train", "ppo"], ["score"], ["compare"], ["sql"], ["runs"], ["runs", "list"]),
     *(["runs", "show"], ["runs", "stop"], ["runs", "resume"], ["runs", "pause"], ["policies"], ["info"]),
+    *(["serve"], ["snapshot"]),
     *(["demo"], ["report"], ["report", "reward"], ["report", "run"], ["evaluate"], ["evaluate", "reward"]),
     *(["register"], ["register", "reward-model"]),
     *(["train", kind] for kind in ("sft", "dpo", "grpo", "rloo", "best-of-n")),
