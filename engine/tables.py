@@ -37,6 +37,27 @@ SCORES = pa.schema(
     ]
 )
 SPLITS = pa.schema([("prompt_id", pa.string()), ("split", pa.string())])
+JUDGEMENTS = pa.schema(
+    [
+        ("key", pa.string()),  # of the judgement, whose two rows lie together
+        ("annotator", pa.string()),
+        ("prompt_id", pa.string()),
+        ("criterion", pa.string()),
+        ("response_a", pa.string()),
+        ("response_b", pa.string()),
+        ("verdict", pa.int32()),  # 1 a is better, -1 b, 0 a tie
+        ("first_id", pa.string()),  # the response that was shown first in this order, of which …
+        ("said", pa.int32()),  # … 1 the first is better, -1 the second, 0 a tie
+        ("share", pa.float64()),  # probability that the first is better; null where there is none
+        ("mass", pa.float64()),
+        ("answer", pa.string()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost", pa.float64()),
+        ("seconds", pa.float64()),
+        ("cached", pa.bool_()),
+    ]
+)
 UNSEEN = pa.schema(
     [
         ("split", pa.int32()),  # from 0; the prompt was held out of it

@@ -129,7 +129,7 @@ def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
 
 def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: StopFlag) -> Event:
     """Append what the job says, between its yields look whether to stop, and return the closing event."""
-    lacking = launch.missing_packages(job)
+    lacking = launch.missing_packages(job, config)
     if lacking is not None:
         raise UsageError(lacking)
     function = getattr(importlib.import_module(job.module), job.function)
@@ -140,7 +140,7 @@ def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: S
             pid=os.getpid(),
             device=place.name,
             dtype=place.dtype,
-            versions=versions(job),
+            versions=versions(job, config),
             resumed_from_step=None if checkpoint is None else checkpoint_step(checkpoint),
         )
     )
@@ -182,7 +182,7 @@ def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) 
 
     Raises UsageError for a device that does not exist.
     """
-    if "torch" not in job.needs:
+    if "torch" not in job.needs or not config.computes:
         return Placement(config.device, "cpu" if config.device == "auto" else config.device, "")
     from engine.models.device import describe, multiplies_bfloat16_fast, resolve_device, resolve_dtype
 
@@ -211,10 +211,10 @@ def dtype_begun_in(run: RunDir) -> str | None:
     return None
 
 
-def versions(job: JobKind) -> dict[str, str]:
+def versions(job: JobKind, config: JobConfig) -> dict[str, str]:
     """Versions of Python and of the packages that the job needs."""
     found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
-    for name in job.needs:
+    for name in job.needs if config.computes else ():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found

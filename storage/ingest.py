@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from storage import artifacts, policies, responses, runs, scores
+from storage import artifacts, judges, policies, responses, runs, scores
 from storage.errors import StoreError
 from storage.parquet import ALL_ROWS, Span, parquet_rows
 from storage.records import RunRow
@@ -192,6 +192,8 @@ def _rows(store: Store, run: RunRow, kind: str, path: Path, rows: Span) -> None:
         runs.insert_evaluations_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "unseen":
         runs.insert_unseen_from_parquet(store, path, run_id=run.run_id, rows=rows)
+    elif kind == "judgements":
+        judges.insert_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "rollouts":
         runs.insert_rollouts_from_parquet(store, path, run_id=run.run_id, rows=rows)
 

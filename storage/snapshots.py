@@ -91,6 +91,36 @@ def write_queue(store: Store, path: Path, *, criterion: str, limit: int) -> Snap
     return _write(store, path, "queue", {"criterion": criterion, "limit": limit})
 
 
+def write_pairs(
+    store: Store,
+    path: Path,
+    *,
+    source: str = "",
+    prompt_ids: Sequence[str] | None = None,
+    limit: int = 0,
+    pairs_a_prompt: int = 0,
+    seed: int = 0,
+    judged_by_people: bool = False,
+    annotator: str = "",
+) -> Snapshot:
+    """Columns prompt_id, messages, response_a, text_a, response_b, text_b, judged.
+
+    Pairs of different responses to a prompt, the lesser id first.  `judged` lists the criteria by which
+    `annotator` has judged the pair already.  `judged_by_people` keeps pairs with a verdict of a person or an
+    imported file, `pairs_a_prompt` so many, chosen by `seed`; `limit` counts prompts.
+    """
+    values: dict[str, Any] = {
+        "source": source,
+        "prompt_ids": None if prompt_ids is None else list(prompt_ids),
+        "limit": limit or EVERYTHING,
+        "most": pairs_a_prompt,
+        "seed": seed,
+        "judged_by_people": judged_by_people,
+        "annotator": annotator,
+    }
+    return _write(store, path, "pairs", values)
+
+
 def _write(store: Store, path: Path, name: str, values: dict[str, Any]) -> Snapshot:
     path.parent.mkdir(parents=True, exist_ok=True)
     target = str(path).replace("'", "''")

@@ -175,6 +175,10 @@ class Study:
         """Let a rule (`workbench judge --help` lists them) rank every prompt; the number of judgements."""
         return self.workspace.judging.apply_rule(rule, criterion=criterion)
 
+    def judge_by_model(self, **settings: Any) -> Run:
+        """Start a model that judges pairs in both orders; settings are those of `workbench judge ai`."""
+        return self._submit("judge", settings)
+
     # Jobs
 
     def generate(self, policy: str, **settings: Any) -> Run:

@@ -25,6 +25,7 @@ from engine.protocol.configs import (
     GenerateConfig,
     GRPOConfig,
     JobConfig,
+    JudgeConfig,
     KTOConfig,
     ORPOConfig,
     PPOConfig,
@@ -109,6 +110,7 @@ BUILT_IN: dict[str, JobKind] = {
             dtype="float32",  # its scores are held against transformers' own
         ),
         JobKind("score", "Score stored responses", ScoreConfig, "engine.jobs.score"),
+        JobKind("judge", "Judge pairs with a model", JudgeConfig, "engine.jobs.judge"),
     )
 }
 

@@ -67,7 +67,9 @@ def estimate(
     """
     cost = config.cost()
     if cost.endpoint:
-        return Estimate(PROCESS_BYTES, None, f"The server at {cost.endpoint} samples; little is needed here.")
+        return Estimate(PROCESS_BYTES, None, f"The work is done at {cost.endpoint}; little is needed here.")
+    if not cost.computes:
+        return Estimate(None, None, "A function judges; nothing says what it needs.")
     sizes = sizes_of(model_config)
     if sizes is None:
         return Estimate(None, None, "The model's sizes are not known yet, so nothing is estimated.")

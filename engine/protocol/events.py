@@ -53,7 +53,9 @@ class Metrics(Event, frozen=True, kw_only=True, tag="metrics", omit_defaults=Tru
 class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True):
     """A finished Parquet file of rows that belong in the store."""
 
-    kind: Literal["responses", "scores", "rollouts", "traces", "splits", "evaluations", "unseen"]
+    kind: Literal[
+        "responses", "scores", "rollouts", "traces", "splits", "evaluations", "unseen", "judgements"
+    ]
     path: str  # relative to the run directory
     rows: int
     step: int | None = None

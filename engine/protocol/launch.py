@@ -24,6 +24,7 @@ import psutil
 from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FILE, write_atomic
 from engine.protocol.catalog import JobKind
+from engine.protocol.configs import JobConfig
 from engine.protocol.rundir import RunDir
 
 SPEED = {
@@ -55,9 +56,10 @@ _children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 _children_lock = threading.Lock()
 
 
-def missing_packages(job: JobKind) -> str | None:
+def missing_packages(job: JobKind, config: JobConfig) -> str | None:
     """A sentence about the packages that the job needs and that are not installed, or None."""
-    missing = [name for name in job.needs if importlib.util.find_spec(name) is None]
+    needed = job.needs if config.computes else ()
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if not missing:
         return None
     return (

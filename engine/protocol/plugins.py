@@ -1,4 +1,4 @@
-"""What other packages add by entry points: jobs, rewards, rules.
+"""What other packages add by entry points: jobs, rewards, rules, judges.
 
 Nothing is looked for before something is asked for that is not built in, or everything is listed, so that a
 start does not wait for it.  What is built in is never replaced.  A plugin that breaks says so when it is
@@ -16,8 +16,8 @@ from engine.errors import UsageError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-Group = Literal["jobs", "rewards", "rules"]
-GROUPS: tuple[Group, ...] = ("jobs", "rewards", "rules")
+Group = Literal["jobs", "rewards", "rules", "judges"]
+GROUPS: tuple[Group, ...] = ("jobs", "rewards", "rules", "judges")
 T = TypeVar("T")
 
 

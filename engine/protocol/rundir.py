@@ -90,6 +90,18 @@ class RunDir:
             raise WorkbenchError(f"The run in {self.path} has no input table “{name}”.")
         return self.path / tables[name]
 
+    def file(self, name: str) -> Path:
+        """The run's copy of a file that its configuration names; the ending is the file's own."""
+        found = sorted((self.path / "inputs").glob(f"{name}.*"))
+        if not found:
+            raise WorkbenchError(f"The run in {self.path} has lost its copy of the {name}.")
+        return found[0]
+
+    def keep_file(self, name: str, source: Path) -> None:
+        """Copy a person's file, so that the run does not change when they change it."""
+        folder = self._folder("inputs")
+        write_atomic(folder / f"{name}{source.suffix.lower()}", source.read_bytes())
+
     def model(self, role: str) -> ModelRef:
         """The model that the job reads as "policy" or "reward_model"."""
         models = self.inputs.models

@@ -58,3 +58,35 @@ FROM ordered o
 JOIN responses r USING (prompt_id)
 JOIN prompts p USING (prompt_id)
 ORDER BY o.times, o.place, r.prompt_id, r.created_at, r.response_id
+
+-- name: pairs
+WITH chosen AS MATERIALIZED (
+    SELECT prompt_id, messages, created_at, rowid AS place
+    FROM prompts p
+    WHERE ($source = '' OR source = $source) AND ($prompt_ids IS NULL OR list_contains($prompt_ids, prompt_id))
+      AND (SELECT count(DISTINCT hash(text)) FROM responses r WHERE r.prompt_id = p.prompt_id) >= 2
+    ORDER BY created_at, rowid
+    LIMIT $limit
+), theirs AS MATERIALIZED (
+    SELECT DISTINCT x, y FROM verdicts WHERE $judged_by_people AND annotator_kind IN ('human', 'import')
+), own AS MATERIALIZED (
+    SELECT x, y, list(DISTINCT criterion) AS criteria FROM verdicts WHERE annotator = $annotator GROUP BY x, y
+), pairs AS MATERIALIZED (
+    SELECT c.place, c.prompt_id, a.response_id AS response_a, b.response_id AS response_b
+    FROM chosen c
+    JOIN responses a ON a.prompt_id = c.prompt_id
+    JOIN responses b ON b.prompt_id = c.prompt_id AND b.response_id > a.response_id AND b.text <> a.text
+    WHERE NOT $judged_by_people
+       OR EXISTS (SELECT 1 FROM theirs t WHERE t.x = a.response_id AND t.y = b.response_id)
+    QUALIFY row_number() OVER (
+        PARTITION BY c.prompt_id ORDER BY md5(a.response_id || b.response_id || $seed::VARCHAR)
+    ) <= $most OR $most = 0
+)
+SELECT p.prompt_id, c.messages::VARCHAR AS messages, p.response_a, a.text AS text_a, p.response_b, b.text AS text_b,
+       coalesce(o.criteria, []) AS judged
+FROM pairs p
+JOIN chosen c USING (prompt_id)
+JOIN responses a ON a.response_id = p.response_a
+JOIN responses b ON b.response_id = p.response_b
+LEFT JOIN own o ON o.x = p.response_a AND o.y = p.response_b
+ORDER BY c.created_at, p.place, p.response_a, p.response_b

@@ -14,12 +14,14 @@ from engine.protocol.configs import (
     ExportConfig,
     GenerateConfig,
     JobConfig,
+    JudgeConfig,
     RegisterConfig,
     RewardConfig,
     ScoreConfig,
 )
 from workbench.cli.data import JsonOption, export_app
 from workbench.cli.following import follow
+from workbench.cli.judging import judge_app
 from workbench.cli.options import job_command
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
@@ -69,6 +71,7 @@ RUN_COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     app.command("generate")(job_command(GenerateConfig, generate))
+    judge_app.command("ai")(job_command(JudgeConfig, judge_by_model))
     app.add_typer(train_app, name="train")
     app.add_typer(runs_app, name="runs")
     train_app.command("reward")(job_command(RewardConfig, train_reward))
@@ -93,6 +96,14 @@ def _plugged_jobs() -> list[str]:
 def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Sample K responses to every prompt with a language model."""
     _report(_run("generate", config), as_json)
+
+
+def judge_by_model(config: JobConfig, *, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
+    """Let a model judge pairs of responses, each in both orders, as an annotator of kind ai."""
+    if dry_run:
+        _estimate(config, as_json)
+    else:
+        _report(_run("judge", config), as_json)
 
 
 def train_reward(

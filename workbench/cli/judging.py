@@ -1,4 +1,4 @@
-"""Commands about verdicts: judge (by rule), score, compare."""
+"""Commands about verdicts: judge (by rule; by models in `jobs`), score, compare."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from workbench.services.scoring import Scoring, Told
 
 
+judge_app = typer.Typer(invoke_without_command=True)
+
+
 def register(app: typer.Typer) -> None:
-    app.command("judge")(judge)
+    judge_app.callback(invoke_without_command=True)(judge)
+    app.add_typer(judge_app, name="judge")
     app.command("score")(score)
     app.command("compare")(compare)
 
 
 def judge(
+    context: typer.Context,
     rule: Annotated[
         list[str] | None,
         typer.Option(help="Rule annotator that judges every prompt, e.g. concise; repeatable."),
@@ -44,7 +49,9 @@ def judge(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge in bulk by rules, or choose what people judge next; they judge in the workbench (F3)."""
+    """Judge by rules or models, or choose what people judge next; they judge in the workbench (F3)."""
+    if context.invoked_subcommand is not None:
+        return
     if order is not None or waiting:
         _queue(order, waiting, as_json)
         if not rule:
@@ -62,7 +69,9 @@ def judge(
             print_table(("rule", "prefers"), [tuple(row.values()) for row in rows])
         return
     if not rule:
-        raise UsageError("Say which rule judges, with --rule NAME; --list shows the rules.")
+        raise UsageError(
+            "Say which rule judges, with --rule NAME; --list shows the rules. A model judges with “judge ai”."
+        )
     counts = {name: _apply(name, criterion) for name in rule}
     session.narrator.end()
     if as_json:

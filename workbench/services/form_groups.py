@@ -18,6 +18,10 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
     "kto": ("name", "policy", "annotator", "labels", "beta", "epochs", "learning_rate", "tuning"),
     "sft": ("name", "policy", "learn_from", "annotator", "epochs", "learning_rate", "tuning"),
     "best_of_n": ("name", "policy", "reward_model", "prompts", "samples", "max_new_tokens"),
+    "judge": (
+        *("by", "policy", "endpoint", "reward_model", "function", "rubric", "criterion", "pairs", "prompts"),
+        "name",
+    ),
     "export": ("reward_model", "int8"),
     "score": ("reward_model",),
     "register": ("name", "model"),
@@ -40,6 +44,11 @@ GROUPS: Mapping[str, Sequence[str]] = {
             "threshold",
         ),
         *("queue_responses", "truncated", "max_tokens", "max_prompt_tokens", "holdout", "heldout_prompts"),
+    ),
+    "Judging": ("pairs_a_prompt", "disagreement", "max_characters"),
+    "Endpoint": (
+        *("at_once", "requests_a_minute", "retries", "answer_seconds", "key_variable", "options"),
+        *("price_in", "price_out", "budget"),
     ),
     "Sampling": (
         *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint"),

@@ -98,7 +98,7 @@ class Jobs:
         job = find_job(kind)
         if type(config) is not job.config:
             raise UsageError(f"A {kind} job takes a {job.config.__name__}, not a {type(config).__name__}.")
-        lacking = launch.missing_packages(job)
+        lacking = launch.missing_packages(job, config)
         if lacking is not None:
             raise UsageError(lacking)
         if after is not None:
@@ -259,6 +259,8 @@ class Jobs:
         try:
             run = RunDir.create(self._root() / run_id, config)
             snapshots.write_request(run, request)
+            for name, path in config.inputs().files.items():
+                run.keep_file(name, Path(path).expanduser())
         except OSError as error:
             raise WorkbenchError(f"The run directory of {run_id} could not be written: {error}.") from error
         runs.insert_run(self._store, run_id, kind, plain, run_dir=str(run.path), waits_for=waits_for)

@@ -215,7 +215,8 @@ class Pump:
 
 
 def _heavy(row: RunRow) -> bool:
-    return row.kind not in JOBS or JOBS[row.kind].heavy
+    """Whether it keeps a device busy; what an endpoint computes does not."""
+    return not row.config.get("endpoint") and (row.kind not in JOBS or JOBS[row.kind].heavy)
 
 
 def _was(status: str) -> str:

@@ -11,11 +11,11 @@ from typing import TypeVar
 import msgspec
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, job_kind
+from engine.protocol.catalog import JOBS, build_typed, job_kind
 from engine.protocol.configs import JobConfig
 from engine.protocol.configs.needs import ResponseTable
 from engine.protocol.launch import is_hub_id
-from engine.protocol.rundir import ModelRef
+from engine.protocol.rundir import ModelRef, RunDir
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, policies, prompts, runs
 from storage.records import RunRow
@@ -55,6 +55,7 @@ def check(store: Store, config: JobConfig) -> Checked:
         if isinstance(table, ResponseTable) and table.policy:
             _check_policy(store, table.policy)
     _refuse_taken(store, config, makers)
+    _refuse_other_judge(store, config)
     _check_source(store, inputs.source)
     return Checked(config, after)
 
@@ -115,6 +116,29 @@ def _refuse_taken(store: Store, config: JobConfig, makers: dict[tuple[str | None
             f"There is a {thing.replace('_', ' ')} “{name}” already; "
             f"choose another name, such as “{free_name(name, taken)}”."
         )
+
+
+def _refuse_other_judge(store: Store, config: JobConfig) -> None:
+    """One annotator is one judge: the same model, asked by the same rubric in the same way."""
+    wanted = config.inputs()
+    if not wanted.judge:
+        return
+    for row in runs.run_rows(store):
+        if row.kind != job_kind(config).kind or row.status == "failed":
+            continue
+        earlier = build_typed(JOBS[row.kind].config, row.config)
+        if earlier.inputs().judge == wanted.judge and _judge_of(earlier, row) != _judge_of(config, None):
+            raise UsageError(
+                f"“{wanted.judge}” was another judge in {row.run_id}; give this one a name of its own."
+            )
+
+
+def _judge_of(config: JobConfig, row: RunRow | None) -> tuple[object, ...]:
+    """What makes a judge what it is; `row`: of a run, which has its own copy of the files."""
+    files = config.inputs().files
+    run = RunDir(Path(row.run_dir)) if row is not None and row.run_dir else None
+    paths = [run.file(name) if run else Path(path).expanduser() for name, path in sorted(files.items())]
+    return (*config.identity(), *(path.read_bytes() for path in paths))
 
 
 def _check_policy(store: Store, name: str) -> None:

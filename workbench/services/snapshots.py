@@ -14,7 +14,14 @@ import msgspec
 from engine.errors import UsageError, WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic
 from engine.protocol.configs import JobConfig
-from engine.protocol.configs.needs import PromptTable, QueueTable, RankingTable, ResponseTable, Table
+from engine.protocol.configs.needs import (
+    PairTable,
+    PromptTable,
+    QueueTable,
+    RankingTable,
+    ResponseTable,
+    Table,
+)
 from engine.protocol.rundir import Inputs, RunDir
 from storage import artifacts, prompts, snapshots
 from storage.records import Snapshot
@@ -101,6 +108,8 @@ def _write(store: Store, path: Path, table: Table, request: PromptRequest) -> Sn
             return _responses(store, path, table, request)
         case QueueTable():
             return snapshots.write_queue(store, path, criterion=table.criterion, limit=table.limit)
+        case PairTable():
+            return _pairs(store, path, table, request)
 
 
 def _prompts(store: Store, path: Path, table: PromptTable, request: PromptRequest) -> Snapshot:
@@ -161,6 +170,23 @@ def _responses(store: Store, path: Path, table: ResponseTable, request: PromptRe
         return written  # the job brings texts to verify it on
     of = f" of “{table.policy}”" if table.policy else ""
     return _refuse_empty(written, f"responses{of}", "generate or import some first")
+
+
+def _pairs(store: Store, path: Path, table: PairTable, request: PromptRequest) -> Snapshot:
+    written = snapshots.write_pairs(
+        store,
+        path,
+        source=table.source,
+        prompt_ids=request.prompt_ids,
+        limit=request.limit or table.limit,
+        pairs_a_prompt=table.pairs_a_prompt,
+        seed=table.seed,
+        judged_by_people=table.judged_by_people,
+        annotator=table.annotator,
+    )
+    if table.judged_by_people:
+        return _refuse_empty(written, "pairs that people have judged", "rank some responses first")
+    return _refuse_empty(written, "pairs of responses", "generate or import two or more to a prompt")
 
 
 def _refuse_empty(table: Snapshot, what: str, then: str) -> Snapshot:

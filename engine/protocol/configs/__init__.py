@@ -14,8 +14,10 @@ from engine.protocol.configs.direct import (
     PreferenceConfig,
     SimPOConfig,
 )
+from engine.protocol.configs.endpoint import EndpointConfig
 from engine.protocol.configs.generate import GenerateConfig
 from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
+from engine.protocol.configs.judge import JudgeConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig
@@ -29,10 +31,12 @@ __all__ = [
     "BestOfNConfig",
     "CPOConfig",
     "DPOConfig",
+    "EndpointConfig",
     "ExportConfig",
     "GRPOConfig",
     "GenerateConfig",
     "JobConfig",
+    "JudgeConfig",
     "KTOConfig",
     "ORPOConfig",
     "PPOConfig",

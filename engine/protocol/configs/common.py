@@ -79,5 +79,14 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         return None
 
+    @property
+    def computes(self) -> bool:
+        """Whether it works with models in its own process, which needs torch and keeps a device busy."""
+        return True
+
+    def identity(self) -> tuple[object, ...]:
+        """What makes the judge of a job that judges what it is, apart from its files."""
+        return ()
+
     def check_request(self) -> None:
         """What is refused when a person asks for it, though a stored run may have it.  Raises UsageError."""

@@ -57,7 +57,19 @@ class QueueTable:
     limit: int
 
 
-Table = PromptTable | RankingTable | ResponseTable | QueueTable
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs of different responses to one prompt, with the criteria by which an annotator has judged each."""
+
+    source: str = ""  # of their prompts
+    limit: int = 0  # prompts; 0: all
+    pairs_a_prompt: int = 0  # drawn by chance; 0: all
+    seed: int = 0  # of that chance
+    judged_by_people: bool = False  # only those that people, or imported files, have judged
+    annotator: str = ""  # whose earlier judgements are told
+
+
+Table = PromptTable | RankingTable | ResponseTable | QueueTable | PairTable
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class JobInputs:
     tables: Mapping[str, Table]  # by the name under which the job finds them (`RunDir.table`)
     policy: str | None = None  # the field `policy`: name in the store, hub id or folder
     reward_models: Mapping[str, str] = field(default_factory=dict)  # names in the store, by role
+    files: Mapping[str, str] = field(default_factory=dict)  # a person's own, by the name of the run's copy
+    judge: str = ""  # the annotator that the job judges as
     features_of: str = ""  # the policy whose features of a frozen trunk are taken over from earlier runs
 
     @property
@@ -94,3 +108,4 @@ class Cost:
     measures_logprobs: bool = False  # of whole responses, without gradients
     scores: bool = False  # by reward models
     endpoint: str = ""  # where the work is done, if that is not here
+    computes: bool = True  # with a model here or there; a plain function costs what it costs

@@ -21,6 +21,7 @@ REQUIRED = {
     **{kind: {"name": "better", "reward_model": "rm"} for kind in ("ppo", "grpo", "rloo", "best_of_n")},
     "export": {"reward_model": "rm"},
     "score": {"reward_model": "rm"},
+    "judge": {},
 }
 
 
@@ -173,6 +174,8 @@ def test_rules_name_fields_that_there_are_and_leave_the_needed_ones(kind: str) -
         ("generate", {"policy": "p", "temperature": "0", "top_p": "0.9"}, "top_p"),
         ("export", {"reward_model": "r", "dtype": "bfloat16"}, "dtype"),
         ("score", {"reward_model": "r", "seed": "4"}, "seed"),
+        ("judge", {"endpoint": "http://localhost/v1"}, "endpoint"),
+        ("judge", {"by": "function", "function": "a:b", "rubric": "x.md"}, "rubric"),
     ],
 )
 def test_a_setting_that_would_be_ignored_is_refused(kind: str, values: dict[str, str], idle: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, JobKind
-from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig
+from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, JudgeConfig, PPOConfig
 from engine.protocol.events import AnyEvent, Failed, Finished, Message, Metrics, Progress, Started, Stopped
 from engine.protocol.log import EventLog, tail
 from engine.protocol.rundir import Inputs, ModelRef, RunDir
@@ -192,10 +192,13 @@ def test_progress_is_throttled_but_its_ends_are_not() -> None:
 
 def test_missing_packages_are_told_in_one_sentence() -> None:
     job = JobKind("x", "Do it", GenerateConfig, "m", needs=("json", "no_such_package"))
-    told = launch.missing_packages(job)
+    told = launch.missing_packages(job, GenerateConfig(policy="p"))
     assert told is not None
     assert "needs no_such_package" in told
     assert "pip install '.[train]'" in told
+    judge = JobKind("judge", "Judge", JudgeConfig, "m", needs=("no_such_package",))
+    assert launch.missing_packages(judge, JudgeConfig()) is not None
+    assert launch.missing_packages(judge, JudgeConfig(by="function", function="a:b")) is None
 
 
 def test_a_number_format_that_is_slow_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Asking OpenAI-compatible endpoints over HTTP, only where the person has named one.  Torch-free."""

@@ -1,0 +1,1 @@
+"""Judging pairs of responses: the question, the judges, the verdict of both orders."""

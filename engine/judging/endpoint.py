@@ -1,0 +1,109 @@
+"""An OpenAI-compatible endpoint as a judge.  Torch-free."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from engine.endpoints.asking import Asking, Reply
+from engine.endpoints.cache import AnswerCache
+from engine.endpoints.chat import PATH, cost_of, read_completion, request
+from engine.endpoints.client import EndpointClient
+from engine.judging.question import Answered, JudgeAnswer, PairQuestion, Unanswered
+from engine.judging.words import read_answer
+from engine.protocol.configs import JudgeConfig
+from engine.protocol.events import Message
+from engine.protocol.rubric import Rubric
+
+LIKELIEST = 20  # tokens whose log-probabilities are asked for: the most that OpenAI and vLLM give
+NO_MORE = "beyond the budget"
+
+
+class EndpointJudge:
+    """A model at an endpoint, asked for the likeliest verdict with its log-probabilities.
+
+    A server that gives none is asked for words alone.  `spent` is what the run has cost so far.
+    """
+
+    def __init__(self, config: JudgeConfig, rubric: Rubric, cache: AnswerCache, spent: float = 0.0) -> None:
+        self._config, self._rubric, self._spent = config, rubric, spent
+        self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._client = EndpointClient(config.endpoint, config, on_wait=self._news.put)
+        self._asking = Asking(self._client, cache, PATH, config.at_once)
+        self._added = config.added()
+        self._logprobs = "logprobs" not in self._added
+
+    def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+        """As they come.  Raises EndpointError when it cannot be asked, or refuses everything."""
+        left: list[int] = list(range(len(questions)))
+        while left:
+            again: list[int] = []
+            yield from self._round(questions, left, again)
+            left = again
+
+    def _round(
+        self, questions: Sequence[PairQuestion], places: Sequence[int], again: list[int]
+    ) -> Iterator[Answered]:
+        """Ask the questions of some places; those that are to be asked anew are added to `again`."""
+        bodies: dict[int, dict[str, Any]] = {}
+        answered: set[int] = set()
+
+        def body(number: int) -> dict[str, Any]:
+            bodies[number] = self._body(questions[places[number]])
+            return bodies[number]
+
+        for reply in self._asking.replies(len(places), body, self._affordable):
+            while not self._news.empty():
+                yield Message(level="warning", text=self._news.get())
+            if reply is None:
+                yield None
+                continue
+            answered.add(reply.place)
+            asked = bodies.pop(reply.place)
+            if reply.refused is not None and "logprobs" in asked and "logprob" in reply.refused.said:
+                again.append(places[reply.place])
+                if self._logprobs:
+                    self._logprobs = False
+                    text = f"{self._config.endpoint} gives no log-probabilities; its words alone count."
+                    yield Message(level="info", text=text)
+            else:
+                yield places[reply.place], self._read(reply, asked)
+        for number in set(range(len(places))) - answered:
+            yield places[number], Unanswered(NO_MORE, f"the budget of {self._config.budget:g} is spent.")
+
+    def _affordable(self) -> bool:
+        return not self._config.budget or self._spent < self._config.budget
+
+    def _body(self, question: PairQuestion) -> dict[str, Any]:
+        settings: dict[str, Any] = {"temperature": 0, "max_tokens": self._config.max_new_tokens}
+        if self._logprobs:
+            settings |= {"logprobs": True, "top_logprobs": LIKELIEST}
+        return request(self._config.policy, question.asked(self._rubric), self._added, **settings)
+
+    def _read(self, reply: Reply, asked: dict[str, Any]) -> JudgeAnswer | Unanswered:
+        if reply.refused is not None:
+            return Unanswered("refused by the endpoint", f"{reply.refused}.")
+        completion = read_completion(reply.content, self._config.endpoint)
+        cost = cost_of(completion.usage, self._config.price_in, self._config.price_out)
+        if not reply.cached:
+            self._spent += cost or 0.0
+        found = read_answer(completion, self._rubric)
+        if found is None:
+            shown = "".join(c for c in completion.text[:200] if c.isprintable())
+            cut = completion.choices[0].finish_reason == "length"
+            why = f"it answered “{shown}”" + (", cut by max_new_tokens." if cut else ".")
+            return Unanswered("without a verdict", why)
+        if not reply.cached:
+            self._asking.keep(asked, reply.content)
+        usage = completion.usage
+        return replace(
+            found,
+            words=completion.text,
+            tokens_in=None if usage is None else usage.prompt_tokens,
+            tokens_out=None if usage is None else usage.completion_tokens,
+            cost=0.0 if reply.cached else cost,
+            seconds=reply.seconds,
+            cached=reply.cached,
+        )

@@ -1,0 +1,104 @@
+"""A causal language model as a judge: the probabilities of the verdicts as its next token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel
+
+from engine.errors import NonFiniteError, UsageError
+from engine.judging.question import Answered, PairQuestion, Unanswered, of_probabilities
+from engine.models.head import head_of
+from engine.models.packing import Row
+from engine.models.trunk import Trunk
+from engine.protocol.rubric import Rubric
+from engine.text import Tokeniser
+from engine.wording import counted
+
+TOGETHER = 64
+"""Questions that are sorted by length among each other, so that a batch has little padding."""
+
+
+class ModelJudge:
+    """A model in this process.  Raises UsageError when a label of the rubric is no token of it."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokeniser: Tokeniser, rubric: Rubric, batch_tokens: int
+    ) -> None:
+        self._tokeniser, self._rubric, self._budget = tokeniser, rubric, batch_tokens
+        self._head = head_of(model)
+        self._trunk = Trunk.of(model, tokeniser.pad_id, model.device)
+        self._verdicts = verdict_tokens(tokeniser, rubric)
+
+    def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+        """In batches of about `batch_tokens`; a question too long for the model is left out."""
+        for start in range(0, len(questions), TOGETHER):
+            encoded = []
+            for place in range(start, min(start + TOGETHER, len(questions))):
+                ids = self.encode(questions[place])
+                if isinstance(ids, Unanswered):
+                    yield place, ids
+                else:
+                    encoded.append((place, ids))
+            encoded.sort(key=lambda pair: (len(pair[1]), pair[0]))
+            while encoded:
+                size = 1
+                while size < len(encoded) and (size + 1) * len(encoded[size][1]) <= self._budget:
+                    size += 1
+                batch, encoded = encoded[:size], encoded[size:]
+                yield from self._measured(batch)
+
+    def encode(self, question: PairQuestion) -> list[int] | Unanswered:
+        """The question's tokens up to where the model would answer."""
+        text, tokeniser = question.asked(self._rubric), self._tokeniser
+        chat = tokeniser.has_chat_template
+        messages = [{"role": "user", "content": text if chat else f"{text}\n\nAnswer:"}]
+        try:
+            ids = tokeniser.encode_prompt(messages, "chat" if chat else "plain")
+        except UsageError as error:
+            return Unanswered("refused by the chat template", str(error))
+        limit = tokeniser.max_positions
+        if limit and len(ids) > limit:
+            return Unanswered(
+                "too long",
+                f"the question has {counted(len(ids), 'token')}, and the model has {limit} positions.",
+            )
+        return ids
+
+    @torch.inference_mode()
+    def _measured(self, batch: Sequence[tuple[int, list[int]]]) -> Iterator[Answered]:
+        started = time.monotonic()
+        hidden_N_D = self._trunk.last([Row(ids[:-1], [ids[-1:]]) for _, ids in batch])
+        logprobs_N_V = torch.log_softmax(self._head(hidden_N_D).float(), dim=-1)
+        columns = [logprobs_N_V[:, ids].logsumexp(dim=-1).exp() for ids in self._verdicts]
+        found_N_3 = torch.stack(columns, dim=1).cpu()
+        if not torch.isfinite(found_N_3).all():
+            raise NonFiniteError(
+                "The model that judges gave a probability that is not finite; choose another."
+            )
+        seconds = (time.monotonic() - started) / len(batch)
+        for (place, ids), probabilities in zip(batch, found_N_3.tolist(), strict=True):
+            yield place, replace(of_probabilities(*probabilities), tokens_in=len(ids), seconds=seconds)
+
+
+def verdict_tokens(tokeniser: Tokeniser, rubric: Rubric) -> list[list[int]]:
+    """For each label the tokens that write it, with or without a space before it.
+
+    Raises UsageError for a label that is several tokens, or two labels that are one.
+    """
+    found: list[list[int]] = []
+    for label in rubric.verdicts:
+        written = [tokeniser.encode_response(text) for text in (label, f" {label}")]
+        single = sorted({ids[0] for ids in written if len(ids) == 1})
+        if not single:
+            raise UsageError(
+                f"“{label}” is several tokens of {tokeniser.name}, so its probability is not one number; "
+                "choose other labels in the rubric."
+            )
+        found.append(single)
+    if len({token for ids in found for token in ids}) < sum(map(len, found)):
+        raise UsageError(f"Two labels of the rubric are one token of {tokeniser.name}; choose other labels.")
+    return found

@@ -1,0 +1,96 @@
+"""What an endpoint's answer says, by its log-probabilities or its words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.endpoints.chat import read_completion, request
+from engine.errors import EndpointError
+from engine.judging.words import read_answer, read_words
+from engine.protocol.rubric import DEFAULT
+from tests.engine.chat_serving import completion
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "?"}], "logprobs": True, "top_logprobs": 20}
+
+
+def read(content: Any) -> Any:
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return read_answer(read_completion(data, "http://x/v1"), DEFAULT)
+
+
+def test_log_probabilities_make_shares() -> None:
+    answer = read(completion(ASKED, {"A": 0.4, " A": 0.2, "B": 0.1, "b": 0.1, "C": 0.1, "I": 0.05}))
+    assert (answer.said, round(answer.share, 6), round(answer.mass, 6)) == (1, round(0.65 / 0.9, 6), 0.9)
+    assert read(completion(ASKED, {"C": 0.6, "A": 0.3})).said == 0
+
+
+def test_an_answer_that_does_not_begin_with_a_verdict_is_read_by_its_words() -> None:
+    content = completion(ASKED, {"The": 0.9, "A": 0.1})
+    content["choices"][0]["message"]["content"] = "The answer is B."
+    assert (read(content).said, read(content).share) == (-1, None)
+    content["choices"][0]["message"]["content"] = "The sky is blue."
+    assert read(content) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("A", 0),
+        ("  **B**. ", 1),
+        ("c", 2),
+        ("[[A]]", 0),
+        ("First [[A]], no: [[B]]", 1),
+        ("The better response is A.", 0),
+        ("Answer: B", 1),
+        ("I think a lot.\nVerdict: **C**", 2),
+        ("Thinking…\n\nB", 1),
+        ("A good answer is hard to find", None),
+        ("A nice response, and B is nice as well", None),
+        ("", None),
+        ("I prefer neither.", None),
+    ],
+)
+def test_words(text: str, place: int | None) -> None:
+    assert read_words(text, DEFAULT.verdicts) == place
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    assert read_words(text, DEFAULT.verdicts) in (None, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>",
+        b"",
+        b"[" * 100_000,
+        b'{"choices": []}',
+        b'{"choices": [{"text": "old"}]}',
+        b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": "\xff"}}]}',
+        b'{"choices": [{"message": {"content": "\\ud800"}}]}',
+    ],
+)
+def test_what_is_no_answer_gets_a_sentence(content: bytes) -> None:
+    with pytest.raises(EndpointError, match="does not answer as a chat endpoint does") as caught:
+        read(content)
+    assert str(caught.value).isprintable()
+
+
+def test_text_comes_without_control_characters() -> None:
+    found = read_completion(
+        b'{"choices": [{"message": {"content": "a\\u001b]52;\\u0007\\r\\nb\\u202e"}}]}', "x"
+    )
+    assert found.text == "a]52;\nb"
+
+
+def test_null_drops_a_field_of_the_request() -> None:
+    body = request("m", "?", {"max_tokens": None, "max_completion_tokens": 5}, max_tokens=3, temperature=0)
+    messages = [{"role": "user", "content": "?"}]
+    assert body == {"model": "m", "messages": messages, "max_completion_tokens": 5, "temperature": 0}

@@ -1,0 +1,155 @@
+"""Judges in a store, with the worker of the application: endpoints, names, kills, money."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import UsageError
+from engine.protocol import launch
+from engine.protocol.catalog import build
+from engine.protocol.configs import JudgeConfig
+from engine.protocol.rundir import RunDir
+from storage.store import Store
+from tests.engine.chat_serving import ChatFake, completion, error, ok, shorter
+from tests.storage.builders import add_prompt, add_responses
+from workbench.services.jobs import Jobs
+
+
+@pytest.fixture
+def fake() -> Iterator[ChatFake]:
+    server = ChatFake()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store.duckdb") as opened:
+        for number in range(4):
+            prompt = add_prompt(opened, f"Question {number}?")
+            add_responses(opened, prompt, "short", "a longer one", "by far the longest of them")
+        yield opened
+
+
+def config(fake: ChatFake, **settings: Any) -> JudgeConfig:
+    return JudgeConfig(by="endpoint", endpoint=fake.endpoint, policy="gpt-x", **settings)
+
+
+def test_an_endpoint_judges_into_the_store(
+    store: Store, fake: ChatFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Busy at first, paid by the token, both orders of every pair, its key nowhere to be found."""
+    monkeypatch.setenv("WORKBENCH_API_KEY", "secret-of-mine")
+    trouble = [error(429, "slow down", Retry_After="0"), error(500, "oops")]
+    usual = fake.answer
+    fake.answer = lambda asked: trouble.pop() if trouble else usual(asked)
+    jobs = Jobs(store)
+    run_id = jobs.submit("judge", config(fake, price_in=10.0, price_out=50.0))
+    row = jobs.wait(run_id)
+    assert row.status == "done", (row.reason, row.stderr_tail)
+    assert row.device == "cpu"
+    assert len(fake.asked) == 4 * 3 * 2 + 2
+    better = store.rows(
+        "SELECT DISTINCT annotator, annotator_kind, w.text, l.text FROM preference_pairs p "
+        "JOIN responses w ON w.response_id = winner_id JOIN responses l ON l.response_id = loser_id"
+    )
+    assert len(better) == 3
+    assert all(kind == "ai" and name == "ai:gpt-x" and len(w) < len(x) for name, kind, w, x in better)
+    assert store.rows("SELECT count(*), bool_and(orders_agree), sum(cost) FROM judge_pairs") == [
+        (12, True, pytest.approx(24 * 0.0015))
+    ]
+    assert row.summary["cost"] == pytest.approx(24 * 0.0015)
+    folder = Path(row.run_dir or "")
+    for path in [*folder.rglob("*"), folder.parent / "answers.sqlite"]:
+        assert not path.is_file() or b"secret-of-mine" not in path.read_bytes()
+    assert not store.rows("SELECT 1 FROM runs WHERE config::VARCHAR LIKE '%secret-of-mine%'")
+    again = jobs.wait(jobs.submit("judge", config(fake)))
+    assert (again.status, again.summary["asked"]) == ("done", 0)
+
+
+def test_a_killed_run_goes_on_and_pays_for_nothing_twice(store: Store, fake: ChatFake) -> None:
+    usual = fake.answer
+    held: list[int] = []
+
+    def slow(asked: dict[str, Any]) -> Any:
+        time.sleep(0.05)
+        held.append(1)
+        return usual(asked)
+
+    fake.answer = slow
+    jobs = Jobs(store)
+    run_id = jobs.submit("judge", config(fake, at_once=2))
+    run = RunDir(Path(jobs.show(run_id).run_dir or ""))
+    while len(held) < 10:
+        jobs.pump()
+        time.sleep(0.01)
+    launch.kill(run)
+    assert jobs.wait(run_id).status == "failed"
+    before = len(fake.asked)
+    fake.answer = usual
+    jobs.resume(run_id)
+    row = jobs.wait(run_id)
+    assert row.status == "done", (row.reason, row.stderr_tail)
+    assert store.rows("SELECT count(*) FROM judge_pairs") == [(12,)]
+    # What was under way when it was killed may be asked again: two requests, and two more that had just come.
+    assert 24 <= len(fake.asked) <= 24 + 4
+    assert before < 24
+
+
+def test_the_budget_ends_it_and_the_rest_is_told(store: Store, fake: ChatFake) -> None:
+    jobs = Jobs(store)
+    spend = config(fake, price_in=1e4, budget=4.5, at_once=1)  # a request costs 1
+    row = jobs.wait(jobs.submit("judge", spend))
+    assert row.status == "done", (row.reason, row.stderr_tail)
+    assert len(fake.asked) == 5
+    assert row.summary["judgements"] == 2
+    told = [message.text for message in jobs.show(row.run_id).messages]
+    assert any("10 pairs were left out as beyond the budget" in text for text in told)
+
+
+def test_a_server_without_log_probabilities_is_asked_for_words(store: Store, fake: ChatFake) -> None:
+    def refuses(asked: dict[str, Any]) -> Any:
+        if "logprobs" in asked:
+            return error(400, "logprobs is not supported with this model")
+        return ok(completion(asked, shorter(asked["messages"][-1]["content"])))
+
+    fake.answer = refuses
+    jobs = Jobs(store)
+    row = jobs.wait(jobs.submit("judge", config(fake)))
+    assert row.status == "done", (row.reason, row.stderr_tail)
+    assert store.rows("SELECT count(*), count(share), count(DISTINCT said) FROM judge_answers") == [
+        (24, 0, 2)
+    ]
+
+
+def test_hostile_answers_are_no_verdicts(store: Store, fake: ChatFake) -> None:
+    def hostile(asked: dict[str, Any]) -> Any:
+        made = completion(asked, {"\x1b]52;c;eA==\x07": 0.9})
+        return ok(made)
+
+    fake.answer = hostile
+    jobs = Jobs(store)
+    row = jobs.wait(jobs.submit("judge", config(fake)))
+    assert row.status == "failed"
+    assert "None of the 12 pairs can be used: 12 as without a verdict." in (row.reason or "")
+    assert (row.reason or "").isprintable()
+    assert store.rows("SELECT count(*) FROM judgements") == [(0,)]
+
+
+def test_one_name_is_one_judge(store: Store, fake: ChatFake, tmp_path: Path) -> None:
+    rubric = tmp_path / "mine.md"
+    rubric.write_text("Prefer what is short.")
+    jobs = Jobs(store)
+    with pytest.raises(UsageError, match="no criterion “kind”"):
+        build(JudgeConfig, {"rubric": str(rubric), "criterion": "kind"})
+    jobs.submit("judge", config(fake, name="j", rubric=str(rubric), limit=1))
+    jobs.submit("judge", config(fake, name="j", rubric=str(rubric)))
+    rubric.write_text("Prefer what is long.")
+    with pytest.raises(UsageError, match="“ai:j” was another judge in judge-"):
+        jobs.submit("judge", config(fake, name="j", rubric=str(rubric)))
+    jobs.submit("judge", config(fake, name="k", rubric=str(rubric)))
