@@ -72,6 +72,7 @@ class Element:
     judgements: tuple[Judgement, ...]
     cut: frozenset[str]  # responses of which, with their prompt, a part is not read
     split: str | None  # as the table says, if it says
+    endless: frozenset[str] = frozenset()  # responses that a budget or the limit cut: their end is not theirs
 
     @property
     def lengths(self) -> list[int]:
@@ -217,6 +218,7 @@ def _element(
         response: tokeniser.join_for_score(prompt, tokeniser.encode_response(text), max_tokens)
         for response, text in texts.items()
     }
+    out_of_budget = {one["response_id"] for one in records if one.get("finish_reason") == "length"}
     rows, order = grouped([(tokens.prompt, tokens.response) for tokens in encoded.values()])
     ids = list(texts)
     index = {ids[place]: position for position, place in enumerate(order)}
@@ -228,6 +230,7 @@ def _element(
         judgements=majority_of(judgements) if majority else judgements,
         cut=frozenset(response for response, tokens in encoded.items() if tokens.was_cut),
         split=records[0].get("split"),
+        endless=frozenset(one for one, tokens in encoded.items() if tokens.response_cut) | out_of_budget,
     )
 
 

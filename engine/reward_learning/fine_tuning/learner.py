@@ -28,6 +28,7 @@ from engine.training.broken import broken_step
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
 from engine.training.optimiser import MasterAdam
+from engine.training.ranks import current
 
 EVALUATION_TOKENS = 4096
 TIE_RATE = 0.02  # peak learning rate of the tie parameter: one number of size 1, unlike a weight

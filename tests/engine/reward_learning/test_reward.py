@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from engine.errors import NonFiniteError, UsageError
 from engine.models.packing import Row
@@ -178,6 +178,25 @@ def test_gradients_do_not_depend_on_micro_batches(tmp_path: Path, tiny_model: Pa
         gradients[-1]["tie"] = mine.objective.tie.grad
     for name, one in gradients[0].items():
         torch.testing.assert_close(one, gradients[1][name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_a_cut_response_does_not_teach_the_language_model_to_end(
+    tmp_path: Path, tiny_model: Path, finish_reason: str
+) -> None:
+    rows = [{**row, "finish_reason": finish_reason} for row in rankings(1)]
+    data = elements(tmp_path, tiny_model, rows)
+    mine = learner(tiny_model, data, config(lm_coefficient=0.5))
+    with torch.no_grad():
+        _, lm, _ = mine.losses(data)
+    (row,) = data[0].rows
+    best = row.responses[mine.terms[data[0].prompt_id].best]
+    policy = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = policy(torch.tensor([[*row.prompt, *best]])).logits[0, len(row.prompt) - 1 : -1]
+    logprobs = logits.log_softmax(dim=-1)[torch.arange(len(best)), torch.tensor(best)]
+    learned = logprobs[:-1] if finish_reason == "length" else logprobs
+    assert float(lm) == pytest.approx(float(-learned.mean()), abs=1e-4)
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
