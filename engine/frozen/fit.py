@@ -24,7 +24,7 @@ from engine.errors import NonFiniteError, UsageError
 from engine.frozen.comparisons import Comparisons, Votes
 from engine.frozen.measure import Measure, best_temperature, measure, strict_majority
 from engine.frozen.newton_cg import Problems
-from engine.frozen.posterior import drawn_heads
+from engine.frozen.posterior import drawn_heads, strength_shares
 from engine.frozen.subspace import Scaling, Subspace, subspace_of
 from engine.scoring.head import FeaturePart, RewardHead
 
@@ -64,6 +64,13 @@ class CrossValidation:
     margins: np.ndarray  # [M] held-out margins of the best strength, with it too; one for each comparison
     folds: int
     prompts: int
+
+    def strength_shares(self) -> dict[float, float]:
+        """How the ensemble is spread over strengths; all of it to the best without cross-validation."""
+        if self.folds < 2:
+            return {self.strength: 1.0}
+        shares = strength_shares([one.log_loss for one in self.measures], self.calibrated.pairs)
+        return dict(zip(self.strengths, shares.tolist(), strict=True))
 
     def table(self) -> str:
         """The strengths and their held-out numbers in a few lines of text."""
@@ -280,6 +287,7 @@ def _final(prepared: Prepared, report: CrossValidation, settings: FitSettings) -
     nu, seed = float(solution.nu[0]), (settings.seed, learned.prompts)
     weights_B_F = subspace.weights(solution.v.T)
     if E > 1:
-        drawn_E_F = drawn_heads(subspace, learned, solution.v[:, 0], nu, report.strength, E, seed)
+        shares = report.strength_shares()
+        drawn_E_F = drawn_heads(subspace, learned, solution.v[:, 0], nu, shares, E, seed)
         weights_B_F = np.concatenate([weights_B_F, drawn_E_F])
     return report.temperature * weights_B_F, nu

@@ -9,7 +9,7 @@ import pytest
 
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, fit_head
-from engine.frozen.posterior import PRIOR_SHARE, drawn_heads, posterior
+from engine.frozen.posterior import PRIOR_SHARE, drawn_heads, posterior, strength_shares
 from engine.frozen.subspace import Scaling, subspace_of
 from tests.engine.frozen.made import made
 
@@ -40,7 +40,7 @@ def test_draws_have_the_head_as_their_mean_and_the_variance_of_the_posterior() -
     subspace = subspace_of(features, c, Scaling.of(features, True))
     v = np.random.default_rng(0).normal(size=len(subspace.spread))
     strength, E = 0.8, 4000
-    drawn = drawn_heads(subspace, c, v, 0.0, strength, E, (1,))
+    drawn = drawn_heads(subspace, c, v, 0.0, {strength: 1.0}, E, (1,))
     np.testing.assert_allclose(drawn.mean(axis=0), subspace.weights(v[None])[0], atol=1e-8)
     found = posterior(subspace.differences, c, 0.0, PRIOR_SHARE * strength)
     wanted = np.linalg.inv(found.root @ found.root.T) + np.outer(found.mean - v, found.mean - v)
@@ -51,7 +51,7 @@ def test_draws_have_the_head_as_their_mean_and_the_variance_of_the_posterior() -
     outside /= np.linalg.norm(outside)
     assert (drawn @ outside[0]).var() == pytest.approx(1 / (PRIOR_SHARE * strength), rel=0.15)
     with pytest.raises(ValueError, match="two or more"):
-        drawn_heads(subspace, c, v, 0.0, strength, 1, (1,))
+        drawn_heads(subspace, c, v, 0.0, {strength: 1.0}, 1, (1,))
 
 
 def truth(
@@ -90,3 +90,28 @@ def test_intervals_cover_the_truth_and_are_no_wider_than_they_need() -> None:
     """
     found = np.mean([covered(seed) for seed in range(8)])
     assert 0.9 <= found <= 0.995
+
+
+def test_strengths_share_the_draws_by_what_they_predict() -> None:
+    shares = strength_shares([0.50, 0.45, 0.46, 0.70], 100)
+    assert shares.sum() == pytest.approx(1.0)
+    assert np.argmax(shares) == 1
+    # half the log-likelihood of the held-out pairs: exp(−½ · 100 · 0.01)
+    assert shares[2] / shares[1] == pytest.approx(np.exp(-0.5))
+    assert strength_shares([float("nan"), 0.5, 0.4], 10).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_warm_start_ends_where_a_cold_one_does() -> None:
+    draw = np.random.default_rng(3)
+    x, c = draw.standard_normal((40, 6)), stacked([(i // 2, i, i + 1, *won(draw)) for i in range(0, 38, 2)])
+    differences = x[c.left] - x[c.right]
+    cold = posterior(differences, c, 0.0, 0.5)
+    warm = posterior(differences, c, 0.0, 0.5, posterior(differences, c, 0.0, 1.5).sites)
+    np.testing.assert_allclose(warm.mean, cold.mean, atol=0.05)
+    np.testing.assert_allclose(warm.root @ warm.root.T, cold.root @ cold.root.T, rtol=0.1, atol=0.05)
+
+
+def won(draw: np.random.Generator) -> tuple[int, int, int]:
+    """A verdict for one of two."""
+    first = int(draw.integers(2))
+    return first, 1 - first, 0
