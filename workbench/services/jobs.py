@@ -184,7 +184,7 @@ class Jobs:
         return self._pump.look()
 
     def wait(
-        self, run_id: str, on_event: Callable[[AnyEvent], None] | None = None, *, poll: float = 0.1
+        self, run_id: str, on_event: Callable[[AnyEvent], None] | None = None, *, poll: float = 0.2
     ) -> RunRow:
         """Pump until the run has ended; `on_event` gets every event that is not yet in the store."""
         row = self._row(run_id)

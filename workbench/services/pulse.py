@@ -18,7 +18,7 @@ from engine.protocol.rundir import RunDir
 
 ANYWAY = 5.0  # seconds after which everything is looked at, whatever moved
 WAITING = 1.0  # the same while a run waits for something that nobody here can see
-SHARE = 200.0  # taking in what a job says may cost one part in so many
+SHARE = 500.0  # taking in what a job says may cost one part in so many
 LONGEST = 5.0  # seconds that what a job says may lie untaken
 
 
