@@ -5,6 +5,9 @@ Data: PandaLM's judgements (three people a pair), with `--hh FILE` also pairs of
 Figures are means over splits with the standard deviation over splits; on pairs on which a majority agrees.
 `cross_validated` is what 5-fold cross-validation on all prompts says, `ratio` the least accuracy on pairs
 whose longer response lost, controlled for length, over one half.
+
+`--heads` also gives each data set of the mixture a head of its own beside one that both share; `--verdict`
+adds to the features what the model itself answers when asked whether a response is good.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +95,70 @@ def features(responses: list[tuple[str, str]], model: str, file: Path | None) ->
     return found
 
 
+QUESTION = (
+    "A request:\n\n{request}\n\nA response to it:\n\n{response}\n\n"
+    "Is this a good response? Answer with Yes or No alone."
+)
+SHARED = (0.2, 0.5, 0.8)
+VERDICT_SCALE = 10.0  # as covariates of length have it: hardly penalised
+
+
+def verdicts(responses: list[tuple[str, str]], model: str, file: Path | None) -> np.ndarray:
+    """log P(Yes) − log P(No) of the model asked whether each response is good, [N]; kept in `file`."""
+    if file is not None and file.exists():
+        held = np.load(file, allow_pickle=False)
+        known = dict(zip(zip(held["chats"], held["texts"], strict=True), held["verdicts"], strict=True))
+        return np.array([known[key] for key in responses])
+    import torch
+
+    from engine.models.catalogue import resolve_model
+    from engine.models.policy import load_policy
+    from engine.text import SCORE_TOKENS, Tokeniser
+
+    folder = resolve_model(model)
+    tokeniser, policy = Tokeniser.from_folder(folder), load_policy(folder, "bfloat16", "cpu")
+    yes, no = (tokeniser.encode_response(word)[0] for word in ("Yes", "No"))
+    found = []
+    for chat, text in responses:
+        request = "\n\n".join(turn["content"] for turn in json.loads(chat))
+        asked = [{"role": "user", "content": QUESTION.format(request=request, response=text)}]
+        tokens = tokeniser.encode_prompt(asked, "chat")[-SCORE_TOKENS:]
+        with torch.inference_mode():
+            last_V = policy(torch.tensor([tokens]), logits_to_keep=1).logits[0, -1].float()
+        found.append(float(last_V[yes] - last_V[no]))
+    if file is not None:
+        chats, texts = zip(*responses, strict=True)
+        np.savez(file, chats=np.array(chats), texts=np.array(texts), verdicts=np.array(found))
+    return np.array(found)
+
+
+def with_verdict(ready: Prepared, verdict_N: np.ndarray) -> Prepared:
+    """One more coordinate, the difference of verdicts, that is part of the score."""
+    learned, space = ready.learned, ready.subspace
+    found_M = verdict_N[learned.left] - verdict_N[learned.right]
+    found_M *= VERDICT_SCALE / max(float(np.sqrt(np.square(found_M).mean())), 1e-12)
+    scored = space.scored.stop
+    differences = np.insert(space.differences, scored, found_M, axis=1)
+    spread = np.insert(space.spread, scored, (learned.total * found_M**2).sum())
+    combination = np.pad(space._combination, ((0, 0), (0, 1)))
+    return replace(
+        ready, subspace=replace(space, differences=differences, spread=spread, _combination=combination)
+    )
+
+
+def with_own_heads(ready: Prepared, members: Sequence[np.ndarray], shared: float) -> Prepared:
+    """Coordinates of a head for all, with `shared` of the prior's variance, and of one of each set's own."""
+    space = ready.subspace
+    of_all = space.differences[:, space.scored]
+    blocks = [np.sqrt(shared) * of_all, *(np.sqrt(1 - shared) * of_all * mine[:, None] for mine in members)]
+    differences = np.concatenate(blocks, axis=1)
+    spread = (ready.learned.total[:, None] * np.square(differences)).sum(axis=0)
+    combination = np.concatenate([space._combination] * len(blocks), axis=1)
+    return replace(
+        ready, subspace=replace(space, differences=differences, spread=spread, _combination=combination)
+    )
+
+
 def compared(pairs: list[Pair], responses: list[tuple[str, str]]) -> Comparisons:
     rows = {key: row for row, key in enumerate(responses)}
     numbers = {chat: number for number, chat in enumerate(sorted({pair[0] for pair in pairs}))}
@@ -123,6 +193,8 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, default=DATA)
     arguments.add_argument("--hh", type=Path, help="transcripts in pairs, JSON Lines")
     arguments.add_argument("--features", type=Path, help="cache of the features, .npz")
+    arguments.add_argument("--heads", action="store_true", help="a head for each data set of the mixture too")
+    arguments.add_argument("--verdict", type=Path, help="the model's own verdicts too; their cache, .npz")
     options = arguments.parse_args()
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
@@ -134,6 +206,7 @@ def main() -> None:
     responses = list(dict.fromkeys((chat, text) for chat, *both, _, _, _ in everything for text in both))
     x_N_F = features(responses, options.model, options.features)
     length_N = np.array([float(len(text)) for _, text in responses])
+    verdict_N = verdicts(responses, options.model, options.verdict) if options.verdict else None
     table: dict[str, dict[str, object]] = {}
     for name, pairs in sets.items():
         judged = compared(pairs, responses)
@@ -151,9 +224,18 @@ def main() -> None:
             mine, long = x_N_F[rows], length_N[rows]
             ready = prepare(mine, judged, scaling_of(mine, settings), settings, length_N=long)
             cv = cross_validate(mine, judged, settings, long).calibrated
-            for part, counts_M in parts.items():
-                key = f"{name}{part}, {length}"
-                table[key] = {**tried(ready, settings, long, counts_M)}
+            ways = {length: ready}
+            if verdict_N is not None:
+                ways[f"{length}, verdict"] = with_verdict(ready, verdict_N[rows])
+            if options.heads and name == "mixture" and length == "raw":
+                sets_M = [parts[", of PandaLM"], parts[", of HH"]]
+                ways |= {
+                    f"a head each, {shared} shared": with_own_heads(ready, sets_M, shared)
+                    for shared in SHARED
+                }
+            for (way, made), (part, counts_M) in product(ways.items(), parts.items()):
+                key = f"{name}{part}, {way}"
+                table[key] = {**tried(made, settings, long, counts_M)}
                 table[key]["cross_validated"] = [round(cv.accuracy, 3), round(cv.log_loss, 3)]
                 say(f"{key:32s} {table[key]}")
     lost = [each["longer_lost"][0] for key, each in table.items() if "controlled" in key]  # type: ignore[index]
