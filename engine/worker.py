@@ -12,6 +12,7 @@ import fcntl
 import importlib
 import importlib.metadata
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,8 +25,8 @@ from typing import NamedTuple
 import msgspec
 
 from engine.errors import UsageError, WorkbenchError, is_out_of_memory
-from engine.files import sweep
-from engine.protocol import launch
+from engine.files import PRIVATE_FOLDER, sweep, write_atomic
+from engine.protocol import launch, processes
 from engine.protocol.catalog import JobKind, find_job
 from engine.protocol.configs import JobConfig
 from engine.protocol.events import Event, Failed, Finished, Message, Progress, Started, Stopped
@@ -34,11 +35,15 @@ from engine.protocol.rundir import RunDir, checkpoint_step
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 PROGRESS_INTERVAL = 0.2  # seconds between two Progress events of one stage
+LAST_WORD_SECONDS = 0.5  # in which a process that gives up writes down why
 NICENESS = 10  # the terminal stays quick while a job computes
 
 
 class StopFlag:
-    """Whether somebody asked the job to stop: a signal, or the file `stop` in the run directory."""
+    """Whether somebody asked the job to stop: a signal, or the file `stop` in the run directory.
+
+    With several processes a signal alone says that another of them has ended: RankLostError.
+    """
 
     def __init__(self, run: RunDir) -> None:
         self._path = run.stop_path
@@ -50,7 +55,10 @@ class StopFlag:
         self._signalled = True
 
     def __bool__(self) -> bool:
-        return self._signalled or self._path.exists()
+        asked = self._path.exists()
+        if self._signalled and not asked and processes.world_size() > 1:
+            raise processes.RankLostError("Another process of this run has ended; resume the run.")
+        return self._signalled or asked
 
 
 class ProgressThrottle:
@@ -87,12 +95,17 @@ def main(arguments: list[str] | None = None) -> int:
     stop = StopFlag(run)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    if processes.rank_of_process() > 0:
+        code = help_first(run, processes.rank_of_process())
+        leave_others()
+        return code
     with only_worker(run) as alone:
         if not alone:
             print(f"Another worker is busy in {run.path}.", file=sys.stderr)
             return FAILED
         sweep(run.path)
-        launch.record_process(run, launch.this_process())
+        if processes.world_size() == 1:  # else it is torchrun, which has started this process
+            launch.record_process(run, launch.this_process())
         with EventLog(run.events_path) as log:
             return work(run, log, stop)
 
@@ -116,6 +129,9 @@ def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
         use_all_cores()
         job = find_job(kind)
         closing = run_job(job, config, run, log, stop)
+    except processes.RankLostError as error:
+        traceback.print_exc()
+        closing = Stopped() if run.stop_path.exists() else Failed(reason=last_word(run) or sentence(error))
     except (Exception, SystemExit) as error:  # a library, or a person's function, may end the process
         traceback.print_exc()
         closing = Failed(reason=sentence(error))
@@ -125,6 +141,51 @@ def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
         print(sentence(error), file=sys.stderr)
         return FAILED
     return {Finished: DONE, Stopped: STOPPED}.get(type(closing), FAILED)
+
+
+def help_first(run: RunDir, rank: int) -> int:
+    """Be another process than the first: compute, say nothing, and write where nobody reads.
+
+    What it cannot go on for is left where the first finds it.
+    """
+    own = RunDir(run.ranks_path / str(rank))
+    try:
+        own.path.mkdir(mode=PRIVATE_FOLDER, parents=True)
+        for name in ("config.toml", "inputs.json", "inputs", "features", "reference.safetensors"):
+            if (run.path / name).exists():
+                (own.path / name).symlink_to(run.path / name)
+        (own.path / "checkpoints").mkdir(mode=PRIVATE_FOLDER)
+        for checkpoint in run.checkpoints():
+            (own.path / "checkpoints" / checkpoint.name).symlink_to(checkpoint)
+        kind, config = run.read_config()
+        job = find_job(kind)
+        place = resolve_place(config, job, dtype_begun_in(run))
+        settled = msgspec.structs.replace(config, device=place.device, dtype=place.dtype or config.dtype)
+        for _ in getattr(importlib.import_module(job.module), job.function)(settled, own):
+            pass
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        if not isinstance(error, processes.RankLostError):
+            write_atomic(run.ranks_path / f"{rank}.failed", sentence(error).encode())
+        return FAILED
+    finally:
+        shutil.rmtree(own.path, ignore_errors=True)
+    return DONE
+
+
+def leave_others() -> None:
+    """Part from the other processes of the run."""
+    from engine.training.ranks import leave
+
+    leave()
+
+
+def last_word(run: RunDir) -> str | None:
+    """Why another process of the run gave up, if it could say so."""
+    time.sleep(LAST_WORD_SECONDS)
+    for path in sorted(run.ranks_path.glob("*.failed")):
+        return f"Process {path.stem} of the run: {path.read_text()}"
+    return None
 
 
 def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: StopFlag) -> Event:
@@ -187,6 +248,8 @@ def resolve_place(config: JobConfig, job: JobKind, begun_in: str | None = None) 
     from engine.models.device import describe, multiplies_bfloat16_fast, resolve_device, resolve_dtype
 
     device = resolve_device(config.device)
+    if processes.world_size() > 1 and device.type == "cuda":
+        device = resolve_device(f"cuda:{processes.local_rank()}")
     name, dtype = describe(device), begun_in or resolve_dtype(job.dtype or config.dtype, device)
     slow = None
     if dtype == "bfloat16" and not multiplies_bfloat16_fast(device):

@@ -32,6 +32,7 @@ from engine.training.guards import MicroBatchSize, pausing, retry_on_out_of_memo
 from engine.training.heldout import heldout_details
 from engine.training.optimiser import MasterAdam, warmup_then_linear
 from engine.training.policy import Policy, load_trainable_policy, save_trained
+from engine.training.ranks import Ranks, current
 from engine.wording import counted
 
 ADAM_EPS = 1e-8
@@ -187,6 +188,23 @@ class Tally:
             self.sums[name][0] += total
             self.sums[name][1] += count
 
+    def add_ranks(self, ranks: Ranks) -> None:
+        """What the other ranks have of the same examples."""
+        if ranks.world == 1:
+            return
+        mine = {"": [self.loss, 0.0], **self.sums}
+        self.loss = 0.0
+        self.sums.clear()
+        for theirs in ranks.gather(mine, dict[str, tuple[float | None, float | None]]):
+            for name, pair in theirs.items():
+                # what is not finite has no JSON and comes as None
+                total, count = (math.nan if value is None else value for value in pair)
+                if not name:
+                    self.loss += total
+                    continue
+                self.sums[name][0] += total
+                self.sums[name][1] += count
+
     def figures(self, method: Method) -> dict[str, float]:
         means = {name: total / count for name, (total, count) in self.sums.items() if count}
         return {"loss": self.loss, **method.figures(self.loss, means)}
@@ -207,13 +225,14 @@ def train_step(
     config: StoredResponsesConfig,
     run: RunDir,
 ) -> Iterator[Event]:
-    """One optimiser step on the mean loss of the examples."""
+    """One optimiser step on the mean loss of the examples, which ranks share."""
+    ranks = current()
 
     def attempt(size: int) -> Generator[Event, None, Tally]:
         state.optimiser.zero_grad()  # what an attempt left that ran out of memory
-        tally, cut = Tally(sum(map(method.weight, examples))), list(groups(examples, size))
-        method.look(state.policy, cut)
-        for group in cut:
+        tally = Tally(sum(map(method.weight, examples)))
+        method.look(state.policy, list(groups(examples, size)))  # each rank at all: no rank waits in here
+        for group in groups(ranks.share(examples), size):
             terms = method.loss_terms(state.policy, group)
             tally.add(terms)
             if not math.isfinite(tally.loss):
@@ -224,6 +243,8 @@ def train_step(
         yield  # an attempt is a generator, and this one has nothing to tell
 
     tally = yield from retry_on_out_of_memory(state.microbatch, attempt)
+    tally.add_ranks(ranks)
+    ranks.add_gradients([state.optimiser])
     norm = state.optimiser.clip(config.max_grad_norm) if math.isfinite(tally.loss) else math.nan
     if not math.isfinite(norm):
         raise broken_step(run, state.step + 1, examples, tally.loss)
@@ -242,12 +263,12 @@ def evaluate(method: Method, state: TrainState, examples: list[TrainingExample])
     """Held-out metrics as an event, kept in the report."""
     if not examples:
         return
+    ranks = current()
 
     def attempt(size: int) -> Generator[Event, None, Tally]:
         tally, done = Tally(sum(map(method.weight, examples))), 0
-        cut = list(groups(examples, size))
-        method.look(state.policy, cut)
-        for group in cut:
+        method.look(state.policy, list(groups(examples, size)))
+        for group in groups(ranks.share(examples), size):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
                 tally.add(method.loss_terms(state.policy, group))
             done += len(group)
@@ -255,6 +276,7 @@ def evaluate(method: Method, state: TrainState, examples: list[TrainingExample])
         return tally
 
     tally = yield from retry_on_out_of_memory(state.microbatch, attempt)
+    tally.add_ranks(ranks)
     figures = tally.figures(method)
     state.report = {f"heldout/{name}": value for name, value in figures.items() if "/" not in name}
     yield Metrics(step=state.step, values=state.report)
@@ -264,6 +286,9 @@ def finish(
     state: TrainState, folder: Path, examples: TrainingExamples, config: StoredResponsesConfig, run: RunDir
 ) -> Iterator[Event]:
     """Save the policy and tell how it went."""
+    current().check_same([state.optimiser])
+    if not current().main:
+        return
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
     save_trained(state.policy, state.optimiser, folder, destination)

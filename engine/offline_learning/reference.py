@@ -17,6 +17,7 @@ from engine.protocol.events import Event, Progress
 from engine.protocol.rundir import RunDir
 from engine.training.guards import retry_on_out_of_memory
 from engine.training.policy import Policy
+from engine.training.ranks import current
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,11 @@ class Reference:
             self.sums.update(load_file(path))
             return
 
+        ranks = current()
+        shares = [ranks.share(part) for part in parts]
+
         def attempt(size: int) -> Generator[Event, None, None]:
-            for group in itertools.chain.from_iterable(groups(part, size) for part in parts):
+            for group in itertools.chain.from_iterable(groups(share, size) for share in shares):
                 with torch.no_grad():
                     sums_N = response_logprobs(state.policy, group).cpu()
                 counts = [example.count for example in group]
@@ -47,6 +51,10 @@ class Reference:
                 yield Progress(stage="reading the reference", done=len(self.sums), total=total)
 
         yield from retry_on_out_of_memory(state.microbatch, attempt)
+        if ranks.world > 1:
+            mine = {prompt_id: sums_K.tolist() for prompt_id, sums_K in self.sums.items()}
+            for theirs in ranks.gather(mine, dict[str, list[float]]):
+                self.sums.update({prompt_id: torch.tensor(sums) for prompt_id, sums in theirs.items()})
         with writing_file(path) as temporary:
             save_file(self.sums, temporary)
 

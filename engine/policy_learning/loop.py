@@ -56,6 +56,7 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import collapsed, pausing
 from engine.training.optimiser import annealed
 from engine.training.policy import save_trained
+from engine.training.ranks import current
 from engine.wording import counted
 
 
@@ -339,6 +340,9 @@ def finish(
     models: Models, state: State, policy_folder: Path, config: PolicyLearningConfig, run: RunDir
 ) -> Iterator[Event]:
     """Save the policy and tell how it went."""
+    current().check_same(models.optimisers.values())
+    if not current().main:
+        return
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
     save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -30,6 +30,7 @@ from engine.rollout import Sampled, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
+from engine.training.ranks import Ranks, current
 from engine.training.split import heldout_prompts
 from engine.wording import counted
 
@@ -134,6 +135,12 @@ class Rollout:
     def prompt_of(self, n: int) -> Prompt:
         return self.prompts[self.sampled[n].prompt_index]
 
+    def shared(self, chosen: Sequence[int], ranks: Ranks) -> list[int]:
+        """Which of these responses this rank works on: all of every one of its prompts."""
+        order = dict.fromkeys(self.sampled[n].prompt_index for n in chosen)
+        own = set(ranks.share(list(order)))
+        return [n for n in chosen if self.sampled[n].prompt_index in own]
+
     def micro_batches(self, chosen: Sequence[int], sequences: int) -> Iterator[tuple[list[Row], list[int]]]:
         """Rows of the chosen responses, `sequences` at a time, and which response each place of them holds.
 
@@ -196,13 +203,18 @@ def collect(
     stage: str,
     samples: int = 0,
 ) -> Generator[Event, None, Rollout]:
-    """1. K responses a prompt, or `samples`; `key` decides the randomness."""
-    policy, microbatch = models.policy, models.microbatches["sampling"]
+    """1. K responses a prompt, or `samples`; `key` decides the randomness, however many ranks share them."""
+    policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
+    seeds = torch.randint(2**62, (len(prompts),), generator=seeded(*key)).tolist()
+    mine = ranks.share(range(len(prompts)))
     sampled = yield from draw(
-        policy.model, policy.tokeniser, prompts, config, microbatch,
-        stage=stage, samples=samples or config.samples, key=key,
+        policy.model, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
+        stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
     )  # fmt: skip
-    return as_rollout(models, prompts, sampled)
+    sampled = [replace(response, prompt_index=mine[response.prompt_index]) for response in sampled]
+    everything = [response for part in ranks.gather(sampled, list[Sampled]) for response in part]
+    everything.sort(key=lambda response: (response.prompt_index, response.sample_index))
+    return as_rollout(models, prompts, everything)
 
 
 def as_rollout(models: Models, prompts: list[Prompt], sampled: list[Sampled]) -> Rollout:
@@ -258,8 +270,10 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
 
     Log-probabilities are computed again by the forward pass that training uses, so that the ratio of the
     first epoch is 1 whatever the sampler rounds differently; the largest deviation is kept for the record.
-    A shared critic's values come from the same pass.
+    A shared critic's values come from the same pass.  Ranks share the prompts, and all know the whole.
     """
+    ranks = current()
+    mine = rollout.shared(range(len(rollout.sampled)), ranks)
     conversations = [
         Conversation(rollout.prompt_of(n).messages, text, rollout.sampled[n].token_ids)
         for n, text in enumerate(rollout.texts)
@@ -267,8 +281,8 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
 
     def passes(sequences: int) -> Generator[Event, None, tuple[Tensor, Tensor, Tensor, Tensor]]:
         logprobs, references, values, entropy = torch.zeros(4, *rollout.mask.shape)
-        seen, total = 0, len(rollout.sampled)
-        for rows, order in rollout.micro_batches(range(total), sequences):
+        seen, total = 0, len(mine)
+        for rows, order in rollout.micro_batches(mine, sequences):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
                 outputs = models.policy.forward(rows)
                 width = outputs.logprobs.shape[1]
@@ -286,8 +300,12 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     logprobs, references, values, entropy = yield from retry_on_out_of_memory(
         models.microbatches["training"], passes
     )
+    ranks.add(logprobs, references, values, entropy)
     apart_M = (logprobs - rollout.sampled_logprobs)[rollout.mask]
-    scored, gold = yield from scores_of(models, conversations, with_gold)
+    some = [conversations[n] for n in mine] or conversations[:1]
+    scored, gold = yield from scores_of(models, some, with_gold)
+    scored = scored.each(lambda score_n: _of_all(score_n, mine, len(conversations), ranks))
+    gold = None if gold is None else _of_all(gold, mine, len(conversations), ranks)
     return Measured(
         scored=scored,
         gold=gold,
@@ -298,6 +316,14 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         ratio_max_deviation=float((apart_M.exp() - 1).abs().max()),
         cut=models.rewards.cut(conversations),
     )
+
+
+def _of_all(score_n: Tensor, mine: Sequence[int], count: int, ranks: Ranks) -> Tensor:
+    """Scores of this rank's responses, [.., n], among those of all, [.., count]."""
+    found = score_n.new_zeros(*score_n.shape[:-1], count)
+    found[..., mine] = score_n[..., : len(mine)]
+    ranks.add(found)
+    return found
 
 
 def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:

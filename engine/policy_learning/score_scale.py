@@ -6,7 +6,7 @@ Policy learning and best-of-n take it from the same samples, so that what they m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,15 @@ class RewardScores:
     components: dict[str, Tensor]  # by component, its members' mean, [N]
     scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
     cost: Tensor | None  # [N] of the constraint's model
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> RewardScores:
+        """The same with every tensor changed."""
+        return RewardScores(
+            {name: change(scores) for name, scores in self.members.items()},
+            {name: change(scores) for name, scores in self.components.items()},
+            change(self.scores),
+            None if self.cost is None else change(self.cost),
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from engine.protocol.events import Event, Progress
 from engine.training.checkpoint import seeded
 from engine.training.guards import retry_on_out_of_memory
 from engine.training.optimiser import annealed
+from engine.training.ranks import Ranks, current
 
 
 @dataclass
@@ -43,6 +44,17 @@ class Sums:
         self.ratio += float(loss.ratio_sum)
         self.kl += float(loss.kl_sum)
         self.deviation = max(self.deviation, float(loss.ratio_max_deviation))
+
+    def add_ranks(self, ranks: Ranks) -> None:
+        """What the other ranks have taken of the same minibatch."""
+        values = [self.policy_loss, self.value_loss, self.clipped, self.ratio, self.kl]
+        with_kl = [self.kl_loss or 0.0, float(self.kl_loss is not None)]
+        largest = [self.deviation if rank == ranks.rank else 0.0 for rank in range(ranks.world)]
+        found = torch.tensor([*values, *with_kl, *largest], dtype=torch.float64)
+        ranks.add(found)
+        self.policy_loss, self.value_loss, self.clipped, self.ratio, self.kl = found[:5].tolist()
+        self.kl_loss = float(found[5]) if found[6] else None
+        self.deviation = float(found[7:].max())
 
     @property
     def total_loss(self) -> float:
@@ -133,12 +145,14 @@ class Update:
     def _minibatch(
         self, chosen: list[int], stats: UpdateStats, seen: int, total: int
     ) -> Generator[Event, None, Sums]:
-        """The gradients of one minibatch, in as many micro-batches as memory asks for."""
+        """The gradients of one minibatch, in as many micro-batches as memory asks for; ranks share it."""
+        ranks = current()
+        mine = self.rollout.shared(chosen, ranks)
 
         def attempt(sequences: int) -> Generator[Event, None, Sums]:
             self._zero_grad()  # what an attempt left that ran out of memory
             sums, done = Sums(tokens=int(self.rollout.mask[chosen].sum()), responses=len(chosen)), seen
-            for rows, order in self.rollout.micro_batches(chosen, sequences):
+            for rows, order in self.rollout.micro_batches(mine, sequences):
                 batch = self._cut(rows, order, sums)
                 logprobs_n_t = self.losses.backward(self.models, batch).detach()
                 for optimiser in self.models.optimisers.values():
@@ -149,7 +163,15 @@ class Update:
                 yield Progress(stage="updating", done=done, total=total, unit="responses")
             return sums
 
-        return (yield from retry_on_out_of_memory(self.models.microbatches["training"], attempt))
+        sums = yield from retry_on_out_of_memory(self.models.microbatches["training"], attempt)
+        if ranks.world > 1:
+            sums.add_ranks(ranks)
+            ranks.add_gradients(self.models.optimisers.values())
+            own_n_1 = torch.tensor([[float(n in set(mine))] for n in chosen])
+            apart_n_T = (stats.ratio[chosen] - 1) * own_n_1
+            ranks.add(apart_n_T)
+            stats.ratio[chosen] = 1 + apart_n_T
+        return sums
 
     def _cut(self, rows: list[Row], order: list[int], sums: Sums) -> MicroBatch:
         """What belongs to these responses, as wide as the longest of them."""

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ import msgspec
 import psutil
 
 from engine.errors import WorkbenchError
-from engine.files import PRIVATE_FILE, write_atomic
+from engine.files import PRIVATE_FILE, PRIVATE_FOLDER, write_atomic
 from engine.protocol.catalog import JobKind
 from engine.protocol.configs import JobConfig
+from engine.protocol.processes import MEETING
 from engine.protocol.rundir import RunDir
 
 SPEED = {
@@ -68,21 +70,25 @@ def missing_packages(job: JobKind, config: JobConfig) -> str | None:
     )
 
 
-def spawn(run: RunDir, worker: Sequence[str] = WORKER, inherited: Sequence[int] = ()) -> Process:
+def spawn(
+    run: RunDir, worker: Sequence[str] = WORKER, inherited: Sequence[int] = (), processes: int = 1
+) -> Process:
     """Start a worker on `run` and return at once; `process.json` says which process it is.
 
     `worker` is the command that the run directory is appended to; it keeps the file
-    descriptors `inherited`.  A `stop` file that lies there counts.
+    descriptors `inherited`.  Several `processes` of it (0: one for each GPU) are started by `torchrun`, which
+    is then the process that is known.  A `stop` file that lies there counts.
     Raises WorkbenchError when no process can be started.
     """
+    count = processes or max(1, gpus())
     with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:
         try:
             child = subprocess.Popen(
-                [*worker, str(run.path)],
+                [*together(worker, run, count), str(run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env=_environment(run),
+                env=_environment(run) | shared_environment(run, count),
                 start_new_session=True,
                 pass_fds=tuple(inherited),
             )
@@ -93,6 +99,47 @@ def spawn(run: RunDir, worker: Sequence[str] = WORKER, inherited: Sequence[int] 
         _children[child.pid] = child, process.started
     record_process(run, process)
     return process
+
+
+def together(worker: Sequence[str], run: RunDir, processes: int) -> list[str]:
+    """The command that starts so many processes of `worker`, which is `python … -m MODULE`.
+
+    They find one another by a file in the run directory, so that no port of the machine is opened for it.
+    """
+    if processes == 1:
+        return list(worker)
+    shutil.rmtree(run.ranks_path, ignore_errors=True)
+    run.ranks_path.mkdir(mode=PRIVATE_FOLDER)
+    python, module = worker[: worker.index("-m")], worker[worker.index("-m") :]
+    options = (
+        *("--nnodes", "1", "--nproc-per-node", str(processes), "--max-restarts", "0"),
+        *("--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--rdzv-id", "run"),
+        *("--rdzv-endpoint", str(run.ranks_path / "start")),
+    )
+    return [*python, "-m", "torch.distributed.run", *options, *module]
+
+
+def shared_environment(run: RunDir, processes: int) -> dict[str, str]:
+    """What processes that share a machine need to know: their part of its cores, and where they meet."""
+    if processes == 1:
+        return {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    shared = {
+        MEETING: str(run.ranks_path / "meeting"),
+        "PYTHONSAFEPATH": "1",
+        "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+    }
+    if "OMP_NUM_THREADS" not in os.environ:
+        shared["OMP_NUM_THREADS"] = str(max(1, cores // processes))
+    return shared
+
+
+def gpus() -> int:
+    """NVIDIA GPUs that a process may use here, without torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([part for part in named.split(",") if part.strip() and part.strip() != "-1"])
+    return len([path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
 
 
 def record_process(run: RunDir, process: Process) -> None:

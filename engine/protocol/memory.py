@@ -64,7 +64,9 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
         _training(cost, sizes, width),
         _saving(cost, sizes),
     )
-    return PROCESS_BYTES + max(loading, cost.models * one + optimiser + working)
+    each = PROCESS_BYTES + max(loading, cost.models * one + optimiser + working)
+    # Processes on GPUs have a memory each; on the processor they share one.
+    return each if config.device.startswith("cuda") else each * max(1, config.processes)
 
 
 def _trained(cost: Cost, sizes: Sizes) -> int:

@@ -139,6 +139,11 @@ class RunDir:
     def lock_path(self) -> Path:
         return self.path / "lock"
 
+    @property
+    def ranks_path(self) -> Path:
+        """Where the processes of a run on several devices meet, and all but the first work."""
+        return self.path / "ranks"
+
     # What the job makes
 
     def output_path(self, kind: str, n: int) -> Path:

@@ -24,6 +24,7 @@ from engine.scoring.head import RewardHead
 from engine.tables import SCORES, score_rows, write_output, write_splits
 from engine.text import SCORE_LIMIT, Tokeniser
 from engine.training.heldout import heldout_details
+from engine.training.ranks import current
 
 Figures = dict[str, float]
 
@@ -33,9 +34,14 @@ def evaluate(
 ) -> Generator[Event, None, Figures]:
     """Held-out figures, returned as a dictionary; empty without held-out prompts."""
     scored: dict[str, Tensor] = {}
-    for done, (element, scores_E_K_C) in enumerate(learner.scored(elements), start=1):
+    ranks = current()
+    for done, (element, scores_E_K_C) in enumerate(learner.scored(ranks.share(elements)), start=1):
         scored[element.prompt_id] = scores_E_K_C
         yield Progress(stage="evaluating", done=done, total=len(elements), unit="prompts")
+    if ranks.world > 1:
+        mine = {prompt: scores_E_K_C.tolist() for prompt, scores_E_K_C in scored.items()}
+        for theirs in ranks.gather(mine, dict[str, list[list[list[float]]]]):
+            scored |= {prompt: torch.tensor(scores) for prompt, scores in theirs.items()}
     means = {prompt: scores_E_K_C.mean(dim=0) for prompt, scores_E_K_C in scored.items()}
     figures = measured(elements, means, criteria)
     losses = [
@@ -105,6 +111,9 @@ def save(
     figures: Figures,
 ) -> Iterator[Event]:  # fmt: skip
     """Write the model as plain transformers loads it, then the split and the scores of every response."""
+    current().check_same(learner.optimisers.values())
+    if not current().main:
+        return
     elements = [*data.train, *data.heldout, *data.unused]
     yield Progress(stage="saving", done=0, total=1)
     scored = {element.prompt_id: scores for element, scores in learner.scored(elements)}

@@ -22,6 +22,7 @@ from engine.errors import WorkbenchError
 from engine.files import writing_folder
 from engine.protocol.rundir import RunDir
 from engine.training.optimiser import MasterAdam
+from engine.training.ranks import current
 
 VERSION = 1
 
@@ -34,7 +35,12 @@ def save_checkpoint(
     state: Mapping[str, Any],
     keep: int = 2,
 ) -> None:
-    """Write the checkpoint of the state after `step`; a process killed meanwhile leaves the one before."""
+    """Write the checkpoint of the state after `step`; a process killed meanwhile leaves the one before.
+
+    Of several ranks, which hold the same weights, one writes.
+    """
+    if not current().main:
+        return
     tensors = {
         f"optimiser.{name}.{key}": value
         for name, optimiser in optimisers.items()

@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.errors import WorkbenchError, is_out_of_memory
 from engine.protocol.events import Event, Message, Stopped
 from engine.protocol.rundir import RunDir
+from engine.training.ranks import current
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def retry_on_out_of_memory(
 
 def pausing(run: RunDir, save: Callable[[], None]) -> Generator[Event, None, bool]:
     """At the end of a step: if somebody asked for a pause, save a checkpoint and stop; whether it did."""
-    if not run.pause_path.exists():
+    if not current().agreed(run.pause_path.exists()):
         return False
     save()
     yield Stopped(paused=True)

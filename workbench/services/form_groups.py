@@ -75,7 +75,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("evaluations", "evaluate_every", "evaluate_prompts", "trace_every", "collapse", "collapse_share"),
         *("folds", "budget_minutes", "checkpoint_every"),
     ),
-    "Machine": ("seed", "device", "dtype"),
+    "Machine": ("seed", "device", "devices", "dtype"),
 }
 """Every other setting, by subject, in the order of a form."""
 OTHER = "More"

@@ -201,7 +201,7 @@ class Pump:
         else:
             inputs = snapshots.prepare(self._store, run, config)
             runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
-        process = launch.spawn(run, self._worker, hold.inherited if hold else ())
+        process = launch.spawn(run, self._worker, hold.inherited if hold else (), config.processes)
         runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
         return "running"
 

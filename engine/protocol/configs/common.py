@@ -43,6 +43,14 @@ BatchSequences = Annotated[int, Meta(ge=1, description="Sequences sampled at onc
 Holdout = Annotated[float, Meta(ge=0.0, lt=1.0, description="Share of prompts held out.")]
 MaxGradNorm = Annotated[float, Meta(gt=0, description="Gradient norm is clipped here.")]
 CheckpointEvery = Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 writes none.")]
+Devices = Annotated[
+    int,
+    Meta(
+        ge=0,
+        description="Processes that train together, each on a GPU of its own, or sharing the CPU; 0 takes "
+        "every GPU.",
+    ),
+]
 LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
 Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
 
@@ -55,6 +63,11 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "auto"
     )
     dtype: Annotated[Precision, Meta(description=DTYPE_HELP)] = "auto"
+
+    @property
+    def processes(self) -> int:
+        """Processes that compute the job together; 0 for as many as there are GPUs."""
+        return int(getattr(self, "devices", 1))
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
@@ -87,6 +100,14 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def identity(self) -> tuple[object, ...]:
         """What makes the judge of a job that judges what it is, apart from its files."""
         return ()
+
+    def check_devices(self, prompts: int) -> None:
+        """That each process has a prompt in every step.  Raises UsageError."""
+        if self.processes > prompts:
+            raise UsageError(
+                f"devices is {self.processes} and a step has {prompts} prompts: some would have nothing "
+                "to do; lower devices or take more prompts a step."
+            )
 
     def check_request(self) -> None:
         """What is refused when a person asks for it, though a stored run may have it.  Raises UsageError."""

@@ -12,6 +12,7 @@ from engine.protocol.configs.common import (
     AnnotatorFilter,
     BatchPrompts,
     CheckpointEvery,
+    Devices,
     Epochs,
     Holdout,
     JobConfig,
@@ -50,6 +51,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     ] = 0.0
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 8
+    devices: Devices = 1
     microbatch: Annotated[
         int, Meta(ge=1, description="Prompts in one forward and backward; halved when memory runs out.")
     ] = 4
@@ -104,6 +106,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
                 f"microbatch is {self.microbatch} and a step has {self.batch_prompts} prompts; "
                 "lower microbatch or raise batch_prompts."
             )
+        self.check_devices(self.batch_prompts)
 
 
 class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
     CheckpointEvery,
+    Devices,
     LoraRank,
     MaxGradNorm,
     RolloutEpochs,
@@ -34,6 +35,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     lora_rank: LoraRank = 16
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
+    devices: Devices = 1
     epochs: RolloutEpochs = 4
     minibatches: Annotated[int, Meta(ge=1, description="Optimiser steps a pass.")] = 1
     microbatch: Annotated[
@@ -183,6 +185,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
 
     def check(self) -> None:
         RewardedConfig.check(self)
+        self.check_devices(self.prompts_per_step)
         responses = self.prompts_per_step * self.samples
         if self.minibatches > responses:
             raise UsageError(

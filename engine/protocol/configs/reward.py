@@ -14,6 +14,7 @@ from engine.protocol.configs.common import (
     AnnotatorFilter,
     BatchPrompts,
     CheckpointEvery,
+    Devices,
     Epochs,
     Holdout,
     JobConfig,
@@ -91,6 +92,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     ] = 0.0
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 4
+    devices: Devices = 1
     batch_tokens: Annotated[
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
     ] = 2048
@@ -125,6 +127,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         return learning_rate(self.learning_rate, "reward", self.tuning)
 
     def __post_init__(self) -> None:
+        self.check_devices(self.batch_prompts)
         if 0 < self.max_tokens < LEAST_TOKENS:
             raise UsageError(
                 f"max_tokens is {self.max_tokens}, too few for any text; take {LEAST_TOKENS} or more, or 0."
@@ -135,6 +138,9 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         return (
             Idle(
                 WEIGHTS_ONLY, equal("tuning", "frozen"), "a head on a frozen trunk is fitted, not descended"
+            ),
+            Idle(
+                ("devices",), equal("tuning", "frozen", "auto"), "one process fits a head on a frozen trunk"
             ),
             Idle(("tie",), unequal("objective", *WITH_TIES), "only davidson and rao_kupper learn from ties"),
             Idle(

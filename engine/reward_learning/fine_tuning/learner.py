@@ -98,11 +98,16 @@ class RewardLearner:
         if self.lm_head is not None:
             first = 0
             for element in elements:
-                n = first + self.terms[element.prompt_id].best
+                best = self.terms[element.prompt_id].best
+                n, first = first + best, first + len(element.lengths)
                 real = batch.mask[n]
-                hidden_T_D = hidden_R_S_D[batch.row[n], batch.index_before[n][real]]
-                lm = lm - self.lm_head.logprobs(hidden_T_D, batch.tokens[n][real]).logprobs.mean()
-                first += len(element.lengths)
+                if (
+                    element.response_ids[best] in element.endless
+                ):  # nobody shall learn to end where it was cut
+                    real = real & (real.cumsum(dim=0) < real.sum())
+                if real.any():
+                    hidden_T_D = hidden_R_S_D[batch.row[n], batch.index_before[n][real]]
+                    lm = lm - self.lm_head.logprobs(hidden_T_D, batch.tokens[n][real]).logprobs.mean()
         return total, lm, scores
 
     @torch.no_grad()
@@ -206,6 +211,15 @@ def train_step(
         return _gradients(learner, elements, config.lm_coefficient, tokens)
 
     loss, language, margin_M = yield from retry_on_out_of_memory(learner.microbatch, attempt)
+    ranks = current()
+    if ranks.world > 1:
+        losses = torch.tensor([loss, language], dtype=torch.float64)
+        ranks.add(losses)
+        ranks.add_gradients(learner.optimisers.values())
+        loss, language = losses.tolist()
+        margin_M = torch.tensor(
+            [margin for theirs in ranks.gather(margin_M.tolist(), list[float]) for margin in theirs]
+        )
     norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
         raise broken_step(run, step, elements, loss)
@@ -233,7 +247,8 @@ def _gradients(
     for optimiser in learner.optimisers.values():
         optimiser.zero_grad()
     total, language, margins = 0.0, 0.0, []
-    for group in micro_batches(elements, tokens, learner.trunk):
+    ranks = current()
+    for group in micro_batches(ranks.share(elements), tokens, learner.trunk):
         ranking, lm, scores = learner.losses(group)
         loss = (ranking + lm_coefficient * lm) / len(elements)
         total += float(ranking.detach()) / len(elements)
@@ -244,7 +259,7 @@ def _gradients(
                 optimiser.accumulate()
         for element, scores_E_K_C in zip(group, scores, strict=True):
             margins.append(margins_of(learner.terms[element.prompt_id], scores_E_K_C.detach().mean(dim=0)))
-    return total, language, torch.cat(margins)
+    return total, language, torch.cat(margins or [torch.zeros(0)])
 
 
 def margins_of(terms: Terms, scores_K_C: Tensor) -> Tensor:

@@ -1,0 +1,273 @@
+"""Several processes train what one trains: real `torchrun`, two of them, gloo."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.errors import UsageError
+from engine.protocol import launch
+from engine.protocol.catalog import build
+from engine.protocol.configs import (
+    DPOConfig,
+    GRPOConfig,
+    JobConfig,
+    PPOConfig,
+    RewardConfig,
+    RLOOConfig,
+    SFTConfig,
+)
+from engine.protocol.events import AnyEvent, Failed, Finished, Metrics, Started, Stopped
+from engine.protocol.log import EventLog, tail
+from engine.protocol.rundir import RunDir
+from engine.worker import StopFlag, work
+from tests.engine.training.runs import make_run, only, prompts, rankings
+
+ROOT = Path(__file__).parents[3]
+POLICY: dict[str, Any] = {
+    "name": "better", "policy": "p", "reward_model": "r", "device": "cpu", "dtype": "float32", "steps": 2,
+    "prompts_per_step": 3, "samples": 2, "max_new_tokens": 5, "learning_rate": 1e-3, "trace_every": 1,
+    "epochs": 2,
+}  # fmt: skip
+STORED: dict[str, Any] = {
+    "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "learning_rate": 1e-3,
+    "batch_prompts": 5, "holdout": 0.25,
+}  # fmt: skip
+CONFIGS: dict[str, JobConfig] = {
+    "ppo, separate critic": PPOConfig(**POLICY, minibatches=2),
+    "ppo, shared critic, every weight": PPOConfig(**POLICY, critic="shared", tuning="full"),
+    "grpo": GRPOConfig(**POLICY, minibatches=2),
+    "rloo": RLOOConfig(**POLICY),
+    "dpo": DPOConfig(**STORED),
+    "sft": SFTConfig(**STORED),
+    "reward model": RewardConfig(
+        name="r", policy="p", tuning="lora", device="cpu", dtype="float32", epochs=1, batch_prompts=3,
+        learning_rate=1e-3, ensemble=2, objective="davidson",
+    ),
+}  # fmt: skip
+ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
+
+
+def started(run: RunDir, processes: int) -> launch.Process:
+    return launch.spawn(run, launch.WORKER, (), processes)
+
+
+def events(run: RunDir) -> list[AnyEvent]:
+    return [envelope.event for envelope in tail(run.events_path).envelopes]
+
+
+def until_ended(run: RunDir, process: launch.Process, seconds: float) -> list[AnyEvent]:
+    deadline = time.monotonic() + seconds
+    while launch.alive(process.pid, process.started):
+        assert time.monotonic() < deadline, run.stderr_path.read_text()[-3000:]
+        time.sleep(0.05)
+    return events(run)
+
+
+def until_steps(run: RunDir, steps: int, seen: int = 0) -> None:
+    """Until a step is told, behind the first `seen` events, which are of an earlier process."""
+    deadline = time.monotonic() + 120
+    while sum(isinstance(event, Metrics) and event.step >= steps for event in events(run)[seen:]) == 0:
+        assert time.monotonic() < deadline, run.stderr_path.read_text()[-3000:]
+        assert not only(events(run)[seen:], Failed), events(run)[-1]
+        time.sleep(0.05)
+
+
+def figures(said: list[AnyEvent]) -> dict[tuple[int, str], float]:
+    """Every metric that is no time, and no sign of what is 0 but for rounding: DPO's margins at first."""
+    return {
+        (event.step, name): value
+        for event in only(said, Metrics)
+        for name, value in event.values.items()
+        if "seconds" not in name and not (name.endswith("accuracy") and event.step <= 1)
+    }
+
+
+def tables() -> dict[str, list[dict[str, Any]]]:
+    return {"prompts": prompts(6), "rankings": rankings(12)}
+
+
+class Never(StopFlag):
+    """Nobody stops it, and no signal is caught."""
+
+    def __init__(self) -> None: ...
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def folders(ppo_models: dict[str, Path]) -> dict[str, Path]:
+    return ppo_models
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> dict[str, list[RunDir]]:
+    """Every configuration, trained by one process (this one) and by two."""
+    found: dict[str, list[RunDir]] = {kind: [] for kind in CONFIGS}
+    roots = [tmp_path_factory.mktemp(f"by{count}") for count in (1, 2)]
+    for root in roots:
+        for number, (kind, config) in enumerate(CONFIGS.items()):
+            found[kind].append(make_run(root / f"run-{number}", config, folders, tables()))
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for alone, _ in found.values():
+            with EventLog(alone.events_path) as log:
+                assert work(alone, log, Never()) == 0, events(alone)[-1]
+    home = make_run(roots[1] / "home", CONFIGS["rloo"], folders, {})
+    worker = (sys.executable, "-m", "tests.engine.training.ranked")
+    command = launch.together(worker, home, 2)
+    environment = {**launch.worker_environment(), **launch.shared_environment(home, 2)}
+    done = subprocess.run(
+        [*command, str(roots[1])], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return found
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_two_processes_train_what_one_trains(trained: dict[str, list[RunDir]], kind: str) -> None:
+    for run in trained[kind]:
+        assert isinstance(events(run)[-1], Finished)
+        assert not list(run.ranks_path.glob("[0-9]*"))
+    one, two = (figures(events(run)) for run in trained[kind])
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        other = two[key]
+        same = (
+            value == other
+            if None in (value, other)
+            else math.isclose(value, other, rel_tol=1e-4, abs_tol=1e-5)
+        )
+        assert same, (key, value, other)
+    weights = [load_file(run.path / "model" / "model.safetensors") for run in trained[kind]]
+    assert weights[0].keys() == weights[1].keys()
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, config in CONFIGS.items() if hasattr(config, "trace_every")])
+def test_rollouts_and_traces_are_those_of_one_process(trained: dict[str, list[RunDir]], kind: str) -> None:
+    for folder in ("outputs", "traces"):
+        one, two = (
+            [pq.read_table(path).to_pylist() for path in sorted((run.path / folder).glob("*.parquet"))]
+            for run in trained[kind]
+        )
+        assert len(one) == len(two) > 0
+        for row, other in zip(itertools.chain(*one), itertools.chain(*two), strict=True):
+            for name, value in row.items():
+                near = (
+                    pytest.approx(other[name], rel=1e-4, abs=1e-5)
+                    if isinstance(value, float)
+                    else other[name]
+                )
+                assert name == "components" or value == near, (folder, name)
+
+
+def ranks_of(process: launch.Process) -> list[psutil.Process]:
+    """The workers that torchrun has started, the first rank first."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    found = [child for child in children if "engine.worker" in child.cmdline()]
+    return sorted(found, key=lambda child: child.environ()["RANK"])
+
+
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_killed_rank_ends_the_run_and_it_resumes_in_another_number(
+    tmp_path: Path, folders: dict[str, Path], rank: int
+) -> None:
+    run = make_run(tmp_path / "run", RLOOConfig(**{**POLICY, **ENDLESS}), folders, tables())
+    process = started(run, 2)
+    until_steps(run, 2)
+    ranks = ranks_of(process)
+    ranks[rank].send_signal(signal.SIGKILL)
+    said = until_ended(run, process, 30)
+    psutil.wait_procs(ranks, timeout=30)
+    assert not any(one.is_running() for one in ranks)
+    assert not only(said, Finished)
+    if rank:
+        assert isinstance(said[-1], Failed)
+        assert "Another process of this run has ended" in said[-1].reason
+    again = started(run, 1)
+    until_steps(run, max(event.step for event in only(said, Metrics)) + 1, len(said))
+    launch.request_pause(run)
+    said = until_ended(run, again, 30)
+    assert said[-1] == Stopped(paused=True)
+    begun = only(said, Started)[-1].resumed_from_step
+    assert begun is not None
+    assert begun > 0
+
+
+@pytest.mark.slow
+def test_several_processes_stop_and_pause_when_they_are_asked(
+    tmp_path: Path, folders: dict[str, Path]
+) -> None:
+    run = make_run(tmp_path / "run", PPOConfig(**{**POLICY, **ENDLESS}), folders, tables())
+    process = started(run, 2)
+    until_steps(run, 1)
+    launch.request_stop(run)
+    said = until_ended(run, process, 30)
+    assert said[-1] == Stopped()
+    run.stop_path.unlink()
+    again = started(run, 2)
+    until_steps(run, max(event.step for event in only(said, Metrics)) + 1, len(said))
+    launch.request_pause(run)
+    said = until_ended(run, again, 30)
+    assert said[-1] == Stopped(paused=True)
+    assert run.latest_checkpoint() == run.checkpoint_dir(max(event.step for event in only(said, Metrics)))
+
+
+def test_what_another_process_fails_of_is_told(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A function that fails on the prompts of the second process alone."""
+    (tmp_path / "odd_reward.py").write_text(
+        "import os\n"
+        "def score(prompt, response):\n"
+        "    if os.environ.get('RANK') == '1':\n"
+        "        raise ValueError('no more')\n"
+        "    return 1.0\n"
+    )
+    config = RLOOConfig(**{**POLICY, "reward_model": "", "rewards": ("odd_reward:score",)})
+    run = make_run(tmp_path / "run", config, {"policy": folders["policy"]}, tables())
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        process = started(run, 2)
+    said = until_ended(run, process, 60)
+    assert isinstance(said[-1], Failed)
+    assert said[-1].reason.startswith("Process 1 of the run: ")
+    assert "no more" in said[-1].reason
+
+
+def test_more_processes_than_prompts_are_refused() -> None:
+    with pytest.raises(UsageError, match="devices is 4 and a step has 3 prompts"):
+        PPOConfig(**POLICY, devices=4)
+    with pytest.raises(UsageError, match="one process fits a head on a frozen trunk"):
+        build(RewardConfig, {"name": "r", "tuning": "frozen", "devices": "2"})
+
+
+def test_all_devices_are_the_gpus_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
+    assert launch.gpus() == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launch.gpus() == 0
+
+
+def test_the_command_keeps_what_the_worker_is_started_with(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", RLOOConfig(**POLICY), {}, {})
+    assert launch.together(launch.WORKER, run, 1) == list(launch.WORKER)
+    command = launch.together(launch.WORKER, run, 2)
+    assert command[:2] == [sys.executable, "-P"]
+    assert command[-2:] == ["-m", "engine.worker"]
