@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from engine.protocol.configs import (
     DPOConfig,
     GRPOConfig,
     JobConfig,
+    KTOConfig,
+    ORPOConfig,
     PPOConfig,
     RewardConfig,
     RLOOConfig,
@@ -52,6 +55,8 @@ CONFIGS: dict[str, JobConfig] = {
     "grpo": GRPOConfig(**POLICY, minibatches=2),
     "rloo": RLOOConfig(**POLICY),
     "dpo": DPOConfig(**STORED),
+    "kto": KTOConfig(**STORED),
+    "orpo": ORPOConfig(**STORED),
     "sft": SFTConfig(**STORED),
     "reward model": RewardConfig(
         name="r", policy="p", tuning="lora", device="cpu", dtype="float32", epochs=1, batch_prompts=3,
@@ -61,7 +66,18 @@ CONFIGS: dict[str, JobConfig] = {
 ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
 
 
+STARTED: list[RunDir] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running() -> Iterator[None]:
+    yield
+    while STARTED:
+        launch.kill(STARTED.pop())
+
+
 def started(run: RunDir, processes: int) -> launch.Process:
+    STARTED.append(run)
     return launch.spawn(run, launch.WORKER, (), processes)
 
 
