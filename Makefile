@@ -5,6 +5,7 @@
 # make check     format, lint, types, import contracts
 # make quick     one room's tests: make quick ROOM=storage
 # make docs      the documentation as pages, in build/site
+# make gpu-check what there is to know of this machine's GPU, in eight minutes; needs one
 # make models    measure every family of models again, for docs/models.md
 # make pictures  draw the README's pictures of the screens again
 
@@ -15,7 +16,7 @@ PIN := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test test-avx2 quick check docs models pictures
+.PHONY: install demo test test-avx2 quick check docs models pictures gpu-check
 ROOM ?= engine/objectives
 # A file's tests share what they set up, so they stay together; in this order the longest files are not last.
 TESTS ?= 2
@@ -54,6 +55,9 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+gpu-check: install
+	$(BIN)/python -m tests.benchmarks.gpu_check
 
 models: install
 	$(BIN)/python -W ignore -m tests.engine.models.survey

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,10 +46,12 @@ from engine.policy_learning.rollout import (
     read_prompts,
 )
 from engine.policy_learning.score_scale import ScoreScale
+from engine.policy_learning.served import ServedPolicy, importance
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
+from engine.rollout import Server
 from engine.tables import write_splits
 from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
@@ -109,6 +111,12 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     yield Progress(stage="loading models", done=0, total=1)
     models = load_models(config, folders, critic=algorithm.critic)
     text_config: Any = models.policy.model.config.get_text_config()
+    if config.endpoint:
+        names = [str(folders["policy"]), run.model("policy").name, run.model("policy").folder]
+        base = replace(
+            Server.connect(config.endpoint, names), processed=True, vocabulary=text_config.vocab_size
+        )
+        models.served = ServedPolicy(base, models.policy, models.optimisers["policy"], run)
     positions = getattr(text_config, "max_position_embeddings", None)
     prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
     yield Progress(stage="loading models", done=1, total=1)
@@ -230,6 +238,11 @@ def one_step(
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
+    if models.served is not None:
+        weight = importance(measured.logprobs, rollout.sampled_logprobs, rollout.mask, config.ratio_cap)
+        targets = replace(targets, advantages=targets.advantages * weight)
+        metrics["policy/sampler_ratio"] = float(weight[rollout.mask].mean())
+        metrics["policy/sampler_capped"] = float((weight[rollout.mask] >= config.ratio_cap).float().mean())
     metrics["policy/objective"] = float(final.mean())
     yield write_rollouts(run, number, rollout, measured, targets)
     _check_bound(run, number, rollout, measured, targets, config)
@@ -343,6 +356,8 @@ def finish(
     current().check_same(models.optimisers.values())
     if not current().main:
         return
+    if models.served is not None:
+        models.served.forget()
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
     save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)

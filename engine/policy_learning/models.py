@@ -26,6 +26,7 @@ from engine.models.reward_model import RewardModel, load_reward_model
 from engine.models.trunk import Trunk, head_scores, make_trainable
 from engine.policy_learning.reward_parts import RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
+from engine.policy_learning.served import ServedPolicy
 from engine.protocol.configs import PolicyLearningConfig
 from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
@@ -64,6 +65,7 @@ class Models:
     optimisers: dict[str, MasterAdam]
     peaks: dict[str, float]  # learning rate of each optimiser before it is annealed
     microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
+    served: ServedPolicy | None = None  # where responses come from, if not from here
 
     @property
     def device(self) -> torch.device:

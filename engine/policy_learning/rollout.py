@@ -26,7 +26,7 @@ from engine.policy_learning.reward_parts import Conversation
 from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
 from engine.protocol.events import Event, Progress
-from engine.rollout import Sampled, response_text, sample
+from engine.rollout import Sampled, Server, response_text, sample
 from engine.text import Chat, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
@@ -156,7 +156,7 @@ class Rollout:
 
 
 def draw(
-    model: PreTrainedModel,
+    model: PreTrainedModel | Server,
     tokeniser: Tokeniser,
     prompts: list[Prompt],
     config: RewardedConfig,
@@ -207,13 +207,16 @@ def collect(
     policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
     seeds = torch.randint(2**62, (len(prompts),), generator=seeded(*key)).tolist()
     mine = ranks.share(range(len(prompts)))
+    source = policy.model if models.served is None else models.served.source()
     sampled = yield from draw(
-        policy.model, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
+        source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
         stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
     )  # fmt: skip
     sampled = [replace(response, prompt_index=mine[response.prompt_index]) for response in sampled]
     everything = [response for part in ranks.gather(sampled, list[Sampled]) for response in part]
     everything.sort(key=lambda response: (response.prompt_index, response.sample_index))
+    if models.served is not None:
+        models.served.remember([Row(prompts[one.prompt_index].tokens, [one.token_ids]) for one in everything])
     return as_rollout(models, prompts, everything)
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from math import isfinite
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -68,6 +69,20 @@ class _Choice(msgspec.Struct):
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
+    model: str | None = None
+
+
+class _TokenLogprob(msgspec.Struct):
+    logprob: float
+
+
+class _Read(msgspec.Struct):
+    prompt_logprobs: list[dict[str, _TokenLogprob] | None]
+
+
+class _Reading(msgspec.Struct):
+    choices: list[_Read]
+    model: str | None = None
 
 
 T = TypeVar("T")
@@ -80,6 +95,10 @@ class Server:
     endpoint: str  # as http://localhost:8000/v1
     model: str
     positions: int | None  # longest prompt and response together
+    processed: bool = False
+    """Whether its log-probabilities are those of the temperature (`--logprobs-mode processed_logprobs`)."""
+    vocabulary: int = 0
+    """Rows of the policy's output matrix, where they are known; else the tokeniser's tokens count."""
 
     @classmethod
     def connect(cls, endpoint: str, names: Sequence[str]) -> Server:
@@ -121,7 +140,7 @@ class Server:
             "logprobs": 0,  # of the sampled tokens alone
             "return_token_ids": True,
         }
-        known = temperature in LOGPROBS_AT
+        known = self.processed or temperature in LOGPROBS_AT
         together = max(1, settings.batch_sequences // samples)
         for start in range(0, len(prompts), together):
             part = range(start, min(start + together, len(prompts)))
@@ -132,17 +151,61 @@ class Server:
             answers: dict[int, list[Sampled]] = {}
             for place, completion in _all(calls, _Completion):
                 if completion is not None:
+                    self._check_name(completion.model)
                     index = part[place]
-                    found = _sampled(completion, index, asked["n"], tokeniser, known)
+                    limit = self.vocabulary or tokeniser.vocab_size
+                    found = _sampled(completion, index, asked["n"], limit, known)
                     answers[index] = [replace(found[k % len(found)], sample_index=k) for k in range(samples)]
                 tokens = sum(len(r.token_ids) for responses in answers.values() for r in responses)
                 yield Decoded((len(part) - len(answers)) * samples, tokens)
             done = [response for index in part for response in answers[index]]
             yield SampledBatch(done, sum(len(response.token_ids) for response in done))
 
+    def logprobs(self, tokens: Sequence[int]) -> list[float]:
+        """Log-probability of each token but the first, given those before, in nats.  Raises EndpointError."""
+        body = {
+            "model": self.model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0.0,
+            "prompt_logprobs": 0,
+        }  # fmt: skip
+        reading = _Call(self.endpoint, "/completions", body).answer(_Reading)
+        self._check_name(reading.model)
+        found = reading.choices[0].prompt_logprobs if reading.choices else []
+        try:
+            return [
+                (each or {})[str(token)].logprob for token, each in zip(tokens[1:], found[1:], strict=True)
+            ]
+        except (KeyError, ValueError):
+            raise EndpointError(
+                f"{self.endpoint} does not give the log-probabilities of the tokens it is asked for."
+            ) from None
+
+    def _check_name(self, answered: str | None) -> None:
+        """That the model which was asked for has answered, where the server says which did."""
+        if answered is not None and answered != self.model:
+            raise EndpointError(
+                f"{self.endpoint} was asked for {self.model} and answered as {_clean(answered)}."
+            )
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Have adapters in peft's layout loaded under a name.  Raises EndpointError when it will not."""
+        self._tell("/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+
+    def unload_adapter(self, name: str) -> None:
+        """Have them forgotten.  Raises EndpointError."""
+        self._tell("/unload_lora_adapter", {"lora_name": name})
+
+    def _tell(self, path: str, body: dict[str, Any]) -> None:
+        try:
+            _Call(self.endpoint, path, body).content()
+        except EndpointError as error:
+            raise EndpointError(
+                f"{error} Adapters are loaded while it runs by a server on this machine started with "
+                "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
+            ) from error
+
 
 def _sampled(
-    completion: _Completion, prompt_index: int, samples: int, tokeniser: Tokeniser, known: bool
+    completion: _Completion, prompt_index: int, samples: int, vocabulary: int, known: bool
 ) -> list[Sampled]:
     """The responses of an answer, in order.  Raises EndpointError when they are not what was asked for."""
     choices = sorted(completion.choices, key=lambda choice: choice.index)
@@ -156,7 +219,7 @@ def _sampled(
                 f"The server gave {len(logprobs)} log-probabilities for "
                 f"{counted(len(choice.token_ids), 'token')}."
             )
-        if not all(0 <= token < tokeniser.vocab_size for token in choice.token_ids):
+        if not all(0 <= token < vocabulary for token in choice.token_ids):
             raise EndpointError(
                 "The server gave a token that the policy does not have; it serves another model."
             )
@@ -177,8 +240,8 @@ class _Call:
     body: dict[str, Any] | None = None
     _connection: HTTPConnection | None = field(default=None, init=False)
 
-    def answer(self, kind: type[T]) -> T:
-        """The answer.  Raises EndpointError with what went wrong and what may help."""
+    def content(self) -> bytes:
+        """The answer as it comes.  Raises EndpointError with what went wrong and what may help."""
         parts = urlsplit(self.endpoint)
         connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         assert parts.hostname is not None
@@ -206,6 +269,11 @@ class _Call:
             self._connection.close()
         if response.status != 200:
             raise EndpointError(f"{self.endpoint} answered {response.status}: {_said(content)}")
+        return content
+
+    def answer(self, kind: type[T]) -> T:
+        """The answer read as `kind`.  Raises EndpointError, also for one that is none."""
+        content = self.content()
         try:
             return msgspec.json.decode(content, type=kind)
         except msgspec.DecodeError as error:

@@ -30,6 +30,11 @@ class MasterAdam:
             self.masters.values(), lr=0.0, eps=eps, weight_decay=weight_decay, fused=True
         )
 
+    @property
+    def steps(self) -> int:
+        """Steps taken since the first start of the run."""
+        return self._steps
+
     def accumulate(self) -> None:
         """Add the model's gradients to the masters'; call after every backward pass."""
         for name, parameter in self.working.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -53,6 +54,22 @@ Devices = Annotated[
 ]
 LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
 Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
+
+
+Endpoint = Annotated[
+    str, Meta(description="A vLLM server with this policy, http://localhost:8000/v1; empty samples here.")
+]
+
+
+def check_endpoint(endpoint: str) -> None:
+    """That a server's address, if there is one, is one.  Raises UsageError."""
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
+    if endpoint and not good:
+        raise UsageError(f"endpoint {endpoint} is no address like http://localhost:8000/v1.")
 
 
 class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
-from engine.protocol.configs.common import BatchSequences, JobConfig, PromptLimit, PromptSource, Template
+from engine.protocol.configs.common import (
+    BatchSequences,
+    Endpoint,
+    JobConfig,
+    PromptLimit,
+    PromptSource,
+    Template,
+    check_endpoint,
+)
 from engine.protocol.configs.needs import DECODING, TYPICAL_PROMPT, Cost, JobInputs, PromptTable
 
 
@@ -32,10 +38,7 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description="Strings that end a response, besides the stop tokens.")
     ] = ()
     batch_sequences: BatchSequences = 32
-    endpoint: Annotated[
-        str,
-        Meta(description="A vLLM server with this policy, http://localhost:8000/v1; empty samples here."),
-    ] = ""
+    endpoint: Endpoint = ""
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
@@ -61,13 +64,4 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
         return count * (self.samples * self.max_new_tokens + TYPICAL_PROMPT) * DECODING
 
     def __post_init__(self) -> None:
-        if self.endpoint and not _is_address(self.endpoint):
-            raise UsageError(f"endpoint {self.endpoint} is no address like http://localhost:8000/v1.")
-
-
-def _is_address(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, half an IPv6 address
-        return False
+        check_endpoint(self.endpoint)

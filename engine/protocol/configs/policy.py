@@ -12,10 +12,12 @@ from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
     CheckpointEvery,
     Devices,
+    Endpoint,
     LoraRank,
     MaxGradNorm,
     RolloutEpochs,
     Tuning,
+    check_endpoint,
 )
 from engine.protocol.configs.needs import (
     DECODING,
@@ -36,6 +38,15 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
     devices: Devices = 1
+    endpoint: Endpoint = ""
+    ratio_cap: Annotated[
+        float,
+        Meta(
+            ge=1.0,
+            description="A token that the server's policy gave less probability than the trained one counts "
+            "by that ratio, at most this.",
+        ),
+    ] = 2.0
     epochs: RolloutEpochs = 4
     minibatches: Annotated[int, Meta(ge=1, description="Optimiser steps a pass.")] = 1
     microbatch: Annotated[
@@ -118,6 +129,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 equal("constraint", ""),
                 "there is no constraint",
             ),
+            Idle(("ratio_cap",), equal("endpoint", ""), "sampling and training are one policy here"),
             Idle(("collapse_share",), equal("collapse", "ignore"), "a collapse is ignored"),
             Idle(("gold_every",), equal("gold", ""), "there is no gold scorer"),
             Idle(
@@ -186,6 +198,11 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         RewardedConfig.check(self)
         self.check_devices(self.prompts_per_step)
+        check_endpoint(self.endpoint)
+        if self.endpoint and self.tuning == "full":
+            raise UsageError(
+                "A server is given adapters, not every weight: set tuning to lora, or leave endpoint empty."
+            )
         responses = self.prompts_per_step * self.samples
         if self.minibatches > responses:
             raise UsageError(

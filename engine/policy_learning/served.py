@@ -1,0 +1,127 @@
+"""A policy in training whose responses come from a server: which adapters it has, and whether it is they.
+
+Before each sampling after a step the adapters are written to `RUN/adapters/v000012` in peft's layout, loaded
+by the server under a name that was never used before (it may keep what it has computed for a name), and asked
+for by that name.  A canary compares the server's log-probabilities of two responses with the trainer's.  Only
+then the version before is forgotten.  What the server samples is of exactly the policy that is trained, up
+to its rounding, which truncated importance sampling corrects (Ionides 2008; Yao et al. 2025, “Your efficient
+RL framework secretly brings you off-policy RL training”).
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from engine.errors import EndpointError
+from engine.models.adapter_files import save_adapters
+from engine.models.packing import Row, embedding_dtype
+from engine.protocol.rundir import RunDir
+from engine.rollout import Server
+from engine.training.guards import ROUNDING
+from engine.training.optimiser import MasterAdam
+from engine.training.policy import Policy
+from engine.training.ranks import current
+
+CANARIES = 2  # responses whose log-probabilities are compared
+KEPT = 2  # versions whose files stay
+
+
+@dataclass
+class Canary:
+    """A response, and what the policy that sampled it thinks of its tokens, at temperature 1."""
+
+    row: Row
+    logprobs: Tensor  # [T]
+
+
+@dataclass
+class ServedPolicy:
+    """The server, and the version of the policy that it has."""
+
+    base: Server
+    policy: Policy
+    optimiser: MasterAdam
+    run: RunDir
+    label: str = field(default_factory=lambda: uuid.uuid4().hex[:8])  # of this process
+    version: int = -1  # optimiser steps
+    name: str = ""
+    canaries: list[Canary] = field(default_factory=list)
+
+    def source(self) -> Server:
+        """The server under the name of the policy as it is now.  Raises EndpointError."""
+        if self.optimiser.steps != self.version:
+            name = self._load() if current().main else ""
+            self.name = current().gather(name, str)[0]
+            self.version = self.optimiser.steps
+        return replace(self.base, model=self.name)
+
+    def remember(self, rows: Sequence[Row]) -> None:
+        """Take responses that were just sampled, each in a row of its own, as the next canaries."""
+        self.canaries = [Canary(row, self._logprobs(row)) for row in rows[:CANARIES]]
+
+    def _load(self) -> str:
+        folder = self.run.path / "adapters" / f"v{self.optimiser.steps:06d}"
+        save_adapters(self.policy.model, folder, self.base.model, self.optimiser.masters)
+        name = f"{self.run.path.name}-{self.label}-v{self.optimiser.steps:06d}"
+        self.base.load_adapter(name, folder)
+        try:
+            self._check(replace(self.base, model=name))
+        except Exception:
+            with suppress(EndpointError):
+                self.base.unload_adapter(name)
+            raise
+        if self.name:
+            with suppress(EndpointError):  # a server that was started anew has forgotten it already
+                self.base.unload_adapter(self.name)
+        for old in sorted(folder.parent.glob("v*"))[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return name
+
+    def _check(self, server: Server) -> None:
+        """That the server has these adapters and no older ones.  Raises EndpointError."""
+        bound = ROUNDING.get(embedding_dtype(self.policy.trunk.module), ROUNDING[torch.float32])
+        for canary in self.canaries:
+            (response,) = canary.row.responses
+            told = server.logprobs([*canary.row.prompt, *response])[-len(response) :]
+            theirs = torch.tensor(told)
+            now = self._logprobs(canary.row)
+            apart = float((theirs - now).abs().mean())
+            if apart > bound.mean:
+                raise EndpointError(
+                    f"{self.base.endpoint} has other weights than were given to it: log-probabilities of a "
+                    f"response differ by {apart:.2g} nats on average. Start it with the policy of this run."
+                )
+            moved = float((now - canary.logprobs).abs().mean())
+            stale = float((theirs - canary.logprobs).abs().mean())
+            if stale < apart and moved > 2 * apart:
+                raise EndpointError(
+                    f"{self.base.endpoint} answers with the adapters of an earlier step; start it anew and "
+                    "resume the run."
+                )
+
+    @torch.no_grad()
+    def _logprobs(self, row: Row) -> Tensor:
+        """log π of a response at temperature 1, as a server gives it for what is in a prompt."""
+        return replace(self.policy, temperature=1.0).forward([row]).logprobs[0].cpu()
+
+    def forget(self) -> None:
+        """Have the server forget the last version."""
+        if self.name and current().main:
+            with suppress(EndpointError):
+                self.base.unload_adapter(self.name)
+
+
+def importance(logprobs: Tensor, sampled_logprobs: Tensor, mask_N_T: Tensor, cap: float) -> Tensor:
+    """π_trainer / π_server of every token, at most `cap`, [N, T]; 1 beyond the end.
+
+    Truncation bounds the variance at the price of a bias towards the server's policy (Ionides 2008, eq. 3).
+    """
+    ratio_N_T = (logprobs - sampled_logprobs).exp().clamp(max=cap)
+    return torch.where(mask_N_T, ratio_N_T, 1.0)
