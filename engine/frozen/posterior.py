@@ -32,7 +32,7 @@ import numpy as np
 from engine.frozen.comparisons import Comparisons
 from engine.frozen.subspace import Subspace
 
-PRIOR_SHARE = 0.2
+PRIOR_SHARE = 0.25
 """The prior's strength as a share of the cross-validated one."""
 PAIR_SHARE = 0.5
 """What a held-out pair counts as evidence of the strength: pairs of one prompt share their responses."""

@@ -61,7 +61,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Objective": (
         *("objective", "loss", "beta", "ties", "tie", "margin", "label_smoothing", "centring"),
         *("average", "length_penalty", "nll", "desirable_weight", "undesirable_weight", "lm_coefficient"),
-        *("length", "clip", "scale_advantages", "loss_average", "kl_loss", "gamma", "lam"),
+        *("length", "clip", "ratio_cap", "scale_advantages", "loss_average", "kl_loss", "gamma", "lam"),
         *("whiten_advantages",),
     ),
     "Divergence from the reference": ("kl", "kl_target", "kl_horizon", "kl_bound", "target_kl_update"),

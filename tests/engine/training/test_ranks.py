@@ -66,19 +66,23 @@ CONFIGS: dict[str, JobConfig] = {
 ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
 
 
-STARTED: list[RunDir] = []
+STARTED: list[tuple[RunDir, launch.Process]] = []
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left_running() -> Iterator[None]:
     yield
     while STARTED:
-        launch.kill(STARTED.pop())
+        run, process = STARTED.pop()
+        launch.kill(run)
+        while launch.alive(process.pid, process.started):
+            time.sleep(0.05)
 
 
 def started(run: RunDir, processes: int) -> launch.Process:
-    STARTED.append(run)
-    return launch.spawn(run, launch.WORKER, (), processes)
+    process = launch.spawn(run, launch.WORKER, (), processes)
+    STARTED.append((run, process))
+    return process
 
 
 def events(run: RunDir) -> list[AnyEvent]:
