@@ -48,9 +48,9 @@ def exact_kl(logits_N_V: Tensor, ref_logits_N_V: Tensor) -> Tensor:
     return (logp.exp() * (logp - logq)).sum(dim=-1)
 
 
-PROPORTION = 3.0  # power of KL/goal that β follows at once
+PROPORTION = 5.0  # power of KL/goal that β follows at once
 CLIP = 0.5  # of ln(KL/goal): beyond a factor 1.65 the error counts no more
-RISE = 0.6  # share of the run over which the goal rises to the target
+RISE = 0.7  # share of the run over which the goal rises to the target
 HORIZONS = 8  # a run
 FEWEST_STEPS = 3  # in a horizon
 
@@ -74,12 +74,12 @@ class AdaptiveKL:
 
     With e = ln(KL/goal), clipped to ±½, after n responses:
 
-        level ← level · exp(e·n/horizon)      β = level · exp(3e)
+        level ← level · exp(e·n/horizon)      β = level · exp(5e)
 
     The first is the controller of Ziegler et al. (arXiv 1909.08593, §2.2), an integral of the error; alone it
     swings, because KL itself is an integral of what β does.  The second answers at once, which is what damps
     a multiplier (Stooke et al., "Responsive safety in reinforcement learning by PID Lagrangian methods",
-    arXiv 2007.03964, §4).  The goal rises to the target over the first three fifths of the run, so that β is
+    arXiv 2007.03964, §4).  The goal rises to the target over the first seven tenths of the run, so that β is
     not driven down while a policy that has only begun is still near its reference.
     """
 

@@ -65,7 +65,7 @@ def test_controller_moves_towards_the_goal_and_clips() -> None:
     for kl, error in ((6.6, math.log(1.1)), (5.0, math.log(5 / 6)), (600.0, 0.5), (-1.0, -0.5)):
         level, beta = control.updated(0.1, kl, 100, goal=6.0)
         assert level == pytest.approx(0.1 * math.exp(0.1 * error))
-        assert beta == pytest.approx(level * math.exp(3 * error))
+        assert beta == pytest.approx(level * math.exp(5 * error))
 
 
 @pytest.mark.parametrize("steps", [8, 50, 1000])
@@ -79,7 +79,8 @@ def test_a_run_of_any_length_can_move_beta_far(steps: int) -> None:
 
 def test_the_goal_rises_to_the_target() -> None:
     control = AdaptiveKL(target=6.0, horizon=100)
-    assert [control.goal(step, 10) for step in range(10)] == pytest.approx([0, 1, 2, 3, 4, 5, 6, 6, 6, 6])
+    goals = [control.goal(step, 10) for step in range(10)]
+    assert goals == pytest.approx([6 * min(1, step / 7) for step in range(10)])
 
 
 @given(st.floats(-10, 1e6), st.integers(1, 10**6))
@@ -100,16 +101,25 @@ def test_kl_ends_at_its_target_on_a_policy_of_one_number(steps: int) -> None:
     assert sum(abs(end - 1) < 0.2 for end in ends) >= 24
 
 
-def one_number(steps: int, beta: float, draw: random.Random) -> float:
+def test_kl_ends_at_its_target_though_the_policy_has_momentum() -> None:
+    """Adam's steps go on after β has risen: with a goal that stands still earlier, KL ends a tenth too high."""
+    draw = random.Random(7)
+    ends = [one_number(30, 0.05 * math.exp(draw.uniform(-2, 2)), draw, momentum=0.6) for _ in range(100)]
+    assert statistics.median(ends) == pytest.approx(1, abs=0.12)
+    assert sum(abs(end - 1) < 0.2 for end in ends) >= 70
+
+
+def one_number(steps: int, beta: float, draw: random.Random, momentum: float = 0.0) -> float:
     """Mean KL of the last fifth over the target."""
     control = AdaptiveKL(target=6.0, horizon=horizon_of(32, steps))
-    reach, level, theta, seen = draw.uniform(1.2, 2.0), beta, 0.0, []
+    reach, level, theta, speed, seen = draw.uniform(1.2, 2.0), beta, 0.0, 0.0, []
     for step in range(steps):
         kl = theta**2 / 2 * math.exp(0.12 * draw.gauss(0, 1))
         seen.append(kl)
         length = reach * math.sqrt(12) * 2 / steps * (1 - step / steps)
         slope = 1 - theta / 12 - beta * 20 * theta / math.sqrt(12)
-        theta = abs(theta + length * math.tanh(2 * slope))
+        speed = momentum * speed + (1 - momentum) * math.tanh(2 * slope)
+        theta = abs(theta + length * speed)
         if step:
             level, beta = control.updated(level, kl, 32, control.goal(step, steps))
     last = max(2, steps // 5)
