@@ -102,7 +102,7 @@ def test_kl_ends_at_its_target_on_a_policy_of_one_number(steps: int) -> None:
 
 
 def test_kl_ends_at_its_target_though_the_policy_has_momentum() -> None:
-    """Adam's steps go on after β has risen: with a goal that stands still earlier, KL ends a tenth too high."""
+    """Adam's steps go on after β has risen: where the goal stands earlier, KL ends a tenth too high."""
     draw = random.Random(7)
     ends = [one_number(30, 0.05 * math.exp(draw.uniform(-2, 2)), draw, momentum=0.6) for _ in range(100)]
     assert statistics.median(ends) == pytest.approx(1, abs=0.12)
