@@ -109,6 +109,17 @@ def last_standing(store: Store, annotator: str, criterion: str | None = None) ->
     return get(store, row[0]) if row else None
 
 
+def taken_back(store: Store, annotator: str, since: datetime) -> list[tuple[JudgementRow, str]]:
+    """What the annotator has taken back last, since then, and the ids of the rows that took it back.
+
+    Several where they were made at once; none once something else has been judged.
+    """
+    rows = store.rows(
+        block("judgements", "taken_back"), {"annotator_id": annotator_id(annotator), "since": since}
+    )
+    return [(get(store, judgement), retraction) for judgement, retraction in rows]
+
+
 def made_with(store: Store, judgement: JudgementRow) -> list[JudgementRow]:
     """The judgement, with those that stand and were made at once with it; oldest first."""
     if judgement.sitting is None:
@@ -286,6 +297,7 @@ def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, A
         "outcome": new.outcome,
         "confidence": new.confidence,
         "sitting": new.sitting,
+        "assignment_id": new.assignment_id,
     }
 
 
@@ -293,6 +305,19 @@ def prompts_of(store: Store, responses: Sequence[str]) -> list[str]:
     """The prompts of some responses."""
     asked = {"responses": json.dumps(list(responses))}
     return [prompt for (prompt,) in store.rows(block("judgements", "prompts_of"), asked)]
+
+
+def prompts_by_response(store: Store, responses: Sequence[str]) -> dict[str, str]:
+    """The prompt of each response that there is."""
+    rows = store.rows(block("judgements", "prompts_by_response"), {"responses": json.dumps(list(responses))})
+    return {response: prompt for prompt, response in rows}
+
+
+def written_by_others(store: Store, annotator: str, criterion: str) -> int:
+    """How many rows of judgements are not this annotator's: it grows with every change that others make."""
+    values = {"annotator_id": annotator_id(annotator), "criterion": criterion}
+    row = store.row(block("judgements", "written_by_others"), values)
+    return int(row[0]) if row else 0
 
 
 def _open_to(

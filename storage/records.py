@@ -88,6 +88,7 @@ class NewJudgement:
     outcome: str | None = None  # of a pair without a winner: both_bad
     confidence: int | None = None  # 1 a guess, 2 fairly sure, 3 certain
     sitting: str | None = None  # shared by judgements that were made at once
+    assignment_id: str | None = None  # the entry of a project's queue that it answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class JudgementRow:
     outcome: str | None
     confidence: int | None
     sitting: str | None
+    assignment_id: str | None = None
     items: tuple[JudgedItem, ...] = ()
 
 

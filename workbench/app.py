@@ -63,6 +63,7 @@ HELP = screen_at("workbench.screens.help:HelpScreen")
 TOO_SMALL = screen_at("workbench.screens.too_small:TooSmallScreen")
 LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
 REPORT = screen_at("workbench.screens.report:ReportScreen")
+PROJECT = screen_at("workbench.screens.project:ProjectScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
 
@@ -279,6 +280,9 @@ class WorkbenchApp(Shell):
         if name:
             self.push_screen(REPORT(name))
 
+    def action_project(self) -> None:
+        self.push_screen(PROJECT())
+
     def commands(self, screen: Screen[Any]) -> Iterator[Command]:
         """Every capability, for ctrl+p: what this screen can do, the places, the jobs, files, themes."""
         from workbench.screens.palette import of_screen
@@ -289,6 +293,7 @@ class WorkbenchApp(Shell):
         for kind, title in job_kinds():
             yield Command(title, "Start a job", partial(self.action_launch, kind))
         yield Command("Import a file", "Prompts, ranked responses or pairs", self.action_import)
+        yield Command("Project", "Queues of annotators, progress, guidelines", self.action_project)
         yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
         for title, theme in THEMES.items():
             yield Command(title, "Colours", partial(self.action_theme, theme.name))

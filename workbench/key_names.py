@@ -24,6 +24,7 @@ RANK_KEYS: Mapping[str, str] = {
     "surer": "full_stop",
     "less_sure": "comma",
     "session": "E",
+    "project": "Q",
     "order": "o",
     "features": "L",
     "agreement": "m",

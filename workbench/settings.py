@@ -169,7 +169,7 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     }
 
 
-def _read_criteria(where: str, table: Any) -> dict[str, tuple[str, ...]]:
+def read_criteria(where: str, table: Any) -> dict[str, tuple[str, ...]]:
     """Words of each scale by criterion."""
     example = 'as in helpfulness = ["poor", "fair", "good"]'
     if not isinstance(table, dict) or len(table) > MOST_CRITERIA:
@@ -203,7 +203,7 @@ def _read_keys(where: str, table: Any) -> dict[str, str]:
 
 
 _READ_TABLES: dict[str, Callable[[str, Any], dict[str, Any]]] = {
-    "criteria": _read_criteria,
+    "criteria": read_criteria,
     "keys": _read_keys,
 }
 

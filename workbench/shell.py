@@ -94,6 +94,10 @@ class Shell(SturdyApp):
         """The report of a reward model; without a name, the list of them first."""
         raise NotImplementedError
 
+    def action_project(self) -> Any:
+        """The labelling project: its queues and how far everybody is."""
+        raise NotImplementedError
+
     def commands(self, screen: Screen[Any]) -> Iterator[Command]:
         """Every capability, for ctrl+p."""
         raise NotImplementedError

@@ -6,15 +6,15 @@ SELECT name, kind FROM annotators ORDER BY created_at, name
 
 -- name: add
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
-                        seconds, source, strength, outcome, confidence, sitting)
+                        seconds, source, strength, outcome, confidence, sitting, assignment_id)
 VALUES ($judgement_id, $prompt_id, $annotator_id, $kind, $criterion, $supersedes, $reason, $flagged, $note,
-        $seconds, $source, $strength, $outcome, $confidence, $sitting)
+        $seconds, $source, $strength, $outcome, $confidence, $sitting, $assignment_id)
 
 -- name: load
 INSERT INTO judgements (judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note,
-                        seconds, source, strength, outcome, confidence, sitting)
+                        seconds, source, strength, outcome, confidence, sitting, assignment_id)
 SELECT judgement_id, prompt_id, annotator_id, kind, criterion, supersedes, reason, flagged, note, seconds, source,
-       strength, outcome, confidence, sitting
+       strength, outcome, confidence, sitting, assignment_id
 FROM arrived
 
 -- name: load_items
@@ -23,7 +23,7 @@ SELECT judgement_id, response_id, rank, rating, "position" FROM arrived
 
 -- name: get
 SELECT j.judgement_id, j.prompt_id, a.name, j.kind, j.criterion, j.supersedes, j.reason, j.flagged, j.note, j.seconds,
-       j.source, j.created_at, j.strength, j.outcome, j.confidence, j.sitting
+       j.source, j.created_at, j.strength, j.outcome, j.confidence, j.sitting, j.assignment_id
 FROM judgements j
 JOIN annotators a USING (annotator_id)
 WHERE j.judgement_id = $judgement_id
@@ -41,6 +41,28 @@ WHERE j.annotator_id = $annotator_id AND j.kind <> 'retraction' AND ($criterion 
   AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
 ORDER BY j.created_at DESC, j.rowid DESC
 LIMIT 1
+
+-- name: taken_back
+-- What the annotator has taken back last and not judged past since, with what took it back; several where they were made
+-- at once.  What was recorded again replaces what had taken it back, and is no judgement past it.
+WITH mine AS (
+    SELECT j.*, j.rowid AS place FROM judgements j WHERE j.annotator_id = $annotator_id
+), undone AS (
+    SELECT r.judgement_id AS retraction, r.created_at, r.place, o.judgement_id, coalesce(o.sitting, o.judgement_id) AS sitting
+    FROM mine r
+    JOIN mine o ON o.judgement_id = r.supersedes
+    WHERE r.kind = 'retraction' AND r.reason = 'undo' AND r.created_at >= $since
+      AND NOT EXISTS (SELECT 1 FROM mine later WHERE later.supersedes = r.judgement_id)
+      AND NOT EXISTS (
+          SELECT 1 FROM mine past
+          WHERE (past.created_at, past.place) > (r.created_at, r.place) AND past.kind <> 'retraction'
+            AND NOT EXISTS (SELECT 1 FROM mine again WHERE again.judgement_id = past.supersedes AND again.kind = 'retraction')
+      )
+)
+SELECT judgement_id, retraction
+FROM undone
+WHERE sitting = (SELECT sitting FROM undone ORDER BY created_at DESC, place DESC LIMIT 1)
+ORDER BY created_at, place
 
 -- name: standing_of_sitting
 SELECT j.judgement_id
@@ -259,6 +281,13 @@ SELECT count(*) FROM current_judgements WHERE criterion = $criterion
 
 -- name: prompts_of
 SELECT DISTINCT prompt_id FROM responses WHERE response_id IN (SELECT unnest(from_json($responses, '["VARCHAR"]')))
+
+-- name: prompts_by_response
+SELECT prompt_id, response_id FROM responses
+WHERE response_id IN (SELECT unnest(from_json($responses, '["VARCHAR"]')))
+
+-- name: written_by_others
+SELECT count(*) FROM judgements WHERE annotator_id <> $annotator_id AND criterion = $criterion
 
 -- name: judged_responses
 SELECT count(DISTINCT response_id) FROM rankings WHERE $criteria IS NULL OR list_contains($criteria, criterion)

@@ -26,6 +26,7 @@ from workbench.screens.rank_dialogs import SkipScreen
 from workbench.screens.rank_keys import BINDINGS
 from workbench.screens.rank_lines import order_line, pace_line
 from workbench.screens.rank_live import LIVE_BINDINGS
+from workbench.screens.rank_nothing import nothing_content
 from workbench.services.attention import Attention
 from workbench.services.draft import LETTERS, Draft
 
@@ -33,19 +34,6 @@ if TYPE_CHECKING:
     from workbench.services.judging import RankItem
     from workbench.services.live import Agreement
     from workbench.services.workspace import Workspace
-
-NOTHING = """Nothing to rank yet.
-
-A prompt needs at least two responses.
-
-[b]g[/b]   generate responses with a model
-[b]i[/b]   import ranked responses or pairs"""
-ALL_DONE = """Every prompt is judged.
-
-[b]u[/b]   take the last judgement back
-[b]p[/b]   change between rankings and pairs, [b]P[/b] other ways to judge
-[b]E[/b]   this session: how much, how fast, how the policies did
-[b]F8[/b]  train a reward model on the judgements"""
 
 
 class RankScreen(AskingScreen):
@@ -88,7 +76,15 @@ class RankScreen(AskingScreen):
 
     def on_screen_resume(self) -> None:
         self.attention.come_back()
-        if self._ready and self.item is None and not self.keys_wait:
+        if self._ready and not self.keys_wait:
+            self.look_again()
+
+    @work(group="item")
+    @told
+    async def look_again(self) -> None:
+        """Fetch where nothing stands here, or what does is of a project that is not followed any more."""
+        item = self.item
+        if item is None or not (await self.ask(lambda w: w.judging.follows(item)) or self.keys_wait):
             self.next_item()
 
     def on_screen_suspend(self) -> None:
@@ -185,8 +181,7 @@ class RankScreen(AskingScreen):
         self.set_class(item is None, "-nothing")
         if item is None:
             self.pace = pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
-            text = ALL_DONE if pace.done else NOTHING
-            self.query_one("#nothing", Static).update(Content.from_markup(text))
+            self.query_one("#nothing", Static).update(nothing_content(pace, self.annotator))
             self.workbench.forget_typed("There is nothing left to judge here")
         else:
             self.query_one(PromptPane).show(item.messages)

@@ -38,6 +38,11 @@ class AskingScreen(PlacingScreen):
         """Something is stored or fetched: a key now would meet what goes away."""
         return self._at_work > 0
 
+    @property
+    def project(self) -> str:
+        """Name of the project that is followed; empty without one."""
+        return "" if self.pace is None else self.pace.project
+
     def next_item(self) -> None:
         """Fetch what comes next and show it."""
 
@@ -54,7 +59,9 @@ class AskingScreen(PlacingScreen):
             self._judge_by(titles[chosen])
 
     def _judge_by(self, mode: Mode) -> None:
-        if not self.keys_wait and mode != self.mode:
+        if self.project:
+            self.say(f"the project {self.project} says how")
+        elif not self.keys_wait and mode != self.mode:
             self.mode = mode
             self.acknowledged = ""
             self.next_item()
@@ -77,11 +84,14 @@ class AskingScreen(PlacingScreen):
     @told
     async def action_session(self) -> None:
         """How much and how fast; on request how the policies did, which ends the session."""
-        may_show = self.workspace.settings.reveal == "end"
+        may_show = await self.ask(lambda w: w.judging.may_reveal(w.settings.reveal))
         session = await self.ask(lambda w: w.judging.session(w.settings.annotator, names=False))
         if await self.app.push_screen_wait(SessionScreen(session, may_show=may_show)):
             session = await self.ask(lambda w: w.judging.session(w.settings.annotator, names=True))
             self.app.push_screen(SessionScreen(session, may_show=may_show))
+
+    def action_project(self) -> None:
+        self.workbench.action_project()
 
     @work(group="count")
     @told

@@ -37,6 +37,7 @@ BINDINGS = (
     _named("surer", "confidence(1)", "surer", "More certain of this judgement"),
     _named("less_sure", "confidence(-1)", "less sure", "Less certain of this judgement"),
     _named("session", "session", "session", "This session: how much, how fast, how the policies did"),
+    _named("project", "project", "project", "The project: queues, progress, guidelines, its file"),
     Binding("j", "scroll(1)", "Scroll down a line", show=False),
     Binding("k", "scroll(-1)", "Scroll up a line", show=False),
     Binding("pagedown,ctrl+d", "scroll_page(1)", "Scroll down a page", show=False),

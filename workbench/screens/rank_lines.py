@@ -21,22 +21,48 @@ SPARKS = 8
 
 
 def pace_line(pace: Pace | None, draft: Draft, mode: Mode, acknowledged: str, room: int) -> Content:
-    """`12 done · 118 left · 96 an hour`, what was just recorded, and what stands beside the judgement."""
-    parts: list[Part] = []
-    if pace is not None:
-        parts += [(MODES[mode], "bold $primary"), "  "]
-        parts += [(f"{pace.done:,}", "bold"), " done · ", (f"{pace.remaining:,}", "bold"), " left"]
-        if pace.per_hour:
-            parts.append(f" · {pace.per_hour:,.0f} an hour")
+    """`12 done · 118 left · 96 an hour`, what was just recorded, and what stands beside the judgement.
+
+    In a project its name, and how long the rest of the queue takes at that pace.
+    """
+    beside: list[Part] = []
     if draft.flagged:
-        parts.append(("   ! flagged", "bold $warning"))
+        beside.append(("   ! flagged", "bold $warning"))
     if draft.confidence:
-        parts.append((f"   {CONFIDENCE[draft.confidence]}", "$warning"))
+        beside.append((f"   {CONFIDENCE[draft.confidence]}", "$warning"))
     if draft.note:
-        parts.append((f"   note: {safe_line(draft.note, 100)}", "$warning"))
+        beside.append((f"   note: {safe_line(draft.note, 100)}", "$warning"))
     if acknowledged:
-        parts.append((f"   {acknowledged}", "$secondary"))
-    return Content.assemble(*parts).truncate(max(20, room), ellipsis=True)
+        beside.append((f"   {acknowledged}", "$secondary"))
+    end = Content.assemble(*beside)
+    start = Content("") if pace is None else _pace_content(pace, mode, room - end.cell_length)
+    return (start + end).truncate(max(20, room), ellipsis=True)
+
+
+def _pace_content(pace: Pace, mode: Mode, room: int) -> Content:
+    """How much is done and left, and how fast as far as there is room."""
+    line = Content.assemble(
+        (safe_line(pace.project, 20) or MODES[mode], "bold $primary"),
+        "  ",
+        (f"{pace.done:,}", "bold"),
+        " done · ",
+        (f"{pace.remaining:,}", "bold"),
+        " left",
+    )
+    extras = [f" · {duration(pace.seconds_left)} to go"] if pace.seconds_left else []
+    extras += [f" · {pace.per_hour:,.0f} an hour"] if pace.per_hour else []
+    for extra in extras:
+        if line.cell_length + len(extra) <= room:
+            line += Content(extra)
+    return line
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `25 min`, `3 h 20 min`: as fine as one plans by."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 Scales = Mapping[str, Sequence[str]]

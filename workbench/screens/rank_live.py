@@ -63,6 +63,11 @@ class LiveScreen(WorkbenchScreen):
         self._agreement: Content | None = None
         self._agreement_until = 0.0
 
+    @property
+    def project(self) -> str:
+        """Name of the project that is followed; empty without one."""
+        return ""
+
     def order_changed(self) -> None:
         """The queue has another order from now on."""
 
@@ -89,7 +94,7 @@ class LiveScreen(WorkbenchScreen):
             return  # the store is not open yet
         if self._agreement is not None and time.monotonic() > self._agreement_until:
             self._agreement = None
-        order = ORDERS.get(self.queue_order, "")
+        order = "the project’s order" if self.project else ORDERS.get(self.queue_order, "")
         line = live_line(self.workspace.live.state, self._agreement, order, self.app.size.width - 4)
         if line != self._live_line:  # what stays as it is need not be painted
             self._live_line = line
@@ -121,6 +126,9 @@ class LiveScreen(WorkbenchScreen):
     @told
     async def action_next_order(self) -> None:
         """The next order of the queue; what stands here is judged first."""
+        if self.project:
+            self.workbench.tell(f"The project “{self.project}” sets the order.", severity="information")
+            return
         names = list(ORDERS)
         here = names.index(self.queue_order) if self.queue_order in names else -1
         order = names[(here + 1) % len(names)]

@@ -6,17 +6,19 @@ A judgement is committed before `record` returns.  Judgements are append-only: u
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
-from engine.errors import UsageError
-from storage import drafts, judgements, prompts, remembered, responses
-from storage.records import JudgedItem, JudgementRow, NewJudgement, SessionPolicy
+from storage import drafts, judgements, prompts, remembered
+from storage.projects import Assignment
+from storage.records import JudgedItem, JudgementRow, NewJudgement
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
 from workbench.services.label_queue import Informed, LabelQueue
+from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_of_store
+from workbench.services.projects.projects import Active, Projects
 from workbench.services.rank_item import (
     MODE_OF,
     Candidate,
@@ -30,6 +32,7 @@ from workbench.services.rank_item import (
 from workbench.services.reading import Reading
 from workbench.services.rule_judging import apply
 from workbench.services.rules import RULES, Rule
+from workbench.services.taking_back import REVEALED, TakingBack
 from workbench.services.upcoming import Next
 
 __all__ = ["Candidate", "Judging", "JudgingSession", "Mode", "Pace", "RankItem", "letter"]
@@ -37,32 +40,6 @@ __all__ = ["Candidate", "Judging", "JudgingSession", "Mode", "Pace", "RankItem",
 MAX_RESPONSES = 9  # the letters A to I; more cannot be held in mind, nor on a screen
 CRITERIA: Mapping[str, tuple[str, ...]] = {"overall": ("very bad", "bad", "fair", "good", "very good")}
 """What is rated where the settings name no criteria: each with the words of its scale, the worst first."""
-REVEALED = "revealed_to"
-"""Key of the store under which, for each annotator, the time is kept at which policies' names were shown."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How far an annotator has come."""
-
-    done: int
-    remaining: int
-    """Prompts (rank mode) or pairs (pair mode) that still wait."""
-    today: int
-    """Done since midnight, local time."""
-    per_hour: float | None
-    """From the seconds that recent judgements took; None before the first."""
-
-
-@dataclass(frozen=True)
-class JudgingSession:
-    """What an annotator has judged since a time; `policies` only where names may be shown."""
-
-    judged: int
-    skipped: int
-    seconds: float
-    """How long that took, pauses left out."""
-    policies: tuple[SessionPolicy, ...]
 
 
 class Judging:
@@ -80,13 +57,33 @@ class Judging:
         guidelines: str = "",
     ) -> None:
         self.store = store
-        self.reading = Reading(store, guidelines)
+        self.reading = Reading(store, guidelines, self._project_guidelines)
         self.queue = LabelQueue(store, informed)
-        self.criteria: Mapping[str, tuple[str, ...]] = criteria or CRITERIA
+        self.projects = Projects(store, self.queue)
+        self._own_criteria: Mapping[str, tuple[str, ...]] = criteria or CRITERIA
         self.began = utc_now()
         """Since when the session goes on."""
-        self._undone: list[tuple[str, RankItem, list[JudgementRow]]] = []
+        self._taking_back = TakingBack(store)
         self._next = Next(store, self.queue)
+
+    @property
+    def criteria(self) -> Mapping[str, tuple[str, ...]]:
+        """The scales of ratings: those of the project that is followed, else of the settings."""
+        active = self.projects.current()
+        return (active.project.criteria if active is not None else {}) or self._own_criteria
+
+    @criteria.setter
+    def criteria(self, scales: Mapping[str, tuple[str, ...]]) -> None:
+        self._own_criteria = scales
+
+    def _project_guidelines(self) -> str:
+        active = self.projects.current()
+        return active.guidelines if active is not None else ""
+
+    def may_reveal(self, setting: str) -> bool:
+        """Whether policies' names may be shown at the end of a session: settings and project must say so."""
+        active = self.projects.current()
+        return setting == "end" and (active is None or active.project.reveal == "end")
 
     def next_item(
         self,
@@ -105,7 +102,12 @@ class Judging:
         prompt ids.  `order` is one of `label_queue.ORDERS`, else the remembered one; where the live model
         cannot tell, the oldest comes.  The letters are always given at random; a `seed` fixes them, and
         the order of prompts where that is random or not given.
+
+        Where a project is followed, it is the next entry of the annotator's queue, whatever the mode.
         """
+        active = self.projects.current()
+        if active is not None:
+            return self._assigned(active, annotator, seed)
         if order is None:
             order = self.queue.order if seed is None else "random"
         criterion = self._criterion(mode, criterion)
@@ -120,6 +122,10 @@ class Judging:
 
     def prepare(self, annotator: str, *, mode: Mode = "rank") -> None:
         """Fetch what comes after what was fetched, where little of that is left; for a thread of its own."""
+        active = self.projects.current()
+        if active is not None:
+            self.projects.prepare(active, annotator)
+            return
         self._next.prepare(annotator, self.queue.order, self._criterion(mode), pairs=mode == "pair")
 
     def resume(self, annotator: str) -> RankItem | None:
@@ -129,12 +135,35 @@ class Judging:
             return None
         mode, shown = cast("Mode", kept.mode), kept.content.get("responses", ())
         item = self._item(kept.prompt_id, annotator, mode, self._criterion(mode), None, only=shown)
-        return item if item.draft.begun else None
+        return item if item.draft.begun and self.follows(item) else None
+
+    def follows(self, item: RankItem) -> bool:
+        """Whether an item belongs to what is judged now: the project that is followed, or none."""
+        active = self.projects.current()
+        if active is None or item.assignment is None:
+            return active is None and item.assignment is None
+        return self.projects.holds(active, item.assignment)
+
+    def _assigned(self, active: Active, annotator: str, seed: int | None) -> RankItem | None:
+        """The next entry of the annotator's queue."""
+        assignment = self.projects.next(active, annotator)
+        if assignment is None:
+            return None
+        project = active.project
+        return self._item(
+            assignment.prompt_id,
+            annotator,
+            project.mode,
+            project.first_criterion,
+            seed,
+            only=assignment.responses,
+            assignment=assignment,
+        )
 
     def keep(self, item: RankItem, annotator: str, draft: Draft) -> None:
         """Keep what has been begun; on disk when this returns, and gone once the item is recorded."""
         if draft.begun:
-            content = {**draft.content(), "supersedes": item.supersedes}
+            content = {**draft.content(), "supersedes": item.supersedes, "assignment": item.assignment}
             drafts.keep(self.store, annotator, drafts.KeptDraft(item.prompt_id, draft.mode, content))
         else:
             drafts.drop(self.store, annotator, item.prompt_id, draft.mode)
@@ -158,6 +187,7 @@ class Judging:
             item,
             previous=ranks_of(earlier[-1]),
             supersedes={found.criterion: found.judgement_id for found in earlier},
+            assignment=earlier[-1].assignment_id,
             draft=item.draft if item.draft.begun else draft,
         )
 
@@ -198,9 +228,7 @@ class Judging:
         made = said_of(item, annotator, draft, seconds)
         with self.store.transaction():
             drafts.drop(self.store, annotator, item.prompt_id, draft.mode)
-            ids = judgements.record_many(self.store, made)
-        self._undone.clear()
-        return ids
+            return judgements.record_many(self.store, made)
 
     def skip(
         self,
@@ -223,43 +251,30 @@ class Judging:
         The item stands in the order of that time, with what was said of it as a draft, which is kept.
         Raises `UsageError` where policies' names have been shown since: who knows them is not blind.
         """
-        last = judgements.last_standing(self.store, annotator)
-        if last is None:
+        made = self._taking_back.last(annotator)
+        if not made:
             return None
-        if last.created_at.isoformat() < remembered.get(self.store, f"{REVEALED}:{annotator}"):
-            raise UsageError(
-                "The names of the policies have been shown since; what was judged before stays as it is."
-            )
-        made = judgements.made_with(self.store, last)
-        item = self._again(made)
+        item = self._taking_back.item(made, tuple(self.criteria))
         with self.store.transaction():
-            for judgement in made:
-                judgements.retract(self.store, judgement.judgement_id, reason="undo")
-            if last.kind != "skip":
+            self._taking_back.retract(made)
+            if made[-1].kind != "skip":
                 self.keep(item, annotator, item.draft)
         self._next.forget()
-        self._undone.append((annotator, item, made))
+        self.projects.forget()
         return item
 
     def redo(self, annotator: str) -> RankItem | None:
         """Record again, as it was, what was taken back last; its item, or None when nothing was.
 
-        What was judged since the undo ends this: then there is nothing to redo.
+        What was judged since the undo ends this: then there is nothing to redo.  Another start does not.
         """
-        if not self._undone or self._undone[-1][0] != annotator:
+        made = self._taking_back.taken(annotator)
+        if not made:
             return None
-        _, item, made = self._undone[-1]
-        again = [
-            NewJudgement(
-                **{name: getattr(judgement, name) for name in KEPT_COLUMNS},
-                supersedes=None,
-            )
-            for judgement in made
-        ]
+        item = self._taking_back.item([judgement for judgement, _ in made], tuple(self.criteria))
         with self.store.transaction():
             drafts.drop(self.store, annotator, item.prompt_id, item.draft.mode)
-            judgements.record_many(self.store, again)
-        self._undone.pop()
+            self._taking_back.record_again(made)
         return item
 
     def session(self, annotator: str, *, names: bool) -> JudgingSession:
@@ -273,16 +288,14 @@ class Judging:
             now = utc_now()
             remembered.put(self.store, f"{REVEALED}:{annotator}", now.isoformat())
             self.began = now
-            self._undone = [entry for entry in self._undone if entry[0] != annotator]
         return JudgingSession(judged, skipped, seconds, tuple(policies) if names else ())
 
     def pace(self, annotator: str, *, mode: Mode = "rank", criterion: str = "overall") -> Pace:
         """How many judgements are done and wait, and how fast the recent ones went."""
-        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        since = midnight.astimezone(UTC).replace(tzinfo=None)
-        criterion = self._criterion(mode, criterion)
-        counts = judgements.pace(self.store, annotator, mode=mode, criterion=criterion, since=since)
-        return Pace(counts.done, counts.remaining, counts.today, counts.per_hour)
+        active = self.projects.current()
+        if active is not None:
+            return pace_of_project(self.projects, active, annotator)
+        return pace_of_store(self.store, annotator, mode, self._criterion(mode, criterion))
 
     def rules(self) -> Mapping[str, Rule]:
         """The rule annotators by name, without the prefix `rule:`."""
@@ -308,6 +321,7 @@ class Judging:
         seed: int | None,
         *,
         only: Collection[str] | None = None,
+        assignment: Assignment | None = None,
     ) -> RankItem:
         found = judgements.candidates(self.store, prompt_id, annotator, criterion)
         found = [entry for entry in found if only is None or entry.response_id in only]
@@ -326,31 +340,13 @@ class Judging:
             mode,
             criterion,
             supersedes=begun.content.get("supersedes", {}) if begun is not None and draft.begun else {},
+            assignment=assignment.assignment_id if assignment is not None else _kept_assignment(begun),
             draft=draft,
         )
 
     def _criterion(self, mode: Mode, criterion: str = "overall") -> str:
         """Ratings are by criteria of their own; the first one tells what is done."""
         return next(iter(self.criteria)) if mode == "rate" else criterion
-
-    def _again(self, made: Sequence[JudgementRow]) -> RankItem:
-        """The item of judgements that were made at once, as it stood then."""
-        last = made[-1]
-        texts = {row.response_id: row.text for row in responses.of_prompt(self.store, last.prompt_id)}
-        mode = MODE_OF.get(last.kind, "rank")
-        if mode == "rank" and len(last.items) == 2:
-            mode = "pair"
-        shown = tuple(entry.response_id for entry in last.items)
-        draft = replace(draft_of(made, mode, shown), criteria=tuple(self.criteria))
-        return RankItem(
-            prompt_id=last.prompt_id,
-            messages=prompts.messages(self.store, last.prompt_id),
-            responses=tuple(Candidate(key, texts[key]) for key in shown),
-            mode=mode,
-            criterion=last.criterion,
-            previous=ranks_of(last),
-            draft=draft,
-        )
 
     def _store(
         self,
@@ -375,19 +371,17 @@ class Judging:
             note=note or None,
             reason=reason,
             supersedes=item.supersedes.get(criterion or item.criterion),
+            assignment_id=item.assignment,
         )
         with self.store.transaction():
             drafts.drop(self.store, annotator, item.prompt_id, item.mode)
-            made = judgements.record(self.store, judgement)
-        self._undone.clear()
-        return made
+            return judgements.record(self.store, judgement)
 
 
-KEPT_COLUMNS = (
-    "prompt_id", "annotator", "kind", "items", "criterion", "seconds", "flagged", "note", "reason", "source",
-    "strength", "outcome", "confidence", "sitting",
-)  # fmt: skip
-"""What a judgement that is recorded again has of the one that was taken back."""
+def _kept_assignment(begun: drafts.KeptDraft | None) -> str | None:
+    """The entry of a queue that a kept draft belongs to."""
+    found = None if begun is None else begun.content.get("assignment")
+    return found if isinstance(found, str) else None
 
 
 def utc_now() -> datetime:

@@ -65,6 +65,14 @@ class LabelQueue:
     def set_shows_agreement(self, wanted: bool) -> None:
         remembered.put(self.store, "show_agreement", "yes" if wanted else "no")
 
+    def best_prompts(self, order: str) -> Sequence[str]:
+        """What the live model would learn most from, first; empty in other orders, and before a fit."""
+        return self.informed.prompts_by(order) if order in INFORMED and self.informed is not None else ()
+
+    def best_pairs(self, order: str) -> Sequence[tuple[str, str]]:
+        """The same for pairs of responses, the lesser id first."""
+        return self.informed.pairs_by(order) if order in INFORMED and self.informed is not None else ()
+
     def prompts(
         self,
         annotator: str,
@@ -74,15 +82,25 @@ class LabelQueue:
         limit: int = 1,
         seed: int | None = None,
         exclude: Collection[str] = (),
+        among: Sequence[str] | None = None,
     ) -> list[str]:
-        """The first `limit` prompts that wait for the annotator, in that order."""
+        """The first `limit` prompts that wait for the annotator, in that order; `among`: which may come."""
         waiting = partial(
             judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )
-        if order in INFORMED and self.informed is not None and (best := self.informed.prompts_by(order)):
+        if among is not None:
+            return self._among(waiting, order, among)[:limit]
+        if best := self.best_prompts(order):
             waiting_prompts = waiting(among=best, limit=None)
             return _first(best, dict(zip(waiting_prompts, waiting_prompts, strict=True)), limit, waiting)
         return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
+
+    def _among(self, waiting: Callable[..., list[str]], order: str, among: Sequence[str]) -> list[str]:
+        """Those of `among` that wait, in that order."""
+        found = waiting(among=among, limit=None, least_agreed=order == "least_agreed")
+        best = self.best_prompts(order)
+        place = {prompt: number for number, prompt in enumerate(best)}
+        return sorted(found, key=lambda prompt: place.get(prompt, len(place)))
 
     def pairs(
         self,
@@ -96,7 +114,7 @@ class LabelQueue:
     ) -> list[CandidatePair]:
         """The first `limit` pairs that wait for the annotator, in that order."""
         waiting = partial(judgements.pairs_to_judge, self.store, annotator, criterion, exclude=tuple(exclude))
-        if order in INFORMED and self.informed is not None and (best := self.informed.pairs_by(order)):
+        if best := self.best_pairs(order):
             prompts = judgements.prompts_of(self.store, [response for pair in best for response in pair])
             pairs = {(pair.response_a, pair.response_b): pair for pair in waiting(among=prompts, limit=None)}
             return _first(best, pairs, limit, waiting)

@@ -52,6 +52,8 @@ class RankItem:
     """Ranks of an earlier judgement of the same responses, by response id; empty otherwise."""
     supersedes: Mapping[str, str] = field(default_factory=dict)
     """By criterion, the standing judgement that recording this item replaces."""
+    assignment: str | None = None
+    """The entry of a project's queue that recording this item answers."""
     draft: Draft = EMPTY
     """What stands there already: what was begun, an earlier judgement, or nothing."""
 
@@ -128,6 +130,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
             outcome=verdict.outcome,
             confidence=verdict.confidence,
             sitting=sitting,
+            assignment_id=item.assignment,
         )
         for criterion, items in told.items()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import UsageError
@@ -12,10 +13,10 @@ MOST_BYTES = 1_000_000
 
 
 class Reading:
-    """Of one store; `guidelines` is the Markdown file that the settings name."""
+    """Of one store; `guidelines` is the Markdown file of the settings, `of_project` a project's own text."""
 
-    def __init__(self, store: Store, guidelines: str = "") -> None:
-        self._store, self._file = store, guidelines
+    def __init__(self, store: Store, guidelines: str = "", of_project: Callable[[], str] = str) -> None:
+        self._store, self._file, self._of_project = store, guidelines, of_project
 
     def view(self, terminal: str) -> str:
         """How responses stand in terminals that are `narrow` or `wide`."""
@@ -32,7 +33,12 @@ class Reading:
             remembered.put(self._store, "scroll_together", "yes" if together else "no")
 
     def guidelines(self) -> str:
-        """The guidelines.  Raises `UsageError` where there are none, or they cannot be read."""
+        """The guidelines: those of the project that is followed, else of the settings.
+
+        Raises `UsageError` where there are none, or they cannot be read.
+        """
+        if text := self._of_project():
+            return text
         if not self._file:
             raise UsageError(
                 "There are no guidelines: name a Markdown file in workbench.toml, as in "

@@ -222,6 +222,12 @@ class FakeJudging:
             draft=Draft(shown, mode=mode, criteria=tuple(self.criteria)),  # type: ignore[arg-type]
         )
 
+    def may_reveal(self, setting: str) -> bool:
+        return setting == "end"
+
+    def follows(self, item: Any) -> bool:
+        return True
+
     def resume(self, annotator: str) -> Any:
         return self.begun
 
