@@ -51,13 +51,21 @@ class OutputHead:
         return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
 
     def logprobs(
-        self, hidden_M_D: Tensor, tokens_M: Tensor, *, temperature: float = 1.0, chunk: int = CHUNK
+        self,
+        hidden_M_D: Tensor,
+        tokens_M: Tensor,
+        *,
+        temperature: float = 1.0,
+        chunk: int = CHUNK,
+        entropy: bool = False,
     ) -> TokenLogprobs:
         """As `chosen_logprobs`; a scale alone is another temperature, and costs nothing."""
+        head: OutputHead | nn.Linear = self
         if self.cap is None:
             head, temperature = self.linear, temperature / self.scale
-            return chosen_logprobs(head, hidden_M_D, tokens_M, temperature=temperature, chunk=chunk)
-        return chosen_logprobs(self, hidden_M_D, tokens_M, temperature=temperature, chunk=chunk)
+        return chosen_logprobs(
+            head, hidden_M_D, tokens_M, temperature=temperature, chunk=chunk, entropy=entropy
+        )
 
 
 _known: WeakKeyDictionary[PreTrainedModel, OutputHead] = WeakKeyDictionary()

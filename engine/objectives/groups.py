@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Average = Literal["response", "token", "budget"]
+Scale = Literal["group", "batch"]
 
 
 def _sums(x_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,12 +65,28 @@ def penalised(x_N: Tensor, good_N: Tensor, group_N: Tensor, penalty: float) -> T
     return torch.where(good_N, x_N, level_N + penalty)
 
 
-def group_advantages(rewards_N: Tensor, group_N: Tensor, *, scale: bool, eps: float = 1e-6) -> Tensor:
+def without_variance(rewards_N: Tensor, group_N: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """Which responses belong to a group whose rewards are all alike: nothing to be learned from, [N] bool
+    (DAPO, arXiv 2503.14476, §3.2).
+
+    >>> without_variance(torch.tensor([1.0, 3.0, 5.0, 5.0]), torch.tensor([0, 0, 1, 1])).tolist()
+    [False, False, True, True]
+    """
+    total, count = _sums(rewards_N.double(), group_N)
+    squares, _ = _sums((rewards_N.double() - total / count).square(), group_N)
+    return (squares / count).sqrt() <= eps
+
+
+def group_advantages(
+    rewards_N: Tensor, group_N: Tensor, *, scale: bool, of: Scale = "group", eps: float = 1e-6
+) -> Tensor:
     """(R − mean of the group), over the group's standard deviation if `scale`.  [N]
 
     Scaled: GRPO (arXiv 2402.03300, §4.1.2).  Not scaled: Dr. GRPO (arXiv 2503.20783, §3.2), without the
     weight that scaling gives to prompts on which all samples score nearly alike.  A group of equal rewards
     gives 0. The deviation is the sample one (divided by K − 1); a group of one response has no advantage.
+    of batch: over the standard deviation of (R − mean of its group) in the whole batch, the same for all
+    (REINFORCE++ with a baseline, arXiv 2501.03262, §3.3), which leaves prompts their weight.
 
     >>> rewards, prompts = torch.tensor([1.0, 3.0, 5.0, 5.0]), torch.tensor([0, 0, 1, 1])
     >>> group_advantages(rewards, prompts, scale=False).tolist()
@@ -79,6 +96,8 @@ def group_advantages(rewards_N: Tensor, group_N: Tensor, *, scale: bool, eps: fl
     centred = rewards_N - total / count
     if not scale:
         return centred
+    if of == "batch":
+        return centred / (centred.square().mean().sqrt() + eps)
     squares, _ = _sums(centred.square(), group_N)
     return centred / ((squares / (count - 1).clamp_min(1)).sqrt() + eps)
 

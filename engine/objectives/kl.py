@@ -42,6 +42,25 @@ def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
+def sequence_k1(logprobs_N_T: Tensor, ref_logprobs_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
+    """k1 of every token, [N, T], whose sum over a response has the gradient of the KL of responses.
+
+    KL(π ‖ π_ref) of whole responses has the gradient E[Σ_t ∇log π_t · Σ_{s≥t} (log π_s − log π_ref,s)]: what
+    a token does to the distribution that follows counts too.  k2 of single tokens keeps s = t alone, and k3
+    has another gradient altogether (Tang and Munos, arXiv 2506.09477, §4).  Of samples of π itself.
+
+    >>> logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    >>> found = sequence_k1(logprobs, torch.tensor([[-1.5, -1.0]]), torch.ones(1, 2))
+    >>> found.sum().backward()
+    >>> found.tolist(), logprobs.grad.tolist()
+    ([[0.5, -1.0]], [[-0.5, -1.0]])
+    """
+    log_ratio = torch.where(mask_N_T.bool(), logprobs_N_T - ref_logprobs_N_T, 0)
+    value = log_ratio.detach()
+    to_go = value.flip(1).cumsum(1).flip(1)
+    return value + to_go * (log_ratio - value)
+
+
 def exact_kl(logits_N_V: Tensor, ref_logits_N_V: Tensor) -> Tensor:
     """KL(π ‖ π_ref) of each row of logits, in nats, [N]."""
     logp, logq = torch.log_softmax(logits_N_V, dim=-1), torch.log_softmax(ref_logits_N_V, dim=-1)

@@ -22,7 +22,7 @@ class TokenLogprobs(NamedTuple):
     """What the policy says of the chosen tokens; float32."""
 
     logprobs: Tensor  # [M]
-    entropy: Tensor | None  # [M] nats; None where gradients are taken: only the measuring pass asks for it
+    entropy: Tensor | None  # [M] nats; None where gradients are taken and nobody asked for it
 
 
 def _chunk(
@@ -128,8 +128,11 @@ def chosen_logprobs(
     *,
     temperature: float = 1.0,
     chunk: int = CHUNK,
+    entropy: bool = False,
 ) -> TokenLogprobs:
     """log softmax(head(h)/temperature)[token] of each position, and without gradients also the entropy there.
+
+    entropy: with its gradient too, for a bonus; each chunk is then computed twice.
 
     head: the language-model head, [C, D] → [C, V].  hidden_M_D: hidden states of the positions that predict
     the tokens (response positions only; take them out of the padded batch first).  Logits of more than a
@@ -138,7 +141,8 @@ def chosen_logprobs(
     if hidden_M_D.shape[0] == 0:
         empty = hidden_M_D.new_zeros(0, dtype=torch.float32)
         return TokenLogprobs(empty, empty)
-    if type(head) is nn.Linear and head.bias is None:
+    wanted = entropy and torch.is_grad_enabled()
+    if type(head) is nn.Linear and head.bias is None and not wanted:
         if not torch.is_grad_enabled():
             return _measured(hidden_M_D, head.weight, tokens_M, temperature, chunk)
         found = cast(Tensor, _Chosen.apply(hidden_M_D, head.weight, tokens_M, temperature, chunk))
@@ -147,6 +151,15 @@ def chosen_logprobs(
     if not torch.is_grad_enabled():
         pairs = [_measured_chunk(head, hidden_M_D[part], tokens_M[part], temperature) for part in parts]
         return TokenLogprobs(torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]))
+    if wanted:
+        both = [
+            checkpoint(
+                _measured_chunk, head, hidden_M_D[part], tokens_M[part], temperature,
+                use_reentrant=False, preserve_rng_state=False,
+            )
+            for part in parts
+        ]  # fmt: skip
+        return TokenLogprobs(torch.cat([pair[0] for pair in both]), torch.cat([pair[1] for pair in both]))
     logprobs = [
         checkpoint(
             _chunk, head, hidden_M_D[part], tokens_M[part], temperature,

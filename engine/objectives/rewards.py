@@ -40,6 +40,17 @@ def constrained(score_N: Tensor, cost_N: Tensor, multiplier: float) -> Tensor:
     return (score_N - multiplier * cost_N) / (1 + multiplier)
 
 
+def overlong(length_N: Tensor, *, budget: int, soft: int, penalty: float) -> Tensor:
+    """What a response of so many tokens loses, [N]: none up to budget − soft, then evenly more, `penalty` at
+    the budget (DAPO's soft overlong punishment, arXiv 2503.14476, eq. 13).
+
+    >>> import torch
+    >>> overlong(torch.tensor([50, 90, 100]), budget=100, soft=20, penalty=1.0).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return penalty * ((length_N - (budget - soft)) / soft).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class DualAscent:
     """Learns the multiplier of “mean cost ≤ bound”: up while the policy violates it, down while it keeps it.

@@ -7,11 +7,18 @@ The loop is `policy_learning.learn`; here is what makes it GRPO:
 - the clipped policy loss, averaged over the tokens of each response, then over responses (`loss_average`)
 - the KL to the reference is a term of the loss, not of the reward
 
+Settings make it others:
+
+- GSPO (arXiv 2507.18071): `ratio` sequence; CISPO (arXiv 2506.13585): `surrogate` cispo, `loss_average` token
+- DAPO (arXiv 2503.14476): `clip_high`, `loss_average` token, `resample`, `overlong_tokens`, `beta` 0
+- REINFORCE++ with a baseline (arXiv 2501.03262): `scale_of` batch, `loss_average` token
+
 Dr. GRPO (arXiv 2503.20783) is `scale_advantages` no with `loss_average` budget: it takes away the weights
 that the two divisions give to easy prompts and to short answers.
 
 Departure from the paper: the KL term is k2 unless asked otherwise.  The paper's k3 is a good estimate of the
-KL, but differentiated as a loss it gives the gradient of KL(π_ref ‖ π) (`engine.objectives.kl`).
+KL, but differentiated as a loss it gives the gradient of KL(π_ref ‖ π) (`engine.objectives.kl`).  k2 has
+the gradient of each token's KL, not of what a token does to those behind it; `kl_loss` sequence has all.
 """
 
 from __future__ import annotations
@@ -22,13 +29,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.objectives.groups import group_advantages, token_divisor
-from engine.objectives.kl import k2, k3
-from engine.objectives.policy import clipped_surrogate
+from engine.objectives.groups import group_advantages, leave_one_out, token_divisor
+from engine.objectives.kl import k2, k3, sequence_k1
 from engine.policy_learning.loop import learn
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets, at_last_token, kl_of
-from engine.policy_learning.update import MicroBatch
+from engine.policy_learning.update import MicroBatch, entropy_loss, surrogate
 from engine.protocol.configs import GRPOConfig
 from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
@@ -51,7 +57,10 @@ class GRPO:
 
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """3. One advantage a response, the same for each of its tokens."""
-        advantages_N = group_advantages(final_N, rollout.groups, scale=self.config.scale_advantages)
+        config, groups = self.config, rollout.groups
+        base_N = leave_one_out(final_N, groups) if config.baseline == "others" else final_N
+        # the mean of a group's leave-one-out advantages is 0: centring them again changes nothing
+        advantages_N = group_advantages(base_N, groups, scale=config.scale_advantages, of=config.scale_of)
         return Targets(
             kl=kl_of(rollout, measured),
             rewards=at_last_token(final_N, rollout.mask),
@@ -62,18 +71,18 @@ class GRPO:
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
         """4. Clipped policy loss plus β·KL, both averaged as `loss_average` says."""
         config, sums = self.config, batch.sums
-        logprobs = models.policy.forward(batch.rows).logprobs
+        outputs = models.policy.forward(batch.rows, entropy=config.entropy_bonus > 0)
+        logprobs = outputs.logprobs
         divisor = token_divisor(
             batch.mask, config.loss_average, config.max_new_tokens, sums.tokens, sums.responses
         )
-        policy = clipped_surrogate(
-            logprobs, batch.old_logprobs, batch.advantages, batch.mask,
-            clip=config.clip, total_tokens=divisor,
-        )  # fmt: skip
-        sums.add(policy)
-        estimate = k2 if config.kl_loss == "k2" else k3
-        kl_N_T = torch.where(batch.mask, estimate(logprobs, batch.ref_logprobs), 0)
+        policy = surrogate(config, batch, logprobs, divisor, config.ratio)
+        if config.kl_loss == "sequence":
+            kl_N_T = sequence_k1(logprobs, batch.ref_logprobs, batch.mask)
+        else:
+            estimate = k2 if config.kl_loss == "k2" else k3
+            kl_N_T = torch.where(batch.mask, estimate(logprobs, batch.ref_logprobs), 0)
         kl = batch.beta * (kl_N_T / divisor).sum()
         sums.kl_loss = (sums.kl_loss or 0.0) + float(kl.detach())
-        (policy.loss + kl).backward()
+        (policy.loss + kl + entropy_loss(config, batch, outputs.entropy)).backward()
         return logprobs

@@ -14,7 +14,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from engine.policy_learning.models import Models
-from engine.policy_learning.rollout import Measured, Prompt, Prompts, Rollout, collect, kl_of, measure
+from engine.policy_learning.rollout import Measured, Prompt, Prompts, Rollout, collect, kl_of, measure, shaped
 from engine.policy_learning.score_scale import ScoreScale
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Metrics
@@ -71,6 +71,7 @@ def evaluate(
         measured.scored, scale, stopped_N=rollout.stopped, group_N=rollout.groups,
         penalty=config.missing_stop_penalty, multiplier=multiplier,
     )  # fmt: skip
+    objective_N = shaped(objective_N, rollout, config)
     kl_N = kl_of(rollout, measured).sum(dim=1)
     values = {
         "heldout/score": float(measured.scores.mean()),

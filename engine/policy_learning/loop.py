@@ -22,6 +22,7 @@ from torch import Tensor
 from engine.errors import WorkbenchError
 from engine.models.catalogue import resolving
 from engine.models.lora import left_out
+from engine.objectives.groups import without_variance
 from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
@@ -34,9 +35,11 @@ from engine.policy_learning.record import (
     write_rollouts,
     write_traces,
 )
+from engine.policy_learning.resampling import Sampling, group_metrics, learned_from, resampled
 from engine.policy_learning.rollout import (
     REFERENCE_KEY,
     Measured,
+    Prompt,
     Prompts,
     Rollout,
     Targets,
@@ -44,6 +47,7 @@ from engine.policy_learning.rollout import (
     collect,
     measure,
     read_prompts,
+    shaped,
 )
 from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.served import ServedPolicy, importance
@@ -212,10 +216,11 @@ def objective(
     config: PolicyLearningConfig,
 ) -> Tensor:
     """[N] what is maximised, before any KL."""
-    return models.rewards.objective(
+    final_N = models.rewards.objective(
         measured.scored, scale, stopped_N=rollout.stopped, group_N=rollout.groups,
         penalty=config.missing_stop_penalty, multiplier=multiplier,
     )  # fmt: skip
+    return shaped(final_N, rollout, config)
 
 
 def one_step(
@@ -230,12 +235,21 @@ def one_step(
     number = state.step + 1
     began = time.perf_counter()
     chosen = prompts.of_step(state.step, config.prompts_per_step, config.seed)
-    rollout = yield from collect(models, chosen, config, "rollout", config.seed, state.step, stage="sampling")
-    sampled = time.perf_counter()
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
-    measured = yield from measure(models, rollout, with_gold=due)
-    check_sampler(models, rollout, measured)
-    final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+
+    def phases(prompts: list[Prompt], *key: object) -> Generator[Event, None, Sampling]:
+        rollout = yield from collect(models, prompts, config, *key, config.seed, state.step, stage="sampling")
+        sampled = time.perf_counter()
+        measured = yield from measure(models, rollout, with_gold=due)
+        check_sampler(models, rollout, measured)
+        final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+        return Sampling(rollout, measured, final, sampled)
+
+    sampling = yield from phases(chosen, "rollout")
+    if config.resample:
+        sampling = yield from resampled(sampling, prompts, state.step, config, phases)
+    rollout, measured, final, sampled = sampling
+    flat = without_variance(final, rollout.groups)
     targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
     if models.served is not None:
@@ -244,11 +258,23 @@ def one_step(
         metrics["policy/sampler_ratio"] = float(weight[rollout.mask].mean())
         metrics["policy/sampler_capped"] = float((weight[rollout.mask] >= config.ratio_cap).float().mean())
     metrics["policy/objective"] = float(final.mean())
+    if config.samples > 1:
+        metrics |= group_metrics(rollout, flat)
     yield write_rollouts(run, number, rollout, measured, targets)
     _check_bound(run, number, rollout, measured, targets, config)
     yield from _tell_cut(state, measured)
     yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
-    update = Update(algorithm, models, rollout, measured, targets, state.beta, config, state.step)
+    update = Update(
+        algorithm,
+        models,
+        rollout,
+        measured,
+        targets,
+        state.beta,
+        config,
+        state.step,
+        learned_from(flat, config),
+    )
     stats = yield from _guarded(update, run)
     metrics |= update_metrics(stats, annealed(state.step, config.steps, config.peak_learning_rate))
     metrics |= {

@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from engine.objectives.advantages import generalised_advantages, whiten
-from engine.objectives.policy import clipped_surrogate
 from engine.objectives.value import clipped_value_loss
 from engine.policy_learning.loop import learn
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets, at_last_token, kl_of
-from engine.policy_learning.update import MicroBatch
+from engine.policy_learning.update import MicroBatch, entropy_loss, surrogate
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
@@ -65,13 +64,9 @@ class PPO:
         assert batch.old_values is not None
         assert batch.returns is not None
         tokens = batch.sums.tokens
-        outputs = models.policy.forward(batch.rows)
-        policy = clipped_surrogate(
-            outputs.logprobs, batch.old_logprobs, batch.advantages, batch.mask,
-            clip=self.config.clip, total_tokens=tokens,
-        )  # fmt: skip
-        batch.sums.add(policy)
-        loss = policy.loss
+        outputs = models.policy.forward(batch.rows, entropy=self.config.entropy_bonus > 0)
+        policy = surrogate(self.config, batch, outputs.logprobs, tokens)
+        loss = policy.loss + entropy_loss(self.config, batch, outputs.entropy)
         if models.critic.trunk is not None:  # the policy's graph goes before the critic's comes
             loss.backward()
             loss = loss.detach()

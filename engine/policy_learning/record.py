@@ -71,6 +71,8 @@ def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]
         "policy/optimiser_steps": float(len(stats.grad_norms["policy"])),
         "policy/learning_rate": learning_rate,
     }
+    if any(m.entropy_loss for m in stats.minibatches):
+        metrics["policy/entropy_loss"] = sum(m.entropy_loss for m in stats.minibatches) / count
     if all(m.kl_loss is not None for m in stats.minibatches):
         metrics["policy/kl_loss"] = sum(m.kl_loss or 0.0 for m in stats.minibatches) / count
     if "critic" in stats.grad_norms:

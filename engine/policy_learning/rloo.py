@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from engine.objectives.groups import leave_one_out
-from engine.objectives.policy import clipped_surrogate
 from engine.policy_learning.loop import learn
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets, at_last_token, kl_of
-from engine.policy_learning.update import MicroBatch
+from engine.policy_learning.update import MicroBatch, entropy_loss, surrogate
 from engine.protocol.configs import RLOOConfig
 from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
@@ -54,11 +53,7 @@ class RLOO:
 
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
         """4. Clipped policy loss: sums over tokens, a mean over the minibatch's responses."""
-        logprobs = models.policy.forward(batch.rows).logprobs
-        policy = clipped_surrogate(
-            logprobs, batch.old_logprobs, batch.advantages, batch.mask,
-            clip=self.config.clip, total_tokens=batch.sums.responses,
-        )  # fmt: skip
-        batch.sums.add(policy)
-        policy.loss.backward()
-        return logprobs
+        outputs = models.policy.forward(batch.rows, entropy=self.config.entropy_bonus > 0)
+        policy = surrogate(self.config, batch, outputs.logprobs, batch.sums.responses)
+        (policy.loss + entropy_loss(self.config, batch, outputs.entropy)).backward()
+        return outputs.logprobs

@@ -21,6 +21,7 @@ from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, n
 from engine.models.packing import Row, embedding_dtype
 from engine.models.trunk import grouped
 from engine.objectives.kl import k1
+from engine.objectives.rewards import overlong
 from engine.policy_learning.models import Models
 from engine.policy_learning.reward_parts import Conversation
 from engine.policy_learning.score_scale import RewardScores
@@ -63,6 +64,11 @@ class Prompts:
         passes, place = divmod(step, steps_a_pass)
         order = torch.randperm(len(self.kept), generator=seeded("prompts", seed, passes)).tolist()
         return [self.kept[i] for i in order[place * count : (place + 1) * count]]
+
+    def instead(self, step: int, round_: int, count: int, seed: int, used: set[str]) -> list[Prompt]:
+        """At most `count` prompts that the step has not had, in an order of the round."""
+        order = torch.randperm(len(self.kept), generator=seeded("instead", seed, step, round_)).tolist()
+        return [self.kept[i] for i in order if self.kept[i].prompt_id not in used][:count]
 
     def of_reference(self, seed: int) -> tuple[list[Prompt], int]:
         """The prompts that the scale of scores is taken from, and how many samples of each."""
@@ -346,6 +352,18 @@ def scores_of(
         return models.rewards.score(conversations, tokens), gold
 
     return (yield from retry_on_out_of_memory(models.microbatches["scoring"], attempt))
+
+
+def shaped(final_N: Tensor, rollout: Rollout, config: PolicyLearningConfig) -> Tensor:
+    """What is maximised, less what long responses lose, [N]."""
+    if not config.overlong_tokens:
+        return final_N
+    return final_N - overlong(
+        rollout.mask.sum(dim=1),
+        budget=config.max_new_tokens,
+        soft=config.overlong_tokens,
+        penalty=config.overlong_penalty,
+    )
 
 
 def kl_of(rollout: Rollout, measured: Measured) -> Tensor:

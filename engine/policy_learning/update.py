@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from engine.errors import NonFiniteError
 from engine.models.packing import Row
-from engine.objectives.policy import PolicyLoss
+from engine.objectives.policy import PolicyLoss, clipped_surrogate, truncated_reinforce
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets
 from engine.protocol.configs import PolicyLearningConfig
@@ -32,6 +32,7 @@ class Sums:
     responses: int
     policy_loss: float = 0.0
     value_loss: float = 0.0
+    entropy_loss: float = 0.0
     kl_loss: float | None = None  # of algorithms that have the KL in the loss
     clipped: float = 0.0
     ratio: float = 0.0
@@ -58,7 +59,7 @@ class Sums:
 
     @property
     def total_loss(self) -> float:
-        return self.policy_loss + self.value_loss + (self.kl_loss or 0.0)
+        return self.policy_loss + self.value_loss + self.entropy_loss + (self.kl_loss or 0.0)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,39 @@ class MicroBatch:
     returns: Tensor | None
     beta: float
     sums: Sums  # of the whole minibatch, added to as the losses are taken
+
+
+def surrogate(
+    config: PolicyLearningConfig,
+    batch: MicroBatch,
+    logprobs_n_t: Tensor,
+    divisor: int | Tensor,
+    ratio_of: Literal["token", "sequence"] = "token",
+) -> PolicyLoss:
+    """The policy's loss as the configuration wants it; `batch.sums` takes it in."""
+    seen = (logprobs_n_t, batch.old_logprobs, batch.advantages, batch.mask)
+    if config.surrogate == "cispo":
+        bound = config.clip_high or config.clip
+        loss = truncated_reinforce(*seen, clip=bound, total_tokens=divisor)
+    else:
+        loss = clipped_surrogate(
+            *seen,
+            clip=config.clip,
+            clip_high=config.clip_high,
+            ratio_of=ratio_of,
+            total_tokens=divisor,
+        )
+    batch.sums.add(loss)
+    return loss
+
+
+def entropy_loss(config: PolicyLearningConfig, batch: MicroBatch, entropy_n_t: Tensor) -> Tensor:
+    """−c·mean entropy a token of the minibatch, a scalar; 0 without a bonus."""
+    if not config.entropy_bonus:
+        return entropy_n_t.new_zeros(())
+    loss = -config.entropy_bonus * torch.where(batch.mask, entropy_n_t, 0).sum() / batch.sums.tokens
+    batch.sums.entropy_loss += float(loss.detach())
+    return loss
 
 
 class PolicyLosses(Protocol):
@@ -118,6 +152,7 @@ class Update:
     beta: float
     config: PolicyLearningConfig
     step: int  # from 0
+    used: Sequence[int] | None = None  # the responses that are learned from; None: all
 
     def run(self) -> Generator[Event, None, UpdateStats]:
         """`epochs` passes over the rollout, each in a fresh order.
@@ -127,9 +162,9 @@ class Update:
         """
         config, optimisers = self.config, self.models.optimisers
         stats = UpdateStats(torch.ones(self.rollout.mask.shape), grad_norms={name: [] for name in optimisers})
-        seen, total = 0, config.epochs * len(self.rollout.sampled)
+        seen, total = 0, config.epochs * len(self.used or self.rollout.sampled)
         for epoch in range(config.epochs):
-            for chosen in minibatches(self.rollout, config, self.step, epoch):
+            for chosen in minibatches(self.rollout, config, self.step, epoch, self.used):
                 sums = yield from self._minibatch(chosen, stats, seen, total)
                 seen += len(chosen)
                 stats.minibatches.append(sums)
@@ -211,15 +246,19 @@ class Update:
             stats.grad_norms[name].append(norms[name])
 
 
-def minibatches(rollout: Rollout, config: PolicyLearningConfig, step: int, epoch: int) -> list[list[int]]:
+def minibatches(
+    rollout: Rollout, config: PolicyLearningConfig, step: int, epoch: int, used: Sequence[int] | None = None
+) -> list[list[int]]:
     """Indices of responses of each minibatch: prompts in a fresh order, and the samples of each.
 
+    used: the responses that are learned from; None is all.
     Samples of a prompt stay together as far as the cut allows, so that they share its forward pass.
     """
+    used = range(len(rollout.sampled)) if used is None else used
     generator = seeded("minibatches", config.seed, step, epoch)
     order: list[int] = []
     for prompt in torch.randperm(len(rollout.prompts), generator=generator).tolist():
-        samples = [n for n, response in enumerate(rollout.sampled) if response.prompt_index == prompt]
+        samples = [n for n in used if rollout.sampled[n].prompt_index == prompt]
         order += [samples[i] for i in torch.randperm(len(samples), generator=generator).tolist()]
     count = min(config.minibatches, len(order))
     bounds = [round(i * len(order) / count) for i in range(count + 1)]

@@ -25,7 +25,7 @@ class PolicyOutputs(NamedTuple):
     """What one pass of the policy gives of N responses, T tokens of the longest; 0 beyond their ends."""
 
     logprobs: Tensor  # [N, T] float32, log π of every response token
-    entropy: Tensor  # [N, T] nats; 0 where gradients are taken
+    entropy: Tensor  # [N, T] nats; 0 where gradients are taken and nobody asked for it
     states: ResponseStates  # that predict the tokens
 
 
@@ -39,9 +39,12 @@ class Policy:
     tokeniser: Tokeniser
     temperature: float
 
-    def forward(self, rows: list[Row]) -> PolicyOutputs:
-        """log π of every response token of all rows, in order, and the states that it was read from."""
-        return _forward(self.model, self.trunk, rows, self.temperature)
+    def forward(self, rows: list[Row], *, entropy: bool = False) -> PolicyOutputs:
+        """log π of every response token of all rows, in order, and the states that it was read from.
+
+        entropy: also its entropy where gradients are taken.
+        """
+        return _forward(self.model, self.trunk, rows, self.temperature, entropy)
 
     def reference_logprobs(self, rows: list[Row]) -> Tensor:
         """log π_ref of every response token, [N, T]."""
@@ -51,15 +54,17 @@ class Policy:
             return self.forward(rows).logprobs
 
 
-def _forward(model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float) -> PolicyOutputs:
+def _forward(
+    model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float, entropy: bool = False
+) -> PolicyOutputs:
     states = trunk.states(rows, "before")
     found = head_of(model).logprobs(
-        states.hidden[states.mask], states.tokens[states.mask], temperature=temperature
+        states.hidden[states.mask], states.tokens[states.mask], temperature=temperature, entropy=entropy
     )
     logprobs_N_T, entropy_N_T = torch.zeros(2, *states.mask.shape, device=states.mask.device).unbind()
     logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, found.logprobs)
     if found.entropy is not None:
-        entropy_N_T[states.mask] = found.entropy
+        entropy_N_T = entropy_N_T.masked_scatter(states.mask, found.entropy)
     return PolicyOutputs(logprobs_N_T, entropy_N_T, states)
 
 

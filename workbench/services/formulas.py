@@ -44,9 +44,11 @@ def _sum(first: Any, weight: Any, second: Any) -> str:
 
 
 def _clip_numbers(config: Figures, latest: Figures) -> str:
+    high = f", ε⁺ {number(config.get('clip_high'))}" if config.get("clip_high") else ""
     return (
         f"{number(latest.get('policy/policy_loss'))}    mean ρ {number(latest.get('policy/ratio_mean'))}, "
-        f"ε {number(config.get('clip'))}, {percent(latest.get('policy/clip_fraction'))} of tokens clipped"
+        f"ε {number(config.get('clip'))}{high}, "
+        f"{percent(latest.get('policy/clip_fraction'))} of tokens clipped"
     )
 
 
@@ -63,10 +65,16 @@ def _objective(config: Figures, latest: Figures, score: str, objective: str) -> 
     """s, the same for every job that learns from rewards."""
     symbols = f"s = (score {MINUS} μ) / σ" if config.get("normalise_score", True) else "s = score"
     penalty = config.get("missing_stop_penalty", 0.0)
+    dear = config.get("overlong_tokens")
     return Term(
         f"{symbols};  unfinished: mean s of the prompt's others {MINUS if penalty < 0 else '+'} "
         f"{number(abs(penalty))}",
-        f"mean score {number(latest.get(score))}, mean s {number(latest.get(objective))}",
+        f"mean score {number(latest.get(score))}, mean s {number(latest.get(objective))}"
+        + (
+            f"; up to {MINUS}{number(config.get('overlong_penalty'))} in the last {dear} tokens"
+            if dear
+            else ""
+        ),
         "μ mean, σ spread within a prompt, both before learning"
         if config.get("normalise_score", True)
         else "the score as the reward gives it",
@@ -111,12 +119,12 @@ def _beta(config: Figures, latest: Figures) -> Any:
     return latest.get("policy/beta", config.get("beta"))
 
 
-def _watched(latest: Figures) -> Term:
-    return Term(
-        "H(π)",
-        f"{number(latest.get('policy/entropy'))} nats a token",
-        "entropy: watched, not part of the loss",
-    )
+def _entropy(config: Figures, latest: Figures) -> Term:
+    told = f"{number(latest.get('policy/entropy'))} nats a token"
+    if weight := config.get("entropy_bonus"):
+        told += f"    c {number(weight)}, {number(latest.get('policy/entropy_loss'))} in the loss"
+        return Term(f"{MINUS}c·mean_t H(π)", told, "bonus for entropy, added to L_π")
+    return Term("H(π)", told, "entropy: watched, not part of the loss")
 
 
 MEANS = {
@@ -130,7 +138,12 @@ MEANS = {
 
 
 def _surrogate(config: Figures, latest: Figures, mean: str, words: str) -> Term:
-    symbols = f"L_π = {MINUS}{MEANS[mean]} min(ρ·A, clip(ρ, 1 ± ε)·A),  ρ = π / π_old"
+    bounds = f"1{MINUS}ε, 1+ε⁺" if config.get("clip_high") else "1 ± ε"
+    ratio = "(π/π_old)^1/|y|" if config.get("ratio") == "sequence" else "π / π_old"
+    symbols = f"L_π = {MINUS}{MEANS[mean]} min(ρ·A, clip(ρ, {bounds})·A),  ρ = {ratio}"
+    if config.get("surrogate") == "cispo":
+        high = "ε⁺" if config.get("clip_high") else "ε"
+        symbols = f"L_π = {MINUS}{MEANS[mean]} min(ρ, 1+{high})·A·log π,  ρ = π / π_old, fixed"
     return Term(symbols, _clip_numbers(config, latest), words)
 
 
@@ -159,13 +172,23 @@ def _ppo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         _kl_reward(config, latest),
         _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
-        _watched(latest),
+        _entropy(config, latest),
     ]
+
+
+KL_LOSSES = {
+    "k2": "½ (log π − log π_ref)²",
+    "k3": "ρ′ − 1 − log ρ′",
+    "sequence": "log π·Σ_s≥t log(π/π_ref)_s, Σ fixed",
+}
+"""A token's term of the KL in the loss."""
 
 
 def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     policy, kl = latest.get("policy/policy_loss"), latest.get("policy/kl_loss")
     scaled, average = bool(config.get("scale_advantages", True)), config.get("loss_average", "response")
+    of = "of the step" if config.get("scale_of") == "batch" else "s"
+    others = "mean of the others" if config.get("baseline") == "others" else "mean s"
     total = policy + kl if isinstance(policy, float) and isinstance(kl, float) else None
     return "GRPO", [
         Term(
@@ -175,19 +198,18 @@ def _grpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         ),
         _surrogate(config, latest, average, f"policy, averaged by {average}"),
         Term(
-            f"A_i = (s_i {MINUS} mean s){' / std s' if scaled else ''}",
+            f"A_i = (s_i {MINUS} {others}){' / std ' + of if scaled else ''}",
             f"over {number(config.get('samples'))} samples a prompt",
             "the other samples of a prompt stand in for the critic",
         ),
         Term(
-            f"KL = {MEANS[average]} "
-            + ("½ (log π − log π_ref)²" if config.get("kl_loss", "k2") == "k2" else "ρ′ − 1 − log ρ′"),
+            f"KL = {MEANS[average]} {KL_LOSSES[config.get('kl_loss', 'k2')]}",
             f"{number(latest.get('policy/kl'))} nats a response (log π − log π_ref, summed)",
             "holds the policy near the reference",
         ),
         _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
-        _watched(latest),
+        _entropy(config, latest),
     ]
 
 
@@ -203,7 +225,7 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
         _kl_reward(config, latest),
         _objective(config, latest, "policy/score", "policy/objective"),
         *_steering(config, latest),
-        _watched(latest),
+        _entropy(config, latest),
     ]
 
 

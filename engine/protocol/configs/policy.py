@@ -56,6 +56,34 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         float, Meta(ge=0, description=described("Policy learning rate, annealed to 0", "policy"))
     ] = 0.0
     clip: Annotated[float, Meta(gt=0, description="Ratio clip ε.")] = 0.2
+    clip_high: Annotated[float, Meta(ge=0, description="Upper ratio clip (DAPO takes 0.28); 0 is clip.")] = (
+        0.0
+    )
+    surrogate: Annotated[
+        Literal["clipped", "cispo"],
+        Meta(
+            description="A clipped token has no gradient (PPO), or keeps one of truncated weight (CISPO), "
+            "bounded from above alone."
+        ),
+    ] = "clipped"
+    entropy_bonus: Annotated[
+        float, Meta(ge=0, description="Weight of the mean entropy a token in what is maximised.")
+    ] = 0.0
+    overlong_tokens: Annotated[
+        int,
+        Meta(ge=0, description="Over so many last tokens of the budget a response loses more and more."),
+    ] = 0
+    overlong_penalty: Annotated[
+        float, Meta(gt=0, description="What a response that fills its budget loses of its score.")
+    ] = 1.0
+    resample: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Rounds of further prompts a step in the place of those whose samples all score "
+            "alike (dynamic sampling).",
+        ),
+    ] = 0
     kl: Annotated[Literal["fixed", "adaptive"], Meta(description="β constant, or steered to the target.")] = (
         "adaptive"
     )
@@ -130,6 +158,8 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 "there is no constraint",
             ),
             Idle(("ratio_cap",), equal("endpoint", ""), "sampling and training are one policy here"),
+            Idle(("overlong_penalty",), equal("overlong_tokens", 0), "no token of the budget is dear"),
+            Idle(("resample",), equal("samples", 1), "a single sample has nothing to differ from"),
             Idle(("collapse_share",), equal("collapse", "ignore"), "a collapse is ignored"),
             Idle(("gold_every",), equal("gold", ""), "there is no gold scorer"),
             Idle(
@@ -185,7 +215,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         # By policy, reference, critic and reward models.
         measured = 2 + self.critics() + len(self.reward_models())
         trained = 3 * self.epochs * (1 + self.critics())
-        learning = self.steps * tokens * (DECODING + measured + trained)
+        learning = self.steps * tokens * ((1 + self.resample) * (DECODING + measured) + trained)
         if self.heldout_prompts == "none":
             return learning
         answered = self.evaluate_prompts * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
@@ -216,6 +246,15 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             )
         if self.heldout_prompts == "reward_model" and all(part.is_function for part in self.components()):
             raise UsageError("No reward model has held out prompts: all rewards here are functions.")
+        if self.overlong_tokens > self.max_new_tokens:
+            raise UsageError(
+                f"overlong_tokens is {self.overlong_tokens} and a response has {self.max_new_tokens} at most "
+                "(max_new_tokens); lower it."
+            )
+        if self.clip_high and self.clip_high < self.clip:
+            raise UsageError(
+                f"clip_high is {self.clip_high:g}, below clip {self.clip:g}; raise it, or leave it 0."
+            )
         if self.kl == "adaptive" and self.beta == 0:
             raise UsageError("An adaptive β cannot leave 0; raise beta, or use kl fixed.")
         if self.kl == "adaptive" and self.kl_bound <= self.kl_target:
@@ -255,9 +294,24 @@ class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
 
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt: the group (K), two at least.")] = 8
     epochs: RolloutEpochs = 1
+    ratio: Annotated[
+        Literal["token", "sequence"],
+        Meta(
+            description="Ratio of each token, or of the whole response, its geometric mean (GSPO, which "
+            "takes clip near 4e-4)."
+        ),
+    ] = "token"
+    baseline: Annotated[
+        Literal["group", "others"],
+        Meta(description="Mean of all samples of the prompt, or of the others (leave one out)."),
+    ] = "group"
     scale_advantages: Annotated[
-        bool, Meta(description="Divide advantages by the group's standard deviation; no is Dr. GRPO.")
+        bool, Meta(description="Divide advantages by a standard deviation; no is Dr. GRPO.")
     ] = True
+    scale_of: Annotated[
+        Literal["group", "batch"],
+        Meta(description="Standard deviation of the prompt's samples, or of the whole step (REINFORCE++)."),
+    ] = "group"
     loss_average: Annotated[
         Literal["response", "token", "budget"],
         Meta(
@@ -266,14 +320,23 @@ class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         ),
     ] = "response"
     kl_loss: Annotated[
-        Literal["k2", "k3"],
-        Meta(description="Estimator of the loss's KL term; k2 has the right gradient, k3 is the paper's."),
+        Literal["k2", "k3", "sequence"],
+        Meta(
+            description="Estimator of the loss's KL term: k2 has each token's gradient, sequence that of the "
+            "whole response, k3 is the paper's."
+        ),
     ] = "k2"
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         none = Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term")
-        return (*PolicyLearningConfig.rules(), none)
+        return (
+            *PolicyLearningConfig.rules(),
+            none,
+            Idle(("baseline",), equal("scale_advantages", True), "scaling takes the difference away"),
+            Idle(("scale_of",), equal("scale_advantages", False), "advantages are not scaled"),
+            Idle(("ratio",), equal("surrogate", "cispo"), "CISPO weighs single tokens"),
+        )
 
     def check(self) -> None:
         PolicyLearningConfig.check(self)

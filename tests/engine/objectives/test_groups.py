@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.groups import group_advantages, leave_one_out, penalised, spread_within, token_divisor
+from engine.objectives.groups import (
+    group_advantages,
+    leave_one_out,
+    penalised,
+    spread_within,
+    token_divisor,
+    without_variance,
+)
 
 REWARDS = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=6)
 GROUPS = st.lists(REWARDS, min_size=1, max_size=4)
@@ -132,3 +139,20 @@ def test_a_penalty_is_worth_the_same_at_every_level(
         base = x[own].mean() if bool(own.any()) else x[group == place].mean()
         torch.testing.assert_close(found[bad], (base - 1).expand(int(bad.sum())), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(penalised(x + level, good, group, -1.0), found + level, atol=1e-4, rtol=1e-4)
+
+
+def test_groups_without_variance_are_those_of_equal_rewards_alone() -> None:
+    rewards = torch.tensor([1.0, 1.0, 0.0, 1e-3, 1e6, 1e6, 4.0])
+    groups = torch.tensor([0, 0, 1, 1, 2, 2, 3])  # a group of one has nothing to differ from
+    assert without_variance(rewards, groups).tolist() == [True, True, False, False, True, True, True]
+
+
+@given(st.integers(0, 999))
+def test_a_scale_of_the_batch_leaves_prompts_their_weight(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.arange(4).repeat_interleave(3)
+    rewards = torch.randn(12, generator=generator, dtype=torch.float64) * (1 + groups)
+    centred = group_advantages(rewards, groups, scale=False)
+    scaled = group_advantages(rewards, groups, scale=True, of="batch")
+    assert float(scaled.square().mean().sqrt()) == pytest.approx(1, rel=1e-4)
+    torch.testing.assert_close(scaled * centred[0], centred * scaled[0])

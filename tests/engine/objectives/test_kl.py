@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.objectives.kl import AdaptiveKL, exact_kl, horizon_of, k1, k2, k3
+from engine.objectives.kl import AdaptiveKL, exact_kl, horizon_of, k1, k2, k3, sequence_k1
 
 
 def logits(seed: int, distance: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,3 +124,73 @@ def one_number(steps: int, beta: float, draw: random.Random, momentum: float = 0
             level, beta = control.updated(level, kl, 32, control.goal(step, steps))
     last = max(2, steps // 5)
     return statistics.fmean(seen[-last:]) / 6.0
+
+
+class Sequences:
+    """All responses of at most three tokens of a vocabulary of three, of which token 0 ends; two policies
+    whose logits depend on every token before."""
+
+    def __init__(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.responses: list[tuple[int, ...]] = []
+        self._grow(())
+        prefixes = sorted({y[:t] for y in self.responses for t in range(len(y))})
+        self.row = {prefix: place for place, prefix in enumerate(prefixes)}
+        self.policy, self.reference = (
+            torch.randn(len(prefixes), 3, generator=generator, dtype=torch.float64) for _ in range(2)
+        )
+        self.mask = torch.tensor([[t < len(y) for t in range(3)] for y in self.responses])
+
+    def _grow(self, prefix: tuple[int, ...]) -> None:
+        for token in range(3):
+            longer = (*prefix, token)
+            if token == 0 or len(longer) == 3:
+                self.responses.append(longer)
+            else:
+                self._grow(longer)
+
+    def logprobs(self, logits: torch.Tensor) -> torch.Tensor:
+        """[all responses, 3]"""
+        logp = logits.log_softmax(-1)
+        rows = [
+            torch.stack([logp[self.row[y[:t]], y[t]] if t < len(y) else logp.new_zeros(()) for t in range(3)])
+            for y in self.responses
+        ]
+        return torch.stack(rows)
+
+    def gradient(self, estimator) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        """The mean over all responses of the gradient of an estimator; the responses are drawn, not
+        differentiated through."""
+        leaf = self.policy.clone().requires_grad_()
+        found_N_T = self.logprobs(leaf)
+        weight_N = found_N_T.detach().sum(dim=1).exp()
+        terms = torch.where(self.mask, estimator(found_N_T, self.logprobs(self.reference)), 0).sum(dim=1)
+        (weight_N * terms).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    def exact(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """KL of the responses, and its gradient."""
+        leaf = self.policy.clone().requires_grad_()
+        own = self.logprobs(leaf).sum(dim=1)
+        kl = (own.exp() * (own - self.logprobs(self.reference).sum(dim=1))).sum()
+        kl.backward()
+        assert leaf.grad is not None
+        return kl.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_kl_of_responses_has_the_gradient_of_its_estimator_for_sequences_alone(seed: int) -> None:
+    every = Sequences(seed)
+    kl, exact = every.exact()
+    values = sequence_k1(every.logprobs(every.policy), every.logprobs(every.reference), every.mask)
+    weight = every.logprobs(every.policy).sum(dim=1).exp()
+    assert float(weight.sum()) == pytest.approx(1)
+    assert float((weight * values.sum(dim=1)).sum()) == pytest.approx(float(kl))
+    found = every.gradient(lambda one, other: sequence_k1(one, other, every.mask))
+    torch.testing.assert_close(found, exact, atol=1e-10, rtol=1e-8)
+    off = {
+        name: float((every.gradient(k) - exact).norm() / exact.norm()) for name, k in (("k2", k2), ("k3", k3))
+    }
+    assert off["k2"] > 0.02  # what a token does to those behind it is missing
+    assert off["k3"] > 0.1  # the other direction

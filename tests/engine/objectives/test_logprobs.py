@@ -51,9 +51,25 @@ def test_the_gradient_through_a_frozen_head(chunk: int, temperature: float, dtyp
     assert float((gradient - naive).norm()) <= near * float(naive.norm())
 
 
-def test_entropy_is_only_measured_without_gradients() -> None:
+def test_entropy_is_only_measured_without_gradients_unless_asked_for() -> None:
     head, hidden, tokens = setting()
     assert chosen_logprobs(head, hidden, tokens).entropy is None
+
+
+@given(st.integers(1, 12), st.floats(0.2, 3), st.booleans())
+def test_a_bonus_has_the_gradient_of_the_entropy(chunk: int, temperature: float, frozen: bool) -> None:
+    head, hidden, tokens = setting()
+    head.requires_grad_(not frozen)
+    found = chosen_logprobs(head, hidden, tokens, temperature=temperature, chunk=chunk, entropy=True)
+    assert found.entropy is not None
+    logp = (head(hidden) / temperature).log_softmax(-1)
+    entropy, chosen = -(logp.exp() * logp).sum(-1), logp.gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(found.entropy, entropy, atol=1e-5, rtol=1e-5)
+    weights, leaves = torch.linspace(-2, 3, 11), [hidden] if frozen else [hidden, head.weight]
+    own = torch.autograd.grad((weights * found.entropy - found.logprobs).sum(), leaves)
+    naive = torch.autograd.grad((weights * entropy - chosen).sum(), leaves)
+    for one, other in zip(own, naive, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_probabilities_sum_to_one() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.objectives.policy import clipped_surrogate, entropy_of
+from engine.objectives.policy import clipped_surrogate, entropy_of, truncated_reinforce
 from engine.objectives.value import clipped_value_loss, explained_variance
 
 
@@ -73,7 +73,7 @@ def test_values_beyond_the_mask_do_not_matter(seed: int) -> None:
 
 def test_gradients_beyond_the_mask_are_zero_even_next_to_nan() -> None:
     new, old, advantages, mask = batch(4)
-    for loss_of in (clipped_surrogate, clipped_value_loss):
+    for loss_of in (clipped_surrogate, truncated_reinforce, clipped_value_loss):
         leaf = torch.where(mask, new, 50.0).requires_grad_()
         loss_of(leaf, old, advantages, mask, clip=0.2, total_tokens=4).loss.backward()
         assert leaf.grad is not None
@@ -129,3 +129,54 @@ def test_explained_variance_limits() -> None:
 def test_entropy_limits() -> None:
     assert float(entropy_of(torch.zeros(1, 8).log_softmax(-1))[0]) == pytest.approx(math.log(8))
     assert float(entropy_of(torch.tensor([[1e4, 0.0, 0.0]]).log_softmax(-1))[0]) == pytest.approx(0, abs=1e-6)
+
+
+@given(st.integers(0, 999), st.floats(0.05, 0.4), st.floats(0.05, 0.9))
+def test_a_higher_upper_clip_acts_above_alone(seed: int, clip: float, high: float) -> None:
+    new, old, advantages, mask = batch(seed)
+    total = 0.0
+    for n in range(3):
+        for t in range(5):
+            if mask[n, t]:
+                ratio, a = math.exp(float(new[n, t] - old[n, t])), float(advantages[n, t])
+                total -= min(ratio * a, min(max(ratio, 1 - clip), 1 + high) * a)
+    found = clipped_surrogate(new, old, advantages, mask, clip=clip, clip_high=high, total_tokens=7)
+    assert float(found.loss) == pytest.approx(total / 7)
+
+
+@given(st.integers(0, 999), st.floats(0.01, 0.5))
+def test_the_ratio_of_a_response_is_the_geometric_mean_of_its_tokens(seed: int, clip: float) -> None:
+    """GSPO, arXiv 2507.18071, eq. 5: a mean over responses of min(s·A, clip(s)·A)."""
+    new, old, advantages, mask = batch(seed)
+    mask[:, 0] = True
+    own = advantages[:, :1].expand(3, 5)
+    total = 0.0
+    for n in range(3):
+        steps = [float(new[n, t] - old[n, t]) for t in range(5) if mask[n, t]]
+        ratio, a = math.exp(sum(steps) / len(steps)), float(own[n, 0])
+        total -= min(ratio * a, min(max(ratio, 1 - clip), 1 + clip) * a)
+    divisor = mask.sum(dim=1, keepdim=True) * 3.0
+    found = clipped_surrogate(new, old, own, mask, clip=clip, ratio_of="sequence", total_tokens=divisor)
+    assert float(found.loss) == pytest.approx(total / 3)
+    spoiled = [torch.where(mask, x, math.nan) for x in (new, old, own)]
+    again = clipped_surrogate(*spoiled, mask, clip=clip, ratio_of="sequence", total_tokens=divisor)
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+@given(st.integers(0, 999), st.floats(0.05, 1))
+def test_a_truncated_weight_keeps_every_token_its_gradient(seed: int, clip: float) -> None:
+    new, old, advantages, mask = batch(seed)
+    leaf = new.clone().requires_grad_()
+    found = truncated_reinforce(leaf, old, advantages, mask, clip=clip, total_tokens=7)
+    found.loss.backward()  # type: ignore[no-untyped-call]
+    weight = (new - old).exp().clamp(max=1 + clip)
+    torch.testing.assert_close(leaf.grad, torch.where(mask, -weight * advantages / 7, 0))
+    assert int(found.clipped) == int(((new - old).exp() > 1 + clip)[mask].sum())
+
+
+def test_at_ratio_one_all_surrogates_have_the_policy_gradient() -> None:
+    _, old, advantages, mask = batch(1)
+    for loss_of in (clipped_surrogate, truncated_reinforce):
+        leaf = old.clone().requires_grad_()
+        loss_of(leaf, old, advantages, mask, clip=0.2, total_tokens=5).loss.backward()
+        torch.testing.assert_close(leaf.grad, torch.where(mask, -advantages / 5, 0))

@@ -62,6 +62,30 @@ def test_direct_methods_write_their_own_loss() -> None:
     assert "λ 1 and 2" in lines("kto", {"desirable_weight": 1.0, "undesirable_weight": 2.0}, METRICS)
 
 
+def test_variants_of_policy_learning_write_their_own_terms() -> None:
+    assert "clip(ρ, 1−ε, 1+ε⁺)" in lines("grpo", {"clip": 0.2, "clip_high": 0.28}, METRICS)
+    assert "(π/π_old)^1/|y|" in lines("grpo", {"ratio": "sequence"}, METRICS)
+    assert "min(ρ, 1+ε)·A·log π" in lines("ppo", {"surrogate": "cispo"}, METRICS)
+    assert "Σ_s≥t" in lines("grpo", {"kl_loss": "sequence"}, METRICS)
+    assert "std of the step" in lines("grpo", {"scale_of": "batch"}, METRICS)
+    assert "mean of the others" in lines("grpo", {"scale_advantages": False, "baseline": "others"}, METRICS)
+    assert "c 0.01, –" in lines("rloo", {"entropy_bonus": 0.01}, METRICS)
+    assert "up to −1 in the last 9 tokens" in lines(
+        "rloo", {"overlong_tokens": 9, "overlong_penalty": 1.0}, METRICS
+    )
+    long: dict[str, object] = {
+        "overlong_tokens": 9,
+        "clip_high": 0.3,
+        "ratio": "sequence",
+        "kl_loss": "sequence",
+    }
+    for kind in ("ppo", "grpo", "rloo"):
+        for average in ("response", "budget"):
+            found = formula(kind, {**long, "loss_average": average, "normalise_score": True}, METRICS)
+            assert found is not None
+            assert all(len(term.symbols) <= 78 for term in found.terms)
+
+
 def test_components_and_a_constraint_add_their_terms() -> None:
     more = {
         **METRICS,
