@@ -159,7 +159,7 @@ def _ahead(store: Store, run_id: str, line: Line) -> int:
     count = parquet_rows(store, path) if path.is_file() else 0
     begun = max(0, count - 1) // SLICE_ROWS * SLICE_ROWS
     for start in range(0, begun, SLICE_ROWS):
-        _rows(store, run, event["kind"], path, (start, start + SLICE_ROWS))
+        _rows(store, run, event, path, (start, start + SLICE_ROWS))
     return begun
 
 
@@ -168,16 +168,17 @@ def _output(store: Store, run: RunRow, event: Mapping[str, Any], seq: int, at: d
         return
     path = _inside(run, event["path"])
     if path.is_file():
-        _rows(store, run, event["kind"], path, (begun, ALL_ROWS[1]))
+        _rows(store, run, event, path, (begun, ALL_ROWS[1]))
     else:
         lost = f"Lost: {event['kind']}, as {path} is not there ({event['rows']} in number)."
         runs.add_message(store, run.run_id, seq, "warning", lost, at)
 
 
-def _rows(store: Store, run: RunRow, kind: str, path: Path, rows: Span) -> None:
+def _rows(store: Store, run: RunRow, event: Mapping[str, Any], path: Path, rows: Span) -> None:
     """Some rows of a table that a run has written."""
+    kind = event["kind"]
     if kind == "responses":
-        policy = _answered_by(store, run)
+        policy = _answered_by(store, run, event.get("policy", ""))
         sampling = {key: run.config[key] for key in SAMPLING if key in run.config}
         seed = run.config.get("seed")
         responses.insert_from_parquet(
@@ -208,17 +209,22 @@ def _scored_by(store: Store, run: RunRow) -> str:
     return artifacts.reward_model(store, str(run.config["reward_model"])).reward_model_id
 
 
-def _answered_by(store: Store, run: RunRow) -> str:
-    """Id of the policy that answered: the one that sampled, or the choice among its samples.
+def _answered_by(store: Store, run: RunRow, own: str) -> str:
+    """Id of the policy that answered: the one that sampled, the run's `own`, or the choice among samples.
 
     The best of n samples is a policy of its own, without a model.
     """
     name = str(run.config["policy"])
-    if run.kind != "best_of_n":
+    if run.kind == "best_of_n":
+        own = str(run.config["name"])
+    if not own:
         return policies.ensure(store, name, model=name)
+    found = policies.find(store, own)
+    if found is not None and found.run_id != run.run_id and run.kind != "best_of_n":
+        own = f"{own} ({run.run_id})"  # as `policies.register_trained` calls it
     base = policies.find(store, name)
     parent = base.policy_id if base else None
-    return policies.ensure(store, str(run.config["name"]), parent=parent, run_id=run.run_id)
+    return policies.ensure(store, own, parent=parent, run_id=run.run_id)
 
 
 def _artifact(store: Store, run: RunRow, event: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ def write_prompts(
     limit: int = 0,
     heldout_by: Sequence[str] | None = None,
 ) -> Snapshot:
-    """Columns prompt_id, messages (JSON text), split.
+    """Columns prompt_id, messages (JSON text), reference (answer), metadata (JSON text), split.
 
     split is `heldout` for prompts that one of the runs `heldout_by` held out, else `train`; NULL without.
     `source` keeps those of one source, `prompt_ids` those it names, `limit` the first so many of these.
@@ -42,16 +42,18 @@ def write_rankings(
     criteria: Sequence[str] | None = ("overall",),
     annotator: str = "",
     source: str = "",
+    run_id: str = "",
 ) -> Snapshot:
     """Columns judgement_id, annotator, annotator_kind, criterion, kind, prompt_id, messages, response_id,
     text, rank, rating, finish_reason, unordered, strength.
 
     Rank 1 is best, equal ranks tie unless they are unordered; a rating ranks too.  strength is that of pairs
     judged here, 1 slightly … 3 much better: files have units of their own.  `criteria` None takes judgements
-    of every criterion.
+    of every criterion; `run_id` those of responses of that run alone.
     """
     wanted = None if criteria is None else list(criteria)
-    return _write(store, path, "rankings", {"criteria": wanted, "annotator": annotator, "source": source})
+    values = {"criteria": wanted, "annotator": annotator, "source": source, "run_id": run_id}
+    return _write(store, path, "rankings", values)
 
 
 def write_responses(

@@ -45,6 +45,20 @@ def kendall_tau(scores_K: Tensor, ranks_K: Tensor) -> float:
     return float((by_score * by_rank).sum() / norm) if norm > 0 else float("nan")
 
 
+def win_probabilities(scores_N: Tensor, group_N: Tensor) -> Tensor:
+    """How likely each response is preferred to another one of its group, [N]: the mean of σ(s_i − s_j) over
+    the others (Bradley–Terry); ½ where there is none.
+
+    >>> win_probabilities(torch.tensor([1.0, 1.0, 5.0]), torch.tensor([0, 0, 1])).tolist()
+    [0.5, 0.5, 0.5]
+    """
+    same = (group_N[:, None] == group_N[None, :]) & ~torch.eye(len(scores_N), dtype=torch.bool)
+    wins_N_N = torch.sigmoid(scores_N[:, None] - scores_N[None, :])
+    others_N = same.sum(dim=1)
+    mean_N = torch.where(same, wins_N_N, 0).sum(dim=1) / others_N.clamp_min(1)
+    return torch.where(others_N > 0, mean_N, 0.5)
+
+
 def correlation(x_M: Tensor, y_M: Tensor) -> float:
     """Pearson's correlation; NaN with fewer than two values or when one side is constant."""
     if x_M.numel() < 2:

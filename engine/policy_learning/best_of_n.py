@@ -93,10 +93,8 @@ class Sampler:
     def conversations(self, prompts: list[Prompt], sampled: list[Sampled]) -> list[Conversation]:
         """Each response with its prompt, as rewards read them."""
         return [
-            Conversation(
-                prompts[response.prompt_index].messages,
-                response_text(self.tokeniser, response),
-                response.token_ids,
+            prompts[response.prompt_index].conversation(
+                response_text(self.tokeniser, response), response.token_ids
             )
             for response in sampled
         ]

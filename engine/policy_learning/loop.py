@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from engine.errors import WorkbenchError
 from engine.models.catalogue import resolving
 from engine.models.lora import left_out
 from engine.objectives.groups import without_variance
 from engine.objectives.kl import AdaptiveKL, horizon_of
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
+from engine.policy_learning.checks import check_bound, check_collapse, tell_cut
 from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.models import Models, load_models
+from engine.policy_learning.people import WaitingForPeopleError, offered, policy_name, ranked
 from engine.policy_learning.record import (
     keep_batch,
     rollout_metrics,
@@ -51,15 +52,16 @@ from engine.policy_learning.rollout import (
 )
 from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.served import ServedPolicy, importance
+from engine.policy_learning.state import State
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
-from engine.protocol.configs import PolicyLearningConfig
-from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
+from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
+from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress, Stopped
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
 from engine.tables import write_splits
 from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
-from engine.training.guards import collapsed, pausing
+from engine.training.guards import pausing
 from engine.training.optimiser import annealed
 from engine.training.policy import save_trained
 from engine.training.ranks import current
@@ -77,29 +79,6 @@ class Algorithm(PolicyLosses, Protocol):
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """Phase 3.  final_N: what is maximised of each response (`Rewards.objective`)."""
         ...
-
-
-@dataclass
-class State:
-    """What changes from step to step besides weights; goes into checkpoints."""
-
-    step: int  # finished steps
-    beta: float
-    beta_level: float  # the slow part of an adaptive β
-    multiplier: float  # of the constraint
-    scale: ScoreScale
-    first: dict[str, float]  # score, length and entropy of the policy that the run started from
-    last: dict[str, float] = field(default_factory=dict)  # metrics of the last step
-    told: list[str] = field(default_factory=list)  # what has collapsed, each told once
-
-    def to_json(self, models: Models) -> dict[str, Any]:
-        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
-
-    @classmethod
-    def from_json(cls, saved: dict[str, Any], models: Models) -> State:
-        for name, part in saved.pop("portions").items():
-            models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
-        return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))
 
 
 def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> Iterator[Event]:
@@ -145,11 +124,19 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
         save_checkpoint(run, state.step, optimisers=models.optimisers, state=saved)
 
     while state.step < config.steps:
-        yield from one_step(algorithm, models, prompts, state, config, run)
+        try:
+            yield from one_step(algorithm, models, prompts, state, config, run)
+        except WaitingForPeopleError as waiting:
+            save()
+            yield Message(level="info", text=str(waiting))
+            yield Stopped(paused=True)
+            return
         yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
         if evaluates and due(config, state.step):
             yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, state.step)
         last = state.step == config.steps
+        if config.policy_every and not last and state.step % config.policy_every == 0:
+            yield from keep_policy(models, state.step, folders["policy"], config, run)
         if not last and (yield from pausing(run, save)):
             return
         if config.checkpoint_every and (last or state.step % config.checkpoint_every == 0):
@@ -235,14 +222,23 @@ def one_step(
     number = state.step + 1
     began = time.perf_counter()
     chosen = prompts.of_step(state.step, config.prompts_per_step, config.seed)
+    people = isinstance(config, OnlineDPOConfig) and config.compare == "people"
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
 
     def phases(prompts: list[Prompt], *key: object) -> Generator[Event, None, Sampling]:
-        rollout = yield from collect(models, prompts, config, *key, config.seed, state.step, stage="sampling")
+        if people:
+            rollout = yield from offered(models, prompts, number, config, run)
+        else:
+            random = (*key, config.seed, state.step)
+            rollout = yield from collect(models, prompts, config, *random, stage="sampling")
         sampled = time.perf_counter()
+        if people:
+            judged = ranked(rollout, config, run)
         measured = yield from measure(models, rollout, with_gold=due)
         check_sampler(models, rollout, measured)
         final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+        if people:
+            final = judged
         return Sampling(rollout, measured, final, sampled)
 
     sampling = yield from phases(chosen, "rollout")
@@ -261,9 +257,9 @@ def one_step(
     if config.samples > 1:
         metrics |= group_metrics(rollout, flat)
     yield write_rollouts(run, number, rollout, measured, targets)
-    _check_bound(run, number, rollout, measured, targets, config)
-    yield from _tell_cut(state, measured)
-    yield from _check_collapse(run, state, metrics, rollout, measured, targets, config)
+    check_bound(run, number, rollout, measured, targets, config)
+    yield from tell_cut(state, measured)
+    yield from check_collapse(run, state, metrics, rollout, measured, targets, config)
     update = Update(
         algorithm,
         models,
@@ -321,58 +317,18 @@ def _guarded(update: Update, run: RunDir) -> Generator[Event, None, UpdateStats]
         raise not_finite(number, str(broken), where) from broken
 
 
-def _check_bound(
-    run: RunDir,
-    step: int,
-    rollout: Rollout,
-    measured: Measured,
-    targets: Targets,
-    config: PolicyLearningConfig,
-) -> None:
-    kl = targets.kl_a_response
-    if kl <= config.kl_bound:
-        return
-    where = keep_batch(run, step, rollout, measured, targets, {"reason": f"kl {kl}"})
-    raise WorkbenchError(
-        f"The policy has left its bound: KL {kl:.1f} nats a response at step {step}, and kl_bound is "
-        f"{config.kl_bound:g}; the batch is in {where}. Raise beta, or lower learning_rate or kl_target."
-    )
-
-
-def _tell_cut(state: State, measured: Measured) -> Iterator[Event]:
-    """Say once that a reward model does not read all of a response; the metric `policy/cut` says how many."""
-    cut = int(measured.cut.sum())
-    if cut and "cut" not in state.told:
-        state.told.append("cut")
-        yield Message(
-            level="warning",
-            text=f"Of the {counted(len(measured.cut), 'response')} of step {state.step + 1}, {cut} "
-            f"{'is' if cut == 1 else 'are'}, with the prompt, longer than a reward model reads, and scored "
-            "by a part; lower max_new_tokens.",
-        )
-
-
-def _check_collapse(
-    run: RunDir,
-    state: State,
-    metrics: dict[str, float],
-    rollout: Rollout,
-    measured: Measured,
-    targets: Targets,
-    config: PolicyLearningConfig,
+def keep_policy(
+    models: Models, step: int, policy_folder: Path, config: PolicyLearningConfig, run: RunDir
 ) -> Iterator[Event]:
-    """Warn once, or stop, when length or entropy have fallen to a share of what they were; keep the batch."""
-    for name in ("length", "entropy"):
-        told = collapsed(name, metrics[f"policy/{name}"], state.first[name], config.collapse_share)
-        if told is None or config.collapse == "ignore" or name in state.told:
-            continue
-        step = state.step + 1
-        where = keep_batch(run, step, rollout, measured, targets, {"reason": f"collapsed {name}"})
-        sentence = f"At step {step} {told}; the batch is in {where}. Raise beta, or lower learning_rate."
-        if config.collapse == "stop":
-            raise WorkbenchError(sentence)
-        state.told.append(name)
-        yield Message(level="warning", text=sentence)
+    """Save the policy after `step` steps under its own name."""
+    if not current().main:
+        return
+    yield Progress(stage="saving", done=0, total=1)
+    destination = run.artifact_dir("policies") / f"step-{step:06d}"
+    save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
+    name = policy_name(config, step)
+    details = {"policy": run.model("policy").name}
+    yield Artifact(kind="policy", name=name, path=run.relative(destination), step=step, details=details)
 
 
 def finish(

@@ -1,16 +1,14 @@
-"""The components of a reward: registered reward models and plain Python functions.
+"""The components of a reward: registered reward models and Python functions.
 
 `M` members of an ensemble (1 without one), `N` responses.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,10 +16,12 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.models.lora import without_lora
 from engine.models.reward_model import RewardModel, load_reward_model
-from engine.protocol.plugins import load, plugged
-from engine.protocol.rewards import PLUGIN, Component
-from engine.protocol.suggest import did_you_mean
+from engine.policy_learning.function_process import TimedFunction
+from engine.policy_learning.functions import Item, RewardFunction
+from engine.protocol.rewards import VERIFY, Component
 from engine.text import Chat, ScoreTokens, Tokeniser
+
+VERIFIER_SECONDS = 5.0  # that a verifier has for a response, unless function_seconds says otherwise
 
 
 class Conversation(NamedTuple):
@@ -30,6 +30,8 @@ class Conversation(NamedTuple):
     messages: Chat
     text: str
     token_ids: Sequence[int] | None = None  # as sampled; None where there are none
+    reference: str | None = None  # the prompt's reference answer
+    metadata: dict[str, Any] | None = None  # the prompt's
 
 
 class RewardPart(Protocol):
@@ -92,28 +94,42 @@ class ModelPart:
 
 @dataclass(frozen=True)
 class FunctionPart:
-    """A plain Python function of the prompt's text and the response's."""
+    """A Python function of the prompt's text and the response's, and of what is known of the prompt."""
 
     component: Component
-    function: Callable[[str, str], float]
+    function: RewardFunction | TimedFunction
     tokeniser: Tokeniser
 
     def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
-        """Raises UsageError, naming the function, when it fails or gives no finite number."""
-        where = f"The reward function {self.component.source}"
-        member_scores = []
-        for messages, text, _ in conversations:
-            try:
-                score = float(self.function(self.tokeniser.render(messages, "plain"), text))
-            except (Exception, SystemExit) as error:  # the person's own code may raise anything
-                raise UsageError(f"{where} failed ({type(error).__name__}: {_line(error)}).") from error
-            if not math.isfinite(score):
-                raise UsageError(f"{where} gave {score}; it must give a finite number for every response.")
-            member_scores.append(score)
-        return torch.tensor([member_scores])
+        """Raises UsageError, naming the function, when it fails, takes too long or gives no finite number.
+
+        A verifier that takes too long has not verified: 0.
+        """
+        items = [
+            Item(self.tokeniser.render(c.messages, "plain"), c.text, c.reference, c.metadata)
+            for c in conversations
+        ]
+        scores: list[float] = []
+        for score in self.function.scores(items):
+            if score is None and not self.component.source.startswith(f"{VERIFY}:"):
+                raise UsageError(
+                    f"The reward function {self.component.source} took too long for a response; raise "
+                    "function_seconds."
+                )
+            scores.append(score or 0.0)
+        return torch.tensor([scores])
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         return torch.zeros(len(conversations), dtype=torch.bool)
+
+
+def function_part(component: Component, seconds: float, tokeniser: Tokeniser) -> FunctionPart:
+    """seconds: that a function has for a response, 0 for no limit.  Raises UsageError."""
+    found = RewardFunction.found(component.source)
+    if component.source.startswith(f"{VERIFY}:"):
+        seconds = seconds or VERIFIER_SECONDS
+    function = TimedFunction(component.source, seconds) if seconds else found
+    return FunctionPart(component, function, tokeniser)
 
 
 def model_part(
@@ -136,43 +152,6 @@ def model_part(
     return ModelPart(
         component, reward_model, reward_model.criteria.index(wanted) if wanted else 0, by_member, shares
     )
-
-
-def import_function(path: str) -> Callable[[str, str], float]:
-    """The function `package.module:function` of an installed package or one on PYTHONPATH, or `plugin:NAME`.
-
-    Raises UsageError naming the path.
-    """
-    module_name, _, name = path.partition(":")
-    if module_name == PLUGIN:
-        return _plugged_function(name)
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # the module's own code may raise anything
-        raise UsageError(
-            f"The reward function {path} cannot be imported ({type(error).__name__}: {_line(error)}); "
-            "install its package, or put its folder on PYTHONPATH."
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UsageError(f"The reward function {path} does not exist: {module_name} has no function {name}.")
-    reward: Callable[[str, str], float] = function
-    return reward
-
-
-def _plugged_function(name: str) -> Callable[[str, str], float]:
-    known = plugged("rewards")
-    if name not in known:
-        raise UsageError(f"There is no plugin with a reward “{name}”. {did_you_mean(name, known)}")
-    function: Callable[[str, str], float] = load("rewards", name)
-    if not callable(function):
-        raise UsageError(f"The reward “{name}” of a plugin is no function; correct its entry point.")
-    return function
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else "no reason given"
 
 
 class RewardModels:

@@ -19,11 +19,10 @@ from engine.objectives.groups import penalised
 from engine.objectives.rewards import constrained, pessimistic
 from engine.policy_learning.reward_parts import (
     Conversation,
-    FunctionPart,
     ModelPart,
     RewardModels,
     RewardPart,
-    import_function,
+    function_part,
     model_part,
 )
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
@@ -123,7 +122,7 @@ def load_rewards(
     parts: list[RewardPart] = []
     for component in config.components():
         if component.is_function:
-            parts.append(FunctionPart(component, import_function(component.source), tokeniser))
+            parts.append(function_part(component, config.function_seconds, tokeniser))
         else:
             own = component.source == config.reward_model
             role = "reward_model" if own else component.role

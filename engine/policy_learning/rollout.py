@@ -10,6 +10,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -47,6 +48,12 @@ class Prompt:
     prompt_id: str
     messages: Chat
     tokens: list[int]
+    reference: str | None = None  # answer
+    metadata: dict[str, Any] | None = None
+
+    def conversation(self, text: str, token_ids: Sequence[int]) -> Conversation:
+        """A response to it, as rewards read it."""
+        return Conversation(self.messages, text, token_ids, self.reference, self.metadata)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,9 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
             left_out.add("too long", name_of(messages), fault)
         elif tokens is not None:
             held = (record.get("split") or "train") != "train"
-            (heldout if held else training).append(Prompt(record["prompt_id"], messages, tokens))
+            (heldout if held else training).append(
+                Prompt(record["prompt_id"], messages, tokens, record.get("reference"), _metadata(record))
+            )
     if not training and not heldout:
         raise left_out.nothing_left("import some")
     wanted, share = config.held_out()
@@ -115,6 +124,12 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, posit
             else "One prompt cannot be split; import more prompts, or set heldout_prompts to none."
         )
     return Prompts(training, left_out, heldout)
+
+
+def _metadata(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The prompt's metadata; what is no object counts as none."""
+    found = json.loads(record.get("metadata") or "null")
+    return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True)
@@ -268,6 +283,7 @@ class Targets:
     rewards: Tensor  # −β·kl a token where the algorithm puts it there, and the score at the last one
     advantages: Tensor  # as the loss sees them
     returns: Tensor | None  # what a critic should predict
+    pairs: Tensor | None = None  # [M, 2] winner and loser, of losses that compare responses
 
     @property
     def kl_a_response(self) -> float:
@@ -284,7 +300,7 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     ranks = current()
     mine = rollout.shared(range(len(rollout.sampled)), ranks)
     conversations = [
-        Conversation(rollout.prompt_of(n).messages, text, rollout.sampled[n].token_ids)
+        rollout.prompt_of(n).conversation(text, rollout.sampled[n].token_ids)
         for n, text in enumerate(rollout.texts)
     ]
 

@@ -48,14 +48,15 @@ class Sums:
 
     def add_ranks(self, ranks: Ranks) -> None:
         """What the other ranks have taken of the same minibatch."""
-        values = [self.policy_loss, self.value_loss, self.clipped, self.ratio, self.kl]
+        values = [self.policy_loss, self.value_loss, self.entropy_loss, self.clipped, self.ratio, self.kl]
         with_kl = [self.kl_loss or 0.0, float(self.kl_loss is not None)]
         largest = [self.deviation if rank == ranks.rank else 0.0 for rank in range(ranks.world)]
         found = torch.tensor([*values, *with_kl, *largest], dtype=torch.float64)
         ranks.add(found)
-        self.policy_loss, self.value_loss, self.clipped, self.ratio, self.kl = found[:5].tolist()
-        self.kl_loss = float(found[5]) if found[6] else None
-        self.deviation = float(found[7:].max())
+        self.policy_loss, self.value_loss, self.entropy_loss = found[:3].tolist()
+        self.clipped, self.ratio, self.kl = found[3:6].tolist()
+        self.kl_loss = float(found[6]) if found[7] else None
+        self.deviation = float(found[8:].max())
 
     @property
     def total_loss(self) -> float:
@@ -75,6 +76,7 @@ class MicroBatch:
     returns: Tensor | None
     beta: float
     sums: Sums  # of the whole minibatch, added to as the losses are taken
+    pairs: tuple[Tensor, Tensor, Tensor] | None = None  # winner, loser [M] within it; 1/pairs of the prompt
 
 
 def surrogate(
@@ -111,7 +113,10 @@ def entropy_loss(config: PolicyLearningConfig, batch: MicroBatch, entropy_n_t: T
 
 
 class PolicyLosses(Protocol):
-    """What an algorithm does in the update."""
+    """What an algorithm does in the update.
+
+    One whose targets have pairs is given whole prompts, all samples of each.
+    """
 
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:
         """Take the losses of a micro-batch, add their gradients, and return the log-probabilities [n, t].
@@ -187,6 +192,9 @@ class Update:
         def attempt(sequences: int) -> Generator[Event, None, Sums]:
             self._zero_grad()  # what an attempt left that ran out of memory
             sums, done = Sums(tokens=int(self.rollout.mask[chosen].sum()), responses=len(chosen)), seen
+            if self.targets.pairs is not None:  # a prompt is not cut
+                samples = self.config.samples
+                sequences = max(1, sequences // samples) * samples
             for rows, order in self.rollout.micro_batches(mine, sequences):
                 batch = self._cut(rows, order, sums)
                 logprobs_n_t = self.losses.backward(self.models, batch).detach()
@@ -226,7 +234,19 @@ class Update:
             returns=None if returns is None else part(returns),
             beta=self.beta,
             sums=sums,
+            pairs=self._pairs(order),
         )
+
+    def _pairs(self, order: list[int]) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The pairs of these responses by their places here."""
+        if self.targets.pairs is None:
+            return None
+        place = {n: i for i, n in enumerate(order)}
+        found = [(place[w], place[lo]) for w, lo in self.targets.pairs.tolist() if w in place and lo in place]
+        prompts = [self.rollout.sampled[order[w]].prompt_index for w, _ in found]
+        pairs = torch.tensor(found, dtype=torch.long, device=self.models.device).reshape(-1, 2)
+        share = torch.tensor([1 / prompts.count(p) for p in prompts], device=self.models.device)
+        return pairs[:, 0], pairs[:, 1], share
 
     def _zero_grad(self) -> None:
         for optimiser in self.models.optimisers.values():

@@ -59,6 +59,7 @@ class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True)
     path: str  # relative to the run directory
     rows: int
     step: int | None = None
+    policy: str = ""  # that has answered, of responses: of this run; empty: the one that the run reads
 
 
 class Artifact(Event, frozen=True, kw_only=True, tag="artifact", omit_defaults=True):

@@ -1,8 +1,9 @@
 """What policy learning maximises, as a configuration writes it.
 
 A component is `NAME*WEIGHT`, where NAME is a registered reward model, `NAME/CRITERION` for one criterion of
-it, `package.module:function` for a plain Python function `(prompt, response) -> float`, or `plugin:NAME` for
-the one that a plugin gives.  The weight is 1 when it is not written.
+it, `package.module:function` for a plain Python function `(prompt, response) -> float`, `plugin:NAME` for
+the one that a plugin gives, or `verify:NAME` for a check of the prompt's reference answer or metadata.  The
+weight is 1 when it is not written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 from engine.errors import UsageError
 
-PLUGIN = "plugin"
+PLUGIN, VERIFY = "plugin", "verify"
 ENSEMBLE = r"^(minimum|mean-variance(:\d+(\.\d+)?)?)?\Z"
 ENSEMBLE_FORM = {"form": "nothing, minimum, or mean-variance:λ such as mean-variance:0.5"}
 _MODEL = re.compile(r"\w[\w .+-]{0,79}(/\w[\w .+-]*)?")

@@ -1,5 +1,5 @@
 -- name: prompts
-SELECT prompt_id, messages::VARCHAR AS messages,
+SELECT prompt_id, messages::VARCHAR AS messages, reference, metadata::VARCHAR AS metadata,
        CASE WHEN $heldout_by IS NULL THEN NULL::VARCHAR
             WHEN EXISTS (SELECT 1 FROM run_prompts r
                          WHERE r.prompt_id = prompts.prompt_id AND r.split = 'heldout' AND list_contains($heldout_by, r.run_id))
@@ -17,6 +17,7 @@ FROM rankings k
 JOIN prompts p USING (prompt_id)
 JOIN responses r USING (response_id)
 WHERE ($criteria IS NULL OR list_contains($criteria, k.criterion)) AND ($annotator = '' OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
+      AND ($run_id = '' OR r.run_id = $run_id)
 ORDER BY p.created_at, k.prompt_id, k.created_at, k.judgement_id, k.rank, k.response_id
 
 -- name: responses

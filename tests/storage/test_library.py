@@ -98,7 +98,7 @@ def test_snapshots_are_what_a_job_reads_and_their_hash_is_the_files(store: Store
         ),
     }
     expected = {
-        "prompts": (1, ["prompt_id", "messages", "split"]),
+        "prompts": (1, ["prompt_id", "messages", "reference", "metadata", "split"]),
         "rankings": (
             2,
             [

@@ -130,3 +130,23 @@ def _margin(latest: Figures, symbols: str, words: str, name: str) -> Term:
         f"held out {percent(latest.get('heldout/accuracy'))}",
         words,
     )
+
+
+def online_loss(config: Figures, latest: Figures) -> list[Term]:
+    """The loss on samples of the policy itself; π_t is the one that sampled."""
+    beta = f"{number(latest.get('policy/policy_loss'))}    β {number(config.get('beta'))}"
+    other = "π_0" if config.get("reference") == "start" else "π_t"
+    samples = f"{number(config.get('samples'))} samples a prompt"
+    loss = config.get("loss") or "sigmoid"
+    if loss == "sppo":
+        symbols = f"L = mean (log π(y)/{other}(y) {MINUS} (P {MINUS} ½)/β)²"
+        return [
+            Term(symbols, beta, DESCENDED),
+            Term("P = mean σ(s − s′)", samples, "how likely a sample wins against another of its prompt"),
+        ]
+    which = "best against worst" if config.get("pairs") == "best_worst" else "every pair that differs"
+    symbols = f"L = mean (Δ {MINUS} 1/2β)²" if loss == "ipo" else f"L = {MINUS}mean log σ(βΔ)"
+    return [
+        Term(symbols, beta, DESCENDED),
+        Term(_delta(f"log π(y)/{other}(y)", False), f"{samples}, {which}", "w scores higher than l"),
+    ]

@@ -27,7 +27,7 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
     "register": ("name", "model"),
 }
 """What a person sets, by job; the others are kept folded.  One that is needed is always among them."""
-LIKE_PPO = ("grpo", "rloo")
+LIKE_PPO = ("grpo", "rloo", "online_dpo")
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "Data": (
@@ -55,7 +55,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("batch_sequences", "resample"),
     ),
     "Reward": (
-        *("reward_model", "rewards", "ensemble", "gold", "gold_every", "normalise_score"),
+        *("reward_model", "rewards", "function_seconds", "ensemble", "gold", "gold_every", "normalise_score"),
         *(
             "missing_stop_penalty",
             "overlong_tokens",
@@ -67,7 +67,20 @@ GROUPS: Mapping[str, Sequence[str]] = {
         ),
     ),
     "Objective": (
-        *("objective", "loss", "beta", "ties", "tie", "margin", "label_smoothing", "centring"),
+        *(
+            "objective",
+            "compare",
+            "judged_share",
+            "pairs",
+            "loss",
+            "reference",
+            "beta",
+            "ties",
+            "tie",
+            "margin",
+            "label_smoothing",
+            "centring",
+        ),
         *("average", "length_penalty", "nll", "desirable_weight", "undesirable_weight", "lm_coefficient"),
         *("length", "surrogate", "clip", "clip_high", "ratio", "ratio_cap", "baseline", "scale_advantages"),
         *("scale_of",),
@@ -81,7 +94,15 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("batch_tokens", "learning_rate", "warmup_steps", "max_grad_norm"),
     ),
     "Watching": (
-        *("evaluations", "evaluate_every", "evaluate_prompts", "trace_every", "collapse", "collapse_share"),
+        *(
+            "evaluations",
+            "evaluate_every",
+            "evaluate_prompts",
+            "trace_every",
+            "policy_every",
+            "collapse",
+            "collapse_share",
+        ),
         *("folds", "budget_minutes", "checkpoint_every"),
     ),
     "Machine": ("seed", "device", "devices", "dtype"),

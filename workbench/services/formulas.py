@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.services.direct_formulas import cpo, dpo, kto, orpo, simpo
+from workbench.services.direct_formulas import cpo, dpo, kto, online_loss, orpo, simpo
 from workbench.services.formula_parts import MINUS, Figures, Term, number, percent
 
 
@@ -229,6 +229,19 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     ]
 
 
+def _online_dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    if config.get("compare") == "people":
+        source = Term("s = (worse − better) / others", "by people", "where a sample stands in their rankings")
+    else:
+        source = _objective(config, latest, "policy/score", "policy/objective")
+    kl = Term(
+        "KL(π ‖ π_ref)",
+        f"{number(latest.get('policy/kl'))} nats a response",
+        "to the policy before the first step; watched, the loss holds it by β",
+    )
+    return "Online DPO", [*online_loss(config, latest), source, kl, _entropy(config, latest)]
+
+
 def _sft(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     loss = latest.get("train/loss")
     perplexity = math.exp(loss) if isinstance(loss, int | float) and loss < 50 else None
@@ -320,6 +333,7 @@ FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "ppo": _ppo,
     "grpo": _grpo,
     "rloo": _rloo,
+    "online_dpo": _online_dpo,
     "dpo": dpo,
     "simpo": simpo,
     "cpo": cpo,

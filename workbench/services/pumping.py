@@ -198,6 +198,7 @@ class Pump:
         config = run.read_config()[1]
         if run.inputs_path.exists():
             snapshots.follow_moved_models(self._store, run, config)
+            snapshots.refresh(self._store, run, config)
         else:
             inputs = snapshots.prepare(self._store, run, config)
             runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)

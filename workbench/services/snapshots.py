@@ -144,7 +144,23 @@ def _features(store: Store, config: JobConfig) -> dict[str, Path]:
     return {"features" if n == 1 else f"features_{n}": file for n, file in enumerate(there, start=1)}
 
 
+def refresh(store: Store, run: RunDir, config: JobConfig) -> None:
+    """Write the judgements of a run's own responses anew, as they are when it goes on."""
+    for name, table in config.inputs().tables.items():
+        if isinstance(table, RankingTable) and table.of_run:
+            written = _own_rankings(store, run.path / "inputs" / f"{name}.parquet", table)
+            written.path.chmod(0o600)
+
+
+def _own_rankings(store: Store, path: Path, table: RankingTable) -> Snapshot:
+    """Judgements of the responses of the run whose inputs lie at `path`; there may be none yet."""
+    run_id = path.parent.parent.name
+    return snapshots.write_rankings(store, path, criteria=table.criteria, run_id=run_id)
+
+
 def _rankings(store: Store, path: Path, table: RankingTable) -> Snapshot:
+    if table.of_run:
+        return _own_rankings(store, path, table)
     written = snapshots.write_rankings(
         store, path, criteria=table.criteria, annotator=table.annotator, source=table.source
     )

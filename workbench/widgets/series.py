@@ -52,6 +52,7 @@ METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "ppo": LEARNING,
     "grpo": LEARNING,
     "rloo": LEARNING,
+    "online_dpo": LEARNING,
     "sft": IMITATION,
     **dict.fromkeys(("dpo", "simpo", "cpo", "orpo", "kto"), IMITATION),
     "best_of_n": (

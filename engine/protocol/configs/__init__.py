@@ -18,6 +18,7 @@ from engine.protocol.configs.endpoint import EndpointConfig
 from engine.protocol.configs.generate import GenerateConfig
 from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.judge import JudgeConfig
+from engine.protocol.configs.online import OnlineDPOConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig
@@ -39,6 +40,7 @@ __all__ = [
     "JudgeConfig",
     "KTOConfig",
     "ORPOConfig",
+    "OnlineDPOConfig",
     "PPOConfig",
     "PolicyLearningConfig",
     "PreferenceConfig",

@@ -35,6 +35,7 @@ class RankingTable:
     criterion: str = "overall"  # the same as somebody wrote it, for sentences
     annotator: str = ""  # empty: all
     source: str = ""  # of their prompts
+    of_run: bool = False  # only of the run's own responses; written anew whenever it starts or is resumed
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,13 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     ] = 0.2
     max_grad_norm: MaxGradNorm = 1.0
     checkpoint_every: CheckpointEvery = 10
+    policy_every: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Steps between policies that are kept, NAME STEP each; 0 keeps the last one alone.",
+        ),
+    ] = 0
     trace_every: Annotated[int, Meta(ge=0, description="Steps between token traces; 0 writes none.")] = 5
     gold_every: Annotated[int, Meta(ge=1, description="Steps between evaluations by the gold scorer.")] = 1
     heldout_prompts: Annotated[

@@ -47,9 +47,18 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, or Python "
-            "functions of (prompt, response), package.module:function or plugin:NAME."
+            "functions, package.module:function, plugin:NAME or verify:NAME (exact_match, pattern, "
+            "json_schema, maths)."
         ),
     ] = ()
+    function_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Time that a function has for a response, in a process of its own; 0 lets it run "
+            "with the job, without a limit, and verifiers have 5.",
+        ),
+    ] = 0.0
     ensemble: Annotated[
         str,
         Meta(

@@ -65,8 +65,8 @@ class Job:
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("grpo", {"clip_high": 0.28, "loss_average": "token", "resample": 1, "overlong_tokens": 3, "beta": 0.0,
-                  "kl": "fixed"}),  # DAPO
+        ("grpo", {"clip_high": 0.28, "loss_average": "token", "resample": 1, "overlong_tokens": 3,
+                  "beta": 0.0, "kl": "fixed"}),  # DAPO
         ("grpo", {"ratio": "sequence", "clip": 4e-4}),  # GSPO
         ("grpo", {"surrogate": "cispo", "loss_average": "token"}),
         ("grpo", {"scale_of": "batch", "kl_loss": "sequence"}),  # REINFORCE++

@@ -18,7 +18,10 @@ REQUIRED = {
     "reward": {"name": "rm"},
     "sft": {"name": "better"},
     **{kind: {"name": "better"} for kind in ("dpo", "simpo", "cpo", "orpo", "kto")},
-    **{kind: {"name": "better", "reward_model": "rm"} for kind in ("ppo", "grpo", "rloo", "best_of_n")},
+    **{
+        kind: {"name": "better", "reward_model": "rm"}
+        for kind in ("ppo", "grpo", "rloo", "online_dpo", "best_of_n")
+    },
     "export": {"reward_model": "rm"},
     "score": {"reward_model": "rm"},
     "judge": {},

@@ -18,11 +18,18 @@ def ppo_models(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_reward: Path
 ) -> dict[str, Path]:
     """Folders of a policy with many stop tokens (a random model rarely says just one) and a reward model."""
-    policy = tmp_path_factory.mktemp("ppo") / "policy"
-    shutil.copytree(tiny_model, policy)
+    return {
+        "policy": talkative(tmp_path_factory.mktemp("ppo") / "policy", tiny_model),
+        "reward_model": tiny_reward,
+    }
+
+
+def talkative(policy: Path, model: Path) -> Path:
+    """A copy of the model at `policy` that has many stop tokens."""
+    shutil.copytree(model, policy)
     generation = json.loads((policy / "generation_config.json").read_text())
     (policy / "generation_config.json").write_text(json.dumps({**generation, "eos_token_id": STOPS}))
-    return {"policy": policy, "reward_model": tiny_reward}
+    return policy
 
 
 @pytest.fixture(autouse=True)

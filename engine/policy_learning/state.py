@@ -1,0 +1,32 @@
+"""What changes from step to step of policy learning besides weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from engine.policy_learning.models import Models
+from engine.policy_learning.score_scale import ScoreScale
+
+
+@dataclass
+class State:
+    """What changes from step to step besides weights; goes into checkpoints."""
+
+    step: int  # finished steps
+    beta: float
+    beta_level: float  # the slow part of an adaptive β
+    multiplier: float  # of the constraint
+    scale: ScoreScale
+    first: dict[str, float]  # score, length and entropy of the policy that the run started from
+    last: dict[str, float] = field(default_factory=dict)  # metrics of the last step
+    told: list[str] = field(default_factory=list)  # what has collapsed, each told once
+
+    def to_json(self, models: Models) -> dict[str, Any]:
+        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any], models: Models) -> State:
+        for name, part in saved.pop("portions").items():
+            models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
+        return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))

@@ -1,0 +1,109 @@
+"""Configuration of learning from comparisons of the policy's own samples, by a reward or by people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from engine.errors import UsageError
+from engine.protocol.configs.applies import Idle, always, equal, unequal
+from engine.protocol.configs.common import RolloutEpochs
+from engine.protocol.configs.needs import JobInputs, RankingTable
+from engine.protocol.configs.policy import PolicyLearningConfig
+from engine.protocol.configs.rates import described, learning_rate
+from engine.protocol.configs.rewarded import refuse_single_samples
+from engine.protocol.rewards import Component
+
+OF_REWARDS = (
+    "reward_model", "rewards", "function_seconds", "ensemble", "normalise_score", "missing_stop_penalty",
+    "constraint", "resample", "overlong_tokens",
+)  # fmt: skip
+"""Settings of rewards, which people stand in for."""
+OF_RATIOS = (
+    "ratio_cap", "clip", "clip_high", "surrogate", "entropy_bonus", "kl", "kl_target", "kl_horizon", "resample"
+)  # fmt: skip
+"""Settings of losses that weigh single tokens by their ratio."""
+
+
+class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+    """Online DPO: sample, compare by a reward or by people, learn from the pairs, again."""
+
+    learning_rate: Annotated[
+        float, Meta(ge=0, description=described("Policy learning rate, annealed to 0", "dpo"))
+    ] = 0.0
+    epochs: RolloutEpochs = 1
+    kl: Annotated[
+        Literal["fixed", "adaptive"], Meta(description="β is constant: the loss holds the policy.")
+    ] = "fixed"
+    compare: Annotated[
+        Literal["reward", "people"],
+        Meta(
+            description="What says which sample is better: the reward, or people, for whose rankings each "
+            "step waits."
+        ),
+    ] = "reward"
+    judged_share: Annotated[
+        float, Meta(gt=0, le=1, description="Share of a step's prompts that people must have ranked.")
+    ] = 1.0
+    pairs: Annotated[
+        Literal["all", "best_worst"],
+        Meta(description="Every pair of a prompt's samples, or its best against its worst."),
+    ] = "all"
+    loss: Annotated[
+        Literal["sigmoid", "ipo", "sppo"],
+        Meta(description="Logistic or squared on pairs, or SPPO's regression on how likely a sample wins."),
+    ] = "sigmoid"
+    beta: Annotated[
+        float, Meta(gt=0, description="How strongly the policy is held to the reference (β; 1/η of SPPO).")
+    ] = 0.1
+    reference: Annotated[
+        Literal["round", "start"],
+        Meta(
+            description="What log-ratios are to: the policy that sampled (iterative DPO, DNO), or the one "
+            "before the first step (online DPO)."
+        ),
+    ] = "round"
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate given, the default in the place of 0."""
+        return learning_rate(self.learning_rate, "dpo", self.tuning)
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        people = "people stand in for the reward"
+        return (
+            Idle(OF_RATIOS, always, "its loss compares whole responses"),
+            *PolicyLearningConfig.rules(),
+            Idle(OF_REWARDS, equal("compare", "people"), people),
+            Idle(("judged_share",), unequal("compare", "people"), "the reward compares all"),
+            Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
+        )
+
+    def components(self) -> list[Component]:
+        return [] if self.compare == "people" else PolicyLearningConfig.components(self)
+
+    def inputs(self) -> JobInputs:
+        inputs = PolicyLearningConfig.inputs(self)
+        if self.compare != "people":
+            return inputs
+        return replace(inputs, tables={**inputs.tables, "rankings": RankingTable(("overall",), of_run=True)})
+
+    def check(self) -> None:
+        PolicyLearningConfig.check(self)
+        refuse_single_samples(self.samples, "Samples of a prompt are compared with each other")
+        if self.prompts_per_step % self.minibatches:
+            raise UsageError(
+                f"minibatches must divide prompts_per_step, {self.prompts_per_step}: the samples of a prompt "
+                f"are compared in one, and {self.minibatches} does not; choose another number."
+            )
+        if self.compare == "people" and self.devices > 1:
+            raise UsageError("A step that waits for people is sampled by one process; leave devices at 1.")
+        if self.loss == "sppo" and self.endpoint:
+            raise UsageError("SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo.")
+        if self.compare == "people" and (self.reward_model or self.rewards):
+            raise UsageError(
+                "People compare the samples: leave out reward_model and rewards; gold may watch."
+            )

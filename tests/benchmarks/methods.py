@@ -1,0 +1,150 @@
+"""Every method raises its own objective on a tiny model, over three seeds; the curves are kept as data.
+
+`python -m tests.benchmarks.methods --out docs/curves/methods.csv`
+
+Offline methods learn rankings in which more `a` is better and are measured on held-out prompts:
+`heldout/loss` (their own objective, to fall) and `heldout/accuracy` of their implicit reward (to rise).  The
+others learn from a reward, the share of ASCII characters, and are measured by `policy/score` (to rise).  The
+model is random and answers at random: what is shown is that each loss and loop does what it is meant to,
+nothing about quality.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.policy_learning import rollout as policy_rollout
+from engine.protocol import configs
+from engine.protocol.catalog import job_kind
+from engine.protocol.events import Metrics
+from tests.benchmarks.common import parser, report, say, versions
+from tests.engine.training.fixtures import talkative
+from tests.engine.training.runs import make_run, only, prompts, rankings
+from tests.fakes import tiny_model_folder
+
+COMMON: dict[str, Any] = {"name": "better", "policy": "p", "device": "cpu", "dtype": "float32"}
+OFFLINE = COMMON | {
+    "epochs": 3, "batch_prompts": 4, "microbatch": 4, "holdout": 0.25, "learning_rate": 2e-3,
+    "checkpoint_every": 0,
+}  # fmt: skip
+ONLINE = COMMON | {
+    "rewards": ("tests.benchmarks.methods:ascii_share",), "steps": 24, "prompts_per_step": 2, "samples": 16,
+    "max_new_tokens": 6, "learning_rate": 1e-2, "tuning": "full", "target_kl_update": 0.0, "kl_bound": 1e9,
+    "missing_stop_penalty": 0.0, "checkpoint_every": 0, "trace_every": 0, "collapse": "ignore", "epochs": 2,
+}  # fmt: skip
+FREE: dict[str, Any] = {"kl": "fixed", "beta": 0.0}
+HELD: dict[str, Any] = {"kl": "fixed", "beta": 0.01}
+
+
+def methods(seed: int) -> dict[str, configs.JobConfig]:
+    """The configurations that are run, by the name of the method."""
+    off, on = OFFLINE | {"seed": seed}, ONLINE | {"seed": seed}
+    dpo, grpo = configs.DPOConfig, configs.GRPOConfig
+    token: dict[str, Any] = {"loss_average": "token"}
+    return {
+        "DPO": dpo(**off),
+        "cDPO": dpo(**off, label_smoothing=0.1),
+        "robust DPO": dpo(**off, loss="robust", label_smoothing=0.1),
+        "DPO by length": dpo(**off, average="token", beta=5.0),
+        "R-DPO": dpo(**off, length_penalty=0.01),
+        "RPO": dpo(**off, nll=1.0),
+        "DPO with ties": dpo(**off, ties="rao_kupper"),
+        "IPO": dpo(**off, loss="ipo"),
+        "SimPO": configs.SimPOConfig(**off),
+        "CPO": configs.CPOConfig(**off),
+        "ORPO": configs.ORPOConfig(**off),
+        "KTO": configs.KTOConfig(**off),
+        "PPO": configs.PPOConfig(**on, **FREE, critic="shared"),
+        "GRPO": grpo(**on, **FREE),
+        "Dr. GRPO": grpo(**on, **FREE, scale_advantages=False, loss_average="budget"),
+        "DAPO": grpo(**on, **FREE, **token, clip_high=0.28, resample=1, overlong_tokens=2),
+        "GSPO": grpo(**on, **FREE, ratio="sequence", clip=0.01),
+        "CISPO": grpo(**on, **FREE, **token, surrogate="cispo"),
+        "REINFORCE++": grpo(**on, **HELD, **token, scale_of="batch", kl_loss="k2"),
+        "GRPO, KL of responses": grpo(**on, **HELD, kl_loss="sequence"),
+        "GRPO, entropy bonus": grpo(**on, **FREE, entropy_bonus=0.01),
+        "RLOO": configs.RLOOConfig(**on, **FREE),
+        "online DPO": configs.OnlineDPOConfig(**on, reference="start"),
+        "iterative DPO": configs.OnlineDPOConfig(**on, pairs="best_worst"),
+        "online IPO": configs.OnlineDPOConfig(**on, loss="ipo"),
+        "SPPO": configs.OnlineDPOConfig(**on, loss="sppo"),
+    }
+
+
+def ascii_share(prompt: str, response: str) -> float:
+    """The reward that is learned."""
+    return sum(c.isascii() for c in response) / (len(response) or 1)
+
+
+def curve(name: str, config: configs.JobConfig, seed: int, model: Path) -> Iterator[tuple[Any, ...]]:
+    """Method, seed, step, metric, value of one run."""
+    job = job_kind(config)
+    learn = getattr(importlib.import_module(job.module), job.function)
+    offline = isinstance(config, configs.StoredResponsesConfig)
+    rows = rankings(24, seed)
+    if name == "DPO with ties":  # two above two
+        rows = [row | {"rank": 1 + 2 * (row["rank"] > 2)} for row in rows]
+    table = {"rankings": rows} if offline else {"prompts": prompts()}
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder) / "run", config, {"policy": model}, table)
+        for event in only(learn(config, run), Metrics):
+            for metric in ("heldout/loss", "heldout/accuracy", "policy/score", "policy/kl"):
+                if metric in event.values:
+                    yield name, seed, event.step, metric, event.values[metric]
+
+
+def better(rows: list[tuple[Any, ...]]) -> dict[str, str]:
+    """By method: its own objective at first and at last, a mean over seeds with its standard deviation."""
+    told = {}
+    for name in dict.fromkeys(row[0] for row in rows):
+        online = any(row[0] == name and row[3] == "policy/score" for row in rows)
+        metric = "policy/score" if online else "heldout/loss"
+        width = 3 if metric == "policy/score" else 1
+        ends = []
+        for seed in sorted({row[1] for row in rows}):
+            values = [row[4] for row in rows if row[:2] == (name, seed) and row[3] == metric]
+            ends.append((statistics.fmean(values[:width]), statistics.fmean(values[-width:])))
+        gains = [last - first if metric == "policy/score" else first - last for first, last in ends]
+        if min(gains) <= 0:
+            say(f"{name} has not improved its objective with every seed: {gains}")
+        first, last = (statistics.fmean(e[i] for e in ends) for i in (0, 1))
+        told[name] = f"{metric} {first:.3f} → {last:.3f} (gain {min(gains):.3f} at least)"
+        say(f"{name}: {told[name]}")
+    return told
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--out", type=Path, default=Path("docs/curves/methods.csv"))
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--only", nargs="*", default=[], help="methods, by their names")
+    options = arguments.parse_args()
+    torch.set_num_threads(1)
+    policy_rollout.REFERENCE_SAMPLES = 12
+    sys.modules.setdefault("tests.benchmarks.methods", sys.modules[__name__])
+    rows: list[tuple[Any, ...]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = talkative(Path(folder) / "policy", tiny_model_folder(Path(folder) / "tiny"))
+        for seed in range(options.seeds):
+            for name, config in methods(seed).items():
+                if not options.only or name in options.only:
+                    rows += curve(name, config, seed, model)
+                    say(f"{name}, seed {seed}")
+    with options.out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("method", "seed", "step", "metric", "value"))
+        writer.writerows((*row[:4], f"{row[4]:.5g}") for row in rows)
+    report("methods", objectives=better(rows), versions=versions("torch", "transformers"))
+
+
+if __name__ == "__main__":
+    main()
