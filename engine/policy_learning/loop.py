@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,7 +56,7 @@ from engine.policy_learning.served import ServedPolicy, importance
 from engine.policy_learning.state import State
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
 from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
-from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress, Stopped
+from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
 from engine.tables import write_splits
@@ -127,9 +128,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
         try:
             yield from one_step(algorithm, models, prompts, state, config, run)
         except WaitingForPeopleError as waiting:
-            save()
-            yield Message(level="info", text=str(waiting))
-            yield Stopped(paused=True)
+            yield from waiting.pause(save)
             return
         yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
         if evaluates and due(config, state.step):
@@ -210,6 +209,31 @@ def objective(
     return shaped(final_N, rollout, config)
 
 
+def sampled_and_measured(
+    models: Models,
+    state: State,
+    config: PolicyLearningConfig,
+    run: RunDir,
+    prompts: list[Prompt],
+    *key: object,
+) -> Generator[Event, None, Sampling]:
+    """Phases 1 and 2 of the step behind `state`; what people have ranked stands in for a reward."""
+    number = state.step + 1
+    due = number == 1 or number % config.gold_every == 0 or number == config.steps
+    judged: Tensor | None = None
+    if isinstance(config, OnlineDPOConfig) and config.compare == "people":
+        rollout = yield from offered(models, prompts, number, config, run)
+        judged = ranked(rollout, config, run)
+    else:
+        random = (*key, config.seed, state.step)
+        rollout = yield from collect(models, prompts, config, *random, stage="sampling")
+    sampled = time.perf_counter()
+    measured = yield from measure(models, rollout, with_gold=due)
+    check_sampler(models, rollout, measured)
+    final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+    return Sampling(rollout, measured, final if judged is None else judged, sampled)
+
+
 def one_step(
     algorithm: Algorithm,
     models: Models,
@@ -222,25 +246,7 @@ def one_step(
     number = state.step + 1
     began = time.perf_counter()
     chosen = prompts.of_step(state.step, config.prompts_per_step, config.seed)
-    people = isinstance(config, OnlineDPOConfig) and config.compare == "people"
-    due = number == 1 or number % config.gold_every == 0 or number == config.steps
-
-    def phases(prompts: list[Prompt], *key: object) -> Generator[Event, None, Sampling]:
-        if people:
-            rollout = yield from offered(models, prompts, number, config, run)
-        else:
-            random = (*key, config.seed, state.step)
-            rollout = yield from collect(models, prompts, config, *random, stage="sampling")
-        sampled = time.perf_counter()
-        if people:
-            judged = ranked(rollout, config, run)
-        measured = yield from measure(models, rollout, with_gold=due)
-        check_sampler(models, rollout, measured)
-        final = objective(models, rollout, measured, state.scale, state.multiplier, config)
-        if people:
-            final = judged
-        return Sampling(rollout, measured, final, sampled)
-
+    phases = partial(sampled_and_measured, models, state, config, run)
     sampling = yield from phases(chosen, "rollout")
     if config.resample:
         sampling = yield from resampled(sampling, prompts, state.step, config, phases)
@@ -248,11 +254,7 @@ def one_step(
     flat = without_variance(final, rollout.groups)
     targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
-    if models.served is not None:
-        weight = importance(measured.logprobs, rollout.sampled_logprobs, rollout.mask, config.ratio_cap)
-        targets = replace(targets, advantages=targets.advantages * weight)
-        metrics["policy/sampler_ratio"] = float(weight[rollout.mask].mean())
-        metrics["policy/sampler_capped"] = float((weight[rollout.mask] >= config.ratio_cap).float().mean())
+    targets = _weighted(models, rollout, measured, targets, config, metrics)
     metrics["policy/objective"] = float(final.mean())
     if config.samples > 1:
         metrics |= group_metrics(rollout, flat)
@@ -282,6 +284,23 @@ def one_step(
     metrics |= update_coefficients(models, state, measured, targets, config)
     state.step, state.last = number, metrics
     yield Metrics(step=number, values=metrics)
+
+
+def _weighted(
+    models: Models,
+    rollout: Rollout,
+    measured: Measured,
+    targets: Targets,
+    config: PolicyLearningConfig,
+    metrics: dict[str, float],
+) -> Targets:
+    """Advantages with the truncated importance weights of a server's samples, which become metrics too."""
+    if models.served is None:
+        return targets
+    weight = importance(measured.logprobs, rollout.sampled_logprobs, rollout.mask, config.ratio_cap)
+    metrics["policy/sampler_ratio"] = float(weight[rollout.mask].mean())
+    metrics["policy/sampler_capped"] = float((weight[rollout.mask] >= config.ratio_cap).float().mean())
+    return replace(targets, advantages=targets.advantages * weight)
 
 
 def update_coefficients(

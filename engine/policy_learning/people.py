@@ -9,7 +9,7 @@ same a second time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Prompt, Rollout, as_rollout, collect
 from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
-from engine.protocol.events import Event, Output
+from engine.protocol.events import Event, Message, Output, Stopped
 from engine.protocol.rundir import RunDir
 from engine.rollout import Sampled
 from engine.tables import RESPONSES, write_output
@@ -28,6 +28,12 @@ from engine.wording import counted
 
 class WaitingForPeopleError(Exception):
     """The step cannot go on before its samples are ranked; its sentence says what is missing."""
+
+    def pause(self, save: Callable[[], None]) -> Iterator[Event]:
+        """Say so, with a checkpoint from which the run goes on."""
+        save()
+        yield Message(level="info", text=str(self))
+        yield Stopped(paused=True)
 
 
 def offered(

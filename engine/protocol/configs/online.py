@@ -22,7 +22,8 @@ OF_REWARDS = (
 )  # fmt: skip
 """Settings of rewards, which people stand in for."""
 OF_RATIOS = (
-    "ratio_cap", "clip", "clip_high", "surrogate", "entropy_bonus", "kl", "kl_target", "kl_horizon", "resample"
+    "ratio_cap", "clip", "clip_high", "surrogate", "entropy_bonus", "kl", "kl_target", "kl_horizon",
+    "resample",
 )  # fmt: skip
 """Settings of losses that weigh single tokens by their ratio."""
 
@@ -102,7 +103,9 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         if self.compare == "people" and self.devices > 1:
             raise UsageError("A step that waits for people is sampled by one process; leave devices at 1.")
         if self.loss == "sppo" and self.endpoint:
-            raise UsageError("SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo.")
+            raise UsageError(
+                "SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo."
+            )
         if self.compare == "people" and (self.reward_model or self.rewards):
             raise UsageError(
                 "People compare the samples: leave out reward_model and rewards; gold may watch."
