@@ -66,7 +66,7 @@ class TimedFunction:
         self._lines = SimpleQueue()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([p for p in sys.path if p])}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "engine.policy_learning.function_process", self.source],
+            [sys.executable, "-P", "-m", "engine.policy_learning.function_process", self.source],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,7 +75,14 @@ class TimedFunction:
         )
         reader = threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True)
         reader.start()
-        self._batched = bool(self._answer(STARTING)["batched"])
+        try:
+            self._batched = bool(self._answer(STARTING)["batched"])
+        except TimeoutError:
+            self.close()
+            raise UsageError(
+                f"The reward function {self.source} was not imported within {STARTING:.0f} seconds; see what "
+                "its module does when it is imported."
+            ) from None
 
     def _asked(self, items: Sequence[Item], seconds: float) -> list[float] | None:
         assert self._process is not None

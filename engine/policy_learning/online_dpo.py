@@ -71,12 +71,13 @@ class OnlineDPO:
         else:
             loss = self._of_pairs(ratio_n, batch)
         batch.sums.add(_with_sums(loss, logprobs, batch))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return logprobs
 
     def _of_pairs(self, ratio_n: Tensor, batch: MicroBatch) -> Tensor:
         """Mean over the minibatch's prompts of the mean over each one's pairs."""
         config, prompts = self.config, batch.sums.responses / self.config.samples
+        assert batch.pairs is not None
         winner_M, loser_M, share_M = batch.pairs
         if not len(winner_M):
             return ratio_n.sum() * 0.0  # nothing differs: a gradient of 0
