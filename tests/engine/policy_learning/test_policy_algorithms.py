@@ -139,7 +139,7 @@ def test_grpo_tokens_share_the_advantage_of_their_response(
 
 def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:
     scores = torch.tensor(
-        [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text, _ in conversations]
+        [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text, *_ in conversations]
     )
     return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
 
@@ -248,13 +248,13 @@ class OutOfMemory:
         self.failures = 0
         forward = Policy.forward
 
-        def limited(policy: Policy, rows: list[Any]) -> Any:
+        def limited(policy: Policy, rows: list[Any], **kinds: bool) -> Any:
             if torch.is_grad_enabled() and sum(len(row.responses) for row in rows) > most:
                 self.failures += 1
                 raise RuntimeError(
                     "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
                 )
-            return forward(policy, rows)
+            return forward(policy, rows, **kinds)
 
         monkeypatch.setattr(Policy, "forward", limited)
 

@@ -47,7 +47,7 @@ def scored(scores: torch.Tensor) -> RewardScores:
 def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:
     """A reward that is plain to see: the share of characters that are ASCII."""
     return scored(
-        torch.tensor([sum(c.isascii() for c in text) / (len(text) or 1) for _, text, _ in conversations])
+        torch.tensor([sum(c.isascii() for c in text) / (len(text) or 1) for _, text, *_ in conversations])
     )
 
 
