@@ -52,11 +52,48 @@ def win_probabilities(scores_N: Tensor, group_N: Tensor) -> Tensor:
     >>> win_probabilities(torch.tensor([1.0, 1.0, 5.0]), torch.tensor([0, 0, 1])).tolist()
     [0.5, 0.5, 0.5]
     """
-    same = (group_N[:, None] == group_N[None, :]) & ~torch.eye(len(scores_N), dtype=torch.bool)
-    wins_N_N = torch.sigmoid(scores_N[:, None] - scores_N[None, :])
+    return mean_wins(torch.sigmoid(scores_N[:, None] - scores_N[None, :]), group_N)
+
+
+def mean_wins(wins_N_N: Tensor, group_N: Tensor) -> Tensor:
+    """As `win_probabilities` from P(row ≻ column), [N, N], instead of scores.
+
+    >>> mean_wins(torch.tensor([[0.5, 0.75], [0.25, 0.5]]), torch.tensor([0, 0])).tolist()
+    [0.75, 0.25]
+    """
+    same = (group_N[:, None] == group_N[None, :]) & ~torch.eye(len(group_N), dtype=torch.bool)
     others_N = same.sum(dim=1)
     mean_N = torch.where(same, wins_N_N, 0).sum(dim=1) / others_N.clamp_min(1)
     return torch.where(others_N > 0, mean_N, 0.5)
+
+
+def antisymmetric(said_N_N: Tensor) -> Tensor:
+    """P(row ≻ column) of what a judge said of every ordered pair, [N, N]: ½·(P + 1 − Pᵀ), so that both orders
+    give one answer and nothing is preferred to itself.
+
+    >>> antisymmetric(torch.tensor([[0.5, 0.75], [0.75, 0.5]])).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    return 0.5 * (said_N_N + 1 - said_N_N.T)
+
+
+def intransitive_share(wins_N_N: Tensor, group_N: Tensor) -> float:
+    """Share of triples of a group, each pair of them decided, whose majority runs in a circle: what no score
+    can express (Munos et al., "Nash learning from human feedback", arXiv 2312.00886, §3).  NaN without any.
+
+    Of a tournament on K players C(K, 3) − Σ C(wins, 2) triples are cyclic (Kendall and Babington Smith 1940).
+
+    >>> wins = torch.tensor([[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])
+    >>> intransitive_share(wins, torch.tensor([0, 0, 0]))
+    1.0
+    """
+    same = group_N[:, None] == group_N[None, :]
+    beats = ((wins_N_N > 0.5) & same).double()
+    paths = beats @ beats  # [i, k]: j that i beats and that beats k
+    cyclic = float((paths * beats.T).sum()) / 3
+    decided = beats + beats.T
+    triples = float(((decided @ decided) * decided).sum()) / 6
+    return cyclic / triples if triples else float("nan")
 
 
 def correlation(x_M: Tensor, y_M: Tensor) -> float:

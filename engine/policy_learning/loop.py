@@ -24,12 +24,14 @@ from engine.models.catalogue import resolving
 from engine.models.lora import left_out
 from engine.objectives.groups import without_variance
 from engine.objectives.kl import AdaptiveKL, horizon_of
+from engine.objectives.preference import mean_wins
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
 from engine.policy_learning.checks import check_bound, check_collapse, tell_cut
 from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.people import WaitingForPeopleError, offered, policy_name, ranked
+from engine.policy_learning.preferences import compared
 from engine.policy_learning.record import (
     keep_batch,
     rollout_metrics,
@@ -217,7 +219,8 @@ def sampled_and_measured(
     prompts: list[Prompt],
     *key: object,
 ) -> Generator[Event, None, Sampling]:
-    """Phases 1 and 2 of the step behind `state`; what people have ranked stands in for a reward."""
+    """Phases 1 and 2 of the step behind `state`; what people rank, or a preference says, stands in for
+    a reward."""
     number = state.step + 1
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
     judged: Tensor | None = None
@@ -231,6 +234,9 @@ def sampled_and_measured(
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+    if isinstance(config, OnlineDPOConfig) and config.compare == "preference":
+        measured = replace(measured, wins=compared(rollout, config, models.policy.tokeniser))
+        judged = mean_wins(measured.wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 
 

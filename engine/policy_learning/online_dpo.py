@@ -2,15 +2,15 @@
 
 The loop is `policy_learning.learn`; here is what makes it online DPO:
 
-- the K samples of a prompt are compared by the reward, or by people who rank them (`people`); their pairs
-  are all that differ, or the best against the worst
+- the K samples of a prompt are compared by the reward, by a general preference of pairs (`preferences`), or
+  by people who rank them (`people`); their pairs are all that differ, or the best against the worst
 - the loss is DPO's or IPO's on these pairs, a prompt's its mean over its pairs, or SPPO's on each response
 - the log-ratio is to the policy that sampled (`reference` round: direct Nash optimisation and iterative DPO,
   Rosset et al., arXiv 2404.03715, algorithm 2), or to the policy before its first step (`reference` start)
 - every `policy_every` steps the policy is kept, so that a step with many prompts and epochs is a round
 
 SPPO (Wu et al., arXiv 2405.00675, eq. 4.7) is a regression: (log π/π_t − η(P(y ≻ π_t) − ½))², η = 1/β and P
-the mean of σ(s − s′) over the other samples.
+the mean of σ(s − s′), or of the preference, over the other samples.
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ class OnlineDPO:
 
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:
         """3. Pairs of samples; of SPPO how likely each wins, less one half, in the place of an advantage."""
-        groups_N = rollout.groups
-        won_N = win_probabilities(final_N, groups_N) - 0.5
+        groups_N, best_worst = rollout.groups, self.config.pairs == "best_worst"
+        won_N = (win_probabilities(final_N, groups_N) if measured.wins is None else final_N) - 0.5
+        pairs = pairs_of(final_N, groups_N, best_worst=best_worst)
+        if measured.wins is not None and not best_worst:  # which may run in a circle
+            pairs = torch.nonzero(measured.wins > 0.5)
         return Targets(
             kl=kl_of(rollout, measured),
             rewards=at_last_token(final_N, rollout.mask),
             advantages=torch.where(rollout.mask, won_N[:, None], 0),
             returns=None,
-            pairs=pairs_of(final_N, groups_N, best_worst=self.config.pairs == "best_worst"),
+            pairs=pairs,
         )
 
     def backward(self, models: Models, batch: MicroBatch) -> Tensor:

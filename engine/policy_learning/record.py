@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from engine.objectives.advantages import masked_mean
+from engine.objectives.preference import intransitive_share
 from engine.objectives.value import explained_variance
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets
@@ -53,6 +54,8 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
     metrics |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
     if measured.scored.cost is not None:
         metrics["policy/cost"] = float(measured.scored.cost.mean())
+    if measured.wins is not None:
+        metrics["policy/intransitive"] = intransitive_share(measured.wins, rollout.groups)
     if measured.gold is not None:
         metrics["policy/gold"] = float(measured.gold.mean())
     if measured.values is not None and targets.returns is not None:

@@ -268,6 +268,7 @@ class Measured:
     values: Tensor | None  # None without a critic
     ratio_max_deviation: float  # max |exp(log π in training − log π at sampling) − 1|
     cut: Tensor  # [N] bool: longer than a reward model reads of it
+    wins: Tensor | None = None  # [N, N] P(row ≻ column) within a prompt, where samples are compared in pairs
 
     @property
     def scores(self) -> Tensor:

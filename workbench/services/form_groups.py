@@ -70,6 +70,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *(
             "objective",
             "compare",
+            "preference",
             "judged_share",
             "pairs",
             "loss",

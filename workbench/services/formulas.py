@@ -230,7 +230,11 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 
 def _online_dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    if config.get("compare") == "people":
+    if config.get("compare") == "preference":
+        told = f"mean {number(latest.get('policy/objective'))}; triples in a circle "
+        told += percent(latest.get("policy/intransitive"))
+        source = Term("s = mean over the others of P(y ≻ y′)", told, f"by {config.get('preference')}")
+    elif config.get("compare") == "people":
         source = Term("s = (worse − better) / others", "by people", "where a sample stands in their rankings")
     else:
         source = _objective(config, latest, "policy/score", "policy/objective")

@@ -39,12 +39,19 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         Literal["fixed", "adaptive"], Meta(description="β is constant: the loss holds the policy.")
     ] = "fixed"
     compare: Annotated[
-        Literal["reward", "people"],
+        Literal["reward", "preference", "people"],
         Meta(
-            description="What says which sample is better: the reward, or people, for whose rankings each "
-            "step waits."
+            description="What says which sample is better: the reward, a preference of pairs, or people, for "
+            "whose rankings each step waits."
         ),
     ] = "reward"
+    preference: Annotated[
+        str,
+        Meta(
+            description="Function of (prompt, first, second) that says how likely the first is better, "
+            "package.module:function or plugin:NAME."
+        ),
+    ] = ""
     judged_share: Annotated[
         float, Meta(gt=0, le=1, description="Share of a step's prompts that people must have ranked.")
     ] = 1.0
@@ -74,17 +81,18 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
-        people = "people stand in for the reward"
+        stands = "people or a preference stand in for the reward"
         return (
             Idle(OF_RATIOS, always, "its loss compares whole responses"),
             *PolicyLearningConfig.rules(),
-            Idle(OF_REWARDS, equal("compare", "people"), people),
+            Idle(OF_REWARDS, unequal("compare", "reward"), stands),
+            Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
             Idle(("judged_share",), unequal("compare", "people"), "the reward compares all"),
             Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
         )
 
     def components(self) -> list[Component]:
-        return [] if self.compare == "people" else PolicyLearningConfig.components(self)
+        return [] if self.compare != "reward" else PolicyLearningConfig.components(self)
 
     def inputs(self) -> JobInputs:
         inputs = PolicyLearningConfig.inputs(self)
@@ -106,7 +114,8 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             raise UsageError(
                 "SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo."
             )
-        if self.compare == "people" and (self.reward_model or self.rewards):
-            raise UsageError(
-                "People compare the samples: leave out reward_model and rewards; gold may watch."
-            )
+        if self.compare != "reward" and (self.reward_model or self.rewards):
+            who = "People compare" if self.compare == "people" else "A preference compares"
+            raise UsageError(f"{who} the samples: leave out reward_model and rewards; gold may watch.")
+        if (self.compare == "preference") != bool(self.preference):
+            raise UsageError("A preference needs compare preference and the name of a function; set both.")

@@ -1,5 +1,7 @@
 """Online DPO on the fake model: by a reward, and by people for whom the run waits."""
 
+import itertools
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from engine.errors import UsageError
-from engine.objectives.preference import win_probabilities
+from engine.objectives.preference import antisymmetric, intransitive_share, mean_wins, win_probabilities
 from engine.policy_learning import online_dpo
 from engine.policy_learning import rollout as policy_rollout
 from engine.policy_learning.online_dpo import pairs_of
@@ -28,7 +30,14 @@ COMMON: dict[str, Any] = {
 }  # fmt: skip
 REWARD = OnlineDPOConfig(**COMMON, rewards=("online_rewards:ascii_share",))
 PEOPLE = OnlineDPOConfig(**COMMON, compare="people", policy_every=1)
+PREFERENCE = OnlineDPOConfig(**COMMON, compare="preference", preference="online_rewards:more_ascii")
 FUNCTIONS = """
+def more_ascii(prompt, first, second):  # and the first one shown has the better of it
+    return 0.2 + 0.7 * (ascii_share(prompt, first) > ascii_share(prompt, second))
+
+def certain(prompt, first, second):
+    return 2.0
+
 def ascii_share(prompt, response):
     return sum(c.isascii() for c in response) / (len(response) or 1)
 """
@@ -171,3 +180,53 @@ def test_people_or_a_reward_but_not_both() -> None:
         OnlineDPOConfig(**COMMON, compare="people", reward_model="rm")
     with pytest.raises(UsageError, match="nothing to maximise"):
         OnlineDPOConfig(**COMMON)
+
+
+@given(st.integers(0, 999), st.integers(3, 6))
+def test_a_preference_is_antisymmetric_and_its_circles_are_counted(seed: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    wins = antisymmetric(torch.rand(size, size, generator=generator, dtype=torch.float64))
+    torch.testing.assert_close(wins + wins.T, torch.ones_like(wins))
+    groups = torch.zeros(size, dtype=torch.long)
+    assert float(mean_wins(wins, groups).sum()) == pytest.approx(size / 2)
+    beats = (wins > 0.5).tolist()
+    circles = [
+        (beats[i][j] and beats[j][k] and beats[k][i]) or (beats[j][i] and beats[k][j] and beats[i][k])
+        for i, j, k in itertools.combinations(range(size), 3)
+    ]
+    assert intransitive_share(wins, groups) == pytest.approx(sum(circles) / len(circles))
+    scores = torch.rand(size, generator=generator, dtype=torch.float64)
+    assert intransitive_share(torch.sigmoid(scores[:, None] - scores), groups) == 0
+    two = torch.block_diag(wins, wins)
+    both = torch.arange(2).repeat_interleave(size)
+    assert intransitive_share(two, both) == pytest.approx(sum(circles) / len(circles))
+    assert math.isnan(intransitive_share(wins, torch.arange(size)))
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": "sppo"}])
+def test_a_preference_of_pairs_is_learned(
+    tmp_path: Path, ppo_models: dict[str, Path], changes: dict[str, Any]
+) -> None:
+    job = Job(
+        tmp_path / "run", ppo_models, PREFERENCE, steps=12, samples=8, tuning="full", learning_rate=1e-2,
+        target_kl_update=0.0, kl_bound=1e9, checkpoint_every=0, trace_every=0, collapse="ignore",
+        **{"epochs": 2, **changes},
+    )  # fmt: skip
+    metrics = only(job.events(), Metrics)
+    texts = [pq.read_table(job.run.output_path("rollouts", n))["text"].to_pylist() for n in (1, 12)]
+    first, last = (
+        sum(sum(c.isascii() for c in t) / (len(t) or 1) for t in part) / len(part) for part in texts
+    )
+    assert last - first > 0.1
+    assert metrics[0].values["policy/objective"] == pytest.approx(0.5, abs=1e-6)
+    assert metrics[0].values["policy/intransitive"] in (0, None) or math.isnan(
+        metrics[0].values["policy/intransitive"]  # type: ignore[arg-type]
+    )
+
+
+def test_a_preference_that_is_no_probability_is_named(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
+    job = Job(tmp_path / "run", ppo_models, PREFERENCE, preference="online_rewards:certain")
+    with pytest.raises(UsageError, match=r"preference online_rewards:certain gave 2\.0; it must give a prob"):
+        job.events()
+    with pytest.raises(UsageError, match="A preference needs compare preference"):
+        OnlineDPOConfig(**COMMON, compare="preference")
