@@ -235,8 +235,8 @@ def sampled_and_measured(
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     if isinstance(config, OnlineDPOConfig) and config.compare == "preference":
-        measured = replace(measured, wins=compared(rollout, config, models.policy.tokeniser))
-        judged = mean_wins(measured.wins, rollout.groups)
+        wins = compared(rollout, config, models.policy.tokeniser)
+        measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 
 
