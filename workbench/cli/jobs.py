@@ -25,6 +25,7 @@ from workbench.cli.judging import judge_app
 from workbench.cli.options import job_command
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
+from workbench.services.bottleneck import step_time
 
 if TYPE_CHECKING:
     from engine.protocol.catalog import JobKind
@@ -254,8 +255,9 @@ def show_run(
 ) -> None:
     """Show a run: its configuration, figures, artifacts and last words."""
     jobs = _caught_up()
-    detail = jobs.show(run_id)
-    metrics = {name: points[-1] for name, points in jobs.metrics(run_id).items() if points}
+    detail, told = jobs.show(run_id), jobs.metrics(run_id)
+    metrics = {name: points[-1] for name, points in told.items() if points}
+    times = step_time(detail.config, told)
     if as_json:
         print_json({"run": detail, "last_metrics": {name: value for name, (_, value) in metrics.items()}})
         return
@@ -264,6 +266,8 @@ def show_run(
     rows += [(f"summary {name}", value) for name, value in detail.summary.items()]
     rows += [(f"{name} at step {step}", value) for name, (step, value) in sorted(metrics.items())]
     print_table(("what", "value"), rows)
+    if times is not None:
+        print(f"\n{times.sentence}")
     if detail.stderr_tail:
         session.narrator.say(detail.stderr_tail)
 

@@ -163,8 +163,11 @@ def _table(rows: Mapping[str, Any]) -> list[Content]:
     ]
 
 
-def details_content(detail: Any) -> Content:
-    """Summary, failure, messages, artifacts and configuration of a run, one below the other."""
+def details_content(detail: Any, time_words: str = "") -> Content:
+    """Summary, failure, messages, artifacts and configuration of a run, one below the other.
+
+    time_words: where the time of its steps goes, if that is known.
+    """
     messages = [
         Content.assemble(("  ", ""), safe_text(text)) for text in map(message_text, detail.messages or ())
     ]
@@ -187,6 +190,7 @@ def details_content(detail: Any) -> Content:
     parts = [
         *(_section("Last lines of its error output", stderr[-20:]) if failed else []),
         *_section("Result", _table(as_mapping(detail.summary))),
+        *_section("Time", [Content(f"  {time_words}")] if time_words else []),
         *_section("Messages", messages[-20:]),
         *_section("Made", artifacts),
         *_section("Settings", _table(as_mapping(detail.config))),

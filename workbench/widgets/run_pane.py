@@ -45,6 +45,8 @@ class RunPicture:
     """Shape and colour among the runs drawn over each other."""
     others: Sequence[RunSeries] = ()
     """Marked runs, drawn over this one."""
+    time_words: str = ""
+    """Where the time of a step goes; empty for a run that does not say."""
 
 
 def read_series(workspace: Workspace, run_id: str, slot: int) -> RunSeries:
@@ -60,12 +62,14 @@ def read_run(workspace: Workspace, run_id: str, marked: Sequence[str] = ()) -> R
 
     `marked` are the runs to draw over it, in the order of their shapes.
     """
+    from workbench.services.bottleneck import step_time
     from workbench.services.formulas import formula
 
     jobs = workspace.jobs
     detail = jobs.show(run_id)
     metrics = jobs.metrics(run_id)
     steps = tuple(jobs.rollout_steps(run_id))
+    times = step_time(detail.config, metrics)
     return RunPicture(
         detail,
         prepare(metrics),
@@ -73,6 +77,7 @@ def read_run(workspace: Workspace, run_id: str, marked: Sequence[str] = ()) -> R
         full={name: finite(points) for name, points in metrics.items()},
         traced=tuple(workspace.policy_learning.trace_steps(run_id)) if steps else (),
         formula=formula(detail.kind, detail.config, metrics),
+        time_words=times.sentence if times else "",
         slot=marked.index(run_id) + 1 if run_id in marked else 0,
         others=tuple(
             read_series(workspace, other, slot)
@@ -152,7 +157,7 @@ class RunPane(Vertical):
         full = picture.full if picture.full is not None else picture.series
         own = RunSeries(detail.name or detail.run_id, picture.series, full, picture.slot)
         self.query_one(ChartBoard).show(detail.kind, [own, *picture.others])
-        self.query_one("#detail-text", Static).update(details_content(detail))
+        self.query_one("#detail-text", Static).update(details_content(detail, picture.time_words))
         view.know_steps(picture.steps, picture.traced)
         self._draw_formula()
         self._title_views()
