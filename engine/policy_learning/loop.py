@@ -257,6 +257,7 @@ def one_step(
     if config.resample:
         sampling = yield from resampled(sampling, prompts, state.step, config, phases)
     rollout, measured, final, sampled = sampling
+    scored = time.perf_counter()
     flat = without_variance(final, rollout.groups)
     targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
@@ -283,7 +284,8 @@ def one_step(
     metrics |= update_metrics(stats, annealed(state.step, config.steps, config.peak_learning_rate))
     metrics |= {
         "policy/seconds_rollout": sampled - began,
-        "policy/seconds_update": time.perf_counter() - sampled,
+        "policy/seconds_scoring": scored - sampled,
+        "policy/seconds_update": time.perf_counter() - scored,
     }
     if config.trace_every and (number == 1 or number % config.trace_every == 0):
         yield write_traces(run, number, models, rollout, measured, targets, stats)

@@ -35,6 +35,7 @@ METRICS = (
     "policy/beta",
     "policy/ratio_max_deviation",
     "policy/seconds_rollout",
+    "policy/seconds_scoring",
     "policy/seconds_update",
 )
 Curve = dict[int, dict[str, float]]

@@ -81,7 +81,7 @@ def child(options: dict[str, Any]) -> None:
             break  # the peer's script does not save either
         if isinstance(event, Metrics):
             values = {name: float(str(value)) for name, value in event.values.items()}
-            seconds.append(values["policy/seconds_rollout"] + values["policy/seconds_update"])
+            seconds.append(sum(values[f"policy/seconds_{part}"] for part in ("rollout", "scoring", "update")))
             rollouts.append(values["policy/seconds_rollout"])
             lengths.append(values["policy/length"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
