@@ -53,6 +53,10 @@ class RemoteStore(Store):
         """A further cursor that asks the holder."""
         return RemoteCursor(super().new_cursor(), self)  # type: ignore[return-value]
 
+    def ask(self, sql: str) -> RemoteCursor:
+        """The answer to one SELECT.  Raises as `RemoteCursor.execute` does."""
+        return RemoteCursor(super().new_cursor(), self).execute(sql)
+
     def before(self, sql: str) -> None:
         """The holder sees to its own files."""
 
@@ -168,7 +172,7 @@ class OwnReader:
         with told(path):
             self._connection = duckdb.connect(str(path), read_only=True, config=CONFIG)
 
-    def execute(self, sql: str) -> OwnReader:
+    def ask(self, sql: str) -> OwnReader:
         """Run one SELECT.  Raises RefusedError for anything else, QueryError with DuckDB's words."""
         check_locked(self._connection, sql)
         try:

@@ -115,12 +115,12 @@ class Connection:
         for _ in range(2):  # a holder that has gone may have another after it
             try:
                 self._held = self._held or RemoteStore(self.path, locked)
-                return self._held.new_cursor().execute(query)  # type: ignore[return-value]
+                return self._held.ask(query)
             except GoneError:
                 self.close()
         reader = OwnReader(self.path)
         try:
-            return reader.execute(query)
+            return reader.ask(query)
         except BaseException:
             reader.close()
             raise
