@@ -38,4 +38,4 @@ class CPO(PairMethod):
     def prompt_loss(self, judged: JudgedPrompt) -> tuple[Tensor, Tensor]:
         sum_K, config = judged.logprobs, self.config
         loss_M = contrastive_preference(sum_K[judged.winner], sum_K[judged.loser], beta=config.beta)
-        return loss_M.mean() + config.nll * judged.winner_nll(), config.beta * sum_K
+        return judged.over_pairs(loss_M) + config.nll * judged.winner_nll(), config.beta * sum_K

@@ -64,14 +64,15 @@ class DPO(PairMethod):
             log_theta = ratio_K.new_tensor(config.tie)
             loss = rao_kupper(explained_K, pairs, Ties(*judged.tied.unbind(1)), log_theta)
         else:
-            loss = direct_preference(
+            loss_M = direct_preference(
                 ratio_K[winner_M],
                 ratio_K[loser_M],
                 beta=config.beta,
                 loss=config.loss,
                 label_smoothing=config.label_smoothing,
                 offset_M=length_offset(tokens_K[winner_M], tokens_K[loser_M], penalty=config.length_penalty),
-            ).mean()
+            )
+            loss = judged.over_pairs(loss_M)
         if config.nll and len(winner_M):
             loss = loss + config.nll * judged.winner_nll()
         return loss, config.beta * ratio_K

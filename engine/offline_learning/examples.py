@@ -39,6 +39,7 @@ class TrainingExample:
     rows: tuple[Row, ...]  # responses of all rows in order are responses 0 … K−1
     winner: Tensor  # [M] int64
     loser: Tensor  # [M] int64
+    pair_weight: Tensor | None = None  # [M] float; None: 1 each
     tied: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))  # pairs judged equal
     desirable: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))  # [K], of KTO
 
@@ -85,11 +86,13 @@ class ExampleReader:
         records: list[Record],
         pairs: Iterable[tuple[str, str]],
         *,
+        weights: Mapping[tuple[str, str], float] | None = None,
         ties: Iterable[tuple[str, str]] = (),
         desirable: Mapping[str, bool] | None = None,
     ) -> TrainingExample | None:
         """An example of the records' distinct responses; pairs are response ids, winner first.
 
+        weights: what each pair counts; None is 1 each.
         desirable: responses that are learned as good or bad each for itself, by response id.
         """
         messages: Chat = json.loads(records[0]["messages"])
@@ -119,13 +122,15 @@ class ExampleReader:
             found = [(place[one], place[other]) for one, other in pairs if one in place and other in place]
             return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
 
-        indices = inside(pairs)
+        kept = [(one, other) for one, other in pairs if one in place and other in place]
+        indices = inside(kept)
         labels = [] if desirable is None else [desirable[response_ids[old]] for old in order]
         return TrainingExample(
             prompt_id,
             tuple(rows),
             indices[:, 0],
             indices[:, 1],
+            pair_weight=None if weights is None else torch.tensor([weights[pair] for pair in kept]),
             tied=inside(ties),
             desirable=torch.tensor(labels, dtype=torch.bool),
         )
@@ -187,3 +192,23 @@ def implied_ties(records: list[Record]) -> list[tuple[str, str]]:
         for one, other in itertools.combinations(ranked, 2)
         if one["rank"] == other["rank"] and not one.get("unordered", one.get("kind") == "best_of")
     ]
+
+
+def consensus(records: list[Record]) -> dict[tuple[str, str], float]:
+    """Pairs (winner, loser) of response ids, each once, by the side that more judgements take, and how far
+    they agree: (for − against) / all that compared the two, ties among them.  Even ones are left out.
+    """
+    balance: dict[tuple[str, str], int] = defaultdict(int)
+    compared: dict[tuple[str, str], int] = defaultdict(int)
+    for better, worse in implied_pairs(records):
+        first, second = sorted((better, worse))
+        balance[first, second] += 1 if better == first else -1
+        compared[first, second] += 1
+    for pair in implied_ties(records):
+        first, second = sorted(pair)
+        compared[first, second] += 1
+    return {
+        (pair if votes > 0 else pair[::-1]): abs(votes) / compared[pair]
+        for pair, votes in balance.items()
+        if votes
+    }

@@ -37,4 +37,4 @@ class ORPO(PairMethod):
     def prompt_loss(self, judged: JudgedPrompt) -> tuple[Tensor, Tensor]:
         mean_K = judged.mean
         loss_M = odds_ratio(mean_K[judged.winner], mean_K[judged.loser])
-        return judged.winner_nll() + self.config.beta * loss_M.mean(), log_odds(mean_K)
+        return judged.winner_nll() + self.config.beta * judged.over_pairs(loss_M), log_odds(mean_K)

@@ -19,12 +19,13 @@ from engine.offline_learning.examples import (
     TrainingExample,
     TrainingExamples,
     by_prompt,
+    consensus,
     implied_pairs,
     implied_ties,
 )
 from engine.offline_learning.loop import LossTerms, TrainState
 from engine.offline_learning.reference import response_logprobs
-from engine.protocol.configs import StoredResponsesConfig
+from engine.protocol.configs import PairConfig
 from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
@@ -40,6 +41,7 @@ class JudgedPrompt:
     reference: Tensor | None  # [K] log π_ref likewise; None where there is no reference
     winner: Tensor  # [M] int64, into K
     loser: Tensor  # [M]
+    weight: Tensor | None  # [M]; None: 1 each
     tied: Tensor  # [·, 2]
 
     @property
@@ -47,9 +49,16 @@ class JudgedPrompt:
         """Mean log π of a token, [K]."""
         return self.logprobs / self.tokens
 
+    def over_pairs(self, loss_M: Tensor) -> Tensor:
+        """Weighted mean over the pairs, a scalar."""
+        if self.weight is None:
+            return loss_M.mean()
+        weight_M = self.weight.to(loss_M)
+        return (weight_M * loss_M).sum() / weight_M.sum()
+
     def winner_nll(self) -> Tensor:
         """Mean over pairs of −log π of the winner a token: imitation of what was preferred; scalar."""
-        return -self.mean[self.winner].mean()
+        return self.over_pairs(-self.mean[self.winner])
 
 
 class PairMethod:
@@ -57,9 +66,11 @@ class PairMethod:
 
     area: str  # of its own metrics
     learns_ties = False
+    weighs = False  # pairs by the consensus of their judgements
 
-    def __init__(self, config: StoredResponsesConfig) -> None:
+    def __init__(self, config: PairConfig) -> None:
         self.settings = config
+        self.weighs = config.weights == "consensus"
 
     def prompt_loss(self, judged: JudgedPrompt) -> tuple[Tensor, Tensor]:
         """The mean loss over a prompt's pairs (scalar), and the implicit reward of its responses [K]."""
@@ -74,7 +85,9 @@ class PairMethod:
         found = []
         for prompt_id, records in by_prompt(run.table("rankings")):
             ties = implied_ties(records) if self.learns_ties else []
-            example = reader.example(prompt_id, records, implied_pairs(records), ties=ties)
+            weights = consensus(records) if self.weighs else None
+            pairs = implied_pairs(records) if weights is None else list(weights)
+            example = reader.example(prompt_id, records, pairs, weights=weights, ties=ties)
             if example is not None and (len(example.winner) or len(example.tied)):
                 found.append(example)
         return reader.split(found, "preferences")
@@ -99,8 +112,9 @@ class PairMethod:
         for example, logprobs_K, reference_K in zip(examples, found_N.split(counts), references, strict=True):
             tokens_K = logprobs_K.new_tensor([len(y) for row in example.rows for y in row.responses])
             judged = JudgedPrompt(
-                logprobs_K, tokens_K, reference_K, example.winner, example.loser, example.tied
-            )
+                logprobs_K, tokens_K, reference_K, example.winner, example.loser, example.pair_weight,
+                example.tied,
+            )  # fmt: skip
             own, reward_K = self.prompt_loss(judged)
             loss = loss + own
             reward_K = reward_K.detach().cpu()

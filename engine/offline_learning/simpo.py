@@ -37,4 +37,4 @@ class SimPO(PairMethod):
         loss_M = simple_preference(
             mean_K[judged.winner], mean_K[judged.loser], beta=config.beta, gamma=config.gamma
         )
-        return loss_M.mean(), config.beta * mean_K
+        return judged.over_pairs(loss_M), config.beta * mean_K

@@ -11,6 +11,7 @@ from engine.protocol.configs.direct import (
     DPOConfig,
     KTOConfig,
     ORPOConfig,
+    PairConfig,
     PreferenceConfig,
     SimPOConfig,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "ORPOConfig",
     "OnlineDPOConfig",
     "PPOConfig",
+    "PairConfig",
     "PolicyLearningConfig",
     "PreferenceConfig",
     "RLOOConfig",

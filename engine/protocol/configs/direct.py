@@ -53,7 +53,19 @@ class PreferenceConfig(StoredResponsesConfig, frozen=True, kw_only=True):
         return prompts * self.tokens_a_prompt(TYPICAL_RESPONSES) * ((3.0 + an_epoch) * self.epochs + once)
 
 
-class DPOConfig(PreferenceConfig, frozen=True, kw_only=True):
+class PairConfig(PreferenceConfig, frozen=True, kw_only=True):
+    """What learning from pairs shares."""
+
+    weights: Annotated[
+        Literal["equal", "consensus"],
+        Meta(
+            description="Every judgement's pairs count alike, or each pair once, by how far its judgements "
+            "agree."
+        ),
+    ] = "equal"
+
+
+class DPOConfig(PairConfig, frozen=True, kw_only=True):
     """Direct preference optimisation on the pairs that rankings imply."""
 
     learning_rate: Annotated[
@@ -105,6 +117,7 @@ class DPOConfig(PreferenceConfig, frozen=True, kw_only=True):
             Idle(
                 ("label_smoothing",), equal("ties", "rao_kupper"), "a label that may be wrong is a near tie"
             ),
+            Idle(("weights",), equal("ties", "rao_kupper"), "judgements that disagree are near a tie"),
             Idle(("tie",), unequal("ties", "rao_kupper"), "ties are left out"),
         )
 
@@ -119,11 +132,13 @@ class DPOConfig(PreferenceConfig, frozen=True, kw_only=True):
             raise UsageError(
                 "The robust loss must know how many labels are wrong; set label_smoothing, or loss sigmoid."
             )
+        if self.ties == "rao_kupper" and self.weights != "equal":
+            raise UsageError("Ties are learned from every judgement; leave out weights, or ties.")
         if self.ties == "rao_kupper" and self.loss != "sigmoid":
             raise UsageError(f"Ties are learned with the sigmoid loss; leave out ties, or loss {self.loss}.")
 
 
-class SimPOConfig(PreferenceConfig, frozen=True, kw_only=True):
+class SimPOConfig(PairConfig, frozen=True, kw_only=True):
     """Simple preference optimisation: no reference, rewards a token, a margin between them."""
 
     learning_rate: Annotated[
@@ -135,7 +150,7 @@ class SimPOConfig(PreferenceConfig, frozen=True, kw_only=True):
     ] = 1.0
 
 
-class CPOConfig(PreferenceConfig, frozen=True, kw_only=True):
+class CPOConfig(PairConfig, frozen=True, kw_only=True):
     """Contrastive preference optimisation: DPO without a reference, imitation of the winner beside it."""
 
     learning_rate: Annotated[
@@ -149,7 +164,7 @@ class CPOConfig(PreferenceConfig, frozen=True, kw_only=True):
         return "sft"
 
 
-class ORPOConfig(PreferenceConfig, frozen=True, kw_only=True):
+class ORPOConfig(PairConfig, frozen=True, kw_only=True):
     """Odds-ratio preference optimisation: imitation and preference at once, without a reference."""
 
     learning_rate: Annotated[
