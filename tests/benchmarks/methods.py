@@ -62,6 +62,7 @@ def methods(seed: int) -> dict[str, configs.JobConfig]:
         "SimPO": configs.SimPOConfig(**off),
         "CPO": configs.CPOConfig(**off),
         "ORPO": configs.ORPOConfig(**off),
+        "ORPO, β 2": configs.ORPOConfig(**off, beta=2.0),
         "KTO": configs.KTOConfig(**off),
         "PPO": configs.PPOConfig(**on, **FREE, critic="shared"),
         "GRPO": grpo(**on, **FREE),
