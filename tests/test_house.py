@@ -137,3 +137,18 @@ def test_a_widget_of_one_screen_lies_beside_it() -> None:
         and not any(file.startswith("widgets/") or file.endswith("base.py") for file in files)
     }
     assert alone == set()
+
+
+def test_functions_fit_on_a_screen_and_files_in_a_head() -> None:
+    """Sixty lines a function, four hundred a file: what is longer is split by subject."""
+    long = []
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 400:
+            long.append(f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > 60:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines")
+    assert long == []

@@ -152,3 +152,20 @@ from engine.protocol.plugins import plugged
 print("LOOKED" if plugged.cache_info().currsize else "NOT LOOKED")
 """
     assert python(ROOT, "-c", code).splitlines()[-1] == "NOT LOOKED"
+
+
+def test_the_two_loaders_say_and_do_the_same() -> None:
+    """They stand twice because engine and storage do not know each other (docs/decisions/0021)."""
+    import ast
+
+    def functions(path: str, error: str) -> dict[str, str]:
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8").replace(error, "TheError"))
+        return {
+            node.name: ast.unparse(node)
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name in ("plugged", "load")
+        }
+
+    ours = functions("engine/protocol/plugins.py", "UsageError")
+    assert ours == functions("storage/plugins.py", "StoreError")
+    assert set(ours) == {"plugged", "load"}

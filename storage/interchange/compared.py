@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from storage.errors import ImportFileError
 from storage.ids import Chat, canonical_messages, prompt_id
+from storage.interchange.asking import require_sure
 from storage.interchange.clean import clean_text
 from storage.interchange.containers.parts import Part
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.example import Example, Judged
-from storage.interchange.planning import Plan, require_sure
+from storage.interchange.planning import Plan
 from storage.policies import unknown
 
 OVERALL = "overall"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from storage.interchange import remedies
 from storage.interchange.mapping.cells import truth_of
 from storage.interchange.mapping.example import Example
-from storage.interchange.mapping.infer import ANNOTATOR, CRITERIA
+from storage.interchange.mapping.infer_judgements import ANNOTATOR
 from storage.interchange.mapping.language import Mapping
-from storage.interchange.mapping.names import named, plain, tokens
+from storage.interchange.mapping.names import CRITERIA, named, plain, tokens
 from storage.interchange.mapping.profile import Column
-from storage.interchange.mapping.verdicts import worded
+from storage.interchange.mapping.verdict_words import worded
 
 PROMPT_PARTS = {
     "system",
@@ -67,13 +68,8 @@ def fates_of(
                     "; the rest of it is kept as metadata of the"
                     f" {'responses' if layout == 'ranked_lists' else 'judgements'}"
                 )
-            elif (
-                name in inner
-                and column.kind == "object"
-                and "keep" not in mine
-                and _unread(name, mapping, columns)
-            ):
-                became += "; not kept: " + ", ".join(_unread(name, mapping, columns)[:6])
+            elif name in inner and "keep" not in mine and _unread(name, mapping, columns):
+                became += f"; the rest of it is kept as metadata of the {kept}"
             fates.append(Fate(name, became))
         elif column.kind == "empty":
             fates.append(Fate(name, "empty"))
@@ -112,26 +108,36 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
     ):
         role = "system" if name.startswith("system") else "input"
         return (
-            f'"{column.name}" looks like a part of the prompt and is only metadata; to use it: --column'
-            f" {role}={column.path}"
+            f'"{column.name}" looks like a part of the prompt and is only metadata; to use it:'
+            f" {remedies.column(role, column.path)}"
         )
-    if (
-        layout == "prompts"
-        and column.spoken
-        and not column.is_id
-        and column.words > 0.5
-        and any(named(r, name) >= 0.85 for r in ("response", "responses"))
-    ):
+    if layout == "prompts" and _like_answers(column):
+        role = "responses" if column.kind in ("texts", "objects", "chats", "object") else "response"
         return (
-            f'"{column.name}" looks like responses and is only metadata; to use it: --column'
-            f" response={column.path}"
+            f'"{column.name}" holds texts and is only metadata; if they are responses:'
+            f" {remedies.column(role, column.path)}"
         )
-    if _like_verdict(column, name):
+    compared = layout == "annotated_pairs" and not any(
+        mapping.has(role) or mapping.under(role) for role in ("winner", "winner_by", "won_a", "rating_a")
+    )
+    if _like_verdict(column, name) or (compared and column.kind == "text" and named("winner", name) >= 0.75):
         return (
-            f'"{column.name}" looks like a verdict and is only metadata; to use it: --column'
-            f" {_verdict_role(column, name, layout)}={column.path}"
+            f'"{column.name}" looks like a verdict and is only metadata; to use it:'
+            f" {remedies.column(_verdict_role(column, name, layout), column.path)}"
         )
     return None
+
+
+def _like_answers(column: Column) -> bool:
+    """Texts of many words, or lists and objects with some, of which prompts alone have no use."""
+    name = plain(column.name)
+    if max(named(role, name) for role in ("response", "responses")) >= 0.85 and column.kind != "number":
+        return True
+    if any(named(role, name) == 1 for role in ("reference", "source", "split", "subset", "note", "id")):
+        return False
+    if column.kind in ("text", "transcript"):
+        return not column.is_id and column.words > 0.8 and column.length >= 12 and column.distinct > 1
+    return column.kind in ("chats", "messages")
 
 
 def _like_verdict(column: Column, name: str) -> bool:

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.ids import random_id
+from storage.import_records import ColumnFate, ImportReport, LeftOut
+from storage.interchange import remedies
+from storage.interchange.asking import require_sure
 from storage.interchange.clean import clean_text
 from storage.interchange.columns.batches import batches
 from storage.interchange.columns.taking import ColumnTaker
@@ -21,9 +24,8 @@ from storage.interchange.containers.parts import Part, wrong
 from storage.interchange.mapping.cells import NothingNewError, RowError, as_json
 from storage.interchange.mapping.language import Statement, parse_statement
 from storage.interchange.mapping.taking import Taker
-from storage.interchange.planning import Plan, propose, require_sure
+from storage.interchange.planning import Plan, propose
 from storage.interchange.staging import Staging
-from storage.records import ColumnFate, ImportReport, LeftOut
 from storage.store import Store
 
 TELL_EVERY = 500  # rows
@@ -114,11 +116,11 @@ def run(
         _refuse_bad(plan, count, most_bad)
         fates = _fates(plan, count)
         prompts, responses, judgements, alone = staging.merge(_record(plan, count, fates))
+        notes = _notes(plan, taker.dropped, staging)
     finally:
         staging.close()
     if alone:
         count.left_out["only one response is ranked"] += alone
-    notes = _notes(plan, taker.dropped, staging)
     left_out = [
         LeftOut(reason, n, tuple(count.places.get(reason, ()))) for reason, n in count.left_out.most_common()
     ]
@@ -241,7 +243,7 @@ def _refuse_bad(plan: Plan, count: _Count, most_bad: float) -> None:
     raise wrong(
         plan.source.name,
         f"{count.bad:,} of {count.rows:,} rows cannot be read, most because {reason} (first {place}); "
-        "look at the file, or raise --most-bad",
+        f"{remedies.MOST_BAD}",
     )
 
 
@@ -286,4 +288,12 @@ def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
     notes += [f"{what}: {number:,}" for what, number in dropped.most_common(8)]
     if staging.repeated:
         notes.append(f"the same response twice in one row counts once: {staging.repeated:,} judgements")
+    alike, differing = staging.merged_rows()
+    if alike:
+        notes.append(f"judgements that another row of the file has made alike count once: {alike:,}")
+    if differing:
+        notes.append(
+            "prompts that stand in several rows with another id, reference, source, split or subset have"
+            f" those of the first: {differing:,}"
+        )
     return [clean_text(note) for note in notes]

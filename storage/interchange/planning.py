@@ -1,4 +1,4 @@
-"""What an import would do: `propose` reads a sample, `Plan.with_role` changes what a column is."""
+"""What an import would do: `propose` reads a sample, `Plan.with_statement` changes what a column is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from storage.errors import ImportFileError
@@ -18,13 +18,14 @@ from storage.interchange.fates import Fate, fates_of
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.example import Example
 from storage.interchange.mapping.infer import SURE, infer
-from storage.interchange.mapping.language import Mapping, Statement, parse_statement
-from storage.interchange.mapping.names import plain
+from storage.interchange.mapping.language import REVERSED, Mapping, Path, Statement, parse_statement
 from storage.interchange.mapping.profile import Column, Row, profile
-from storage.interchange.mapping.taking import LAYOUTS, Defaults, Taker, expanded, layout_of
+from storage.interchange.mapping.roles import NAMED
+from storage.interchange.mapping.taking import LAYOUTS, LISTS, Defaults, Taker, expanded, layout_of
 from storage.interchange.mapping.verdicts import Coding, find_coding, given
-from storage.interchange.presets.catalogue import BY_NAME, Preset
+from storage.interchange.presets.catalogue import BY_NAME
 from storage.interchange.presets.fitting import fitting
+from storage.interchange.presets.preset import Preset
 from storage.interchange.presets.unfold import MANY, ONE
 
 SAMPLE = 300  # rows of the first file
@@ -32,20 +33,8 @@ SAMPLE_BYTES = 16 * 2**20  # of a file that are enough
 SAMPLE_FEWEST = 5
 SAMPLE_OTHERS = 20  # of each of the next files
 OTHERS = 10
+REPEATED = ("keep", "ignore")  # roles of as many columns as one likes
 Found = tuple[Part, int, dict[str, Any] | RowError]
-NEEDED = (
-    "prompt",
-    "chosen",
-    "rejected",
-    "response_a",
-    "response_b",
-    "response",
-    "responses",
-    "rank",
-    "ranks",
-    "rating",
-    "ratings",
-)
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,9 @@ class Plan:
     defaults: Defaults = field(default_factory=Defaults)
     source_name: str | None = None  # the user's word for where the prompts come from
     kind: str = "auto"
+    raw: tuple[Found, ...] = ()  # the sample as the file has it
     said: tuple[Statement, ...] = ()  # what the user has said
+    confirmed: bool = False  # the user has seen the mapping and takes it as it stands
 
     @property
     def layout(self) -> str | None:
@@ -101,17 +92,40 @@ class Plan:
         """What becomes of each column."""
         return fates_of(self.mapping, self.columns, self.layout, self.preview[0])
 
+    def with_statement(self, statement: Statement) -> Plan:
+        """The same plan where the user has said one thing more, in the place of what it contradicts."""
+        repeats = statement.role in REPEATED or statement.role.partition(".")[0] in NAMED
+        if statement.role in LISTS and not statement.path.listed:  # several columns of one text each
+            column = next((c for c in self.columns if c.path == statement.path), None)
+            repeats = column is not None and column.kind in ("text", "number", "messages", "transcript")
+        return self._again(
+            (
+                *(s for s in self.said if s.path != statement.path and (repeats or s.role != statement.role)),
+                statement,
+            )
+        )
+
     def with_role(self, role: str, path: str) -> Plan:
         """The same plan where `role` is the column `path`, as a mapping writes it.  Raises MappingError."""
-        return self._again((*(s for s in self.said if s.role != role), parse_statement(f"{role}={path}")))
+        return self.with_statement(parse_statement(f"{role}={path}"))
 
-    def without_role(self, role: str) -> Plan:
-        """The same plan where no column has `role`."""
-        mapping = self.mapping.without(role)
-        return replace(self, mapping=mapping, confidence=1.0 if layout_of(mapping) else 0.0)
+    def without_word_on(self, path: Path) -> Plan:
+        """The same plan without what the user has said of a column."""
+        return self._again(tuple(s for s in self.said if s.path != path))
+
+    def turned(self, path: Path) -> Plan:
+        """The same plan where the verdicts of a column mean the other side."""
+        statement = next((s for s in self.mapping.statements if s.path == path and _is_verdict(s)), None)
+        if statement is None:
+            return self
+        coding = None if statement.coding == REVERSED else REVERSED
+        if statement.coding and coding:  # a coding in words, turned word by word
+            turn = {"a": "b", "b": "a"}
+            coding = {value: turn.get(better, better) for value, better in statement.coding.items()}
+        return self.with_statement(replace(statement, coding=coding))
 
     def _again(self, said: tuple[Statement, ...]) -> Plan:
-        return _proposed(replace(self, said=said), self.preset)
+        return _proposed(replace(self, said=said, confirmed=False), self.preset, self.raw)
 
     def rows(self) -> Iterator[Found]:
         """All rows of the files, in the form that the mapping reads."""
@@ -119,7 +133,7 @@ class Plan:
 
 
 def propose(
-    named: Path | str | Sequence[Path | str],
+    named: FilePath | str | Sequence[FilePath | str],
     *,
     kind: str = "auto",
     columns: Iterable[Statement] = (),
@@ -164,10 +178,11 @@ def propose(
         Defaults(policy or "imported", annotator or "imported", prefix, criterion),
         source,
         kind,
+        tuple(raw),
         tuple(columns),
     )
     chosen = BY_NAME[preset] if preset else fitting(rows) if kind == "auto" else None
-    return _proposed(plan, chosen, raw)
+    return _proposed(plan, chosen, tuple(raw))
 
 
 def _sample(source: Source) -> Iterator[Found]:
@@ -184,7 +199,7 @@ def _sample(source: Source) -> Iterator[Found]:
             close()
 
 
-def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None) -> Plan:
+def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan:
     """The plan with its mapping: the preset's or the sample's, and above both what the user has said."""
     _check_columns(plan)
     if preset is None:
@@ -201,7 +216,7 @@ def _proposed(plan: Plan, preset: Preset | None, raw: list[Found] | None = None)
         )
         return made
     sample, errors = plan.sample, plan.sample_errors
-    if raw is not None and preset.unfold:
+    if preset.unfold:
         brought = list(unfolded(iter(raw), preset))
         sample = tuple(row for _, _, row in brought if not isinstance(row, RowError))
         errors = tuple((n, str(row)) for _, n, row in brought if isinstance(row, RowError))
@@ -254,9 +269,9 @@ def _codings(mapping: Mapping, sample: Sequence[Row]) -> dict[str, Coding]:
     by_path = {str(c.path): c for c in profile(sample)}
     codings = {}
     for statement in mapping.statements:
-        if statement.role.partition(".")[0] not in ("winner", "winner_by"):
+        if not _is_verdict(statement):
             continue
-        if statement.coding:
+        if statement.coding and statement.coding != REVERSED:
             signed = set(statement.coding) >= {"-1", "0", "1"}
             codings[str(statement.path)] = (
                 Coding("signed", a_below=statement.coding["-1"] == "a") if signed else given(statement.coding)
@@ -268,8 +283,12 @@ def _codings(mapping: Mapping, sample: Sequence[Row]) -> dict[str, Coding]:
         ]
         coding = find_coding(values, statement.path.column)
         if coding:
-            codings[str(statement.path)] = coding
+            codings[str(statement.path)] = coding.reversed() if statement.coding else coding
     return codings
+
+
+def _is_verdict(statement: Statement) -> bool:
+    return statement.role.partition(".")[0] in ("winner", "winner_by")
 
 
 def unfolded(rows: Iterator[Found], preset: Preset | None) -> Iterator[Found]:
@@ -310,78 +329,3 @@ def _unfolded_together(rows: Iterator[Found], name: str) -> Iterator[Found]:
         yield from errors
         errors.clear()
     yield from errors
-
-
-def require_sure(plan: Plan) -> None:
-    """Raises ImportFileError with what to say, where it is not clear what the columns are."""
-    misspelt = _misspelt(plan)
-    if misspelt is not None:
-        role, column = misspelt
-        raise wrong(
-            plan.source.name,
-            f'there is no column "{role}"; if "{column}" is meant, rename it or import with --column'
-            f" {role}={column}, if not, say with --kind what the rows are",
-        )
-    if plan.layout is not None and plan.confidence >= SURE:
-        return
-    raise wrong(plan.source.name, _question(plan))
-
-
-def _misspelt(plan: Plan) -> tuple[str, str] | None:
-    """A column that nothing reads, nearly called as a role, with which the rows would be something else."""
-    if plan.preset is not None or plan.kind != "auto":
-        return None
-    taken = plan.mapping.columns()
-    for column in plan.columns:
-        name = plain(column.name)
-        if column.path.column in taken or len(column.path.steps) > 1 or column.kind in ("empty", "object"):
-            continue
-        for role in NEEDED:
-            if (
-                plan.mapping.has(role)
-                or (name in NEEDED and name != role)
-                or difflib.SequenceMatcher(None, name, role).ratio() < 0.8
-            ):
-                continue
-            spoken = role in ("prompt", "chosen", "rejected", "response_a", "response_b", "response")
-            if spoken and not column.spoken:
-                continue
-            changed = plan.mapping.with_statements([Statement(role, column.path)])
-            partner = {"chosen": "rejected", "rejected": "chosen"}.get(role)
-            names = {plain(c.name) for c in plan.columns}
-            if layout_of(changed) not in (None, plan.layout) or (partner in names and name != role):
-                return role, column.name
-    return None
-
-
-def _question(plan: Plan) -> str:
-    """What the columns hold, and which statement is missing; only columns that could be meant are named."""
-    free = [c for c in plan.columns if len(c.path.steps) == 1]
-    spoken = [c for c in free if c.spoken and not c.is_id and c.path.column not in plan.mapping.columns()]
-    shown = ", ".join(f'"{c.name[:40]}" ({_holds(c)})' for c in free[:8])
-    if plan.mapping.has("prompt") and plan.layout:
-        prompt = plan.mapping.get("prompt")
-        named = prompt.path if prompt else ""
-        return (
-            f"it is not clear what its columns are ({shown}); say which is which, as --column prompt={named}"
-        )
-    if not spoken:
-        return f"its columns fit no shape: none holds text that could be a prompt ({shown})"
-    best = max(spoken, key=lambda c: c.length).name
-    return (
-        f"its columns fit no shape ({shown}); say which is the prompt and which the responses, for instance"
-        f" --column prompt={best}; the roles are prompt, response, responses, chosen, rejected, response_a,"
-        " response_b, winner, rank, rating"
-    )
-
-
-def _holds(column: Column) -> str:
-    if column.is_id:
-        return "ids"
-    return {
-        "text": "text",
-        "number": "numbers",
-        "truth": "true or false",
-        "empty": "nothing",
-        "texts": "lists of texts",
-    }.get(column.kind, column.kind)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from storage.ids import Chat, canonical_messages, policy_id, prompt_id
 from storage.ids import imported_response_id as response_id
+from storage.interchange.asking import require_sure
 from storage.interchange.importing import statements
 from storage.interchange.mapping.cells import RowError
-from storage.interchange.planning import propose, require_sure
+from storage.interchange.planning import propose
 
 
 @dataclass(frozen=True, slots=True)

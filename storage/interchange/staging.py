@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from storage.errors import MemoryFullError
 from storage.faults import told
 from storage.ids import SEPARATOR, annotator_id, canonical_messages, policy_id
+from storage.import_records import Count
 from storage.interchange.columns.staging import joined, with_ids
 from storage.interchange.mapping.cells import as_json
 from storage.interchange.mapping.example import Answer, Example, Judged
 from storage.prompts import shown_text
-from storage.records import Count
 from storage.sql import block
 from storage.store import Store
 
@@ -28,6 +28,7 @@ CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
 FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
+ROOMS = (300_000_000, 450_000_000, 700_000_000, None)  # what is tried next; None: all that the store may use
 LARGE = 2**25  # bytes of files; what is smaller fits into memory, and spilling would only cost time
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
@@ -100,7 +101,10 @@ class Staging:
     _tables: list[Any] = field(default_factory=list)  # of Arrow, not yet staged
     _table_bytes: int = 0
     _known: set[str] = field(default_factory=set)
+    _abouts: dict[str, int] = field(default_factory=dict)  # by prompt, hash of what its first row says of it
+    _otherwise: set[str] = field(default_factory=set)  # prompts of which a later row says something else
     _n: int = 0
+    _rooms: int = 0  # how often more memory was given
 
     def __post_init__(self) -> None:
         self._run("drop")
@@ -137,6 +141,9 @@ class Staging:
         chat = example.chat
         canonical = canonical_messages(chat)
         prompt = "p" + _digits(canonical)
+        about = hash((example.source, example.id, example.reference, example.split or split, example.subset))
+        if self._abouts.setdefault(prompt, about) != about:
+            self._otherwise.add(prompt)
         if self._new(prompt):
             text = chat[0]["content"] if len(chat) == 1 else shown_text(chat)
             row = (
@@ -242,15 +249,17 @@ class Staging:
         return *self._with_room(lambda: self._merged(record)), int(row[0]) if row else 0
 
     def _with_room(self, run: Callable[[], T]) -> T:
-        """Again with as much memory as the store may use, where the little of an import is not enough.
+        """Again with more memory, where the little of an import is not enough; at last with all there is.
 
         Keys are in memory until they are committed, and nothing can make room for them.
         """
-        try:
-            return run()
-        except MemoryFullError:
-            self.store.spare_memory(None)
-            return run()
+        for room in ROOMS[self._rooms :]:
+            try:
+                return run()
+            except MemoryFullError:
+                self.store.spare_memory(room)
+                self._rooms += 1
+        return run()
 
     def _merged(self, record: dict[str, Any]) -> tuple[Count, Count, Count]:
         names = {"ids": list(self.policies.values()), "names": list(self.policies)}
@@ -265,6 +274,18 @@ class Staging:
             added = {"prompts": prompts.added, "responses": responses.added, "judgements": judgements.added}
             self.store.write(block("staging", "record_import"), {**record, "added": as_json(added)})
         return prompts, responses, judgements
+
+    def merged_rows(self) -> tuple[int, int]:
+        """After the merge: rows that judged as another row had, and prompts told of in several ways.
+
+        Of such a prompt the store keeps what its first row says.
+        """
+        alike, differing = (
+            self._with_room(partial(self.store.row, block("staging", name)))
+            for name in ("count_alike", "count_differing")
+        )
+        wide = int(differing[0]) if differing else 0
+        return int(alike[0]) if alike else 0, wide + len(self._otherwise)
 
     def close(self) -> None:
         try:
@@ -296,6 +317,7 @@ class Staging:
             return False
         if len(self._known) >= REMEMBERED:
             self._known.clear()
+            self._abouts.clear()
         self._known.add(key)
         return True
 

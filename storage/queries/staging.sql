@@ -191,6 +191,17 @@ ORDER BY a.judgement_id
 -- name: count_judgements
 SELECT count(DISTINCT judgement_id) FROM staged_about
 
+-- name: count_alike
+-- Verdicts of one annotator on the same responses that say the same: one judgement.
+SELECT coalesce(sum(times - 1), 0)::BIGINT FROM (SELECT count(*) AS times FROM staged_about GROUP BY judgement_id)
+
+-- name: count_differing
+-- Prompts of which the rows of the file say different things.
+SELECT count(*) FROM (
+    SELECT prompt_id FROM stage_wide GROUP BY prompt_id
+    HAVING count(*) > 1
+       AND count(DISTINCT hash(external_id, reference, source, split, subset)) > 1)
+
 -- name: first_prompts
 -- ON CONFLICT would lose the order of the rows, so what is new is found first.
 CREATE OR REPLACE TEMP TABLE stage_first AS

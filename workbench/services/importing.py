@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import ImportFileError
-from storage.records import ImportReport
+from storage.import_records import ImportReport
 from storage.store import Store
 
 if TYPE_CHECKING:

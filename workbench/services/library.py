@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage import artifacts, judgements, policies, prompts, responses
-from storage.records import Counts, ImportReport, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
+from storage.import_records import ImportReport
+from storage.records import Counts, Overview, PolicyRow, PromptRow, ResponseRow, RewardModelRow
 from storage.store import Store
 
 if TYPE_CHECKING:

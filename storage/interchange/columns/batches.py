@@ -156,7 +156,8 @@ def batches(source: Source) -> Iterator[Batch]:
     for part in source.parts:
         if part.tables is not None:
             for first, table in part.tables():
-                yield ArrowBatch(part, first, table)
+                bad = isinstance(table, RowError)
+                yield RowBatch(part, [(first, table)]) if bad else ArrowBatch(part, first, table)
         else:
             yield from _gathered(part)
 

@@ -10,7 +10,7 @@ from storage.interchange.mapping.cells import missing, number_of, truth_of
 from storage.interchange.mapping.judging import BAD, RANKS, better_of_outcomes
 from storage.interchange.mapping.language import Mapping
 from storage.interchange.mapping.taking import Taker
-from storage.interchange.mapping.verdicts import Verdict, worded
+from storage.interchange.mapping.verdict_words import Verdict, worded
 
 Said = tuple[
     str, str | None, float | None, float | None

@@ -12,8 +12,10 @@ from storage.interchange.clean import clean_text
 # As `clean.UNSAFE`, in the language of RE2; Arrow holds no lone surrogates.
 UNSAFE = r"[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
 # What a prompt could be beside text, or an empty one; `mapping.answers.ask` and `mapping.transcripts` decide.
-PERHAPS_CHAT = r"^[\[{<#\s\p{Z}]|^(?:Human|User|USER|System|SYSTEM):|^$|<extra_id_1>Assistant"
-PERHAPS_MESSAGES = r"^[\[{]"
+PERHAPS_CHAT = (
+    r"^[\[{<#\s\p{Z}]|^(?:N/A|n/a|NaN|nan)$|^(?:Human|User|USER|System|SYSTEM):|^$|<extra_id_1>Assistant"
+)
+PERHAPS_MESSAGES = r"^[\[{]|^(?:N/A|n/a|NaN|nan|#N/A|<NA>)$"  # messages, or no text: `cells.ABSENT`
 
 
 def plain_prompts(texts: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from storage.interchange.columns.batches import Batch
 from storage.interchange.columns.judging import Verdicts, columns_of_one, strict_numbers
 from storage.interchange.columns.plain import plain_answers, plain_prompts
-from storage.interchange.mapping.cells import as_json, cleaned, name_of, number_of
+from storage.interchange.mapping.cells import as_json, name_of, number_of
 from storage.interchange.mapping.language import Statement
 from storage.interchange.mapping.taking import Taker
 
@@ -62,6 +62,7 @@ class ColumnTaker:
         self.sides = SIDES[self.layout]
         self._source = source
         self._used = self.mapping.columns() - {s.path.column for s in self.mapping.all("keep")}
+        self._used -= taker.unread.columns
         self._verdicts = Verdicts(taker) if self.layout == "annotated_pairs" else None
 
     @staticmethod
@@ -202,7 +203,7 @@ class ColumnTaker:
                 columns[column] = pa.repeat(pa.scalar(default, pa.string()), len(batch))
         if batch.names() <= self._used:
             return
-        rest = [_kept(row) for row in batch.rests(self._used)]
+        rest = [_kept(self.taker.rest_of(row)) for row in batch.rests(self._used)]
         if self.layout in ("ranked", "responses"):
             columns["metadata_a"] = pa.array(rest, pa.string())
             return
@@ -245,5 +246,4 @@ def names_of(values: Sequence[Any]) -> list[str | None]:
 
 def _kept(rest: dict[str, Any]) -> str | None:
     """What no role reads, as JSON text."""
-    rest = {k: v for k, v in rest.items() if v is not None and v != "" and v != [] and v != {}}
-    return as_json(cleaned(rest)) if rest else None
+    return as_json(rest) if rest else None

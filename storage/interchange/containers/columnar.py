@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.interchange.containers.parts import Numbered, Part, wrong
+from storage.interchange.mapping.cells import RowError
 
 MOST_ROWS = 8192  # of a batch
 MOST_BYTES = 8 * 2**20  # of a batch, by the mean row
@@ -46,6 +47,9 @@ def open_arrow(path: Path) -> Part:
 def _rows(part: Part) -> Iterator[Numbered]:
     assert part.tables is not None
     for number, table in part.tables():
+        if isinstance(table, RowError):
+            yield number, table
+            continue
         names = table.schema.names
         columns = [column.to_pylist() for column in table.columns]
         for place, values in enumerate(zip(*columns, strict=True)):
@@ -64,9 +68,47 @@ def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple
     try:
         for batch in batches(part.path, kept):
             done += batch.num_rows
-            yield done - batch.num_rows + 1, batch
+            yield from _whole_texts(done - batch.num_rows + 1, batch)
     except (pa.ArrowException, OSError) as error:
         raise wrong(part.path, _reason(error)) from None
+
+
+def _whole_texts(first: int, batch: Any) -> Iterator[tuple[int, Any]]:
+    """The batch, or where it holds texts that are not UTF-8 its good rows and a RowError for each bad one.
+
+    Other programs write such files, and nothing checks them before a text is read.
+    """
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+        yield first, batch
+        return
+    except pa.ArrowInvalid:
+        pass
+    begun = 0
+    for place in range(batch.num_rows + 1):
+        reason = _broken(batch.take(pa.array([place]))) if place < batch.num_rows else ""
+        if reason is None:
+            continue
+        if begun < place:
+            yield first + begun, batch.slice(begun, place - begun)
+        if reason:
+            yield first + place, RowError(reason)
+        begun = place + 1
+
+
+def _broken(row: Any) -> str | None:
+    """Why one row cannot be read; None where it can."""
+    import pyarrow as pa
+
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            text = str(error)
+            return f'"{name}" is no UTF-8' if "UTF8" in text or "UTF-8" in text else f'"{name}" is damaged'
+    return None
 
 
 def _parquet_batches(path: Path, columns: list[str]) -> Iterator[Any]:

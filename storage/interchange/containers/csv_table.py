@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from storage.interchange import remedies
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError
@@ -48,9 +49,7 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
                 else:
                     yield number, dict(zip(header, cells, strict=True))
     except UnicodeDecodeError:
-        raise wrong(
-            path, f"the text after row {number} is not {encoding}; say --encoding, mostly cp1252 or latin-1"
-        ) from None
+        raise wrong(path, f"the text after row {number} is not {encoding}; {remedies.ENCODING}") from None
     except csv.Error as error:
         if "unexpected end" in str(error) or "field larger" in str(error):
             raise wrong(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from storage.interchange import remedies
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError, kind_of
@@ -67,7 +68,9 @@ def _numbered(part: Part, encoding: str) -> Iterator[Numbered]:
                     ),
                 )
         except UnicodeDecodeError as error:
-            raise wrong(part.path, f"its text is not {encoding} ({error.reason}); say --encoding") from None
+            raise wrong(
+                part.path, f"its text is not {encoding} ({error.reason}); {remedies.ENCODING}"
+            ) from None
 
 
 class Scanner:

@@ -28,7 +28,7 @@ class Part:
     position: Callable[[], int] = lambda: 0
     columns: tuple[str, ...] = ()  # where the file says them before its rows
     notes: list[str] = field(default_factory=list)
-    # where the file is of columns: Arrow batches, each with the number of its first row
+    # where the file is of columns: Arrow batches, each with the number of its first row, and bad rows alone
     tables: Callable[[], Iterator[tuple[int, Any]]] | None = None
 
 

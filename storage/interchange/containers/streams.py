@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from storage.interchange import remedies
 from storage.interchange.containers.parts import wrong
 
 PACKED = {
@@ -111,8 +112,7 @@ def encoding_of(path: Path, start: bytes, said: str | None) -> str:
             raise wrong(path, "this is a binary file and not text") from None
         raise wrong(
             path,
-            f"its text is not UTF-8 (byte {error.start + 1}); say in which encoding it is, mostly --encoding"
-            " cp1252 or --encoding latin-1",
+            f"its text is not UTF-8 (byte {error.start + 1}); {remedies.ENCODING}",
         ) from None
     return "utf-8"
 

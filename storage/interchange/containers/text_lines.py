@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from storage.interchange import remedies
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
 
@@ -29,5 +30,5 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
                     yield number, {"prompt": line.rstrip("\r\n")}
         except UnicodeDecodeError:
             raise wrong(
-                part.path, f"the text after line {number} is not {encoding}; say --encoding"
+                part.path, f"the text after line {number} is not {encoding}; {remedies.ENCODING}"
             ) from None

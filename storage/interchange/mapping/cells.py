@@ -12,6 +12,7 @@ from typing import Any
 from storage.interchange.clean import clean_text
 
 MISSING = frozenset({"", "n/a", "na", "nan", "null", "none", "<na>", "-", "?", "#n/a", "unknown", "nil"})
+ABSENT = frozenset({"N/A", "n/a", "NaN", "nan", "#N/A", "<NA>"})  # None, ? or - can be an answer
 LONGEST_LITERAL = 4 * 2**20  # characters; Python's reader of literals needs much memory
 
 
@@ -49,6 +50,13 @@ def missing(value: object) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return isinstance(value, str) and value.strip().lower() in MISSING
+
+
+def absent(value: object) -> bool:
+    """None, NaN, or what tables write in the place of a text that is not there."""
+    if isinstance(value, str):
+        return value in ABSENT
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def number_of(value: object) -> float | None:
@@ -89,8 +97,15 @@ def truth_of(value: object) -> bool | None:
             "up",
             "like",
             "correct",
+            "right",
+            "chosen",
+            "preferred",
+            "accepted",
+            "positive",
+            "helpful",
             "+",
             "👍",
+            "✓",
         }:
             return True
         if word in {
@@ -103,19 +118,40 @@ def truth_of(value: object) -> bool | None:
             "down",
             "dislike",
             "incorrect",
+            "rejected",
+            "dispreferred",
+            "negative",
+            "unhelpful",
+            "wrong",
             "👎",
+            "✗",
         }:
             return False
     number = number_of(value)
     return {1.0: True, 0.0: False, -1.0: False}.get(number) if number is not None else None
 
 
+def step_label(value: object) -> float | None:
+    """A step's rating, 1 for a right one and 0 for a wrong one; None where it says nothing."""
+    if isinstance(value, str) and value.strip() in ("-", "−"):
+        return 0.0
+    number = number_of(value)
+    if number is not None:
+        return number
+    truth = truth_of(value)
+    return None if truth is None else float(truth)
+
+
+def is_step_label(value: object) -> bool:
+    return step_label(value) is not None or missing(value) or value in ("neutral", "0")
+
+
 def name_of(value: object) -> str | None:
     """A name: text, or a number or a list of texts as text; None where it is missing."""
+    if isinstance(value, str):
+        return None if value in ABSENT or not value.strip() else clean_text(value)
     if missing(value):
         return None
-    if isinstance(value, str):
-        return clean_text(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

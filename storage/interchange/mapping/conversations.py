@@ -52,9 +52,18 @@ def is_message(value: object) -> bool:
     return (
         isinstance(value, dict)
         and "replies" not in value
-        and any(k in value for k in ROLE_KEYS)
+        and _has_role(value)
         and (any(k in value for k in TEXT_KEYS) or "tool_calls" in value or "parts" in value)
     )
+
+
+def _has_role(value: dict[str, Any]) -> bool:
+    """`role` or `from`; who is named as author, sender or speaker may be anybody, unless it is a role."""
+    if "role" in value or "from" in value:
+        return True
+    named = next((value[k] for k in ROLE_KEYS if k in value), None)
+    role = named.get("role") if isinstance(named, dict) else named
+    return isinstance(role, str) and role.strip().lower() in ROLES
 
 
 def messages_in(value: object) -> list[Any] | None:

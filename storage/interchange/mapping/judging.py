@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any
 
-from storage.interchange.mapping import verdicts
 from storage.interchange.mapping.cells import RowError, cleaned, missing, name_of, number_of, parsed, truth_of
 from storage.interchange.mapping.example import Judged
 from storage.interchange.mapping.language import Mapping, Statement, value_at
+from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
+from storage.interchange.mapping.verdict_words import SKIP, Verdict, worded
+from storage.interchange.mapping.verdicts import Coding
 
 if TYPE_CHECKING:
     from storage.interchange.mapping.taking import Defaults
@@ -25,7 +27,7 @@ class JudgementReader:
     def __init__(
         self,
         mapping: Mapping,
-        codings: AnyMapping[str, verdicts.Coding],
+        codings: AnyMapping[str, Coding],
         defaults: Defaults,
         value: Callable[[Row, str], Any],
     ) -> None:
@@ -138,23 +140,24 @@ class JudgementReader:
             found.append(judged)
         return found
 
-    def _read(self, statement: Statement, value: Any, row: Row) -> verdicts.Verdict:
+    def _read(self, statement: Statement, value: Any, row: Row) -> Verdict:
         coding = self.codings.get(str(statement.path))
-        verdict = coding.read(value) if coding else verdicts.worded(value)
+        verdict = coding.read(value) if coding else worded(value)
         if (verdict is None or not coding) and isinstance(value, str):
-            sides = [name_of(self._value(row, role)) for role in ("policy_a", "policy_b")]
-            if sides[0] != sides[1] and value in sides:
-                return verdicts.Verdict("ab"[sides.index(value)])
+            for what in ("policy", "response"):
+                sides = [self._value(row, f"{what}_{side}") for side in "ab"]
+                if sides[0] != sides[1] and value in sides:
+                    return Verdict("ab"[sides.index(value)])
         if verdict is None:
             if missing(value):
-                return verdicts.SKIP
+                return SKIP
             raise RowError(f'"{statement.path}" holds a verdict that cannot be read, as {_shown(value)}')
         return verdict
 
     def _pair(
         self,
         row: Row,
-        verdict: verdicts.Verdict,
+        verdict: Verdict,
         criterion: str | None,
         ratings: tuple[float | None, float | None],
     ) -> Judged:
@@ -178,6 +181,10 @@ class JudgementReader:
         """Ranks and ratings of a list.  `places`: where the responses that are kept stand in it."""
         found = []
         ranks = self._list(row, "ranks", length)
+        if ranks is None and (order := self._list(row, "order", length)) is not None:
+            ranks = ranks_of_order(order)
+            if ranks is None:
+                raise RowError(f"the order does not name each of the {length} responses once")
         ratings = self._list(row, "ratings", length)
         if ranks is not None:
             if any(r is not None and r < 0 for r in ranks):
@@ -196,9 +203,9 @@ class JudgementReader:
                     [(n, None, ratings[p]) for n, p in enumerate(places) if ratings[p] is not None],
                 )
             )
-        best = number_of(self._value(row, "best"))
-        if best is not None and int(best) in places:
-            chosen = places.index(int(best))
+        best = self._best(row, length)
+        if best is not None and best in places:
+            chosen = places.index(best)
             found.append(
                 self.made(
                     row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]
@@ -210,6 +217,22 @@ class JudgementReader:
                 items = [(n, None, values[p]) for n, p in enumerate(places) if values[p] is not None]
                 found.append(self.made(row, "rating", items, name))
         return [judged for judged in found if judged.items]
+
+    def _best(self, row: Row, length: int) -> int | None:
+        """The place of the best of a list: a number from 0, or a letter, a column's or a policy's name."""
+        value = self._value(row, "best")
+        number = number_of(value)
+        if number is not None:
+            return int(number)
+        if missing(value):
+            return None
+        columns = [str(s.path) for s in self.mapping.all("responses")]
+        policies = self._value(row, "policies")
+        names = [name_of(p) for p in policies] if isinstance(policies, list) else []
+        place = chosen_place(str(value).strip(), length, columns, names)
+        if place is None:
+            raise RowError(f'"{self.mapping.get("best").path}" names no response, as {_shown(value)}')  # type: ignore[union-attr]
+        return place
 
     def of_one(self, row: Row) -> list[Judged]:
         """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""
@@ -251,9 +274,11 @@ class JudgementReader:
         return self._numbers(self._value(row, role), role, length)
 
     def _numbers(self, value: Any, role: str, length: int) -> list[float | None] | None:
-        if isinstance(value, str):
-            value = parsed(value)
-        if value is None:
+        if isinstance(value, str) and not missing(value):
+            value = parsed(value) if parsed(value) is not None else order_of(value, length)
+            if value is None:
+                raise RowError(f"the order of the {length} responses cannot be read from {role}")
+        if missing(value):
             return None
         if not isinstance(value, list):
             raise RowError(f"{role} is no list")
@@ -263,7 +288,7 @@ class JudgementReader:
         return found if any(n is not None for n in found) else None
 
 
-def better_of_outcomes(won: Sequence[float | None], tied: bool) -> verdicts.Verdict | None:
+def better_of_outcomes(won: Sequence[float | None], tied: bool) -> Verdict | None:
     """The verdict of one number an outcome: a, b, a tie.  `tied`: the file has a column for ties."""
     sides = [n if n is not None else 0.0 for n in won]
     if not any(sides):
@@ -274,7 +299,7 @@ def better_of_outcomes(won: Sequence[float | None], tied: bool) -> verdicts.Verd
     if better is None:
         return None
     strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
-    return verdicts.Verdict(better, strength)
+    return Verdict(better, strength)
 
 
 def _shown(value: Any) -> str:

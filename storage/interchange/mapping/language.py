@@ -6,6 +6,7 @@
     chosen=chosen[0]                      one element, counted from 0, or from the end: [-1]
     policy='gpt-4'                        a constant for the whole file
     winner=label{1:a, 0:b, 2:tie}         what the values of a verdict mean
+    winner=label{reversed}                they mean the other side than they are taken for
     prompt=text as transcript             how a value is read: text, transcript, messages, turns, after_prompt
 
 A key with other characters than letters, digits, `_`, `-`, spaces and `/` stands in double quotation marks:
@@ -27,6 +28,7 @@ from storage.interchange.mapping.roles import check_role
 
 EACH = "[]"
 ANY = "*"
+REVERSED = {"*": "reversed"}
 FORMS = ("text", "transcript", "messages", "turns", "after_prompt")
 _KEY = re.compile(r"[^\W][\w\-/ ]*|_[\w\-/ ]*", re.UNICODE)
 _INDEX = re.compile(r"\[(-?\d*)\]")
@@ -107,7 +109,9 @@ class Statement:
 
     def __str__(self) -> str:
         text = f"{self.role}={self.path}"
-        if self.coding is not None:
+        if self.coding == REVERSED:
+            text += "{reversed}"
+        elif self.coding is not None:
             text += "{" + ", ".join(f"{_code_text(k)}:{v}" for k, v in self.coding.items()) + "}"
         return text + (f" as {self.form}" if self.form else "")
 
@@ -247,19 +251,21 @@ def _constant(text: str, whole: str) -> tuple[Path, int]:
 
 
 def _coding(text: str, whole: str) -> tuple[dict[str, str], str]:
-    from storage.interchange.mapping.verdicts import MEANINGS
+    from storage.interchange.mapping.verdict_words import MEANINGS
 
     end = text.find("}")
     if end < 0:
         raise MappingError(f"“{_short(whole)}”: the brace is never closed.")
+    if text[1:end].strip() == "reversed":
+        return dict(REVERSED), text[end + 1 :].strip()
     coding = {}
     for part in text[1:end].split(","):
         value, colon, meaning = part.rpartition(":")
         value, meaning = value.strip().strip('"'), meaning.strip()
         if not colon or meaning not in MEANINGS:
             raise MappingError(
-                f"“{_short(whole)}”: {_short(part.strip())!r} is no VALUE:MEANING; meanings are"
-                f" {', '.join(MEANINGS)}."
+                f"“{_short(whole)}”: {_short(part.strip())!r} is no VALUE:MEANING, nor reversed; meanings"
+                f" are {', '.join(MEANINGS)}."
             )
         coding[value] = meaning
     return coding, text[end + 1 :].strip()

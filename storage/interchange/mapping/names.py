@@ -35,7 +35,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
             1.0,
         ),
         (
-            r"model_outputs|generated_responses|candidate_responses|all_responses|predictions|texts|gen_answers?|model_responses|responses_list|items|solutions",
+            r"model_outputs|generated_responses|candidate_responses|all_responses|predictions|texts|gen_answers?|model_responses|responses_list|items|solutions|pairs?|model_generations",
             0.85,
         ),
         (r".*(responses|completions|answers|outputs|candidates|generations)", 0.7),
@@ -104,6 +104,11 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "seconds": ((r"seconds|duration|time_spent|lead_time|annotation_time|duration_seconds", 1.0),),
 }
+CRITERIA = re.compile(
+    r"^(overall|helpful|correct|coheren|complex|verbos|honest|truth|harmless|safety|safe|quality|fluen|relevan|accura|instruction|"
+    r"factual|concise|engag|creativ|clarity|depth|style|consisten|groundedness|informativ|grammar|toxic|usefulness|coverage|faithful)",
+    re.IGNORECASE,
+)
 SINGLE = ("id", "reference", "source", "split", "subset", "annotator", "group", "criterion")
 
 

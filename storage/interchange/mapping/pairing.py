@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from storage.interchange.clean import clean_text
-from storage.interchange.mapping.cells import number_of
+from storage.interchange.mapping.by_model import by_model
+from storage.interchange.mapping.cells import is_step_label
 from storage.interchange.mapping.language import Statement
 from storage.interchange.mapping.names import named, plain, score, tokens
 from storage.interchange.mapping.profile import Column
-from storage.interchange.mapping.transcripts import transcript_of
-from storage.interchange.mapping.verdicts import worded
-
-if TYPE_CHECKING:
-    from storage.interchange.mapping.infer import Search
+from storage.interchange.mapping.search import Search
+from storage.interchange.mapping.sides import SIDES, turned_name
 
 BETTER = (
     ("chosen", "rejected"),
@@ -43,19 +38,11 @@ BETTER = (
     ("high", "low"),
     ("liked", "disliked"),
 )
-SIDES = (
-    ("a", "b"),
-    ("1", "2"),
-    ("0", "1"),
-    ("left", "right"),
-    ("first", "second"),
-    ("one", "two"),
-    ("x", "y"),
-)
 CONTENT = ("text", "messages", "transcript", "texts", "objects", "chats")
 NO_ANSWER = re.compile(
     r"(^|_)(id|ids|hash|uuid|url|model|policy|name|type|date|time|lang|language|title|source|at|utc)(_|$)"
 )
+STEP_LABEL = re.compile(r"^(labels?|(step_)?ratings?|step_labels|step_scores|scores?|correct|is_correct)$")
 TEXT_OF_ITEM = re.compile(
     r"^(text|response|answer|completion|output|content|generated_text|summary|message|reply|value|messages|generation|body|model_output)$",
     re.I,
@@ -67,7 +54,7 @@ def find_answers(search: Search) -> None:
     if any(search.has(r) for r in ("chosen", "response_a", "responses", "response", "steps")):
         _complete(search)
         return
-    for find in (_steps, _better, _side_by_side, _numbered, _list, _single):
+    for find in (_steps, _better, _side_by_side, _numbered, by_model, _list, _single):
         if find(search):
             return
 
@@ -84,28 +71,43 @@ def _steps(search: Search) -> bool:
     """A list of texts beside a list of truths of the same length: a solution step by step."""
     if search.kind not in ("auto", "steps"):
         return False
-    lists = [
-        c
-        for c in search.free("texts")
-        if not c.path.listed
-        and plain(c.name) in ("completions", "steps", "solution_steps", "reasoning_steps")
-    ]
-    labels = [
-        c
-        for c in search.free("truths", "numbers")
-        if plain(c.name) in ("labels", "step_labels", "ratings", "step_ratings", "rating")
-    ]
-    for column in lists:
+    labels = [c for c in search.free("truths", "numbers", "texts") if STEP_LABEL.search(plain(c.name))]
+    for column in search.free("texts"):
+        whole = str(next((s for s in column.path.steps if isinstance(s, str)), ""))
+        stepped = "steps" in tokens(whole)
+        if not stepped and (plain(column.name) != "completions" or column.path.listed):
+            continue
+        if column.path.listed and not TEXT_OF_ITEM.match(column.name) and column.name != "step":
+            continue
         for label in labels:
-            truths = label.kind == "truths" or plain(column.name) != "completions"
-            if truths and all(
-                isinstance(a, list) and isinstance(b, list) and len(a) == len(b)
-                for a, b in zip(column.present, label.present, strict=False)
-            ):
+            truths = label.kind == "truths" or stepped
+            if truths and label is not column and _alike_long(column, label):
                 search.give("steps", column)
                 search.give("step_labels", label)
                 return True
+        if stepped and not _answers_beside(search, column):
+            search.give("steps", column, sure=0.8)
+            return True
     return False
+
+
+def _alike_long(column: Column, label: Column) -> bool:
+    """Lists of the same length in every row, the second one of labels."""
+    rows = [
+        (a, b) for a, b in zip(column.values, label.values, strict=True) if a is not None or b is not None
+    ]
+    same = all(isinstance(a, list) and isinstance(b, list) and len(a) == len(b) for a, b in rows)
+    return same and all(is_step_label(v) for _, b in rows for v in b)
+
+
+def _answers_beside(search: Search, column: Column) -> bool:
+    """Whether other columns hold answers, so that the steps are not the only one."""
+    return any(
+        score(role, other) >= 0.85
+        for other in search.free("text", "messages", "texts", "objects")
+        for role in ("response", "responses")
+        if other is not column and not other.path.listed
+    ) or any(plain(c.name) in ("chosen", "rejected") for c in search.columns)
 
 
 def _better(search: Search) -> bool:
@@ -113,9 +115,10 @@ def _better(search: Search) -> bool:
         return False
     spoken = {
         plain(c.name): c
-        for c in search.free(*CONTENT, "number")
+        for c in search.free(*CONTENT, "object", "number")
         if (not c.path.listed or search.kind == "pairs")
         and (c.kind != "number" or plain(c.name) in ("chosen", "rejected"))
+        and (c.kind != "object" or _spoken_in(search, c) is not c)
     }
     if search.has("chosen"):
         spoken.setdefault("chosen", search.column("chosen"))  # type: ignore[arg-type]
@@ -137,10 +140,22 @@ def _better(search: Search) -> bool:
                 and not (column.words or other.words)
             ):
                 continue
-            search.give("chosen", column, sure=1.0 if good == "chosen" else 0.9)
-            search.give("rejected", other)
+            search.give("chosen", _spoken_in(search, column), sure=1.0 if good == "chosen" else 0.9)
+            search.give("rejected", _spoken_in(search, other))
             return True
     return False
+
+
+def _spoken_in(search: Search, column: Column) -> Column:
+    """The text of a response that is an object with its text, its model and the like; else the column."""
+    if column.kind != "object":
+        return column
+    inner = [
+        c
+        for c in search.columns
+        if c.path.steps[:-1] == column.path.steps and TEXT_OF_ITEM.match(c.name) and c.spoken
+    ]
+    return min(inner, key=lambda c: _item_order(c.name), default=column)
 
 
 def _side_by_side(search: Search) -> bool:
@@ -153,24 +168,22 @@ def _side_by_side(search: Search) -> bool:
         if not c.path.listed and (c.kind != "number" or named("response", _stem(c)) > 0)
     }
     found: list[tuple[float, Column, Column]] = []
+    names: dict[str, str] = {}
     for name, column in spoken.items():
         for left, right in SIDES:
-            other = spoken.get(_turned(name, left, right) or "")
+            other = spoken.get(turned_name(name, left, right) or "")
             if other is None or NO_ANSWER.search(re.sub(rf"(^|_){left}$", "", name)):
                 continue
-            points = _answer_points(column, other)
+            inner = _spoken_in(search, column), _spoken_in(search, other)
+            points = _answer_points(name, *inner)
             if points > 0:
-                found.append((points, column, other))
+                found.append((points, *inner))
+                names.setdefault(str(inner[0].path), name)
     if not found:
         return False
     best = max(found, key=lambda item: item[0])
-    third = [
-        c
-        for c in spoken.values()
-        if plain(c.name) == _turned(plain(best[1].name), "1", "3")
-        or plain(c.name) == _turned(plain(best[1].name), "a", "c")
-    ]
-    if third:
+    name = names[str(best[1].path)]
+    if turned_name(name, "1", "3") in spoken or turned_name(name, "a", "c") in spoken:
         return False  # more than two side by side are a list
     search.give("response_a", best[1], sure=min(1.0, best[0]))
     search.give("response_b", best[2])
@@ -182,24 +195,8 @@ def _stem(column: Column) -> str:
     return re.sub(r"(_[a-z]|_?\d)$", "", plain(column.name))
 
 
-def _turned(name: str, left: str, right: str) -> str | None:
-    """`response_a` → `response_b`, `answer1` → `answer2`; None where `left` is no part of the name."""
-    turned, count = re.subn(rf"(?<![a-z0-9]){left}(?![a-z0-9])", right, name.replace("_", " "), count=1)
-    if count:
-        return turned.replace(" ", "_")
-    if left.isdigit() and re.search(rf"[a-z_]{left}$", name):
-        return name[: -len(left)] + right
-    if (
-        len(left) == 1
-        and left.isalpha()
-        and re.search(rf"(response|answer|output|completion|text|reply|summary|model){left}$", name)
-    ):
-        return name[:-1] + right
-    return None
-
-
-def _answer_points(a: Column, b: Column) -> float:
-    name = plain(a.name)
+def _answer_points(name: str, a: Column, b: Column) -> float:
+    """How much two columns side by side are like answers; `name` is the first one's, or its object's."""
     said = re.search(
         r"response|answer|completion|output|reply|generation|summary|human_ref|conversation|candidate|text|assistant|option|message|solution|caption|translation|continuation",
         name,
@@ -303,173 +300,3 @@ def _numbered(search: Search) -> bool:
         if all(end in aligned for end in best):
             search.statements += [Statement(role, aligned[end].path) for end in best]
     return True
-
-
-def find_forms(search: Search, prompt: Column) -> None:
-    """Answers that repeat their prompt, as transcripts or word for word."""
-    roles = [r for r in ("chosen", "rejected", "response_a", "response_b", "response") if search.has(r)]
-    columns = [search.column(r) for r in roles]
-    if prompt.kind == "texts" and columns and all(c is not None and c.kind == "texts" for c in columns):
-        _form(search, ["prompt", *roles], "turns")
-        return
-    for role, column in zip(roles, columns, strict=True):
-        if column is None or not column.texts:
-            continue
-        form = None
-        if column.kind == "transcript" and prompt.kind in ("transcript", "text"):
-            form = "transcript" if _continues(prompt, column) else None
-        elif column.kind == "text" and _repeats(prompt, column):
-            form = "after_prompt"
-        if form:
-            _form(search, [role], form)
-
-
-def _form(search: Search, roles: list[str], form: str) -> None:
-    for place, statement in enumerate(search.statements):
-        if statement.role in roles and statement.form is None:
-            search.statements[place] = Statement(statement.role, statement.path, statement.coding, form)
-
-
-def _continues(prompt: Column, column: Column) -> bool:
-    """Whether the transcripts hold the prompt that stands beside them."""
-    pairs = [
-        (p, t)
-        for p, t in zip(prompt.values, column.values, strict=True)
-        if isinstance(p, str) and isinstance(t, str)
-    ]
-    held = 0
-    for asked, text in pairs:
-        chat = transcript_of(clean_text(asked))
-        last = (
-            next((t["content"] for t in reversed(chat) if t["role"] == "user"), "") if chat else asked.strip()
-        )
-        held += bool(last) and last in text
-    return bool(pairs) and held >= 0.9 * len(pairs)
-
-
-def _repeats(prompt: Column, column: Column) -> bool:
-    """Word for word at the start, in nearly all rows; short prompts can begin an answer by chance."""
-    pairs = [
-        (p.rstrip(), t)
-        for p, t in zip(prompt.values, column.values, strict=True)
-        if isinstance(p, str) and isinstance(t, str) and p.strip()
-    ]
-    held = [t.startswith(p) for p, t in pairs]
-    long = sum(len(p) for p, _ in pairs) / max(len(pairs), 1) >= 12
-    return bool(pairs) and long and sum(held) >= 0.9 * len(held)
-
-
-def one_hot(search: Search) -> dict[str, Column]:
-    """`winner_model_a`, `winner_model_b`, `winner_tie`: one column an outcome: truths or shares."""
-    free = {plain(c.name): c for c in search.free("number", "truth") if not c.path.listed}
-    for name, column in free.items():
-        for left, right in SIDES:
-            other = free.get(_turned(name, left, right) or "")
-            if other is None or not tokens(name) & {
-                "winner",
-                "win",
-                "wins",
-                "won",
-                "preferred",
-                "votes",
-                "prefer",
-                "better",
-                "prob",
-                "p",
-            }:
-                continue
-            if not _shares(column.present) or not _shares(other.present):
-                continue
-            found = {"won_a": column, "won_b": other}
-            ties = [
-                c
-                for n, c in free.items()
-                if tokens(n) & {"tie", "ties", "tied", "draw", "equal"} and _shares(c.present)
-            ]
-            return found | ({"won_tie": ties[0]} if ties else {})
-    return {}
-
-
-def _shares(values: Iterable[object]) -> bool:
-    numbers = [number_of(v) for v in values]
-    return all(n is not None and n >= 0 for n in numbers)
-
-
-def mirrored(search: Search) -> set[str]:
-    """Numbers that stand once for each side, as score_a and score_b: none of them is a verdict."""
-    free = {plain(c.name): c for c in search.free("number", "truth") if not c.path.listed}
-    pairs = [(c, free.get(_turned(name, *side) or "")) for name, c in free.items() for side in SIDES]
-    return {str(c.path) for a, b in pairs if b is not None for c in (a, b)}
-
-
-def two_sided_numbers(search: Search) -> None:
-    """`score_a` and `score_b`: a rating of each; several such pairs are criteria."""
-    free = {plain(c.name): c for c in search.free("number") if not c.path.listed}
-    for name, column in free.items():
-        for left, right in SIDES:
-            other = free.get(_turned(name, left, right) or "")
-            if other is None or not re.search(
-                r"score|rating|reward|upvotes|votes|karma|quality|helpful|correct|likes", name
-            ):
-                continue
-            stem = re.sub(rf"(^|_)({left})(_|$)", "_", name).strip("_") or name
-            if search.has("rating_a") or not re.search(r"score|rating|reward|votes|karma|likes", stem):
-                search.give(f"criterion_a.{stem}", column)
-                search.give(f"criterion_b.{stem}", other)
-            else:
-                search.give("rating_a", column)
-                search.give("rating_b", other)
-            break
-
-
-def ends(search: Search) -> tuple[str, str]:
-    """How the two responses' columns end: a and b, 1 and 2, 0 and 1."""
-    a, b = search.path("response_a"), search.path("response_b")
-    if a is None or b is None:
-        return ("a", "b")
-    for left, right in SIDES:
-        names = [plain(next((s for s in reversed(p.steps) if isinstance(s, str)), "")) for p in (a, b)]
-        if _turned(names[0], left, right) == names[1]:
-            return (left, right)
-    return ("a", "b")
-
-
-def side_policy(search: Search, role: str, side: str) -> None:
-    """The column that names one side's policy: `model_a` beside `response_a`."""
-    path = search.path(side)
-    if path is None:
-        return
-    word = {
-        "policy_a": ends(search)[0],
-        "policy_b": ends(search)[1],
-        "chosen_policy": "chosen",
-        "rejected_policy": "rejected",
-    }[role]
-    for column in search.free("text"):
-        name = plain(column.name)
-        base = re.sub(rf"(^|_)?{word}(_|$)", "_", name).strip("_") if word in name else ""
-        alternatives = {"policy_a": ("a", "1", "left"), "policy_b": ("b", "2", "right")}.get(role, ())
-        for other in alternatives:
-            if not base and re.search(rf"(^|_){other}$|[a-z]{other}$", name):
-                base = re.sub(rf"_?{other}$", "", name)
-        if (
-            base
-            and re.search(r"(^|_)(model|policy|generator|llm|engine)(_name|_id)?$|^model", base)
-            and not column.path.listed
-        ):
-            search.give(role, column)
-            return
-
-
-def names_a_side(search: Search, column: Column) -> bool:
-    """Whether a column holds, row by row, the name of one side's policy, or a verdict in words."""
-    sides = [search.column(role) for role in ("policy_a", "policy_b")]
-    if sides[0] is None or sides[1] is None or column.kind != "text":
-        return False
-    read = named_side = 0
-    for value, a, b in zip(column.values, sides[0].values, sides[1].values, strict=True):
-        if isinstance(value, str) and value:
-            read += 1
-            hit = value in (a, b)
-            named_side += hit or worded(value) is not None
-    return read > 0 and named_side == read

@@ -194,12 +194,19 @@ def _kind_of_text(value: str) -> str:
     return "transcript" if transcript_of(value) is not None else "text"
 
 
+def _rivals(messages: list[Any]) -> bool:
+    """Several answers side by side, each with more than its text: candidates, and no conversation."""
+    if len(messages) < 2 or not all(isinstance(m, dict) and len(m) > 2 for m in messages):
+        return False
+    return all(str(m.get("role", m.get("from"))).lower() in ("assistant", "gpt", "model") for m in messages)
+
+
 def _kind_of_list(value: list[Any]) -> str:
     present = [v for v in value if v is not None]
     if not present:
         return "blank"
-    if messages_in(present):
-        return "messages"
+    if messages := messages_in(present):
+        return "objects" if _rivals(messages) else "messages"
     if all(isinstance(v, bool) for v in present):
         return "truths"
     if all(isinstance(v, dict) for v in present):

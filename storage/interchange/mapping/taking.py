@@ -10,22 +10,24 @@ from typing import Any
 
 from storage.ids import Chat
 from storage.interchange.clean import clean_text
-from storage.interchange.mapping import verdicts
 from storage.interchange.mapping.answers import Asked, answer_all, ask
 from storage.interchange.mapping.cells import (
     NothingNewError,
     RowError,
+    absent,
     cleaned,
     missing,
     name_of,
     number_of,
     parsed,
-    truth_of,
+    step_label,
 )
 from storage.interchange.mapping.conversations import answer_text
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
+from storage.interchange.mapping.unread import Unread
+from storage.interchange.mapping.verdicts import Coding
 
 Row = AnyMapping[str, Any]
 Getter = Callable[[Row], Any]
@@ -65,7 +67,7 @@ class Taker:
     """Turns rows into examples.  `dropped` counts what was changed or not kept on the way, by what it was."""
 
     mapping: Mapping
-    codings: AnyMapping[str, verdicts.Coding]  # by the text of the verdict's path
+    codings: AnyMapping[str, Coding]  # by the text of the verdict's path
     defaults: Defaults = field(default_factory=Defaults)
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -81,6 +83,7 @@ class Taker:
         self._used = self.mapping.columns()
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
+        self.unread = Unread(self.mapping)
         self.judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value)
         self._take = {
             "pairs": self._pair,
@@ -141,7 +144,9 @@ class Taker:
         found = self._opened(row, "responses")
         if not isinstance(found, list):
             raise RowError(f'"{self._column("responses")}" is no list')
-        places = [n for n, value in enumerate(found) if not missing(value) or value == ""]
+        places = [n for n, value in enumerate(found) if not absent(value)]
+        if len(places) < len(found):
+            self.dropped["empty places in a list of responses"] += len(found) - len(places)
         if not places:
             raise RowError("there are no responses in the list")
         chat, texts = self._answers(row, [found[n] for n in places], ["responses"] * len(places))
@@ -173,14 +178,7 @@ class Taker:
         texts = [clean_text(s) if isinstance(s, str) else answer_text(self._step(s)) for s in steps]
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(steps)):
             raise RowError(f"there are {len(steps)} steps and another number of labels")
-        numbers = [
-            number_of(label) if truth_of(label) is None else float(bool(truth_of(label)))
-            for label in labels or [None] * len(steps)
-        ]
-        if labels:
-            numbers = [
-                number_of(v) if number_of(v) is not None else n for v, n in zip(labels, numbers, strict=True)
-            ]
+        numbers = [step_label(label) for label in labels or [None] * len(steps)]
         chat = self._completed(row, self._asked(row)).chat or []
         text = self._value(row, "response")
         whole = clean_text(text) if isinstance(text, str) else "\n".join(texts)
@@ -207,7 +205,7 @@ class Taker:
         if statement is None:
             return Asked(None)
         value = self._value(row, "prompt")
-        if value is None or (isinstance(value, float) and missing(value)):
+        if absent(value):
             raise RowError(
                 f'"{statement.path}" is empty'
                 if statement.path.column in row
@@ -229,7 +227,7 @@ class Taker:
             chat = [*history, *chat]
         if "input" in self._get:
             more = self._value(row, "input")
-            if not missing(more) and chat:
+            if not absent(more) and chat:
                 last = {**chat[-1], "content": f"{chat[-1]['content']}\n\n{clean_text(str(more))}".strip()}
                 chat = [*chat[:-1], last]
         if "system" in self._get:
@@ -252,14 +250,9 @@ class Taker:
         for role in ("id", "reference", "source", "split", "subset"):
             if role in self._get:
                 setattr(example, role, self._name(row, role))
-        rest = {
-            k: v
-            for k, v in row.items()
-            if k not in self._used and v is not None and v != "" and v != [] and v != {}
-        }
+        rest = self.rest_of(row)
         if not rest:
             return
-        rest = cleaned(rest)
         judged = [j for j in example.judgements if j.group is None]
         if judged and self.layout not in ("ranked", "responses"):
             judged[0].metadata = {**(judged[0].metadata or {}), **rest}
@@ -267,6 +260,12 @@ class Taker:
             example.answers[0].metadata = {**(example.answers[0].metadata or {}), **rest}
         else:
             example.metadata = rest
+
+    def rest_of(self, row: Row) -> dict[str, Any]:
+        """What no role reads, cleaned: whole columns, and the rest of those of which a part is read."""
+        whole = {k: v for k, v in row.items() if k not in self._used and v not in EMPTY}
+        rest = {**whole, **self.unread.of(row)}
+        return cleaned(rest) if rest else {}
 
     def _item_metadata(self, row: Row, answers: list[Answer], places: list[int]) -> None:
         """What the objects of a list of responses hold beside what the mapping reads."""
@@ -293,7 +292,7 @@ class Taker:
 
     def _present(self, row: Row, role: str) -> Any:
         value = self._value(row, role)
-        if value is None or (isinstance(value, float) and missing(value)):
+        if absent(value):
             column = self._column(role)
             raise RowError(f'"{column}" is empty' if column in row else f'there is no "{column}"')
         return value
@@ -305,7 +304,7 @@ class Taker:
             found = parsed(value)
             value = found if isinstance(found, list) and all(isinstance(v, list) for v in found) else value
         if isinstance(value, list) and value and not isinstance(value[0], dict):
-            value = [v for v in value if v is not None]
+            value = [v for v in value if not absent(v)]
             if not value:
                 raise RowError(f'"{self._column(role)}" is empty')
             return value
@@ -332,6 +331,7 @@ class Taker:
         return [name_of(v) for v in value]
 
 
+EMPTY = (None, "", [], {})
 LISTS = ("responses", "policies", "ranks", "ratings", "steps")
 _IN_LISTS = {"policy": "policies", "rank": "ranks", "rating": "ratings", "winner": "best"}
 

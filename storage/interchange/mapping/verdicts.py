@@ -9,213 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from storage.interchange import remedies
 from storage.interchange.mapping.cells import missing, number_of
+from storage.interchange.mapping.verdict_words import PLAIN, SKIP, Verdict, worded
 
 MOST_UNREAD = 0.2  # share of values of another kind in a column of verdicts
-MEANINGS = ("a", "b", "tie", "bad", "skip")  # bad: a tie, both are bad; skip: no verdict
-
-WORDS: dict[str, str] = {
-    **dict.fromkeys(
-        [
-            "a",
-            "first",
-            "left",
-            "model_a",
-            "model a",
-            "response_a",
-            "response a",
-            "answer_a",
-            "output_a",
-            "assistant_a",
-            "assistant a",
-            "option a",
-            "option_a",
-            "a wins",
-            "a is better",
-            "a_better",
-            "a_win",
-            "response_1",
-            "response 1",
-            "model_1",
-            "output_1",
-            "answer_1",
-            "answer 1",
-            "model 1",
-            "answer1",
-            "response1",
-            "output1",
-            "model1",
-            "leftvote",
-            "completion_a",
-            "completion_1",
-            "assistant 1",
-            "conversation_a",
-            "text_1",
-            "summary_1",
-            "a_wins",
-            "choice_a",
-            "prefer_a",
-            "first_better",
-            "option 1",
-            "option_1",
-            "win_a",
-            "one",
-        ],
-        "a",
-    ),
-    **dict.fromkeys(
-        [
-            "b",
-            "second",
-            "right",
-            "model_b",
-            "model b",
-            "response_b",
-            "response b",
-            "answer_b",
-            "output_b",
-            "assistant_b",
-            "assistant b",
-            "option b",
-            "option_b",
-            "b wins",
-            "b is better",
-            "b_better",
-            "b_win",
-            "response_2",
-            "response 2",
-            "model_2",
-            "output_2",
-            "answer_2",
-            "answer 2",
-            "model 2",
-            "answer2",
-            "response2",
-            "output2",
-            "model2",
-            "rightvote",
-            "completion_b",
-            "completion_2",
-            "assistant 2",
-            "conversation_b",
-            "text_2",
-            "summary_2",
-            "b_wins",
-            "choice_b",
-            "prefer_b",
-            "second_better",
-            "option 2",
-            "option_2",
-            "win_b",
-            "two",
-        ],
-        "b",
-    ),
-    **dict.fromkeys(
-        [
-            "tie",
-            "tied",
-            "equal",
-            "same",
-            "both",
-            "draw",
-            "c",
-            "tievote",
-            "a=b",
-            "neutral",
-            "both good",
-            "both_good",
-            "equally good",
-            "no preference",
-            "no_preference",
-            "similar",
-            "about the same",
-            "tie (bothgood)",
-            "equivalent",
-            "none is better",
-            "both are good",
-            "even",
-        ],
-        "tie",
-    ),
-    **dict.fromkeys(
-        [
-            "tie (bothbad)",
-            "bothbad",
-            "both bad",
-            "both_bad",
-            "both are bad",
-            "neither",
-            "bothbad_vote",
-            "tie_both_bad",
-            "both-bad",
-            "none",
-            "both are incorrect",
-            "neither is good",
-            "both incorrect",
-        ],
-        "bad",
-    ),
-    **dict.fromkeys(
-        [
-            "skip",
-            "skipped",
-            "unsure",
-            "invalid",
-            "cannot tell",
-            "can't tell",
-            "not sure",
-            "error",
-            "flagged",
-            "discard",
-            "undecided",
-            "abstain",
-        ],
-        "skip",
-    ),
-}
-_ARROWS = re.compile(
-    r"^\[{0,2}\s*(?:model |response |assistant |output )?([ab12])\s*([<>=≈]+)\s*(?:model |response |assistant"
-    r" |output )?([ab12])\s*\]{0,2}$",
-    re.I,
-)
-_SAID = re.compile(
-    r"^(?:response|model|answer|assistant|option|output|completion|summary)?[\s_-]*([ab12])[\s_-]+(?:is|was)?[\s_-]*"
-    r"(extremely|significantly|clearly|definitely|much|strongly|moderately|slightly|somewhat|marginally|a[\s_-]bit|a[\s_-]little|negligibly|far)?"
-    r"[\s_-]*(?:better|preferred|wins|win|more helpful|superior)(?:[\s_-].*)?$",
-    re.I,
-)
-_ADVERB_FIRST = re.compile(
-    r"^(extremely|significantly|clearly|definitely|much|strongly|moderately|slightly|somewhat|marginally)[\s_-]*"
-    r"(?:prefer|better)?[\s_:-]*(?:response|model|answer|assistant|option)?[\s_-]*([ab12])$",
-    re.I,
-)
-_EQUAL = re.compile(r"\b(equal|equally|tie|tied|same|draw|indistinguishable)\b|^both\b|^neither\b")
-_STRENGTH = {
-    "negligibly": 1.0, "slightly": 1.0, "somewhat": 1.0, "marginally": 1.0, "a bit": 1.0, "a little": 1.0,
-    "moderately": 2.0, "": 2.0, "clearly": 2.0, "definitely": 2.0,
-    "much": 3.0, "strongly": 3.0, "significantly": 3.0, "extremely": 3.0, "far": 3.0,
-}  # fmt: skip
-SIDES = {"a": "a", "1": "a", "b": "b", "2": "b"}
 MEANING_OF_INDEX = re.compile(
     r"winner|choice|chosen|better|best|index|_id$|^id$|safer|preferred|selected|pick|position", re.I
 )
 MEANING_OF_PROBABILITY = re.compile(r"prob|^p_|_p$|win_?rate|likelihood|confidence|score|soft", re.I)
 MEANING_OF_DIFFERENCE = re.compile(r"margin|diff|delta|gap", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`better` is a, b, tie, bad or skip; `strength` is how much, in the file's own unit, never negative."""
-
-    better: str
-    strength: float | None = None
-
-
-A, B, TIE, BAD, SKIP = (Verdict(meaning) for meaning in MEANINGS)
-_PLAIN = {"a": A, "b": B, "tie": TIE, "bad": BAD, "skip": SKIP}
+_OTHER = {"a": "b", "b": "a"}
 
 
 @dataclass(frozen=True)
@@ -227,9 +33,20 @@ class Coding:
     middle: float = 0.0
     a_below: bool = True  # values below the middle say a
     warning: str | None = None  # what was taken where the values leave it open
+    turned: bool = False  # every verdict means the other side
+
+    def reversed(self) -> Coding:
+        """The same values, each for the other side; the user has said so, and nothing is left open."""
+        return replace(self, turned=not self.turned, warning=None)
 
     def read(self, value: object) -> Verdict | None:
         """The verdict, SKIP for a missing value, None for a value that the coding does not know."""
+        verdict = self._as_it_stands(value)
+        if self.turned and verdict is not None and verdict.better in _OTHER:
+            return replace(verdict, better=_OTHER[verdict.better])
+        return verdict
+
+    def _as_it_stands(self, value: object) -> Verdict | None:
         found = self.table.get(_key(value))
         if found is not None:
             return found
@@ -262,41 +79,7 @@ class Coding:
 
 def given(table: Mapping[str, str]) -> Coding:
     """A coding that the user, or a preset, has written."""
-    return Coding("given", {_key(k): _PLAIN[v] for k, v in table.items()})
-
-
-def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | None:
-    """A verdict in words; `names` are the candidates' own words, as their policies' names."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, str):
-        return None
-    word = " ".join(value.strip().strip("[]\"'.").lower().split())
-    if names and word in names:
-        return _PLAIN[names[word]]
-    if word in WORDS or word.replace("-", " ") in WORDS:
-        return _PLAIN[WORDS.get(word) or WORDS[word.replace("-", " ")]]
-    if _EQUAL.search(word) and len(word) < 60:
-        return Verdict("bad" if re.search(r"\bbad\b|\bpoor|\bwrong", word) else "tie")
-    if arrow := _ARROWS.match(word):
-        return _arrow(*arrow.groups())
-    if (said := _SAID.match(word)) or (said := _ADVERB_FIRST.match(word)):
-        side, adverb = said.groups() if said.re is _SAID else said.groups()[::-1]
-        adverb = re.sub(r"[\s_-]", " ", adverb or "")
-        return Verdict(SIDES[side], _STRENGTH[adverb])
-    return None
-
-
-def _arrow(left: str, sign: str, right: str) -> Verdict | None:
-    sides = SIDES[left], SIDES[right]
-    if sides[0] == sides[1]:
-        return None
-    if set(sign) <= set("=≈"):
-        return Verdict("tie", 0.0)
-    strength = float(sign.count(">") or sign.count("<"))
-    if "=" in sign or "≈" in sign:
-        return Verdict("tie", 0.0)
-    return Verdict(sides[0] if ">" in sign else sides[1], strength)
+    return Coding("given", {_key(k): PLAIN[v] for k, v in table.items()})
 
 
 def find_coding(
@@ -413,19 +196,15 @@ def _probability(column: str) -> Coding:
 
 
 def _index(table: dict[str, str], warning: str | None = None, kind: str = "index") -> Coding:
-    return Coding(kind, {k: _PLAIN[v] for k, v in table.items()}, warning=warning)
+    return Coding(kind, {k: PLAIN[v] for k, v in table.items()}, warning=warning)
 
 
 def _open(column: str, taken: str, turned: Mapping[str, str] | None) -> str:
     """What was taken, and how to say it is otherwise."""
     sentence = f'"{column}" leaves open which is better: {taken}'
     if turned is None:
-        return (
-            sentence + "; where it is the other way round, exchange the two: --column response_a=… --column"
-            " response_b=…"
-        )
-    coding = ", ".join(f"{k}:{v}" for k, v in turned.items())
-    return sentence + f"; where it is not so: --column 'winner={column}{{{coding}}}'"
+        return sentence + f"; where it is the other way round: {remedies.reverse('winner', column)}"
+    return sentence + f"; where it is not so: {remedies.column('winner', column, turned)}"
 
 
 def _key(value: object) -> str:

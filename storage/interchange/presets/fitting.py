@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from storage.interchange.mapping.language import parse_path
 from storage.interchange.mapping.profile import Column, Row, profile
-from storage.interchange.presets.catalogue import PRESETS, Preset
+from storage.interchange.presets.catalogue import PRESETS
+from storage.interchange.presets.preset import Preset
 
 
 def fitting(rows: Sequence[Row]) -> Preset | None:

@@ -287,7 +287,7 @@ def _studio_result(made: Plain, result: Plain) -> None:
             (target or answers[0])["rating"] = value.get("rating", value.get("number"))
             return
     if "choices" in value and len(value["choices"]) == 1 and len(answers) == 2:
-        from storage.interchange.mapping.verdicts import worded
+        from storage.interchange.mapping.verdict_words import worded
 
         verdict = worded(value["choices"][0])
         names = [a["name"].lower() for a in answers]

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from storage import prompts
@@ -165,3 +167,36 @@ def test_a_misspelt_column_does_not_make_it_another_shape(
     assert f'no column "{role}"; if "{column}" is meant' in refused(store, path)
     assert import_file(store, path, shape="prompts").prompts.added == 1
     assert store.row("SELECT count(*) FROM responses") == (0,)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["column", "object"])
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_texts_of_columnar_files_that_are_not_utf8_are_rows_left_out(
+    store: Store, tmp_path: Path, nested: bool, ending: str
+) -> None:
+    """No reader of Parquet checks them, and programs write Latin-1 there."""
+    bad = {3, 4, 1200}
+    answers = [b"fa\xe7ade" if n in bad else f"answer {n}".encode() for n in range(1500)]
+    raw = pa.array(answers, pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    worse = pa.array([f"worse {n}" for n in range(1500)])
+    prompts = pa.array([f"question {n}" for n in range(1500)])
+    columns = {"prompt": prompts, "chosen": texts, "rejected": worse}
+    if nested:
+        columns = {
+            "prompt": prompts,
+            "pair": pa.StructArray.from_arrays([texts, worse], ["chosen", "rejected"]),
+        }
+    table, path = pa.table(columns), tmp_path / f"f.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    roles = {"chosen": "pair.chosen", "rejected": "pair.rejected", "prompt": "prompt"} if nested else None
+    report = import_file(store, path, columns=roles)
+    column = "pair" if nested else "chosen"
+    assert report.skipped == {f'"{column}" is no UTF-8': 3}
+    assert report.left_out[0].places == ("row 4", "row 5", "row 1201")
+    assert report.judgements.added == 1497
+    assert store.row("SELECT count(*) FROM responses WHERE text LIKE 'fa%ade'") == (0,)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import ImportFileError
+from storage.import_records import ImportReport
 from storage.interchange import importing
 from storage.interchange.columns.batches import batches
 from storage.interchange.columns.taking import ColumnTaker
 from storage.interchange.planning import propose
-from storage.records import ImportReport
 from storage.store import Store
 
 TABLES = {

@@ -338,14 +338,31 @@ def test_a_folder_is_parquet_with_a_card(store: Store, tmp_path: Path) -> None:
         export_as(store, "pairs", folder, "arena")
 
 
-def test_a_folder_is_read_by_datasets(store: Store, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    prompt = add_prompt(store)
-    a, b = add_responses(store, prompt, "one", "two")
-    judge(store, prompt, {a: 1, b: 2})
-    export_as(store, "pairs", tmp_path / "d", "trl-conversational")
+@pytest.mark.parametrize(
+    ("what", "name", "column", "value"),
+    [
+        ("pairs", "trl-preference", "chosen", "one"),
+        ("pairs", "trl-conversational", "chosen", [{"role": "assistant", "content": "one"}]),
+        ("pairs", "arena", "winner", "model_a"),
+        ("prompts", "trl-prompts", "prompt", [{"role": "user", "content": "Why?"}]),
+        ("responses", "trl-unpaired", "completion", "one"),
+    ],
+)
+def test_a_folder_is_read_by_datasets(
+    store: Store, tmp_path: Path, what: str, name: str, column: str, value: object
+) -> None:
+    """By the package itself, where it is installed: every split, and what stands in the rows."""
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    for question, split in (("Why?", "train"), ("How?", "test")):
+        prompt = add_prompt(store, question)
+        store.write("UPDATE prompts SET split = $split WHERE prompt_id = $id", {"split": split, "id": prompt})
+        a, b = add_responses(store, prompt, "one", "two")
+        judge(store, prompt, {a: 1, b: 2})
+    done = export_as(store, what, tmp_path / "d", name)
     loaded = datasets.load_dataset(str(tmp_path / "d"), cache_dir=str(tmp_path / "cache"))
-    assert loaded["train"][0]["chosen"] == [{"role": "assistant", "content": "one"}]
+    assert set(loaded) == {"train", "test"}
+    assert sum(part.num_rows for part in loaded.values()) == done.rows
+    assert value in list(loaded["train"][column])
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv"])

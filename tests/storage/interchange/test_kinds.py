@@ -19,6 +19,7 @@ from storage.errors import ImportFileError
 from storage.interchange.importing import import_file
 from storage.store import Store
 from tests.storage.builders import write
+from tests.storage.interchange.further_kinds import FURTHER
 from tests.storage.interchange.kinds import BAD, GOOD, KINDS, PAIRS, Kind, Q
 
 COUNTS = """
@@ -35,7 +36,7 @@ def texts(store: Store) -> str:
     return "\n".join(text for (text,) in found)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*KINDS, *FURTHER], ids=lambda kind: kind.name)
 def test_a_layout_comes_in_whole(store: Store, tmp_path: Path, kind: Kind) -> None:
     report = import_file(store, write(tmp_path / "f.jsonl", "".join(json.dumps(r) + "\n" for r in kind.rows)))
     assert store.row(COUNTS) == kind.counts

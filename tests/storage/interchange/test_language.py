@@ -20,7 +20,8 @@ from storage.interchange.mapping.language import (
 )
 from storage.interchange.mapping.roles import ROLES
 from storage.interchange.mapping.transcripts import FAMILIES, transcript_of
-from storage.interchange.mapping.verdicts import MEANINGS, find_coding, worded
+from storage.interchange.mapping.verdict_words import MEANINGS, worded
+from storage.interchange.mapping.verdicts import find_coding
 from storage.interchange.presets.catalogue import PRESETS
 from storage.interchange.presets.table import presets_table, roles_table
 

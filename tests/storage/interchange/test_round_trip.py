@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from storage import prompts, responses
 from storage.errors import NotFoundError, StoreError
+from storage.import_records import Count
 from storage.interchange.clean import clean_text
 from storage.interchange.exporting import export, export_query
 from storage.interchange.importing import import_file
 from storage.judgements import record
-from storage.records import Count, JudgedItem, NewJudgement
+from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
 

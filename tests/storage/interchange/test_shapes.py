@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from storage import prompts, responses
+from storage.import_records import Count
 from storage.interchange.columns import batches
 from storage.interchange.importing import import_file
-from storage.records import Count
 from storage.store import Store
 from tests.storage.builders import write
 

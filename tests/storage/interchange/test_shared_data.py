@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage import judgements, prompts
+from storage.import_records import Count
 from storage.interchange.importing import import_file
-from storage.records import Count
 from storage.store import Store
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

@@ -1,0 +1,106 @@
+"""What to ask where it is not clear what the columns of a file are."""
+
+from __future__ import annotations
+
+import difflib
+
+from storage.interchange import remedies
+from storage.interchange.containers.parts import wrong
+from storage.interchange.mapping.infer import SURE
+from storage.interchange.mapping.language import Statement
+from storage.interchange.mapping.names import plain
+from storage.interchange.mapping.profile import Column
+from storage.interchange.mapping.taking import layout_of
+from storage.interchange.planning import Plan
+
+NEEDED = (
+    "prompt",
+    "chosen",
+    "rejected",
+    "response_a",
+    "response_b",
+    "response",
+    "responses",
+    "rank",
+    "ranks",
+    "rating",
+    "ratings",
+)
+
+
+def require_sure(plan: Plan) -> None:
+    """Raises ImportFileError with what to say, where it is not clear what the columns are."""
+    if plan.confirmed and plan.layout is not None:
+        return
+    misspelt = _misspelt(plan)
+    if misspelt is not None:
+        role, column = misspelt
+        raise wrong(
+            plan.source.name,
+            f'there is no column "{role}"; if "{column}" is meant, rename it or import with'
+            f" {remedies.column(role, column)}, if not, {remedies.KIND}",
+        )
+    if plan.layout is not None and plan.confidence >= SURE:
+        return
+    raise wrong(plan.source.name, _question(plan))
+
+
+def _misspelt(plan: Plan) -> tuple[str, str] | None:
+    """A column that nothing reads, nearly called as a role, with which the rows would be something else."""
+    if plan.preset is not None or plan.kind != "auto":
+        return None
+    taken = plan.mapping.columns()
+    for column in plan.columns:
+        name = plain(column.name)
+        if column.path.column in taken or len(column.path.steps) > 1 or column.kind in ("empty", "object"):
+            continue
+        for role in NEEDED:
+            if (
+                plan.mapping.has(role)
+                or (name in NEEDED and name != role)
+                or difflib.SequenceMatcher(None, name, role).ratio() < 0.8
+            ):
+                continue
+            spoken = role in ("prompt", "chosen", "rejected", "response_a", "response_b", "response")
+            if spoken and not column.spoken:
+                continue
+            changed = plan.mapping.with_statements([Statement(role, column.path)])
+            partner = {"chosen": "rejected", "rejected": "chosen"}.get(role)
+            names = {plain(c.name) for c in plan.columns}
+            if layout_of(changed) not in (None, plan.layout) or (partner in names and name != role):
+                return role, column.name
+    return None
+
+
+def _question(plan: Plan) -> str:
+    """What the columns hold, and which statement is missing; only columns that could be meant are named."""
+    free = [c for c in plan.columns if len(c.path.steps) == 1]
+    spoken = [c for c in free if c.spoken and not c.is_id and c.path.column not in plan.mapping.columns()]
+    shown = ", ".join(f'"{c.name[:40]}" ({_holds(c)})' for c in free[:8])
+    if plan.mapping.has("prompt") and plan.layout:
+        prompt = plan.mapping.get("prompt")
+        named = prompt.path if prompt else ""
+        return (
+            f"it is not clear what its columns are ({shown}); say which is which, as"
+            f" {remedies.column('prompt', named)}"
+        )
+    if not spoken:
+        return f"its columns fit no shape: none holds text that could be a prompt ({shown})"
+    best = max(spoken, key=lambda c: c.length).path
+    return (
+        f"its columns fit no shape ({shown}); say which is the prompt and which the responses, for instance"
+        f" {remedies.column('prompt', best)}; the roles are prompt, response, responses, chosen, rejected,"
+        " response_a, response_b, winner, rank, rating"
+    )
+
+
+def _holds(column: Column) -> str:
+    if column.is_id:
+        return "ids"
+    return {
+        "text": "text",
+        "number": "numbers",
+        "truth": "true or false",
+        "empty": "nothing",
+        "texts": "lists of texts",
+    }.get(column.kind, column.kind)

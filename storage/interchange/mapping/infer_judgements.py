@@ -1,0 +1,274 @@
+"""Which columns judge, where no preset fits: verdicts on two, ranks and ratings of several, of one."""
+
+from __future__ import annotations
+
+import re
+
+from storage.interchange import remedies
+from storage.interchange.mapping import sides
+from storage.interchange.mapping.cells import number_of, truth_of
+from storage.interchange.mapping.names import CRITERIA, named, plain, score, tokens
+from storage.interchange.mapping.orders import chosen_place, order_of, reads_both_ways
+from storage.interchange.mapping.profile import Column
+from storage.interchange.mapping.search import Search
+from storage.interchange.mapping.verdicts import find_coding
+
+ANNOTATOR = re.compile(r"^(annotator|judge|rater|labell?er|coder)[ _-]?\w+$", re.IGNORECASE)
+
+
+def find_judgements(search: Search) -> None:
+    if search.has("response_a", "response_b"):
+        _find_verdicts(search)
+    elif search.has("responses"):
+        _find_list_judgements(search)
+    elif search.has("response") or (search.has("prompt") and _answered(search)):
+        _find_single_judgements(search)
+    elif search.has("chosen", "rejected"):
+        for role, pattern in (("chosen_rating", r"chosen"), ("rejected_rating", r"rejected")):
+            for column in search.free("number"):
+                if tokens(column.name) & {pattern} and tokens(column.name) & {
+                    "score",
+                    "rating",
+                    "reward",
+                    "rm",
+                    "avg",
+                    "mean",
+                }:
+                    search.give(role, column)
+        for column in search.free("number"):
+            if tokens(column.name) & {"margin", "strength"}:
+                search.give("strength", column)
+
+
+def _answered(search: Search) -> bool:
+    from storage.interchange.mapping.conversations import chat_of
+
+    prompt = search.column("prompt")
+    if prompt is None or prompt.kind not in ("messages", "transcript"):
+        return False
+    from collections import Counter
+
+    try:
+        chats = [chat_of(v, Counter()) for v in prompt.present[:20]]
+    except Exception:
+        return False
+    ends = [c[-1]["role"] == "assistant" for c in chats if c]
+    return bool(ends) and sum(ends) > len(ends) / 2
+
+
+def _find_verdicts(search: Search) -> None:
+    one_hot = sides.one_hot(search)
+    for role, column in one_hot.items():
+        search.give(role, column)
+    ends = sides.ends(search)
+    mirrored = sides.mirrored(search)
+    for column in _people_in(search, ends):
+        stem = "winner" if CRITERIA.match(column.name) else "winner_by"
+        search.give(f"{stem}.{column.name}", column, sure=0.8)
+    _find_by_criterion(search, ends)
+    for column in search.free("text", "number", "truth", "texts"):
+        if str(column.path) in mirrored:
+            continue
+        points = score("winner", column)
+        if (
+            ANNOTATOR.match(column.name)
+            and not column.path.listed
+            and find_coding(column.present, column.name, ends)
+        ):
+            search.give(f"winner_by.{column.name}", column)
+        elif (
+            points >= 0.5
+            and not (one_hot or _judged_already(search) or column.path.listed)
+            and (find_coding(column.present, column.name, ends) or sides.names_a_side(search, column))
+        ):
+            search.give("winner", column, sure=0.4 + 0.6 * points)
+    if not one_hot and not any(s.role.partition(".")[0] == "winner" for s in search.statements):
+        _find_several_verdicts(search, ends)
+    sides.two_sided_numbers(search)
+    for column in search.free("number", "text"):
+        if (
+            tokens(column.name) & {"strength", "margin"}
+            and not column.path.listed
+            and column.kind == "number"
+        ):
+            search.give("strength", column)
+
+
+def _judged_already(search: Search) -> bool:
+    return any(s.role.partition(".")[0] == "winner" for s in search.statements)
+
+
+def _find_several_verdicts(search: Search, ends: tuple[str, str]) -> None:
+    """Verdicts in a list, one an annotator; else a column of words that only verdicts have."""
+    for column in search.free():
+        if not column.path.listed:
+            continue
+        values = [v for row in column.present if isinstance(row, list) for v in row]
+        if score("winner", column) >= 0.5 and find_coding(values, column.name, ends):
+            search.give("winner", column, sure=0.8)
+            people = [
+                c
+                for c in search.free()
+                if c.path.list_prefix == column.path.list_prefix and score("annotator", c) > 0
+            ]
+            if people:
+                search.give("annotator", people[0])
+    if search.has("winner") or any(s.role.startswith("winner_by.") for s in search.statements):
+        return
+    _find_worded(search, ends)
+
+
+def _find_by_criterion(search: Search, ends: tuple[str, str]) -> None:
+    """`helpful_winner` beside `honest_winner`: a verdict a criterion; overall is the verdict itself."""
+    found = {}
+    for column in search.free("text", "number", "truth"):
+        criterion = "_".join(t for t in plain(column.name).split("_") if t not in WINNING)
+        judges = tokens(column.name) & WINNING and CRITERIA.match(criterion) and not column.path.listed
+        if judges and find_coding(column.present, column.name, ends):
+            found[criterion] = column
+    if len(found) > 1:
+        for criterion, column in found.items():
+            search.give("winner" if criterion == "overall" else f"winner.{criterion}", column, sure=0.9)
+
+
+def _people_in(search: Search, ends: tuple[str, str]) -> list[Column]:
+    """An object of which every key is a person and every value a verdict."""
+    for column in search.free("object"):
+        inner = [c for c in search.columns if c.path.steps[:-1] == column.path.steps]
+        if len(inner) > 1 and all(
+            (coding := find_coding(c.present, c.name, ends)) is not None and coding.kind == "words"
+            for c in inner
+        ):
+            return inner
+    return []
+
+
+def _find_worded(search: Search, ends: tuple[str, str]) -> None:
+    """Columns of words that only verdicts have: one is the verdict, several a criterion or a person each."""
+    found = []
+    for column in search.free("text"):
+        coding = find_coding(column.present, column.name, ends)
+        if coding is not None and coding.kind == "words" and column.distinct <= 12 and not column.path.listed:
+            found.append(column)
+    for column in found:
+        if len(found) == 1:
+            search.give("winner", column, sure=0.8)
+        elif CRITERIA.match(column.name):
+            search.give(f"winner.{column.name}", column, sure=0.8)
+        else:
+            search.give(f"winner_by.{column.name}", column, sure=0.8)
+
+
+def _find_list_judgements(search: Search) -> None:
+    responses = search.path("responses")
+    assert responses is not None
+    listed = search.column("responses")
+    lengths = [len(v) for v in (listed.values if listed else []) if isinstance(v, list)]
+    for column in search.free():
+        same_list = column.path.listed and column.path.list_prefix == responses.list_prefix
+        if column.kind not in ("numbers", "truths") or not (same_list or not column.path.listed):
+            continue
+        sizes = [len(v) for v in column.present if isinstance(v, list)]
+        if not same_list and sizes and lengths and max(sizes) > max(lengths):
+            continue
+        if score("rank", column) > 0 or (same_list and _places(column)):
+            search.give("ranks", column)
+            if not same_list:
+                _warn_of_order(search, column)
+        elif score("rating", column) > 0 and not search.has("ratings"):
+            search.give("ratings", column)
+        elif CRITERIA.match(column.name) or (
+            same_list and re.fullmatch(r"ratings?|scores?", column.name, re.I)
+        ):
+            search.give(f"criterion.{column.name}", column, sure=0.9)
+        elif len(column.path.steps) > len(responses.list_prefix) + 2 and same_list:
+            inner = [s for s in column.path.steps if isinstance(s, str)]
+            search.give(f"criterion.{inner[-1]}", column, sure=0.9)
+        elif len(column.path.steps) == 2 and named("rating", plain(str(column.path.column))) > 0:
+            search.give(f"criterion.{column.name}", column, sure=0.9)
+    _find_order_or_best(search, max(lengths, default=0))
+
+
+def _warn_of_order(search: Search, column: Column) -> None:
+    rows = [[number_of(v) for v in row] for row in column.present if isinstance(row, list)]
+    if reads_both_ways(rows) and re.search("order|ranking", column.name, re.I):
+        search.warnings.append(
+            f'"{column.name}" leaves open what it lists: taken as the rank of each response; where it lists'
+            f" the responses' places from the best one's on: {remedies.column('order', column.path)}"
+        )
+
+
+BEST = re.compile(
+    r"^(best|chosen|preferred|selected|choice|winner)(_?(index|idx|id|response|answer|choice|model))?$", re.I
+)
+
+
+def _find_order_or_best(search: Search, longest: int) -> None:
+    """The whole order in a text, or the best one by its place, letter or name."""
+    columns = [str(s.path) for s in search.statements if s.role == "responses"]
+    length = max(longest, len(columns))
+    policies = [s.path.constant for s in search.statements if s.role == "policies"]
+    for column in search.free("text"):
+        orders = column.texts and all(order_of(v, length) for v in column.texts)
+        if orders and not column.path.listed and not search.has("ranks"):
+            search.give("ranks", column, sure=0.9)
+    for column in search.free("number", "text"):
+        if column.path.listed or not BEST.match(column.name):
+            continue
+        listed = search.column("policies")
+        names = [name for row in listed.present for name in row] if listed else policies
+        if column.kind == "number" or all(
+            v in names or chosen_place(v, length, columns, ()) is not None for v in column.texts
+        ):
+            search.give("best", column, sure=0.8)
+
+
+def _places(column: Column) -> bool:
+    """Whether a list's numbers are the places of its elements, and not merely their order in the list."""
+    if column.name.lower() not in ("position", "place", "order", "standing"):
+        return False
+    rows = [[number_of(v) for v in row] for row in column.present if isinstance(row, list)]
+    orders = [sorted(row, key=lambda n: n or 0.0) for row in rows]
+    permuted = all(
+        order in ([float(n) for n in range(len(row))], [float(n + 1) for n in range(len(row))])
+        for row, order in zip(rows, orders, strict=True)
+    )
+    return bool(rows) and permuted and any(row != order for row, order in zip(rows, orders, strict=True))
+
+
+def _find_single_judgements(search: Search) -> None:
+    for column in search.free("number", "truth", "text"):
+        if column.path.listed:
+            continue
+        if column.kind == "number" and score("rank", column) > 0:
+            search.give("rank", column)
+        elif (
+            column.kind != "number"
+            and column.kind != "truth"
+            and not all(truth_of(v) is not None for v in column.present)
+        ):
+            continue
+        elif (
+            score("label", column) > 0
+            and column.present
+            and all(truth_of(v) is not None for v in column.present)
+        ):
+            search.give("label", column)
+        elif column.kind == "number" and score("rating", column) > 0 and not search.has("rating"):
+            search.give("rating", column)
+        elif column.kind == "number" and CRITERIA.match(column.name):
+            search.give(f"criterion.{column.name}", column)
+
+
+WINNING = frozenset(
+    {"winner", "preference", "preferred", "pref", "choice", "better", "verdict", "vote", "best", "selected"}
+)
+JUDGING = (
+    *("rank", "rating", "label", "criterion", "chosen", "winner", "winner_by", "ranks", "ratings", "best"),
+    *("won_a", "rating_a", "criterion_a", "order"),
+)
+
+
+def is_judged(search: Search) -> bool:
+    """Whether anything that was found judges."""
+    return any(s.role.partition(".")[0] in JUDGING for s in search.statements)

@@ -1,0 +1,44 @@
+"""The columns of a sample while roles are given out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from storage.interchange.mapping.language import Path, Statement
+from storage.interchange.mapping.profile import Column
+from storage.interchange.mapping.verdicts import Coding
+
+
+@dataclass
+class Search:
+    """The columns that are still free while roles are given out."""
+
+    columns: list[Column]
+    statements: list[Statement]
+    kind: str = "auto"
+    confidence: float = 1.0
+    warnings: list[str] = field(default_factory=list)
+    codings: dict[str, Coding] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> set[str]:
+        return {str(s.path) for s in self.statements}
+
+    def has(self, *roles: str) -> bool:
+        return all(any(s.role == role for s in self.statements) for role in roles)
+
+    def path(self, role: str) -> Path | None:
+        return next((s.path for s in self.statements if s.role == role), None)
+
+    def column(self, role: str) -> Column | None:
+        path = self.path(role)
+        return next((c for c in self.columns if c.path == path), None)
+
+    def free(self, *kinds: str) -> list[Column]:
+        taken = self.taken
+        return [c for c in self.columns if str(c.path) not in taken and (not kinds or c.kind in kinds)]
+
+    def give(self, role: str, column: Column, form: str | None = None, sure: float = 1.0) -> None:
+        if not self.has(role) or role.partition(".")[0] in ("winner", "winner_by", "annotator"):
+            self.statements.append(Statement(role, column.path, None, form))
+            self.confidence = min(self.confidence, sure)

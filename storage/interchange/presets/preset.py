@@ -1,0 +1,28 @@
+"""What a preset is.
+
+A preset fits where every path in `needs` is there and holds what stands behind the colon (see
+`mapping.profile.Column.kind`); more than one kind is separated by a bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    about: str
+    source: str  # of the data set or the tool's documentation
+    needs: tuple[str, ...]
+    mapping: tuple[str, ...]
+    unfold: str | None = None  # of presets.unfold, brings rows into a plain form first
+    licence: str | None = None
+    without: tuple[str, ...] = ()  # columns that tell it apart from a data set with more of them
+
+
+def hub(name: str) -> str:
+    return f"https://huggingface.co/datasets/{name}"
+
+
+SPOKEN = "text|messages|transcript"

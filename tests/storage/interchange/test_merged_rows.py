@@ -1,0 +1,50 @@
+"""What several rows of a file say of one thing is told where only one of them can stand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.interchange.importing import import_file
+from storage.store import Store
+from tests.storage.builders import write
+
+Row = dict[str, Any]
+
+
+def told(store: Store, tmp_path: Path, rows: list[Row]) -> str:
+    path = write(tmp_path / "f.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return "\n".join(import_file(store, path).notes)
+
+
+def pair(n: int, **more: Any) -> Row:
+    return {"prompt": f"Question {n}?", "chosen": f"good {n}", "rejected": f"bad {n}", **more}
+
+
+@pytest.mark.parametrize("others", [0, 1200], ids=["by rows", "as columns"])
+def test_what_is_merged_is_told(store: Store, tmp_path: Path, others: int) -> None:
+    filling = [pair(n + 10, subset="easy") for n in range(others)]
+    rows = [
+        pair(0, subset="easy"),
+        pair(0, subset="hard", rejected="worse"),
+        pair(1),
+        pair(1),
+        pair(1),
+        *filling,
+    ]
+    notes = told(store, tmp_path, rows)
+    assert "another row of the file has made alike count once: 2" in notes
+    assert "have those of the first: 1" in notes
+
+
+@pytest.mark.parametrize("others", [0, 1200], ids=["by rows", "as columns"])
+def test_nothing_is_told_where_nothing_is_merged(store: Store, tmp_path: Path, others: int) -> None:
+    rows = [
+        pair(0, subset="easy"),
+        pair(0, subset="easy", rejected="worse"),
+        *(pair(n + 1) for n in range(others)),
+    ]
+    assert told(store, tmp_path, rows) == ""
