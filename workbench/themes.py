@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.theme import Theme
 
-DARK = Theme(
-    name="workbench",
+
+def _theme(
+    name: str, *, primary: str, border_blurred: str, cursor: tuple[str, str, str], **colours: Any
+) -> Theme:
+    """`cursor`: background and text of a list's cursor, and its background without the focus."""
+    variables = {
+        "border": primary,
+        "border-blurred": border_blurred,
+        "block-cursor-background": cursor[0],
+        "block-cursor-foreground": cursor[1],
+        "block-cursor-blurred-background": cursor[2],
+    }
+    return Theme(name=name, primary=primary, variables=variables, **colours)
+
+
+DARK = _theme(
+    "workbench",
     primary="#7fb4ca",
+    border_blurred="#3a404b",
+    cursor=("#354650", "#eceef2", "#262a32"),
     secondary="#98bb9c",
     accent="#e0a363",
     warning="#dca561",
@@ -17,17 +36,12 @@ DARK = Theme(
     surface="#1d2026",
     panel="#262a32",
     dark=True,
-    variables={
-        "border": "#7fb4ca",
-        "border-blurred": "#3a404b",
-        "block-cursor-background": "#354650",
-        "block-cursor-foreground": "#eceef2",
-        "block-cursor-blurred-background": "#262a32",
-    },
 )
-LIGHT = Theme(
-    name="workbench-light",
+LIGHT = _theme(
+    "workbench-light",
     primary="#2b6a83",
+    border_blurred="#bdb8ac",
+    cursor=("#bcd3db", "#16181d", "#e2dfd7"),
     secondary="#3e6b45",
     accent="#9c5a10",
     warning="#8a5a00",
@@ -38,19 +52,12 @@ LIGHT = Theme(
     surface="#eeece6",
     panel="#e2dfd7",
     dark=False,
-    variables={
-        "border": "#2b6a83",
-        "border-blurred": "#bdb8ac",
-        "block-cursor-background": "#bcd3db",
-        "block-cursor-foreground": "#16181d",
-        "block-cursor-blurred-background": "#e2dfd7",
-    },
 )
-# Blue against orange, yellow in between: hues that people who see no red or no green tell apart (Okabe and
-# Ito 2008), lighter and darker for contrast.
-CLEAR_DARK = Theme(
-    name="workbench-colour-blind",
+CLEAR_DARK = _theme(
+    "workbench-colour-blind",
     primary="#56b4e9",
+    border_blurred="#4a505c",
+    cursor=("#24455a", "#ffffff", "#242830"),
     secondary="#8fd0f5",
     accent="#e69f00",
     warning="#f0e442",
@@ -61,17 +68,12 @@ CLEAR_DARK = Theme(
     surface="#181b21",
     panel="#242830",
     dark=True,
-    variables={
-        "border": "#56b4e9",
-        "border-blurred": "#4a505c",
-        "block-cursor-background": "#24455a",
-        "block-cursor-foreground": "#ffffff",
-        "block-cursor-blurred-background": "#242830",
-    },
 )
-CLEAR_LIGHT = Theme(
-    name="workbench-colour-blind-light",
+CLEAR_LIGHT = _theme(
+    "workbench-colour-blind-light",
     primary="#005a94",
+    border_blurred="#a9a59a",
+    cursor=("#bfdcee", "#000000", "#e2e0d8"),
     secondary="#0072b2",
     accent="#a34a00",
     warning="#7a6200",
@@ -82,13 +84,6 @@ CLEAR_LIGHT = Theme(
     surface="#f0efea",
     panel="#e2e0d8",
     dark=False,
-    variables={
-        "border": "#005a94",
-        "border-blurred": "#a9a59a",
-        "block-cursor-background": "#bfdcee",
-        "block-cursor-foreground": "#000000",
-        "block-cursor-blurred-background": "#e2e0d8",
-    },
 )
 THEMES = {
     "Theme: dark": DARK,

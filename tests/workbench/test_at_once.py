@@ -27,6 +27,7 @@ from workbench.screens.rank_placing import PlacingScreen
 from workbench.screens.rank_reading import ReadingScreen
 from workbench.screens.run_actions import RunActions
 from workbench.services.demo import DemoTable
+from workbench.services.import_draft import ImportOptions
 from workbench.services.jobs import Jobs
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
@@ -38,6 +39,16 @@ TABLE = DemoTable(
     difference_error=0.1, kl=1.0, kl_bound=0.2, tokens_before=10.0, tokens_after=11.0, win_rate=None,
     win_low=None, win_high=None, eval_prompts=4,
 )  # fmt: skip
+
+
+def plan_of(workspace: Workspace) -> Any:
+    """A file of three prompts, ready to come in."""
+    path = workspace.store.runs_root / "prompts.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f'{{"prompt": "What is {n}?"}}\n' for n in range(3)))
+    return workspace.importing.propose(path)
+
+
 ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "PromptsScreen": lambda w: (),
     "RankScreen": lambda w: (),
@@ -52,6 +63,9 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "TokensScreen": lambda w: (RUN, 0),
     "OveroptimisationScreen": lambda w: ((RUN,),),
     "ImportScreen": lambda w: (),
+    "ImportPlanScreen": lambda w: (plan_of(w), ImportOptions()),
+    "ImportOptionsScreen": lambda w: (ImportOptions(),),
+    "ImportedScreen": lambda w: (w.importing.run(plan_of(w)),),
     "TooSmallScreen": lambda w: (),
     "DemoSummaryScreen": lambda w: (TABLE,),
     "SkipScreen": lambda w: (),

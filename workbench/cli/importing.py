@@ -8,8 +8,9 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from engine.wording import counted
-from storage.records import ImportReport
+from storage.import_records import ImportReport
 from workbench.cli.output import cell, print_json, print_table
+from workbench.services.import_draft import left_out_lines, read_as
 from workbench.services.importing import ImportRequest, Outlook, read_mapping
 
 SHOWN_REASONS = 8
@@ -57,17 +58,9 @@ def asked_for(
 def print_report(report: ImportReport) -> None:
     """What came in, what became of each column, which rows were left out and why."""
     print(line(report.sentence))
-    read_as = (
-        f"read as {report.preset}"
-        if report.preset
-        else f"read as {report.shape} (sure to {report.confidence:.0%})"
-    )
-    print(f"{read_as}: " + "; ".join(f"{line(c.column)} → {line(c.became)}" for c in report.columns))
-    for left in report.left_out[:SHOWN_REASONS]:
-        print(
-            f"left out {left.rows:,}: {line(left.reason)}"
-            f" ({', '.join(map(line, left.places)) or 'in several rows'})"
-        )
+    print(line(read_as(report)))
+    for left in left_out_lines(report, SHOWN_REASONS):
+        print(line(left))
     for warning in report.warnings:
         print(f"note: {line(warning)}", file=sys.stderr)
 

@@ -31,9 +31,14 @@ from workbench.services.attention import Attention
 from workbench.services.draft import LETTERS, Draft
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from workbench.services.judging import RankItem
     from workbench.services.live import Agreement
     from workbench.services.workspace import Workspace
+
+    Way = Callable[[Workspace], RankItem | None]
+    Then = Callable[[RankItem], Awaitable[None]]
 
 
 class RankScreen(AskingScreen):
@@ -302,47 +307,42 @@ class RankScreen(AskingScreen):
             self._at_work -= 1
 
     def action_undo(self) -> None:
-        if not self.keys_wait:
-            self._at_work += 1
-            self._undo()
-
-    @work(group="item")
-    @told
-    async def _undo(self) -> None:
         """Take the last judgement back and show it again with what was said."""
-        try:
-            async with self._turn, self._keeping:
-                item = await self.ask(lambda w: w.judging.undo(w.settings.annotator))
-                if item is None:
-                    self.workbench.tell(
-                        "There is no judgement of yours to take back.", severity="information"
-                    )
-                    return
-                self.acknowledged = "✓ taken back"
-                self.workbench.refresh_status()
-                await self._show(item)
-        finally:
-            self._at_work -= 1
+        nothing = "There is no judgement of yours to take back."
+        self._go_back_or_forth(lambda w: w.judging.undo(w.settings.annotator), nothing, self._show_again)
 
     def action_redo(self) -> None:
+        """Record again what was taken back last, as it was."""
+        nothing = "Nothing was taken back since."
+        self._go_back_or_forth(lambda w: w.judging.redo(w.settings.annotator), nothing, self._recorded_again)
+
+    def _go_back_or_forth(self, go: Way, nothing: str, then: Then) -> None:
         if not self.keys_wait:
             self._at_work += 1
-            self._redo()
+            self._travel(go, nothing, then)
 
     @work(group="item")
     @told
-    async def _redo(self) -> None:
-        """Record again what was taken back last, as it was."""
+    async def _travel(self, go: Way, nothing: str, then: Then) -> None:
+        """What the service gives back, and what follows; `nothing` is told where it gives none."""
         try:
             async with self._turn, self._keeping:
-                item = await self.ask(lambda w: w.judging.redo(w.settings.annotator))
+                item = await self.ask(go)
                 if item is None:
-                    self.workbench.tell("Nothing was taken back since.", severity="information")
-                    return
-                self._unkept = None
-                await self._go_on(f"✓ {item.draft.said() or 'not rankable'} recorded again")
+                    self.workbench.tell(nothing, severity="information")
+                else:
+                    await then(item)
         finally:
             self._at_work -= 1
+
+    async def _show_again(self, item: RankItem) -> None:
+        self.acknowledged = "✓ taken back"
+        self.workbench.refresh_status()
+        await self._show(item)
+
+    async def _recorded_again(self, item: RankItem) -> None:
+        self._unkept = None
+        await self._go_on(f"✓ {item.draft.said() or 'not rankable'} recorded again")
 
     @on(DescendantFocus)
     def card_focused(self, event: DescendantFocus) -> None:
