@@ -178,6 +178,10 @@ class Store:
                 _spill_folder(self.path).mkdir(mode=0o700, exist_ok=True)
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
             self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
+        with suppress(duckdb.Error):
+            for name in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
+                # What DuckDB has freed goes back to the system at once, and not after 128 and 512 MB.
+                self.cursor().execute(f"RESET {name}" if most is None else f"SET {name} = '16MB'")
 
     def before(self, sql: str) -> None:
         """See that a statement that reads token traces finds whole files only."""

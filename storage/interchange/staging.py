@@ -25,7 +25,7 @@ from storage.store import Store
 
 CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
-PORTION_CHARACTERS = 32_000_000  # merged by one statement
+PORTION_CHARACTERS = 16_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
 FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
 ROOMS = (300_000_000, 450_000_000, 700_000_000, None)  # what is tried next; None: all that the store may use
@@ -45,6 +45,7 @@ TABLES = {
         "subset",
     ),
     "stage_responses": ("n", "response_id", "prompt_id", "policy_id", "text", "metadata"),
+    "stage_told": ("prompt_id", "said"),
     "stage_steps": ("response_id", "step", "text", "label"),
     "stage_items": ("n", "judgement_id", "response_id", "rank", "rating", "position"),
     "stage_about": (
@@ -101,8 +102,7 @@ class Staging:
     _tables: list[Any] = field(default_factory=list)  # of Arrow, not yet staged
     _table_bytes: int = 0
     _known: set[str] = field(default_factory=set)
-    _abouts: dict[str, int] = field(default_factory=dict)  # by prompt, hash of what its first row says of it
-    _otherwise: set[str] = field(default_factory=set)  # prompts of which a later row says something else
+    _abouts: dict[str, str] = field(default_factory=dict)  # by prompt, digits of what a row says of it
     _n: int = 0
     _rooms: int = 0  # how often more memory was given
 
@@ -141,9 +141,13 @@ class Staging:
         chat = example.chat
         canonical = canonical_messages(chat)
         prompt = "p" + _digits(canonical)
-        about = hash((example.source, example.id, example.reference, example.split or split, example.subset))
-        if self._abouts.setdefault(prompt, about) != about:
-            self._otherwise.add(prompt)
+        split = example.split or split
+        source = example.source or self.source
+        about = (source, example.id, example.reference, split, example.subset)
+        digits = _digits(SEPARATOR.join(said or "" for said in about))
+        if self._abouts.get(prompt) != digits:
+            self._abouts[prompt] = digits
+            self._add("stage_told", (prompt, digits), 0)
         if self._new(prompt):
             text = chat[0]["content"] if len(chat) == 1 else shown_text(chat)
             row = (
@@ -151,11 +155,11 @@ class Staging:
                 prompt,
                 text,
                 canonical,
-                example.source or self.source,
+                source,
                 as_json(example.metadata) if example.metadata else None,
                 example.id,
                 example.reference,
-                example.split or split,
+                split,
                 example.subset,
             )
             self._add("stage_prompts", row, 2 * len(canonical))
@@ -284,8 +288,7 @@ class Staging:
             self._with_room(partial(self.store.row, block("staging", name)))
             for name in ("count_alike", "count_differing")
         )
-        wide = int(differing[0]) if differing else 0
-        return int(alike[0]) if alike else 0, wide + len(self._otherwise)
+        return int(alike[0]) if alike else 0, int(differing[0]) if differing else 0
 
     def close(self) -> None:
         try:

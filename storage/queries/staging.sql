@@ -4,6 +4,7 @@ DROP VIEW IF EXISTS temp.staged_responses;
 DROP VIEW IF EXISTS temp.staged_about;
 DROP TABLE IF EXISTS temp.stage_wide;
 DROP TABLE IF EXISTS temp.stage_prompts;
+DROP TABLE IF EXISTS temp.stage_told;
 DROP TABLE IF EXISTS temp.stage_responses;
 DROP TABLE IF EXISTS temp.stage_steps;
 DROP TABLE IF EXISTS temp.stage_items;
@@ -17,6 +18,8 @@ DROP TABLE IF EXISTS temp.stage_new
 CREATE TEMP TABLE stage_prompts (
     n BIGINT, prompt_id VARCHAR, text VARCHAR, messages VARCHAR, source VARCHAR, metadata VARCHAR, external_id VARCHAR,
     reference VARCHAR, split VARCHAR, subset VARCHAR);
+-- What each row of the file says of its prompt, as digits of it.
+CREATE TEMP TABLE stage_told (prompt_id VARCHAR, said VARCHAR);
 CREATE TEMP TABLE stage_responses (
     n BIGINT, response_id VARCHAR, prompt_id VARCHAR, policy_id VARCHAR, text VARCHAR, metadata VARCHAR);
 CREATE TEMP TABLE stage_steps (response_id VARCHAR, step INTEGER, text VARCHAR, label DOUBLE);
@@ -198,9 +201,15 @@ SELECT coalesce(sum(times - 1), 0)::BIGINT FROM (SELECT count(*) AS times FROM s
 -- name: count_differing
 -- Prompts of which the rows of the file say different things.
 SELECT count(*) FROM (
-    SELECT prompt_id FROM stage_wide GROUP BY prompt_id
-    HAVING count(*) > 1
-       AND count(DISTINCT hash(external_id, reference, source, split, subset)) > 1)
+    SELECT prompt_id FROM (
+        SELECT prompt_id, said FROM stage_told
+        UNION ALL
+        SELECT prompt_id, substr(sha256(coalesce(source, '') || chr(31) || coalesce(external_id, '') || chr(31)
+                                        || coalesce(reference, '') || chr(31) || coalesce(split, '') || chr(31)
+                                        || coalesce(subset, '')), 1, 16)
+        FROM stage_wide)
+    GROUP BY prompt_id
+    HAVING min(said) <> max(said))
 
 -- name: first_prompts
 -- ON CONFLICT would lose the order of the rows, so what is new is found first.

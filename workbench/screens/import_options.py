@@ -70,8 +70,14 @@ class ImportOptionsScreen(ModalScreen[ImportOptions | None]):
         if said["encoding"] and not _known(said["encoding"]):
             self._refuse("encoding", f"There is no encoding “{said['encoding']}”: cp1252, latin-1, gb18030 …")
             return
-        names = {name: said[name] or None for name in ("encoding", "policy", "annotator", "source")}
-        request = replace(self.options.request, **names, criterion=said["criterion"] or "overall")
+        request = replace(
+            self.options.request,
+            encoding=said["encoding"] or None,
+            policy=said["policy"] or None,
+            annotator=said["annotator"] or None,
+            source=said["source"] or None,
+            criterion=said["criterion"] or "overall",
+        )
         self.dismiss(ImportOptions(request, share == 0, share or self.options.most_bad))
 
     def _refuse(self, field: str, sentence: str) -> None:

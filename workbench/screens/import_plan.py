@@ -29,7 +29,7 @@ from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
     from storage.import_records import ImportReport
-    from storage.interchange.planning import Plan
+    from workbench.services.import_draft import Plan
 
 ROLE_KEYS: dict[str, str] = {
     "prompt": "p",
@@ -248,7 +248,7 @@ class ImportPlanScreen(WorkbenchScreen):
             return
         name = offered[chosen]
         shape = name.removeprefix("rows: ") if name.startswith("rows: ") else "auto"
-        preset = None if shape != "auto" or name == "by contents" else name
+        preset = None if shape != "auto" or name == "as proposed" else name
         self._propose(replace(self.options.request, kind=shape, preset=preset))
 
     @work(group=DIALOG)

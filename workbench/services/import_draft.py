@@ -41,6 +41,15 @@ SHOWN_CHARACTERS = 400  # of a value in the sheet
 TELL_EVERY = 500  # rows
 
 
+SHAPES = {
+    "prompts": "prompts alone",
+    "responses": "one response a row",
+    "ranked": "one response a row, with its rank, rating or label",
+    "ranked_lists": "several responses to a prompt in one row",
+    "pairs": "a better and a worse response",
+    "annotated_pairs": "two responses, and which is better",
+    "steps": "a solution, step by step",
+}
 MOST_BAD = 0.5  # share of rows left out above which a file is refused
 
 
@@ -105,7 +114,8 @@ def column_lines(plan: Plan) -> list[ColumnLine]:
         path = str(column.path)
         mine = tuple(roles.get(path, ()))
         fate = fates.get(column.path.column) if len(column.path.steps) == 1 else None
-        became = ", ".join(mine) or (fate.became if fate else "")
+        read = [role for role in mine if role not in ("keep", "ignore")]
+        became = ", ".join(read) or (fate.became if fate else ", ".join(mine))
         values = tuple(_text_of(value) for value in column.values[:SHOWN_ROWS])
         warning = fate.warning if fate else None
         lines.append(ColumnLine(column.path, column.kind, mine, became, warning, path in said, values))
@@ -149,9 +159,9 @@ def kinds() -> list[tuple[str, str]]:
     from storage.interchange.mapping.taking import LAYOUTS
     from workbench.services.importing import presets
 
-    shapes = [(f"rows: {name}", f"the rows are {name.replace('_', ' ')}") for name in LAYOUTS]
+    shapes = [(f"rows: {name}", SHAPES[name]) for name in LAYOUTS]
     return [
-        ("by contents", "told by what the columns hold"),
+        ("as proposed", "by its columns and what they hold"),
         *shapes,
         *((n, what) for n, what, _ in presets()),
     ]

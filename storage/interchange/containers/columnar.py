@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,17 @@ def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple
         part.notes.append(f"columns of bytes are left out: {', '.join(left)}")
     done = 0
     part.position = lambda: part.size * done // total if total else 0
+    pool = pa.default_memory_pool()
     try:
-        for batch in batches(part.path, kept):
-            done += batch.num_rows
-            yield from _whole_texts(done - batch.num_rows + 1, batch)
+        with closing(batches(part.path, kept)) as read:
+            for batch in read:
+                done += batch.num_rows
+                yield from _whole_texts(done - batch.num_rows + 1, batch)
+                pool.release_unused()  # pages of 100 MB, as DuckDB writes them, else stay
     except (pa.ArrowException, OSError) as error:
         raise wrong(part.path, _reason(error)) from None
+    finally:
+        pool.release_unused()
 
 
 def _whole_texts(first: int, batch: Any) -> Iterator[tuple[int, Any]]:

@@ -331,7 +331,7 @@ class Taker:
         return [name_of(v) for v in value]
 
 
-EMPTY = (None, "", [], {})
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 LISTS = ("responses", "policies", "ranks", "ratings", "steps")
 _IN_LISTS = {"policy": "policies", "rank": "ranks", "rating": "ratings", "winner": "best"}
 

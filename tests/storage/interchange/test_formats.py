@@ -343,9 +343,9 @@ def test_a_folder_is_parquet_with_a_card(store: Store, tmp_path: Path) -> None:
     [
         ("pairs", "trl-preference", "chosen", "one"),
         ("pairs", "trl-conversational", "chosen", [{"role": "assistant", "content": "one"}]),
-        ("pairs", "arena", "winner", "model_a"),
+        ("pairs", "arena", "model_a", "base"),
         ("prompts", "trl-prompts", "prompt", [{"role": "user", "content": "Why?"}]),
-        ("responses", "trl-unpaired", "completion", "one"),
+        ("responses", "trl-unpaired", "completion", [{"role": "assistant", "content": "one"}]),
     ],
 )
 def test_a_folder_is_read_by_datasets(
