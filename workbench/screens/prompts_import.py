@@ -114,7 +114,7 @@ class ImportScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = "Import"
+            box.border_title = "Import a file"
             box.border_subtitle = "→ complete · tab tree · ⏎ read · ^o options · esc back"
             yield SafeInput(placeholder="path", suggester=PathSuggester(), id="path")
             yield FileTree(Path.cwd(), id="files")
