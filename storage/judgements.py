@@ -242,7 +242,10 @@ def agreement(store: Store) -> list[AgreementRow]:
 
 
 def votes(store: Store, criterion: str = "overall") -> list[Votes]:
-    """Every pair that standing judgements imply, with what all annotators said of it; by prompt and pair."""
+    """Every pair that standing judgements imply, with what annotators said of it; by prompt and pair.
+
+    Models that judge are left out, as trainings leave them out.
+    """
     return store.records(Votes, block("judgements", "votes"), {"criterion": criterion})
 
 

@@ -43,16 +43,24 @@ def write_rankings(
     annotator: str = "",
     source: str = "",
     run_id: str = "",
+    kinds: Sequence[str] | None = None,
 ) -> Snapshot:
     """Columns judgement_id, annotator, annotator_kind, criterion, kind, prompt_id, messages, response_id,
     text, rank, rating, finish_reason, unordered, strength.
 
     Rank 1 is best, equal ranks tie unless they are unordered; a rating ranks too.  strength is that of pairs
     judged here, 1 slightly … 3 much better: files have units of their own.  `criteria` None takes judgements
-    of every criterion; `run_id` those of responses of that run alone.
+    of every criterion, `kinds` None of every kind of annotator; one named as `annotator` always counts.
+    `run_id` takes those of responses of that run alone.
     """
     wanted = None if criteria is None else list(criteria)
-    values = {"criteria": wanted, "annotator": annotator, "source": source, "run_id": run_id}
+    values = {
+        "criteria": wanted,
+        "annotator": annotator,
+        "source": source,
+        "run_id": run_id,
+        "kinds": None if kinds is None else list(kinds),
+    }
     return _write(store, path, "rankings", values)
 
 

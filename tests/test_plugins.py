@@ -117,6 +117,25 @@ make_run(path, config, {"policy": model}, {"prompts": prompts(2)})
     assert metrics["reward/plugin:brevity"] < 0
 
 
+def test_a_judge_judges_in_the_worker(tmp_path: Path) -> None:
+    site = install(tmp_path / "site")
+    (tmp_path / "deck.cards").write_text("Why?\n--\nSo.\n\nWhy?\n--\nBecause it is so.\n")
+    code = """
+import json, sys
+from pathlib import Path
+import workbench
+
+with workbench.open(Path(sys.argv[1]) / "study.duckdb") as study:
+    study.import_file(Path(sys.argv[1]) / "deck.cards")
+    run = study.judge_by_model(by="function", function="plugin:briefer").wait()
+    rows = study.sql("SELECT annotator, share FROM judge_pairs").rows()
+    print(json.dumps([rows, run.detail.device, "torch" in sys.modules]))
+"""
+    ((annotator, share),), device, heavy = json.loads(python(site, "-c", code, str(tmp_path)))
+    assert (annotator, device, heavy) == ("ai:briefer", "cpu", False)
+    assert round(max(share, 1 - share), 3) == round(17 / 20, 3)
+
+
 def test_what_cannot_be_loaded_is_told_by_name_and_missing_from_lists(tmp_path: Path) -> None:
     site = install(tmp_path / "site", broken=True)
     code = """
@@ -137,7 +156,7 @@ except UsageError as error:
     assert "ppo" in kinds
     assert "broken" not in kinds
     assert {name for name, said in plugins.items() if "cannot be loaded" in said} == {
-        f"{group} broken" for group in ("jobs", "rewards", "rules", "readers", "formats")
+        f"{group} broken" for group in ("jobs", "rewards", "rules", "judges", "readers", "formats")
     }
     assert plugins["rules brief"] == "workbench_example.scoring:brevity"
 

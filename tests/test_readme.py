@@ -44,7 +44,7 @@ def test_commands_know_their_options(line: str) -> None:
     """`--help` after the words of the command lists every option that the README uses."""
     words = shlex.split(line)[1:]
     names = [word for word in words[:2] if re.fullmatch(r"[a-z]+", word)]
-    names = names if names[0] in {"train", "runs", "export", "report"} else names[:1]
+    names = names if names[0] in {"train", "runs", "export", "report", "judge"} else names[:1]
     command = [sys.executable, "-m", "workbench", *names, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"}).stdout
     for option in [word for word in words if word.startswith("--")]:

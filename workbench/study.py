@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from storage.interchange.formats.writing import Exported
     from storage.interchange.importing import ImportReport
     from storage.records import PolicyRow, PromptRow, ResponseRow, RewardModelRow
+    from workbench.services.calibration import JudgeCalibration
     from workbench.services.jobs import Jobs, RunDetail
 
 Ranking = Sequence["str | Sequence[str]"]
@@ -178,6 +179,11 @@ class Study:
     def judge_by_model(self, **settings: Any) -> Run:
         """Start a model that judges pairs in both orders; settings are those of `workbench judge ai`."""
         return self._submit("judge", settings)
+
+    def calibration(self, judge: str | None = None) -> list[JudgeCalibration]:
+        """How far a model that judges, or each of them, agrees with people, by criterion."""
+        calibrating = self.workspace.calibrating
+        return calibrating.all() if judge is None else calibrating.of(judge)
 
     # Jobs
 

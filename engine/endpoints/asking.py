@@ -79,6 +79,11 @@ class Asking:
             for _ in threads:
                 waiting.put(None)
 
+    def close(self) -> None:
+        """Ask nothing more; let the connections and the cache go."""
+        self._client.close()
+        self._cache.close()
+
     def keep(self, body: Body, content: bytes) -> None:
         """Keep an answer that could be read, so that it need not be asked for again."""
         self._cache.put(request_key(self._client.endpoint, self._path, body), content)

@@ -33,6 +33,10 @@ CHUNK = 1 << 16
 TOLD = 200
 
 
+REFUSALS = 20
+"""So many requests refused, and none taken, mean that the endpoint takes none at all."""
+
+
 class StoppedAskingError(Exception):
     """The job has ended; nobody waits for the answer any more."""
 
@@ -43,6 +47,23 @@ class RequestRefusedError(EndpointError):
     def __init__(self, status: int, said: str, endpoint: str) -> None:
         super().__init__(f"{endpoint} answered {status}: {said}")
         self.status, self.said = status, said
+
+
+@dataclass
+class Refusals:
+    """Counts what an endpoint takes and refuses."""
+
+    taken: int = 0
+    refused: int = 0
+
+    def count(self, refusal: RequestRefusedError | None) -> None:
+        """Raises the refusal where nothing but refusals has come."""
+        if refusal is None:
+            self.taken += 1
+            return
+        self.refused += 1
+        if not self.taken and self.refused >= REFUSALS:
+            raise refusal
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,11 @@ class EndpointClient:
     def stop(self) -> None:
         """Let every thread that waits end, and ask nothing more."""
         self.stopped.set()
+
+    def close(self) -> None:
+        """`stop`, and let the connections go."""
+        self.stop()
+        self._pool.clear()
 
     def _once(self, path: str, data: bytes) -> tuple[int, bytes, float | None]:
         """Status, content, and the seconds that the endpoint asks to wait."""

@@ -8,7 +8,6 @@ but the rounding of a differently composed batch.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.protocol.events import Event, Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
 from engine.rollout import Sampled, SampledBatch, Server, response_text, sample_steps, why_not_cpu_decoder
 from engine.rollout.server import LOGPROBS_AT
+from engine.seeds import seed_of
 from engine.tables import RESPONSES, existing_outputs, read_rows, write_output
 from engine.text import Tokeniser
 from engine.wording import counted
@@ -117,12 +117,6 @@ class _Meter:
     @property
     def rate(self) -> float:
         return self.tokens / max(time.monotonic() - self._started, 1e-9)
-
-
-def seed_of(seed: int, prompt_id: str) -> int:
-    """The seed of one prompt: 62 bits of a hash of the job's seed and the prompt."""
-    digest = hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 2
 
 
 def _tokenise(

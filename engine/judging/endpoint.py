@@ -10,7 +10,7 @@ from typing import Any
 from engine.endpoints.asking import Asking, Reply
 from engine.endpoints.cache import AnswerCache
 from engine.endpoints.chat import PATH, cost_of, read_completion, request
-from engine.endpoints.client import EndpointClient
+from engine.endpoints.client import EndpointClient, Refusals
 from engine.judging.question import Answered, JudgeAnswer, PairQuestion, Unanswered
 from engine.judging.words import read_answer
 from engine.protocol.configs import JudgeConfig
@@ -32,16 +32,20 @@ class EndpointJudge:
         self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._client = EndpointClient(config.endpoint, config, on_wait=self._news.put)
         self._asking = Asking(self._client, cache, PATH, config.at_once)
+        self._refusals = Refusals()
         self._added = config.added()
         self._logprobs = "logprobs" not in self._added
 
     def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
         """As they come.  Raises EndpointError when it cannot be asked, or refuses everything."""
         left: list[int] = list(range(len(questions)))
-        while left:
-            again: list[int] = []
-            yield from self._round(questions, left, again)
-            left = again
+        try:
+            while left:
+                again: list[int] = []
+                yield from self._round(questions, left, again)
+                left = again
+        finally:
+            self._asking.close()
 
     def _round(
         self, questions: Sequence[PairQuestion], places: Sequence[int], again: list[int]
@@ -62,13 +66,14 @@ class EndpointJudge:
                 continue
             answered.add(reply.place)
             asked = bodies.pop(reply.place)
-            if reply.refused is not None and "logprobs" in asked and "logprob" in reply.refused.said:
+            if reply.refused is not None and "logprobs" in asked and "logprob" in reply.refused.said.lower():
                 again.append(places[reply.place])
                 if self._logprobs:
                     self._logprobs = False
                     text = f"{self._config.endpoint} gives no log-probabilities; its words alone count."
                     yield Message(level="info", text=text)
             else:
+                self._refusals.count(reply.refused)
                 yield places[reply.place], self._read(reply, asked)
         for number in set(range(len(places))) - answered:
             yield places[number], Unanswered(NO_MORE, f"the budget of {self._config.budget:g} is spent.")

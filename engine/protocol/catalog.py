@@ -21,6 +21,7 @@ from engine.protocol.configs import (
     BestOfNConfig,
     CPOConfig,
     DPOConfig,
+    EndpointConfig,
     ExportConfig,
     GenerateConfig,
     GRPOConfig,
@@ -69,7 +70,7 @@ def _policy(kind: str, title: str, config: type[JobConfig], room: str) -> JobKin
 BUILT_IN: dict[str, JobKind] = {
     job.kind: job
     for job in (
-        JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate"),
+        JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate_anywhere"),
         JobKind(
             "reward",
             "Train a reward model",
@@ -197,12 +198,14 @@ class FieldInfo:
 
 
 def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
-    """The fields of a configuration: its own first, those that every job has last."""
+    """The fields of a configuration: its own, then those of endpoints, then those that every job has."""
     info = types.type_info(config_type)
     assert isinstance(info, types.StructType)
-    shared = set(JobConfig.__struct_fields__)
+    places = dict.fromkeys(EndpointConfig.__struct_fields__, 1) | dict.fromkeys(
+        JobConfig.__struct_fields__, 2
+    )
     described = [_describe(field) for field in info.fields]
-    return sorted(described, key=lambda field: field.name in shared)
+    return sorted(described, key=lambda field: places.get(field.name, 0))
 
 
 def _describe(field: types.Field) -> FieldInfo:
@@ -382,5 +385,7 @@ def _check(hints: Mapping[str, Any], field: FieldInfo, value: Any) -> None:
 
 def _wrong(field: FieldInfo, value: Any) -> str:
     shown = f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple | list):
+        shown = ", ".join(map(str, value))
     suggestion = f" {did_you_mean(shown, field.choices)}" if field.choices else ""
     return f"{field.name} must be {field.expects}, not “{shown}”.{suggestion}"

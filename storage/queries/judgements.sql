@@ -202,11 +202,11 @@ ORDER BY criterion, annotator_a, annotator_b
 WITH waiting AS ({open}), verdicts AS (
     SELECT prompt_id, least(winner_id, loser_id) AS x, greatest(winner_id, loser_id) AS y, winner_id < loser_id AS first
     FROM preference_pairs
-    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
     UNION ALL
     SELECT prompt_id, response_a, response_b, NULL
     FROM preference_ties
-    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
 ), pairs AS (
     SELECT prompt_id, x, y, count(*) AS verdicts,
            greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
@@ -235,11 +235,11 @@ WITH waiting AS ({open}), verdicts AS (
     SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
            winner_id < loser_id AS first
     FROM preference_pairs
-    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
     UNION ALL
     SELECT prompt_id, response_a, response_b, NULL
     FROM preference_ties
-    WHERE criterion = $criterion AND annotator_kind <> 'rule' AND prompt_id IN (SELECT prompt_id FROM waiting)
+    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
 ), agreed AS (
     SELECT response_a, response_b, count(*) AS verdicts,
            greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
@@ -261,11 +261,11 @@ WITH verdicts AS (
     SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
            winner_id < loser_id AS first
     FROM preference_pairs
-    WHERE criterion = $criterion
+    WHERE criterion = $criterion AND annotator_kind <> 'ai'
     UNION ALL
     SELECT prompt_id, response_a, response_b, NULL
     FROM preference_ties
-    WHERE criterion = $criterion
+    WHERE criterion = $criterion AND annotator_kind <> 'ai'
 )
 SELECT prompt_id, response_a, response_b, count(*) FILTER (first), count(*) FILTER (NOT first),
        count(*) FILTER (first IS NULL)

@@ -34,3 +34,76 @@ INSERT INTO judge_answers (judgement_id, first_id, run_id, said, share, mass, an
 SELECT judgement_id, first_id, $run_id, said, share, mass, answer, tokens_in, tokens_out, cost, seconds, cached
 FROM ({judges.rows})
 ON CONFLICT DO NOTHING
+
+-- name: listed
+SELECT a.name, j.criterion, count(*) AS judgements, count(DISTINCT j.prompt_id) AS prompts
+FROM current_judgements j
+JOIN annotators a ON a.name = j.annotator
+WHERE j.annotator_kind = 'ai'
+GROUP BY ALL
+ORDER BY ALL
+
+-- name: figures
+WITH sums AS MATERIALIZED (
+    SELECT prompt_id, figure, total, n FROM judge_sums($judge, $criterion)
+), {resampling.draws}, resampled AS (
+    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
+    FROM draws d
+    JOIN places p ON p.place = d.place
+    JOIN sums s ON s.prompt_id = p.prompt_id
+    GROUP BY ALL
+), measured AS (
+    SELECT -1 AS replicate, figure, sum(total) / sum(n) AS value FROM sums GROUP BY figure
+    UNION ALL SELECT * FROM resampled
+), shares AS (
+    SELECT replicate, any_value(value) FILTER (figure = 'agreement') AS agreement,
+           (1 + any_value(value) FILTER (figure = 'judge_ties') * any_value(value) FILTER (figure = 'people_ties')) / 2 AS chance
+    FROM measured GROUP BY replicate
+), every AS (
+    SELECT * FROM measured
+    UNION ALL SELECT replicate, 'kappa', (agreement - chance) / (1 - chance) FROM shares WHERE chance < 1 AND agreement IS NOT NULL
+), counted AS (
+    SELECT figure, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure
+    UNION ALL SELECT 'kappa', sum(n)::BIGINT, count(*) FROM sums WHERE figure = 'agreement' HAVING count(*) > 0
+)
+SELECT e.figure, any_value(e.value) FILTER (e.replicate = -1) AS value,
+       quantile_cont(e.value, 0.025) FILTER (e.replicate >= 0) AS low,
+       quantile_cont(e.value, 0.975) FILTER (e.replicate >= 0) AS high, any_value(c.n), any_value(c.prompts)
+FROM every e
+JOIN counted c ON c.figure = e.figure
+GROUP BY e.figure
+HAVING any_value(e.value) FILTER (e.replicate = -1) IS NOT NULL
+ORDER BY e.figure
+
+-- name: confusion
+SELECT people <> 0 AS decided, count(*) FILTER (judged = people AND judged <> 0) AS same,
+       count(*) FILTER (judged = 0) AS tie, count(*) FILTER (judged <> 0 AND judged <> people) AS other
+FROM judged_by_both
+WHERE judge = $judge AND criterion = $criterion AND people IS NOT NULL
+GROUP BY decided
+ORDER BY decided DESC
+
+-- name: contested
+SELECT count(*) FROM judged_by_both WHERE judge = $judge AND criterion = $criterion AND people IS NULL
+
+-- name: reliability
+SELECT round(0.5 + bin / 10, 1) AS low, round(0.6 + bin / 10, 1) AS high, avg(confidence) AS predicted,
+       avg(correct) AS observed, count(*) AS pairs
+FROM (
+    SELECT greatest(j.share, 1 - j.share) AS confidence,
+           if(j.share = 0.5, 0.5, if((j.share > 0.5) = (b.people > 0), 1.0, 0.0)) AS correct,
+           least(floor((confidence - 0.5) * 10), 4)::INTEGER AS bin
+    FROM judge_pairs j
+    JOIN judged_by_both b ON b.judge = j.annotator AND b.criterion = j.criterion AND b.x = j.x AND b.y = j.y
+    WHERE j.annotator = $judge AND j.criterion = $criterion AND b.people <> 0 AND j.share IS NOT NULL
+)
+GROUP BY bin
+ORDER BY bin
+
+-- name: labels
+-- How many standing judgements of each kind of annotator there are to learn from, and of each model by name.
+SELECT annotator_kind, if(annotator_kind = 'ai', annotator, '') AS judge, count(*) AS judgements
+FROM current_judgements
+WHERE ($criteria IS NULL OR list_contains($criteria, criterion)) AND ($annotator = '' OR annotator = $annotator)
+GROUP BY ALL
+ORDER BY ALL

@@ -7,7 +7,8 @@ WITH judged AS (
     SELECT count(*) AS pairs
     FROM (SELECT DISTINCT v.x, v.y
           FROM verdicts v, model_run($reward_model) m
-          WHERE v.criterion = $criterion AND (m.annotator = '' OR v.annotator = m.annotator)
+          WHERE v.criterion = $criterion
+            AND (v.annotator = m.annotator OR (m.annotator = '' AND v.annotator_kind <> 'ai'))
             AND v.prompt_id IN (SELECT prompt_id FROM measured_prompts($reward_model)))
 ), scored AS (
     SELECT count(*) AS responses, any_value(criterion) AS criterion,

@@ -16,8 +16,9 @@ SELECT k.judgement_id, k.annotator, k.annotator_kind, k.criterion, k.kind, k.pro
 FROM rankings k
 JOIN prompts p USING (prompt_id)
 JOIN responses r USING (response_id)
-WHERE ($criteria IS NULL OR list_contains($criteria, k.criterion)) AND ($annotator = '' OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
-      AND ($run_id = '' OR r.run_id = $run_id)
+WHERE ($criteria IS NULL OR list_contains($criteria, k.criterion)) AND ($annotator = '' OR k.annotator = $annotator)
+  AND ($kinds IS NULL OR list_contains($kinds, k.annotator_kind) OR k.annotator = $annotator) AND ($source = '' OR p.source = $source)
+  AND ($run_id = '' OR r.run_id = $run_id)
 ORDER BY p.created_at, k.prompt_id, k.created_at, k.judgement_id, k.rank, k.response_id
 
 -- name: responses

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from storage import judgements, judges, snapshots
 from storage.ids import annotator_id
 from storage.store import Store
+from tests.storage import naive_judges
 from tests.storage.builders import add_prompt, add_responses, judge
 
 
@@ -80,3 +83,71 @@ def test_the_pairs_to_judge(store: Store, tmp_path: Path) -> None:
     assert few == pairs(pairs_a_prompt=1, seed=3)
     assert len(few) == 2
     assert len({tuple(pair[:2]) for seed in range(20) for pair in pairs(pairs_a_prompt=1, seed=seed)}) == 4
+
+
+@pytest.fixture
+def judged(store: Store, tmp_path: Path) -> list[tuple[str, dict[str, int]]]:
+    """Sixteen prompts ranked by three people, a rule and a model with a leaning to what stands first."""
+    draw = random.Random(5)
+    rankings, rows = [], []
+    for number in range(16):
+        prompt = add_prompt(store, f"Question {number}?")
+        found = add_responses(store, prompt, *("word " * draw.randint(1, 9) + str(n) for n in range(3)))
+        for annotator in ("ana", "ben", "cy", "rule:concise"):
+            ranks = {response: draw.randint(1, 3) for response in found}
+            judge(store, prompt, ranks, annotator)
+            if not annotator.startswith("rule"):
+                rankings.append((annotator, ranks))
+        for a, b in combinations(sorted(found), 2):
+            straight, turned = draw.choice((1, 1, 0, -1)), draw.choice((1, 1, 0, -1))
+            verdict = straight if straight == -turned else 0
+            rows += two_rows(prompt, a, b, verdict, (straight, turned))
+            rankings.append(("ai:x", {a: 2 if verdict < 0 else 1, b: 2 if verdict > 0 else 1}))
+    path = tmp_path / "judgements.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert judges.insert_from_parquet(store, path, run_id="judge-1") == len(rows)
+    return rankings
+
+
+def test_the_calibration_is_what_counting_gives(
+    store: Store, judged: list[tuple[str, dict[str, int]]]
+) -> None:
+    """Every figure twice: by SQL, and in plain Python over the same judgements."""
+    found = judges.figures(store, "ai:x", "overall", seed=0, replicates=200)
+    length = dict(store.rows("SELECT response_id, length(text) FROM responses"))
+    expected = naive_judges.figures(judged, "ai:x", length)
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    assert all(figure.low <= figure.value <= figure.high for figure in found.values())
+    said = store.rows("SELECT said, judgement_id FROM judge_answers ORDER BY judgement_id, first_id")
+    orders = [(one[0], other[0]) for one, other in zip(said[::2], said[1::2], strict=True)]
+    assert found["orders_disagree"].value == pytest.approx(sum(a != -b for a, b in orders) / len(orders))
+    flat = [value for pair in orders for value in pair if value]
+    assert found["first"].value == pytest.approx(flat.count(1) / len(flat))
+    (listed,) = judges.listed(store)
+    assert (listed.judge, listed.judgements, listed.prompts) == ("ai:x", 48, 16)
+
+
+def test_the_confusion_adds_up_to_the_pairs(store: Store, judged: list[tuple[str, dict[str, int]]]) -> None:
+    rows = judges.confusion(store, "ai:x", "overall")
+    contested = judges.contested(store, "ai:x", "overall")
+    found = judges.figures(store, "ai:x", "overall", seed=0, replicates=200)
+    assert sum(row.same + row.tie + row.other for row in rows) == found["agreement"].n == 48 - contested
+    decided = next(row for row in rows if row.decided)
+    assert found["decided"].value == pytest.approx(decided.same / (decided.same + decided.other))
+    bins = judges.reliability(store, "ai:x", "overall")
+    assert sum(part.pairs for part in bins) == decided.same + decided.tie + decided.other
+    assert {round(part.predicted, 3) for part in bins} == {0.625}
+
+
+def test_models_are_left_out_of_what_is_learned(store: Store, judged: object, tmp_path: Path) -> None:
+    def learned(**options: Any) -> set[str]:
+        snapshots.write_rankings(store, tmp_path / "r.parquet", **options)
+        return set(pq.read_table(tmp_path / "r.parquet")["annotator"].to_pylist())
+
+    people = {"ana", "ben", "cy", "rule:concise"}
+    assert learned(kinds=("human", "import", "rule")) == people
+    assert learned(kinds=("human", "ai")) == {"ana", "ben", "cy", "ai:x"}
+    assert learned(kinds=("human",), annotator="ai:x") == {"ai:x"}
+    assert learned() == people | {"ai:x"}
+    votes = judgements.votes(store)
+    assert sum(vote.wins + vote.losses + vote.ties for vote in votes) == 4 * 48

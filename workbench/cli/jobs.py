@@ -171,10 +171,20 @@ def _estimate(config: JobConfig, as_json: bool) -> None:
         print_json(found)
     else:
         print(found.sentence)
+    _tell_labels(config)
+
+
+def _tell_labels(config: JobConfig) -> None:
+    """Whose judgements a training learns from, and how good its judges are, on standard error."""
+    from workbench.services.labels_used import label_words
+
+    for words in label_words(session.workspace().store, config):
+        session.narrator.say(words)
 
 
 def _run(kind: str, config: JobConfig) -> RunDetail:
     """Start a job and follow it to its end; Ctrl-C stops it.  One that failed or was stopped is an error."""
+    _tell_labels(config)
     run_id = session.workspace().jobs.submit(kind, config)
     return _follow(kind, run_id)
 
@@ -182,6 +192,7 @@ def _run(kind: str, config: JobConfig) -> RunDetail:
 def _made(kind: str, name: str, config: JobConfig, export: bool, as_json: bool) -> None:
     """Run a job that makes a reward model, and its export behind it if wanted; tell of both."""
     if export:
+        _tell_labels(config)
         ids = session.workspace().jobs.submit_with_export(kind, config)
         runs = {step: _follow(step, run) for step, run in zip((name, "export"), ids, strict=True) if run}
     else:

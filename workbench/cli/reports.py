@@ -22,6 +22,34 @@ def register(app: typer.Typer) -> None:
     run_report.register(report_app)
 
 
+@report_app.command("judge")
+def report_judge(
+    name: Annotated[str | None, typer.Argument(help="A judge, ai:NAME; without one, every judge.")] = None,
+    criterion: Annotated[str | None, typer.Option(help="Only judgements by this criterion.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How far models that judge agree with people, and which biases they have."""
+    calibrating = session.workspace().calibrating
+    if name is None:
+        found = calibrating.all(None if criterion is None else [criterion])
+    else:
+        found = calibrating.of(name, criterion)
+    if as_json:
+        extra = [{"calibration_error": each.calibration_error, "sentence": each.sentence} for each in found]
+        print_json([{**plain(each), **more} for each, more in zip(found, extra, strict=True)])
+        return
+    from workbench.services.calibration_text import calibration_lines
+    from workbench.services.report_lines import one_line, shown
+
+    if not found:
+        session.narrator.say("No model has judged yet; “workbench judge ai” lets one.")
+    width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
+    for each in found:
+        title = f"{one_line(each.judge)} · {one_line(each.criterion)}"
+        print(f"── {title} ".ljust(width + 1, "─"))
+        print("\n".join(shown(line) for line in calibration_lines(each, width)))
+
+
 @report_app.command("reward")
 def report_reward(
     name: Annotated[str, typer.Argument(help="Reward model.")],

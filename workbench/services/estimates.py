@@ -21,6 +21,7 @@ from engine.protocol.rundir import RunDir
 from storage import judgements, policies, prompts, runs
 from storage.records import RunRow
 from storage.store import Store
+from workbench.services.labels_used import label_words
 
 PACKAGED = "smollm2"
 PACKAGED_CONFIG: Mapping[str, Any] = {
@@ -37,8 +38,9 @@ class Estimating:
         self._store = store
 
     def sentence(self, config: JobConfig) -> str:
-        """Memory and time in a sentence; empty for a job that reads no policy."""
-        return estimated(self._store, config).sentence if config.inputs().policy else ""
+        """Memory and time, and whose judgements are learned; empty for a job that reads neither."""
+        words = [estimated(self._store, config).sentence] if config.inputs().policy else []
+        return " ".join([*words, *label_words(self._store, config)])
 
 
 def estimated(store: Store, config: JobConfig) -> Estimate:

@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
             "prompts",
             "limit",
             "annotator",
+            "annotator_kinds",
             "criterion",
             "annotators",
             "weights",
@@ -51,7 +52,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("price_in", "price_out", "budget"),
     ),
     "Sampling": (
-        *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint"),
+        *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint", "protocol"),
         *("batch_sequences", "resample"),
     ),
     "Reward": (

@@ -22,7 +22,7 @@ class Formula:
 
 
 def formula(kind: str, config: Figures, metrics: Mapping[str, Any]) -> Formula | None:
-    """The formula of a run of `kind`; None for jobs that optimise nothing.
+    """The formula of a run of `kind`; None for jobs that have none.
 
     `metrics` is name → [(step, value), …], steps ascending; the last value of each counts.
     """
@@ -333,6 +333,29 @@ def _reward_numbers(config: Figures, latest: Figures, objective: str) -> str:
     return told[0] + ("    " + ", ".join(told[1:]) if told[1:] else "")
 
 
+def _judge(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    asked = {"reward_model": "reward_model", "function": "function"}.get(str(config.get("by")), "policy")
+    return f"Judge, {config.get(asked) or 'a model'}", [
+        Term(
+            f"P(a ≻ b) = ½ (p(a | a, b) + 1 {MINUS} p(b | b, a))",
+            f"its two orders disagree on {percent(latest.get('judge/orders_disagree'))}, "
+            f"ties {percent(latest.get('judge/ties'))}",
+            "every pair is asked in both orders; where they disagree, "
+            + ("it is a tie" if config.get("disagreement", "tie") == "tie" else "the mean says"),
+        ),
+        Term(
+            "position bias",
+            f"{percent(latest.get('judge/first'))} of its preferences are for what stood first",
+            "one half where the place means nothing",
+        ),
+        Term(
+            "mass of verdicts",
+            f"{percent(latest.get('judge/mass'))}    cost {number(latest.get('judge/cost'))}",
+            "share of its next token that is a verdict at all; near 0 its shares mean little",
+        ),
+    ]
+
+
 FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "ppo": _ppo,
     "grpo": _grpo,
@@ -346,4 +369,5 @@ FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "sft": _sft,
     "best_of_n": _best_of_n,
     "reward": _reward,
+    "judge": _judge,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import WorkbenchError
 from engine.protocol import devices, launch
-from engine.protocol.catalog import JOBS
+from engine.protocol.catalog import JOBS, build_typed
 from engine.protocol.rundir import RunDir
 from storage import runs
 from storage.errors import DiskFullError
@@ -20,9 +20,12 @@ from storage.records import RunRow
 from storage.store import Store
 from workbench.services import faults, snapshots, workers
 from workbench.services.ingest import catch_up, stderr_tail, utc
+from workbench.services.labels_used import label_words
 from workbench.services.pulse import Pulse
 
 ENDED = ("done", "stopped", "paused", "failed")
+FIRST = 0
+"""Number of the message that stands before all that the job says itself."""
 RESUMABLE = ("stopped", "paused", "failed")
 
 
@@ -202,6 +205,8 @@ class Pump:
         else:
             inputs = snapshots.prepare(self._store, run, config)
             runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
+            if words := label_words(self._store, config):
+                runs.add_message(self._store, row.run_id, FIRST, "info", " ".join(words), utc(time.time()))
         process = launch.spawn(run, self._worker, hold.inherited if hold else (), config.processes)
         runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
         return "running"
@@ -216,8 +221,14 @@ class Pump:
 
 
 def _heavy(row: RunRow) -> bool:
-    """Whether it keeps a device busy; what an endpoint computes does not."""
-    return not row.config.get("endpoint") and (row.kind not in JOBS or JOBS[row.kind].heavy)
+    """Whether it keeps a device busy; what is computed elsewhere does not."""
+    if row.kind not in JOBS:
+        return True
+    try:
+        computes = build_typed(JOBS[row.kind].config, row.config).computes
+    except WorkbenchError:  # a configuration of another version says so when the run starts
+        computes = True
+    return JOBS[row.kind].heavy and computes
 
 
 def _was(status: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from engine.wording import counted
 from storage.report_records import Figure, WrongPair
 from workbench.services.benchmark_text import benchmarks
+from workbench.services.calibration_text import calibration_lines
 from workbench.services.report_length import against_length, length, length_word
 from workbench.services.report_lines import (
     ROOMY,
@@ -225,7 +226,10 @@ def people(report: RewardReport, width: int) -> list[Line]:
         mark = "strong" if each.criterion == report.criterion else ""
         values = f"{number(each.accuracy):>9}{number(each.log_loss):>9}"
         lines.append(((fit(each.criterion, room), mark), (values, ""), (f"{each.pairs:7,}", "muted")))
-    return [*lines, (), *_taus(report, width)]
+    lines += [(), *_taus(report, width)]
+    for judge in report.judges:
+        lines += [(), *calibration_lines(judge, width)]
+    return lines
 
 
 def _taus(report: RewardReport, width: int) -> list[Line]:

@@ -25,6 +25,7 @@ from storage.report_records import (
     WrongPair,
 )
 from storage.store import Store
+from workbench.services.calibration import Calibrating, JudgeCalibration
 from workbench.services.regression import PairFit, fit_pairs
 
 SEED = 0
@@ -67,6 +68,8 @@ class RewardReport:
     wrong: tuple[WrongPair, ...]
     registered: bool = False
     """Trained elsewhere."""
+    judges: tuple[JudgeCalibration, ...] = ()
+    """Models that have judged by the criterion, held against people."""
     benchmarks: tuple[Benchmark, ...] = ()
     """The newest measurement on each, the newest first."""
 
@@ -155,6 +158,7 @@ class Reports:
             policies=tuple(reports.policies(store, name, about)),
             wrong=tuple(reports.wrong(store, name, about, limit=WRONG_PAIRS)),
             registered=artifacts.is_registered(store, name),
+            judges=tuple(Calibrating(store).all([about])),
             benchmarks=tuple(benchmarks.listed(store, name)),
         )
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.errors import UsageError
+from engine.errors import UsageError, WorkbenchError
 from engine.protocol.catalog import JOBS, build_typed, job_kind
 from engine.protocol.configs import JobConfig
 from engine.protocol.configs.needs import ResponseTable
@@ -123,11 +123,16 @@ def _refuse_other_judge(store: Store, config: JobConfig) -> None:
     wanted = config.inputs()
     if not wanted.judge:
         return
+    now = _judge_of(config, None)
     for row in runs.run_rows(store):
         if row.kind != job_kind(config).kind or row.status == "failed":
             continue
-        earlier = build_typed(JOBS[row.kind].config, row.config)
-        if earlier.inputs().judge == wanted.judge and _judge_of(earlier, row) != _judge_of(config, None):
+        try:
+            earlier = build_typed(JOBS[row.kind].config, row.config)
+            differs = earlier.inputs().judge == wanted.judge and _judge_of(earlier, row) != now
+        except WorkbenchError:  # of another version, or its run directory is gone: nothing to compare with
+            continue
+        if differs:
             raise UsageError(
                 f"“{wanted.judge}” was another judge in {row.run_id}; give this one a name of its own."
             )

@@ -23,7 +23,7 @@ from engine.protocol.configs.needs import (
     Table,
 )
 from engine.protocol.rundir import Inputs, RunDir
-from storage import artifacts, prompts, snapshots
+from storage import artifacts, judges, prompts, snapshots
 from storage.records import Snapshot
 from storage.store import Store
 from workbench.services.run_names import model_refs
@@ -155,17 +155,27 @@ def refresh(store: Store, run: RunDir, config: JobConfig) -> None:
 def _own_rankings(store: Store, path: Path, table: RankingTable) -> Snapshot:
     """Judgements of the responses of the run whose inputs lie at `path`; there may be none yet."""
     run_id = path.parent.parent.name
-    return snapshots.write_rankings(store, path, criteria=table.criteria, run_id=run_id)
+    return snapshots.write_rankings(store, path, criteria=table.criteria, run_id=run_id, kinds=table.kinds)
 
 
 def _rankings(store: Store, path: Path, table: RankingTable) -> Snapshot:
     if table.of_run:
         return _own_rankings(store, path, table)
     written = snapshots.write_rankings(
-        store, path, criteria=table.criteria, annotator=table.annotator, source=table.source
+        store,
+        path,
+        criteria=table.criteria,
+        annotator=table.annotator,
+        source=table.source,
+        kinds=table.kinds,
     )
     by = f" by “{table.annotator}”" if table.annotator else ""
-    return _refuse_empty(written, f"judgements of “{table.criterion}”{by}", "rank some responses first")
+    then = "rank some responses first"
+    if written.rows == 0 and table.kinds is not None and "ai" not in table.kinds and not table.annotator:
+        left = sum(row.judgements for row in judges.labels(store, table.criteria) if row.judge)
+        by = f" but those of models ({left:,})" if left else ""
+        then += ", or name ai among annotator_kinds" if left else ""
+    return _refuse_empty(written, f"judgements of “{table.criterion}”{by}", then)
 
 
 def _responses(store: Store, path: Path, table: ResponseTable, request: PromptRequest) -> Snapshot:

@@ -13,6 +13,7 @@ from storage.store import Store
 from workbench.settings import Settings
 
 if TYPE_CHECKING:
+    from workbench.services.calibration import Calibrating
     from workbench.services.comparing import Comparing
     from workbench.services.estimates import Estimating
     from workbench.services.evaluating import Evaluating
@@ -163,6 +164,12 @@ class Workspace:
         from workbench.services.overoptimisation import Overoptimisation
 
         return Overoptimisation(self.store)
+
+    @cached_property
+    def calibrating(self) -> Calibrating:
+        from workbench.services.calibration import Calibrating
+
+        return Calibrating(self.store)
 
     @cached_property
     def estimating(self) -> Estimating:

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle
-from engine.protocol.configs.needs import Cost, JobInputs
+from engine.protocol.configs.needs import Cost, JobInputs, KindsOfAnnotators
 
 NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
@@ -34,6 +34,13 @@ PolicyName = Annotated[
 PromptSource = Annotated[str, Meta(description="Only prompts of this source; empty takes all.")]
 PromptLimit = Annotated[int, Meta(ge=0, description="At most this many prompts; 0 takes all.")]
 AnnotatorFilter = Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")]
+AnnotatorKinds = Annotated[
+    KindsOfAnnotators,
+    Meta(
+        description="Kinds of annotators whose judgements are learned; one named as annotator always is.",
+        extra_json_schema={"form": "kinds of annotators: human, import, rule, ai"},
+    ),
+]
 Tuning = Annotated[Literal["lora", "full"], Meta(description="Train low-rank adapters, or every weight.")]
 LoraRank = Annotated[int, Meta(ge=1, description="Rank of the adapters.")]
 Epochs = Annotated[int, Meta(ge=1, description="Passes over the training prompts.")]
@@ -66,6 +73,7 @@ def check_endpoint(endpoint: str) -> None:
     try:
         parts = urlsplit(endpoint)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = good and parts.username is None and parts.password is None  # which would be stored
     except ValueError:  # a port that is no number, half an IPv6 address
         good = False
     if endpoint and not good:

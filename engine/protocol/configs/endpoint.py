@@ -6,13 +6,12 @@ The key is never a setting: only the name of the environment variable that holds
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.common import JobConfig
+from engine.protocol.configs.common import JobConfig, check_endpoint
 
 KEY = "WORKBENCH_API_KEY"
 """The environment variable with an endpoint's key, if it wants one and no other is named."""
@@ -71,20 +70,9 @@ class EndpointConfig(JobConfig, frozen=True, kw_only=True):
             raise UsageError('options must be a JSON object, as in {"top_p":1}.')
         return found
 
-    def check_endpoint(self, endpoint: str) -> None:
+    def check_asking(self, endpoint: str) -> None:
         """Refuse what is no address, and a budget without prices.  Raises UsageError."""
-        if endpoint and not is_address(endpoint):
-            raise UsageError(f"endpoint {endpoint} is no address like http://localhost:8000/v1.")
+        check_endpoint(endpoint)
         if self.budget and not (self.price_in or self.price_out):
             raise UsageError("A budget needs prices: give price_in and price_out, a million tokens each.")
         self.added()
-
-
-def is_address(endpoint: str) -> bool:
-    """Whether it is a web address, with a host and without a name and password in it."""
-    try:
-        parts = urlsplit(endpoint)
-        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        return named and parts.username is None and parts.password is None
-    except ValueError:  # a port that is no number, half an IPv6 address
-        return False

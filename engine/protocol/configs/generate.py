@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
-from engine.protocol.configs.common import (
-    BatchSequences,
-    Endpoint,
-    JobConfig,
-    PromptLimit,
-    PromptSource,
-    Template,
-    check_endpoint,
-)
+from engine.protocol.configs.common import BatchSequences, Endpoint, PromptLimit, PromptSource, Template
+from engine.protocol.configs.endpoint import ENDPOINT_FIELDS, EndpointConfig
 from engine.protocol.configs.needs import DECODING, TYPICAL_PROMPT, Cost, JobInputs, PromptTable
 
 
-class GenerateConfig(JobConfig, frozen=True, kw_only=True):
+class GenerateConfig(EndpointConfig, frozen=True, kw_only=True):
     """Sample K responses to every prompt."""
 
     policy: Annotated[str, Meta(description="Policy by name, hub id or folder; smollm2 is the packaged one.")]
@@ -39,16 +33,31 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
     ] = ()
     batch_sequences: BatchSequences = 32
     endpoint: Endpoint = ""
+    protocol: Annotated[
+        Literal["tokens", "text"],
+        Meta(
+            description="tokens: a vLLM server with this very policy; text: any OpenAI-compatible endpoint, "
+            "which has the policy under that name and gives words alone."
+        ),
+    ] = "tokens"
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         return (
             Idle(("top_p",), equal("temperature", 0.0), "greedy decoding takes the likeliest token"),
             Idle(("device", "dtype"), unequal("endpoint", ""), "the server has its own"),
+            Idle(("template", "batch_sequences"), equal("protocol", "text"), "the endpoint has its own"),
+            Idle(ENDPOINT_FIELDS, unequal("protocol", "text"), "they are for the protocol text"),
         )
 
     def inputs(self) -> JobInputs:
-        return JobInputs({"prompts": PromptTable(self.prompts, self.limit)}, policy=self.policy)
+        return JobInputs(
+            {"prompts": PromptTable(self.prompts, self.limit)}, policy=self.policy if self.computes else None
+        )
+
+    @property
+    def computes(self) -> bool:
+        return self.protocol != "text"
 
     def cost(self) -> Cost:
         return Cost(
@@ -64,4 +73,6 @@ class GenerateConfig(JobConfig, frozen=True, kw_only=True):
         return count * (self.samples * self.max_new_tokens + TYPICAL_PROMPT) * DECODING
 
     def __post_init__(self) -> None:
-        check_endpoint(self.endpoint)
+        self.check_asking(self.endpoint)
+        if self.protocol == "text" and not self.endpoint:
+            raise UsageError("The protocol text needs an endpoint: give its address.")

@@ -10,6 +10,7 @@ from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
     AnnotatorFilter,
+    AnnotatorKinds,
     BatchPrompts,
     CheckpointEvery,
     Devices,
@@ -26,6 +27,7 @@ from engine.protocol.configs.common import (
     WarmupSteps,
 )
 from engine.protocol.configs.needs import (
+    PEOPLE_AND_RULES,
     TYPICAL_PROMPT,
     Cost,
     JobInputs,
@@ -42,6 +44,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     policy: StartingPolicy = "smollm2"
     prompts: PromptSource = ""
     annotator: AnnotatorFilter = ""
+    annotator_kinds: AnnotatorKinds = PEOPLE_AND_RULES
     criterion: Annotated[str, Meta(description="Judgements of this criterion are learned.")] = "overall"
     tuning: Tuning = "lora"
     lora_rank: LoraRank = 16
@@ -77,7 +80,9 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
         return (self.criterion,)
 
     def inputs(self) -> JobInputs:
-        table = RankingTable(self.criteria(), self.criterion, self.annotator, self.prompts)
+        table = RankingTable(
+            self.criteria(), self.criterion, self.annotator, self.prompts, kinds=self.annotator_kinds
+        )
         return JobInputs({"rankings": table}, policy=self.policy)
 
     def cost(self) -> Cost:
@@ -126,7 +131,7 @@ class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):
         return (
             *StoredResponsesConfig.rules(),
             Idle(
-                ("annotator", "criterion"),
+                ("annotator", "annotator_kinds", "criterion"),
                 equal("learn_from", "responses"),
                 "stored responses are learned without judgements",
             ),

@@ -107,7 +107,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         wanted = {"endpoint": self.endpoint, "reward_model": self.reward_model, "function": self.function}
         if self.by in wanted and not wanted[self.by]:
             raise UsageError(f"Say which {self.by.replace('_', ' ')} judges: give {self.by}.")
-        self.check_endpoint(self.endpoint)
+        self.check_asking(self.endpoint)
 
     def check_request(self) -> None:
         if self.rubric:

@@ -15,6 +15,9 @@ TYPICAL_PROMPT = 64  # tokens, where nothing says how long prompts are
 TYPICAL_RESPONSE = 128  # tokens, likewise
 TYPICAL_RESPONSES = 4  # a prompt, where the data decides it
 TYPICAL_SCORED = 3 * TYPICAL_PROMPT  # tokens of a prompt with its response
+KindsOfAnnotators = tuple[Literal["human", "import", "rule", "ai"], ...]
+PEOPLE_AND_RULES: KindsOfAnnotators = ("human", "import", "rule")
+"""Whose judgements are learned unless somebody says otherwise: models that judge are left out."""
 DECODING = 5.0  # a decoded token costs as much as so many that are read together
 
 
@@ -36,6 +39,7 @@ class RankingTable:
     annotator: str = ""  # empty: all
     source: str = ""  # of their prompts
     of_run: bool = False  # only of the run's own responses; written anew whenever it starts or is resumed
+    kinds: tuple[str, ...] | None = PEOPLE_AND_RULES  # None: all.  One named as annotator always counts
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from engine.protocol.configs.common import (
     NAME,
     NAME_FORM,
     AnnotatorFilter,
+    AnnotatorKinds,
     BatchPrompts,
     CheckpointEvery,
     Devices,
@@ -24,7 +25,15 @@ from engine.protocol.configs.common import (
     PromptSource,
     WarmupSteps,
 )
-from engine.protocol.configs.needs import TYPICAL_SCORED, Cost, JobInputs, QueueTable, RankingTable, Table
+from engine.protocol.configs.needs import (
+    PEOPLE_AND_RULES,
+    TYPICAL_SCORED,
+    Cost,
+    JobInputs,
+    QueueTable,
+    RankingTable,
+    Table,
+)
 from engine.protocol.configs.rates import described, learning_rate
 
 WITH_TIES = ("davidson", "rao_kupper")
@@ -53,6 +62,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     policy: Annotated[str, Meta(description="Model to start from.")] = "smollm2"
     prompts: PromptSource = ""
     annotator: AnnotatorFilter = ""
+    annotator_kinds: AnnotatorKinds = PEOPLE_AND_RULES
     criterion: Annotated[
         str, Meta(description="Criteria to learn, a score each; several with commas, or all.")
     ] = "overall"
@@ -162,7 +172,9 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
 
     def inputs(self) -> JobInputs:
         tables: dict[str, Table] = {
-            "rankings": RankingTable(self.criteria(), self.criterion, self.annotator, self.prompts)
+            "rankings": RankingTable(
+                self.criteria(), self.criterion, self.annotator, self.prompts, kinds=self.annotator_kinds
+            )
         }
         reads_features = self.tuning in ("frozen", "auto")
         if reads_features and self.queue_responses:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from engine.protocol.catalog import JOBS, JobKind, build, build_typed, fields, find_job, idle_fields, job_kind
 from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
+from engine.protocol.configs.needs import RankingTable
 
 REQUIRED = {
     "register": {"name": "theirs", "model": "org/name"},
@@ -97,6 +98,23 @@ def test_wrong_answers_get_a_sentence(values: dict[str, object], sentence: str) 
     with pytest.raises(UsageError) as caught:
         build(GenerateConfig, values)
     assert str(caught.value).startswith(sentence)
+
+
+def test_kinds_of_annotators_are_chosen_by_name() -> None:
+    """Models that judge are learned from only where somebody says so."""
+
+    def learned(**values: str) -> tuple[str, ...] | None:
+        table = build(RewardConfig, {"name": "r", **values}).inputs().tables["rankings"]
+        assert isinstance(table, RankingTable)
+        assert not table.of_run
+        return table.kinds
+
+    assert learned() == RankingTable(None).kinds == ("human", "import", "rule")
+    assert learned(annotator_kinds="human,ai") == ("human", "ai")
+    with pytest.raises(
+        UsageError, match="must be kinds of annotators: human, import, rule, ai, not “human, robot”"
+    ):
+        learned(annotator_kinds="human,robot")
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])

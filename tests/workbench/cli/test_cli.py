@@ -19,7 +19,16 @@ COMMANDS = [
     *(["train", "reward"], ["train", "ppo"], ["score"], ["compare"], ["sql"], ["runs"], ["runs", "list"]),
     *(["runs", "show"], ["runs", "stop"], ["runs", "resume"], ["runs", "pause"], ["policies"], ["info"]),
     *(["serve"], ["snapshot"]),
-    *(["demo"], ["report"], ["report", "reward"], ["report", "run"], ["evaluate"], ["evaluate", "reward"]),
+    *(
+        ["demo"],
+        ["report"],
+        ["report", "reward"],
+        ["report", "run"],
+        ["report", "judge"],
+        ["judge", "ai"],
+        ["evaluate"],
+        ["evaluate", "reward"],
+    ),
     *(["register"], ["register", "reward-model"]),
     *(["train", kind] for kind in ("sft", "dpo", "grpo", "rloo", "best-of-n")),
 ]

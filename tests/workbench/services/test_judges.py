@@ -12,12 +12,19 @@ import pytest
 from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.catalog import build
-from engine.protocol.configs import JudgeConfig
+from engine.protocol.configs import JudgeConfig, RewardConfig
 from engine.protocol.rundir import RunDir
 from storage.store import Store
 from tests.engine.chat_serving import ChatFake, completion, error, ok, shorter
-from tests.storage.builders import add_prompt, add_responses
+from tests.storage.builders import add_prompt, add_responses, judge
+from tests.workbench.services.job_helpers import model_folder
+from workbench.services import snapshots
+from workbench.services.calibration import Calibrating
+from workbench.services.calibration_text import calibration_lines
+from workbench.services.estimates import Estimating
 from workbench.services.jobs import Jobs
+from workbench.services.labels_used import label_words
+from workbench.services.report_lines import shown
 
 
 @pytest.fixture
@@ -127,6 +134,15 @@ def test_a_server_without_log_probabilities_is_asked_for_words(store: Store, fak
     ]
 
 
+def test_an_endpoint_that_refuses_everything_is_not_asked_everything(store: Store, fake: ChatFake) -> None:
+    fake.answer = lambda _: error(400, "there is no model gpt-x")
+    jobs = Jobs(store)
+    row = jobs.wait(jobs.submit("judge", config(fake, at_once=1)))
+    assert row.status == "failed"
+    assert "answered 400: there is no model gpt-x" in (row.reason or "")
+    assert len(fake.asked) == 20
+
+
 def test_hostile_answers_are_no_verdicts(store: Store, fake: ChatFake) -> None:
     def hostile(asked: dict[str, Any]) -> Any:
         made = completion(asked, {"\x1b]52;c;eA==\x07": 0.9})
@@ -153,3 +169,39 @@ def test_one_name_is_one_judge(store: Store, fake: ChatFake, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="“ai:j” was another judge in judge-"):
         jobs.submit("judge", config(fake, name="j", rubric=str(rubric)))
     jobs.submit("judge", config(fake, name="k", rubric=str(rubric)))
+
+
+def test_what_a_judge_is_worth_is_told_before_it_is_learned_from(store: Store, fake: ChatFake) -> None:
+    jobs = Jobs(store)
+    for prompt, found in store.rows(
+        "SELECT prompt_id, list(response_id ORDER BY length(text)) FROM responses GROUP BY ALL"
+    ):
+        judge(store, prompt, {response: place for place, response in enumerate(found, 1)})
+    assert jobs.wait(jobs.submit("judge", config(fake))).status == "done"
+    usual, with_judges = RewardConfig(name="r"), RewardConfig(name="r", annotator_kinds=("human", "ai"))
+    learned, left_out = label_words(store, usual)
+    assert learned == "Learns from 4 judgements: 4 of people."
+    assert left_out == "Left out: 12 of “ai:gpt-x”; annotator_kinds says whose are learned."
+    learned, worth = label_words(store, with_judges)
+    assert learned == "Learns from 16 judgements: 12 of models, 4 of people."
+    assert worth == (
+        "“ai:gpt-x” agrees with people on 100% (only 4 prompts: no interval) of 12 pairs; "
+        "its two orders disagree on 0% of its own 12 pairs."
+    )
+    assert worth in Estimating(store).sentence(with_judges)
+    (found,) = Calibrating(store).of("gpt-x")
+    text = "\n".join(shown(line) for line in calibration_lines(found, 78))
+    assert "people prefer one; judge: 12 0 0" in " ".join(text.split())
+    with pytest.raises(UsageError, match=r"No model “ai:gpt-y” has judged\. Did you mean “ai:gpt-x”"):
+        Calibrating(store).of("gpt-y")
+
+
+def test_a_store_of_judges_alone_trains_nothing_by_itself(
+    store: Store, fake: ChatFake, tmp_path: Path
+) -> None:
+    jobs = Jobs(store)
+    assert jobs.wait(jobs.submit("judge", config(fake))).status == "done"
+    reward = RewardConfig(name="r", policy=model_folder(tmp_path, "steps"), tuning="full")
+    run = RunDir.create(tmp_path / "run", reward)
+    with pytest.raises(UsageError, match=r"but those of models \(12\).* or name ai among annotator_kinds"):
+        snapshots.prepare(store, run, reward)

@@ -1,0 +1,55 @@
+"""A judge's calibration in words and numbers."""
+
+from __future__ import annotations
+
+from engine.wording import counted
+from workbench.services.calibration import JudgeCalibration, within
+from workbench.services.report_lines import Line, one_line, percent, prose
+
+LABELS = (
+    ("agreement", "agrees with most people"),
+    ("decided", "where neither says tie"),
+    ("kappa", "above chance (κ)"),
+    ("person", "a person, with most others"),
+    ("judge_ties", "ties of the judge"),
+    ("people_ties", "ties of people"),
+    ("judge_longer", "judge prefers the longer"),
+    ("people_longer", "people prefer the longer"),
+    ("orders_disagree", "its two orders disagree"),
+    ("first", "prefers what stands first"),
+)
+ROOM = 28
+
+
+def calibration_lines(found: JudgeCalibration, width: int) -> list[Line]:
+    """Figures with intervals, the confusion, and what its probabilities are worth."""
+    lines: list[Line] = prose(one_line(found.sentence), width, "")
+    for name, label in LABELS:
+        if figure := found.figures.get(name):
+            value = f"{figure.value:.2f}" if name == "kappa" else percent(figure.value)
+            told = within(figure, ".2f" if name == "kappa" else ".0%")
+            told += f"  n {figure.n:,}"
+            lines.append(((f"  {label:<{ROOM}}", ""), (f"{value:>7}", "strong"), (told, "muted")))
+    if found.confusion:
+        lines += [(), *_confusion(found)]
+    if found.contested:
+        were = counted(found.contested, "pair")
+        lines += prose(f"Left out, as people have no majority: {were}.", width)
+    error = found.calibration_error
+    if error is not None:
+        pairs = counted(sum(part.pairs for part in found.reliability), "pair")
+        lines += [(), *prose(f"Its probabilities are {error:.2f} off on average, over {pairs}.", width)]
+        lines += [
+            ((f"  says {part.predicted:.2f}  is right {part.observed:.2f}  n {part.pairs:,}", "muted"),)
+            for part in found.reliability
+        ]
+    return lines
+
+
+def _confusion(found: JudgeCalibration) -> list[Line]:
+    lines: list[Line] = [((f"  {'':<{ROOM}}{'same':>8}{'tie':>8}{'other':>8}", "muted"),)]
+    for row in found.confusion:
+        label = "people prefer one; judge:" if row.decided else "people tie; judge:"
+        same = f"{row.same:,}" if row.decided else "–"
+        lines.append(((f"  {label:<{ROOM}}{same:>8}{row.tie:>8,}{row.other:>8,}", ""),))
+    return lines
