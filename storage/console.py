@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS = 20_000
+OUTSIDE = (
+    "Here SQL reaches the store and its runs alone; for other files run `workbench sql --unlock` while "
+    "nothing else has the store open."
+)
 
 
 class QueryError(StoreError):
@@ -31,8 +35,10 @@ class QueryCancelledError(StoreError):
 class Batches:
     """An Arrow reader that counts what has been read."""
 
-    def __init__(self, reader: pyarrow.RecordBatchReader) -> None:
+    def __init__(self, reader: pyarrow.RecordBatchReader, statements: int = 1) -> None:
         self._reader = reader
+        self.statements = statements
+        """How many the text had; the rows are those of the last."""
         self.schema: pyarrow.Schema = reader.schema
         self.rows = 0
 
@@ -47,6 +53,7 @@ class Query:
 
     def __init__(self, store: Store, sql: str) -> None:
         self.sql = sql
+        self._store = store
         store.before(sql)
         self._cursor: Any = store.new_cursor()
 
@@ -59,13 +66,16 @@ class Query:
         cursor = self._cursor
         try:
             with told():
+                if not unlocked:
+                    self._store.lock_down()  # before anything of the text is looked at
                 statements = sql_guard.parse(cursor, self.sql)
                 if not unlocked:
                     _check(cursor, self.sql)
                     self._begin_reading()
                 for statement in statements[:-1]:
                     cursor.execute(statement).fetchall()
-                yield Batches(cursor.execute(statements[-1]).to_arrow_reader(batch_rows))
+                reader = cursor.execute(statements[-1]).to_arrow_reader(batch_rows)
+                yield Batches(reader, sum(not sql_guard.is_pivot_type(s) for s in statements))
         finally:
             cursor.close()
 
@@ -75,7 +85,9 @@ class Query:
 
         try:
             with told():
-                return copy_to_file(self._cursor, _single_select(self._cursor, self.sql), path)
+                self._store.lock_down()
+                select = _single_select(self._cursor, self.sql)
+                return copy_to_file(self._cursor, select, path, outbox=self._store.outbox)
         finally:
             self._cursor.close()
 
@@ -101,7 +113,8 @@ def told() -> Iterator[None]:
             raise  # the reader's own trouble, a closed pipe for instance
         if "INTERRUPT" in str(error):  # so pyarrow says what DuckDB told it
             raise QueryCancelledError("The query was cancelled.") from error
-        raise QueryError(sql_guard.first_lines(error)) from error
+        text = sql_guard.first_lines(error)
+        raise QueryError(f"{text} {OUTSIDE}" if "disabled by configuration" in text else text) from error
 
 
 def _check(cursor: Any, sql: str) -> None:

@@ -29,6 +29,8 @@ def check_place(file: Path) -> bool:
     for other content, and StoreError when the file is missing or empty while its write-ahead log is not: what
     was stored last is in that log, and a new database would do away with it.
     """
+    if "?" in str(file):  # DuckDB puts the log's ending before it, as in the address of a page
+        raise StoreError(f"{file} cannot be a database: its path has a “?”. Give another with --db.")
     try:
         log = _size(Path(f"{file}.wal"))  # before the file: whoever makes one makes the file first
         found = _stat(file)

@@ -86,7 +86,8 @@ def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> N
         )
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # a failed COMMIT has already rolled back
+            connection.execute("ROLLBACK")
         raise
 
 

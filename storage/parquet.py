@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.store import Store
+from storage.walls import no_wildcards
 
 Span = tuple[int, int]
 """The first row and the one after the last, counted from 0."""
@@ -14,10 +15,10 @@ ALL_ROWS: Span = (0, 2**62)
 
 def rows_of(path: Path, rows: Span) -> dict[str, Any]:
     """Parameters of a block that reads `path` by `file_row_number`."""
-    return {"path": str(path), "first": rows[0], "end": rows[1]}
+    return {"path": no_wildcards(str(path)), "first": rows[0], "end": rows[1]}
 
 
 def parquet_rows(store: Store, path: Path) -> int:
     """How many rows a file has, from its footer."""
-    row = store.row("SELECT num_rows FROM parquet_file_metadata($path)", {"path": str(path)})
+    row = store.row("SELECT num_rows FROM parquet_file_metadata($path)", {"path": no_wildcards(str(path))})
     return int(row[0]) if row else 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -88,8 +89,10 @@ def came_back(found: Recovery, connection: Any) -> Recovery:
     return found
 
 
-def whole_bytes(log: BinaryIO, size: int) -> int:
+def whole_bytes(log: BinaryIO, size: int, until: int | None = None) -> int:
     """How many bytes of a log of `size` bytes are a header and whole entries; 0 when it is no log.
+
+    With `until`, only entries that end before that byte count.
 
     A header of another version than this one knows is taken for whole: DuckDB says what it thinks of it.
     """
@@ -102,11 +105,43 @@ def whole_bytes(log: BinaryIO, size: int) -> int:
     while at < size:
         head = log.read(16)
         length = int.from_bytes(head[:8], "little")
-        if len(head) < 16 or at + 16 + length > size:
+        if len(head) < 16 or at + 16 + length > min(size, size if until is None else until):
             return at
         log.seek(length, os.SEEK_CUR)
         at += 16 + length
     return at
+
+
+def cut_damaged(file: Path) -> Recovery | None:
+    """Cut the log of a database before the entry that DuckDB refuses, after keeping a copy of it.
+
+    None when DuckDB reads the whole log, or another process holds the database.
+    """
+    log = Path(f"{file}.wal")
+    place = damaged_at(file)
+    if place is None:
+        return None
+    size = log.stat().st_size
+    before = rows_without_log(file)
+    with file.open("r+b") as database, log.open("rb") as opened:
+        try:
+            fcntl.lockf(database, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return None
+        whole = whole_bytes(opened, size, until=place)
+        kept = keep(log)
+        os.truncate(log, whole)
+    return Recovery(kept, size, whole, before=before)
+
+
+def damaged_at(file: Path) -> int | None:
+    """The byte of the log at which DuckDB stops with an error; nothing is changed by asking."""
+    try:
+        duckdb.connect(str(file), read_only=True).close()
+    except duckdb.Error as error:
+        found = re.search(r"replaying wal.*byte position (\d+)", str(error), re.IGNORECASE | re.DOTALL)
+        return int(found[1]) if found else None
+    return None
 
 
 def keep(log: Path) -> Path:

@@ -17,9 +17,11 @@ from typing import Any
 
 import duckdb
 
+from storage import walls
 from storage.errors import LockedError, ShareError, StoreError
 from storage.faults import told
 from storage.sharing import HELD, client, refusal
+from storage.sql import block
 from storage.sql_guard import check_locked, first_lines
 from storage.store import CONFIG, Cursor, Parameters, Store
 
@@ -59,6 +61,9 @@ class RemoteStore(Store):
 
     def before(self, sql: str) -> None:
         """The holder sees to its own files."""
+
+    def lock_down(self, *, settings: bool = False) -> None:
+        """The holder stands behind its own walls; here the network is needed to ask it."""
 
     def spare_memory(self, most: int | None) -> None:
         """The holder's memory is its own affair."""
@@ -165,12 +170,19 @@ def literal(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} cannot be written as SQL")
 
 
+def _runs_of(connection: Cursor) -> list[Path]:
+    """The folder of run directories that a database remembers."""
+    found = connection.execute(block("store", "remembered"), {"key": "runs_root"}).fetchone()
+    return [Path(found[0])] if found and found[0] else []
+
+
 class OwnReader:
     """One query on a store that nobody holds, which is open, and only for reading, until `close`."""
 
     def __init__(self, path: Path) -> None:
         with told(path):
             self._connection = duckdb.connect(str(path), read_only=True, config=CONFIG)
+            walls.lock(self._connection, _runs_of(self._connection), settings=True)
 
     def ask(self, sql: str) -> OwnReader:
         """Run one SELECT.  Raises RefusedError for anything else, QueryError with DuckDB's words."""

@@ -12,15 +12,16 @@ import importlib.util
 import json
 import os
 import secrets
-import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from storage.door import Door, behind_a_socket, free_port
 from storage.errors import ShareError, StoreError
-from storage.sql_guard import check_locked, first_lines
+from storage.sql_guard import check_locked, first_lines, locked_parser
 from storage.store import Store
 
 EXTENSIONS = ("httpfs", "quack")  # quack needs httpfs loaded before it, on the server too
@@ -44,17 +45,26 @@ class Share:
 
     store: Store
     address: str
+    token: str
     token_path: Path
+    _door: Door
+    _server: str
+    _socket: Path | None
     _cursor: duckdb.DuckDBPyConnection
 
     def close(self) -> None:
         self.token_path.unlink(missing_ok=True)
+        self._door.close()
         try:
-            self._cursor.execute("CALL quack_stop(?)", [self.address])
+            self._cursor.execute("CALL quack_stop(?)", [self._server])
         except duckdb.Error as error:
             raise ShareError(f"Sharing did not stop: {error}") from error
         finally:
             self._cursor.close()
+            if self._socket is not None:
+                self._socket.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._socket.parent.rmdir()
 
 
 def token_path_of(database: Path) -> Path:
@@ -73,16 +83,22 @@ def share(store: Store, token_path: Path | None = None) -> Share:
         token_path = token_path_of(store.path)
     cursor = store.new_cursor()
     try:
-        _load_extensions(cursor)
+        if store.outbox is None:  # once the store is locked down nothing can be loaded any more
+            store.before_lock[:] = [load_extensions]
+        store.lock_down()
         cursor.create_function(GUARD, _only_select, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         cursor.execute(f"SET GLOBAL quack_authorization_function = '{GUARD}'")
-        token, address = secrets.token_urlsafe(32), f"quack:localhost:{_free_port()}"
-        cursor.execute(f"CALL quack_serve('{address}', token = '{token}')")
+        token, port = secrets.token_urlsafe(32), free_port()
+        server = f"quack:localhost:{port}"
+        cursor.execute(f"CALL quack_serve('{server}', token = '{token}')")
     except duckdb.Error as error:
         cursor.close()
         raise ShareError(f"The store cannot be shared: {str(error).splitlines()[0]}") from error
+    private = behind_a_socket(port)
+    door = Door(private or port)
+    address = f"quack:localhost:{door.port}"
     _write_private(token_path, json.dumps({"address": address, "token": token, "pid": os.getpid()}))
-    return Share(store, address, token_path, cursor)
+    return Share(store, address, token, token_path, door, server, private, cursor)
 
 
 def query_remote(database: Path, sql: str) -> RemoteResult:
@@ -113,7 +129,7 @@ def client(database: Path) -> duckdb.DuckDBPyConnection:
         raise GoneError(f"No workbench shares {database}; open it there first.") from None
     connection = duckdb.connect(":memory:")
     try:
-        _load_extensions(connection)
+        load_extensions(connection)
         # A macro, so that no error shows the token with the text of the question.
         asked = f"SELECT * FROM quack_query({_quoted(address)}, question, token = {_quoted(token)})"
         connection.execute(f"CREATE MACRO {HELD}(question) AS TABLE {asked}")
@@ -142,7 +158,7 @@ def _only_select(_session: str, sql: str) -> bool:
 
     EXPLAIN and PRAGMA are refused as well: EXPLAIN ANALYZE runs what it explains.
     """
-    parser = duckdb.connect(":memory:")
+    parser = locked_parser()
     try:
         check_locked(parser, sql)
         statements = parser.extract_statements(sql)
@@ -166,19 +182,14 @@ def extension_files() -> list[Path]:
     return found
 
 
-def _load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load what sharing needs.  Raises ShareError when a package is not installed."""
     for file in extension_files():
         connection.execute(f"LOAD {_quoted(str(file))}")
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -10,20 +10,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
-from storage import creation, held, migrate, recovery
-from storage.errors import StoreError
+from storage import creation, held, migrate, recovery, walls
+from storage.errors import DiskFullError, StoreError
 from storage.faults import told
 from storage.rows import with_rows
 from storage.sql import block
 from storage.traces import set_aside_torn
 from storage.turns import Turns
+from storage.walls import no_wildcards
 
 T = TypeVar("T")
 Cursor = duckdb.DuckDBPyConnection
@@ -33,11 +34,15 @@ Parameters = Mapping[str, Any] | Sequence[Any] | None
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "2GB",
     "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a name in SQL is never a variable of Python
     # Writing the log into the file takes 100 to 300 ms, for which a judgement waits; DuckDB's own 16 MB are
     # 300,000 metrics.  After a kill, a log of 64 MB is read back in 1.4 s.
     "checkpoint_threshold": "64MB",
 }
 
+ROOM = 64 * 2**20
+"""Bytes of the disk, or a twentieth of a small one, that imports leave."""
 MANY = 2000  # rows, from which importing pyarrow pays
 
 
@@ -53,7 +58,11 @@ class Store:
         self._writing = Turns()
         self._depth = 0
         self._closed = False
-        self._held = held.hold(path) if path is not None else None
+        self._held: held.Key | None = None
+        self.before_lock: list[Callable[[Cursor], None]] = []
+        """What still has to load extensions; `lock_down` does it first."""
+        self._locking = threading.Lock()
+        self._outbox: Path | None = None
         self.recovered: recovery.Recovery | None = None
         """What the last session's log had that could not be read, when there was something."""
         self.changes = 0
@@ -75,8 +84,9 @@ class Store:
                 creation.create(file, lambda built: _build(built, file))
             left = recovery.look(file)
             store = cls(_connect(file), file, (runs_root or file.with_suffix(".runs")).absolute())
+            store._held = held.hold(file)
             store.recovered = left
-            _sweep_spilled(file)
+            _prepare_spilling(file)
         try:
             with told(store.path):
                 known = store._looked_at()
@@ -115,6 +125,9 @@ class Store:
         self._connection.close()
         if self._held is not None:
             held.let_go(self._held)
+        if self._outbox is not None and self.runs_root is None:
+            with suppress(OSError):
+                self._outbox.rmdir()
         if self.path is not None:
             with suppress(OSError):
                 _spill_folder(self.path).rmdir()
@@ -173,15 +186,54 @@ class Store:
         allowed = str(CONFIG["memory_limit"])
         if self.path is None or (most is not None and most >= _bytes(allowed)):
             return
-        if most is not None:
-            with suppress(OSError):  # DuckDB would make it with the usual mode
-                _spill_folder(self.path).mkdir(mode=0o700, exist_ok=True)
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
             self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
         with suppress(duckdb.Error):
             for name in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
                 # What DuckDB has freed goes back to the system at once, and not after 128 and 512 MB.
                 self.cursor().execute(f"RESET {name}" if most is None else f"SET {name} = '16MB'")
+
+    def leave_room(self) -> None:
+        """Stop something large before it takes the last of the disk, so that judgements still go in.
+
+        DuckDB does not make its file smaller when a transaction is taken back.  Raises DiskFullError.
+        """
+        if self.path is not None:
+            disk = os.statvfs(self.path.parent)
+            if disk.f_bavail * disk.f_frsize < min(ROOM, disk.f_blocks * disk.f_frsize // 20):
+                raise DiskFullError(
+                    f"The disk is full: nothing more can be written to {self.path} but what is judged. "
+                    "Free some space and try again."
+                )
+
+    def lock_down(self, *, settings: bool = False) -> None:
+        """From now on SQL reaches no file but those of the store and its runs, no network and no extension.
+
+        It holds for every cursor of this process and cannot be undone.  With `settings` nothing can be set
+        any more either, the limits of memory for imports included.
+        """
+        with self._locking, told(self.path):
+            cursor = self._connection.cursor()
+            try:
+                while self.before_lock:
+                    self.before_lock.pop(0)(cursor)
+                if self._outbox is None:
+                    here = [self.runs_root] if self.runs_root is not None else []
+                    unfinished = [
+                        name for (name,) in cursor.execute(block("store", "unfinished_runs")).fetchall()
+                    ]
+                    self._outbox = walls.outbox(self.runs_root)
+                    folders = [*here, self._outbox, *walls.strayed(unfinished, self.runs_root)]
+                    walls.lock(cursor, folders, settings=settings)
+                elif settings:
+                    walls.lock(cursor, [], settings=True)
+            finally:
+                cursor.close()
+
+    @property
+    def outbox(self) -> Path | None:
+        """The folder that exports pass through once the store is locked down; None before."""
+        return self._outbox
 
     def before(self, sql: str) -> None:
         """See that a statement that reads token traces finds whole files only."""
@@ -259,7 +311,7 @@ class Store:
             Path(root).chmod(0o700)
             self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
             empty.chmod(0o600)
-            pattern = _quoted(_no_wildcards(root) + "/*/traces/*.parquet")
+            pattern = _quoted(no_wildcards(root) + "/*/traces/*.parquet")
             self._connection.execute(block("store", "traces_view").replace("{pattern}", pattern))
         self._connection.execute(block("store", "remember_runs_root"), {"root": root})
 
@@ -318,9 +370,16 @@ def _spill_folder(file: Path) -> Path:
     return Path(f"{file}.tmp")
 
 
-def _sweep_spilled(file: Path) -> None:
-    """What a killed process had spilled is nobody's: whoever opens the file holds it alone."""
-    for left in _spill_folder(file).glob("duckdb_temp_*"):
+def _prepare_spilling(file: Path) -> None:
+    """A private folder, since DuckDB would make it with the usual mode.
+
+    What a killed process had spilled is nobody's: whoever opens the file holds it alone.
+    """
+    folder = _spill_folder(file)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+    for left in folder.glob("duckdb_temp_*"):
         with suppress(OSError):
             left.unlink()
 
@@ -333,7 +392,3 @@ def _bytes(limit: str) -> float:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _no_wildcards(path: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in path)

@@ -40,6 +40,9 @@ SPEED = {
 }
 """What makes numerical work in a worker faster, set before it starts and unless the person has set it."""
 
+RUN_VARIABLE = "WORKBENCH_RUN_DIR"
+"""In the environment of a worker and of all that it starts: by this they are found."""
+
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
 
 # The start time of a process is read from a clock tick counter, so two readings may differ by a rounding.
@@ -204,10 +207,29 @@ def request_pause(run: RunDir) -> None:
 
 
 def kill(run: RunDir) -> None:
-    """End the worker and everything it started, at once."""
+    """End the worker and everything it started, at once, also what has left its process group."""
     process = read_process(run)
-    if process is not None:
-        _signal(process, signal.SIGKILL)
+    if process is None:
+        return
+    started = _started_by(run, process)
+    _signal(process, signal.SIGKILL)
+    for child in started:
+        with contextlib.suppress(psutil.Error):  # psutil looks at the start time, so no stranger is hit
+            child.kill()
+
+
+def _started_by(run: RunDir, process: Process) -> list[psutil.Process]:
+    """The worker's children and theirs, and those whose parents have gone: they have its environment."""
+    found: dict[int, psutil.Process] = {}
+    if alive(process.pid, process.started):
+        with contextlib.suppress(psutil.Error):
+            found = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
+    for other in psutil.process_iter():
+        if other.pid not in (os.getpid(), process.pid):
+            with contextlib.suppress(psutil.Error, OSError):
+                if other.environ().get(RUN_VARIABLE) == str(run.path):
+                    found[other.pid] = other
+    return list(found.values())
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
@@ -252,6 +274,7 @@ def worker_environment() -> dict[str, str]:
 def _environment(run: RunDir) -> dict[str, str]:
     """The worker's environment: no network unless a model has to come from the hub."""
     env = worker_environment()
+    env[RUN_VARIABLE] = str(run.path)
     if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
         env.setdefault("HF_HUB_OFFLINE", "1")
     return env

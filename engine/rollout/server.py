@@ -43,6 +43,7 @@ LOGPROBS_AT = (0.0, 1.0)
 """Temperatures at which a server's log-probabilities mean what ours do (`sample_tokens`)."""
 
 ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
+LONGEST_ANSWER = 256 * 2**20  # bytes; 64 samples of 4,096 tokens are 16 MB
 LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
 TOLD = 200  # characters of what a server says that are passed on
 
@@ -258,7 +259,7 @@ class _Call:
             )
             # A server that closes after its answer leaves the socket to the response, whole or cut.
             with self._connection.getresponse() as response:
-                content = response.read()
+                content = response.read(LONGEST_ANSWER + 1)
         except (OSError, HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise EndpointError(
@@ -267,6 +268,11 @@ class _Call:
             ) from error
         finally:
             self._connection.close()
+        if len(content) > LONGEST_ANSWER:
+            raise EndpointError(
+                f"{self.endpoint} answers with more than {LONGEST_ANSWER // 2**20} MB; it is no vLLM server,"
+                " or samples × max_new_tokens is too much for one prompt."
+            )
         if response.status != 200:
             raise EndpointError(f"{self.endpoint} answered {response.status}: {_said(content)}")
         return content

@@ -25,6 +25,7 @@ from storage.policies import unknown
 from storage.remote import RemoteCursor
 from storage.sql import block
 from storage.store import CONFIG, Store
+from storage.walls import hand_over
 
 FORMATS = {
     ".csv": "FORMAT csv, HEADER",
@@ -51,22 +52,28 @@ def export(store: Store, what: str, path: Path | str) -> int:
 def export_query(store: Store, sql: str, path: Path | str, *, settings: str | None = None) -> int:
     """Write what one SELECT gives; the number of rows."""
     with told(store.path):
-        return copy_to_file(store.cursor(), sql, Path(path), settings=settings)
+        return copy_to_file(store.cursor(), sql, Path(path), settings=settings, outbox=store.outbox)
 
 
 def copy_to_file(
-    cursor: duckdb.DuckDBPyConnection, select: str, target: Path, *, settings: str | None = None
+    cursor: duckdb.DuckDBPyConnection,
+    select: str,
+    target: Path,
+    *,
+    settings: str | None = None,
+    outbox: Path | None = None,
 ) -> int:
     """Write the rows of one SELECT, without a semicolon, to `target`, whole or not at all; their number.
 
+    `outbox` is that of a store that is locked down: DuckDB writes there, and the file is moved.
     Raises FileNameError, DiskFullError, StoreError; DuckDB's own errors pass.
     """
     options = settings or export_options(target)
-    unfinished = _unfinished(target)
+    unfinished = _unfinished(target, outbox)
     try:
         row = _copied(cursor, select, f"'{_escaped(unfinished)}'", options).fetchone()
         unfinished.chmod(0o600)
-        os.replace(unfinished, target)
+        hand_over(unfinished, target)
     except duckdb.Error as error:
         fault = fault_of(error, target)
         if isinstance(fault, DiskFullError):
@@ -181,8 +188,9 @@ def export_options(target: Path) -> str:
     return options
 
 
-def _unfinished(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
+def _unfinished(target: Path, outbox: Path | None = None) -> Path:
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    return unfinished if outbox is None else outbox / unfinished.name
 
 
 def _escaped(path: Path) -> str:

@@ -302,6 +302,7 @@ class Staging:
         added = 0
         step = max(200, self._n * PORTION_CHARACTERS // max(self._total, 1))
         for after in range(0, self._n, step):
+            self.store.leave_room()
             portion = {**values, "after": after, "upto": after + step}
             added += self.store.write(block("staging", f"merge_{what}"), portion)
         row = self.store.row(f"SELECT count(DISTINCT {what[:-1]}_id) FROM temp.staged_{what}")
@@ -331,6 +332,7 @@ class Staging:
         self._rows += 1
 
     def _flush(self) -> None:
+        self.store.leave_room()
         for table, columns in TABLES.items():
             rows = self._buffers[table]
             if rows:

@@ -27,6 +27,9 @@ INSERT OR REPLACE INTO store_settings VALUES ('runs_root', $root)
 -- name: strayed_runs
 SELECT run_id FROM runs WHERE run_dir <> $root || '/' || run_id
 
+-- name: unfinished_runs
+SELECT run_dir FROM runs WHERE status NOT IN ('done', 'failed') AND run_dir IS NOT NULL
+
 -- name: moved_run
 UPDATE runs SET run_dir = $folder WHERE run_id = $run_id
 

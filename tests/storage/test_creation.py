@@ -183,6 +183,12 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         Store.open(tmp_path / "a.duckdb")
 
 
+def test_a_path_that_duckdb_would_cut_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="has a “\\?”"):
+        Store.open(tmp_path / "new?" / "a.duckdb")
+    assert list(tmp_path.iterdir()) == []
+
+
 def other_process_opens(path: Path) -> bool:
     program = f"import duckdb; duckdb.connect({str(path)!r})"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT).returncode == 0

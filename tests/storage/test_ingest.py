@@ -22,7 +22,7 @@ def line(seq: int, type_: str, **event: Any) -> Line:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+    return tmp_path / "run [1]?*"  # a name, not a pattern
 
 
 def queue(store: Store, folder: Path, run_id: str, job: str, **config: Any) -> None:

@@ -24,7 +24,9 @@ def test_a_new_file_and_its_folder_are_private(tmp_path: Path) -> None:
     with Store.open(path) as store:
         add_prompt(store)
         modes = {p.name: oct(p.stat().st_mode & 0o777) for p in (path.parent, *path.parent.iterdir())}
-    assert modes == {"new": "0o700", "a.duckdb": "0o600", "a.duckdb.wal": "0o600", "a.runs": "0o700"}
+    files = {"a.duckdb": "0o600", "a.duckdb.wal": "0o600"}
+    assert modes == {"new": "0o700", **files, "a.duckdb.tmp": "0o700", "a.runs": "0o700"}
+    assert not (path.parent / "a.duckdb.tmp").exists()
 
 
 def test_what_is_stored_is_there_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import data, demo, evaluate, jobs, judging, project, reports, sql, store
+from workbench.cli import data, demo, doctor, evaluate, jobs, judging, project, reports, sql, store
 from workbench.cli.session import Session, session
 
 INTERRUPTED = 130
@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for part in (data, jobs, judging, project, evaluate, reports, sql, store, demo):
+for part in (data, jobs, judging, project, evaluate, reports, sql, store, doctor, demo):
     part.register(app)
 
 
@@ -63,14 +63,23 @@ def run(arguments: list[str]) -> int:
         session.narrator.end()
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our stdout has had enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _reader_has_left()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer would call it a failure
+            return _reader_has_left()
+        raise
     except Exception as error:  # the one place that tells the user
         session.narrator.end()
         return _tell(error, session)
     finally:
         session.close()
+
+
+def _reader_has_left() -> int:
+    """The reader of our stdout has had enough, as `head` does; what is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _common_options(arguments: list[str]) -> tuple[list[str], str | None, bool]:

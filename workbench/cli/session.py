@@ -38,9 +38,7 @@ class Session:
         if self._workspace is None:
             from workbench.services.workspace import Workspace
 
-            self._workspace = Workspace.open(self.settings())
-            if (left := self._workspace.store.recovered) is not None:
-                self.narrator.say(left.sentence)
+            self._workspace = self._told(Workspace.open(self.settings()))
         return self._workspace
 
     def reading(self) -> Workspace:
@@ -48,8 +46,14 @@ class Session:
         if self._workspace is None:
             from workbench.services.workspace import Workspace
 
-            self._workspace = Workspace.read(self.settings())
+            self._workspace = self._told(Workspace.read(self.settings()))
         return self._workspace
+
+    def _told(self, workspace: Workspace) -> Workspace:
+        """Say what came back of a log that was not whole."""
+        if workspace.store.recovered is not None:
+            self.narrator.say(workspace.store.recovered.sentence)
+        return workspace
 
     def share(self) -> None:
         """Let other processes read the store for as long as this command holds it."""

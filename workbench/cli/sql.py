@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -17,6 +17,7 @@ import typer
 
 from engine.errors import UsageError
 from engine.wording import counted
+from storage.interchange.clean import clean_text
 from workbench.cli.output import Table, cell, json_text
 from workbench.cli.session import session
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from workbench.services.sql import Sql
     from workbench.services.workspace import Workspace
 
+SEVERAL = "All {} statements were run; the rows are those of the last."
+PLAN = ["explain_key", "explain_value"]
 WIDTH_ROWS = 1000  # a table's columns are as wide as the first rows need
 Rows = Iterator[Sequence[Any]]
 
@@ -83,6 +86,8 @@ def _exported(workspace: Workspace, text: str, output: Path) -> int:
 def _result(text: str, unlock: bool) -> Iterator[tuple[list[str], Rows]]:
     """Columns and rows of the query, from our own store or through the workbench that holds it."""
     workspace = session.workspace() if unlock else session.reading()
+    if not unlock:
+        workspace.store.lock_down(settings=True)
     with _computed_in_a_thread(workspace.sql, text, unlock) as batches:
         columns = next(batches)
         yield columns, chain.from_iterable(_rows(batch) for batch in batches)
@@ -100,6 +105,8 @@ def _computed_in_a_thread(sql: Sql, text: str, unlock: bool) -> Iterator[Iterato
     def compute() -> None:
         try:
             with sql.stream(text, unlocked=unlock) as batches:
+                if batches.statements > 1:
+                    session.narrator.say(SEVERAL.format(batches.statements))
                 ready.put(batches.schema.names)
                 for batch in batches:
                     if left.is_set():
@@ -132,12 +139,23 @@ def _rows(batch: Any) -> Iterable[Sequence[Any]]:
 
 
 def _write_json(columns: list[str], rows: Rows) -> None:
+    names = _distinct(columns)
     print("[", end="")
     separator = "\n"
     for row in rows:
-        print(separator + json_text(dict(zip(columns, row, strict=True))), end="")
+        print(separator + json_text(dict(zip(names, row, strict=True))), end="")
         separator = ",\n"
     print("\n]")
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    """Names for an object: `a`, `a_2` where two columns are called `a`."""
+    names: list[str] = []
+    for column in columns:
+        numbered = (f"{column}_{n}" for n in count(2))
+        free = (name for name in numbered if name not in names and name not in columns)
+        names.append(next(free) if column in names else column)
+    return names
 
 
 def _write_csv(columns: list[str], rows: Rows) -> None:
@@ -150,11 +168,15 @@ def _write_csv(columns: list[str], rows: Rows) -> None:
 
 
 def _write_table(columns: list[str], rows: Rows) -> None:
+    if columns == PLAN:  # a drawing of many lines, which a cell would fold into one
+        for _, plan in rows:
+            print("\n".join(clean_text(line) for line in str(plan).splitlines()))
+        return
     first = list(islice(rows, WIDTH_ROWS))
     table = Table(columns, first)
     table.head()
-    count = 0
+    written = 0
     for row in chain(first, rows):
         table.row(row)
-        count += 1
-    session.narrator.say(f"{counted(count, 'row')}.")
+        written += 1
+    session.narrator.say(f"{counted(written, 'row')}.")

@@ -196,7 +196,9 @@ class SqlScreen(WorkbenchScreen):
             "  <1 ms" if result.seconds < 0.001 else f"  {result.seconds * 1000:,.0f} ms",
             "$foreground-muted",
         )
-        self.say(Content.assemble((shown, "bold"), took, more))
+        last = getattr(result, "statements", 1) > 1
+        several = (f"; of the last of {result.statements} statements" if last else "", "$text-warning")
+        self.say(Content.assemble((shown, "bold"), took, several, more))
 
     def _point_at(self, error: BaseException, sql: str) -> None:
         """Put the cursor where DuckDB found the fault, when the whole editor was run."""
@@ -316,7 +318,17 @@ def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Any, SafeBack
     result = workspace.sql.run(sql, unlocked, SHOWN_ROWS)
     from workbench.screens.sql_results import measured
 
-    return result, measured(result.table)
+    return result, measured(readable(result.table))
+
+
+def readable(table: Any) -> Any:
+    """The plan that EXPLAIN gives in one cell, as one row a line."""
+    if table.column_names != ["explain_key", "explain_value"]:
+        return table
+    import pyarrow as pa
+
+    lines = [line for text in table["explain_value"].to_pylist() for line in str(text).splitlines()]
+    return pa.table({"plan": pa.array(lines, pa.string())})
 
 
 def quoted(name: str) -> str:

@@ -32,6 +32,8 @@ class Result:
     seconds: float
     truncated: bool
     """True when the query had more rows than `table` keeps."""
+    statements: int = 1
+    """How many statements the text had; `table` is what the last one gave."""
 
     @property
     def rows(self) -> int:
@@ -69,7 +71,8 @@ class Sql:
                 if truncated:
                     break
             table = pyarrow.Table.from_batches(slices, schema=batches.schema)
-        return Result(tuple(table.column_names), table, time.monotonic() - started, truncated)
+            statements = batches.statements
+        return Result(tuple(table.column_names), table, time.monotonic() - started, truncated, statements)
 
     @contextmanager
     def stream(self, sql: str, *, unlocked: bool = False) -> Iterator[Batches]:

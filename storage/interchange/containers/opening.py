@@ -6,11 +6,14 @@ import glob
 import json
 import os
 import re
+import select
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from storage.errors import ImportFileError
 from storage.interchange.containers.columnar import open_arrow, open_parquet
@@ -39,6 +42,7 @@ SPLIT = re.compile(
 SPLIT_NAMES = {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}
 HUB = re.compile(r"^(hub:)?[\w.-]+/[\w.-]+$")
 MOST_FILES = 10_000
+WRITER_WITHIN = 10.0  # seconds that a named pipe may wait for its writer
 
 
 def open_source(named: Path | str | Sequence[Path | str], encoding: str | None = None) -> Source:
@@ -46,7 +50,10 @@ def open_source(named: Path | str | Sequence[Path | str], encoding: str | None =
     names = [named] if isinstance(named, Path | str) else list(named)
     try:
         if [str(n) for n in names] == ["-"]:
-            return _standard_input(encoding)
+            return _piped("standard input", sys.stdin.buffer, encoding)
+        if len(names) == 1 and not (first := Path(names[0]).expanduser()).is_file() and is_pipe(first):
+            with _pipe(first) as stream:
+                return _piped(str(first), stream, encoding)
         if len(names) == 1 and (folder := Path(names[0]).expanduser()).is_dir():
             return _folder(folder, encoding)
         paths = [path for name in names for path in _paths(name)]
@@ -68,6 +75,8 @@ def _paths(name: Path | str) -> list[Path]:
     path = Path(name).expanduser()
     if path.is_dir():
         return _files_in(path)
+    if is_pipe(path):
+        raise ImportFileError(f"{path} is a pipe; import it alone, without other files.")
     if path.exists():
         return [path]
     if any(c in str(name) for c in "*?["):
@@ -240,16 +249,39 @@ def _card(folder: Path, *, own: bool) -> dict[str, Any]:
     return {k: v for k, v in said.items() if isinstance(v, str)}
 
 
-def _standard_input(encoding: str | None) -> Source:
+def is_pipe(path: Path) -> bool:
+    """Whether what stands there can be read once only: a pipe, a socket, a terminal."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+@contextmanager
+def _pipe(path: Path) -> Iterator[IO[bytes]]:
+    """A pipe opened for reading; ImportFileError when nobody writes into it for WRITER_WITHIN seconds."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        # With no writer yet a named pipe reports nothing at all; one that has been closed hangs up.
+        if not poller.poll(WRITER_WITHIN * 1000):
+            raise ImportFileError(f"Nothing is written into {path}; nothing was imported.")
+        os.set_blocking(descriptor, True)
+        yield stream
+
+
+def _piped(name: str, stream: IO[bytes], encoding: str | None) -> Source:
     """Kept in a file that only this process can name, because a source is read more than once."""
     import shutil
 
     kept = tempfile.NamedTemporaryFile(prefix="workbench-", suffix="")  # noqa: SIM115 lives as long as the source
-    shutil.copyfileobj(sys.stdin.buffer, kept)
+    shutil.copyfileobj(stream, kept)
     kept.flush()
     path = Path(kept.name)
     if kept.tell() == 0:
-        raise ImportFileError("Standard input is empty; nothing was imported.")
+        raise ImportFileError(f"{name[:1].upper() + name[1:]} is empty; nothing was imported.")
     with path.open("rb") as file:
         start = file.read(16)
     part = (
@@ -257,7 +289,7 @@ def _standard_input(encoding: str | None) -> Source:
         if start.startswith((b"PAR1", b"ARROW1"))
         else _open_text(path, "-", encoding)
     )
-    source = Source("standard input", path, [part])
+    source = Source(name, path, [part])
     source.kept = kept  # type: ignore[attr-defined]
     return source
 

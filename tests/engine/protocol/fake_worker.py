@@ -7,6 +7,7 @@ and kill real processes quickly.  The catalog of the application knows nothing o
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     if "vanish" in behaviour:
         print("cannot write: no space left", file=sys.stderr, flush=True)
         os._exit(1)
-    if "stubborn" in behaviour:
+    if "family" in behaviour:
+        _start_a_family(run)
+    if "stubborn" in behaviour or "family" in behaviour:
         print("I do not listen", file=sys.stderr, flush=True)
         time.sleep(60)
     delay = 0.05 if "slow" in behaviour else 0.0
@@ -65,6 +68,19 @@ def generate(config: GenerateConfig, run: RunDir) -> Iterator[Event]:
     finally:
         (run.path / "closed").touch()
     yield Finished(summary={"responses": config.samples})
+
+
+def _start_a_family(run: RunDir) -> None:
+    """A child in a session of its own, and a grandchild whose parent has gone; their pids go to a file."""
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    child = subprocess.Popen(sleeper, start_new_session=True)
+    orphaner = (
+        "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], start_new_session=True, "
+        "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
+    )
+    told = subprocess.run([sys.executable, "-c", orphaner, *sleeper], capture_output=True, text=True)
+    (run.path / "family.tmp").write_text(f"{child.pid} {told.stdout.strip()}")
+    (run.path / "family.tmp").rename(run.path / "family")
 
 
 def _responses(config: GenerateConfig, run: RunDir) -> Output:

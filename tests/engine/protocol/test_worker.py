@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.protocol import launch
@@ -86,6 +88,28 @@ def test_a_killed_worker_leaves_no_closing_event(tmp_path: Path) -> None:
     launch.kill(run)
     assert ended(run, process) == -signal.SIGKILL
     assert not isinstance(events(run)[-1], Failed | Stopped | Finished)
+
+
+def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
+    run = prepared(tmp_path, GenerateConfig(policy="p", samples=64), "fake-family")
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        process = launch.spawn(run, FAKE_WORKER)
+        deadline = time.monotonic() + 30
+        while not (run.path / "family").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        family = [psutil.Process(int(pid)) for pid in (run.path / "family").read_text().split()]
+        assert len(family) == 2
+        launch.kill(run)
+        assert ended(run, process) == -signal.SIGKILL
+        while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 @pytest.mark.parametrize(

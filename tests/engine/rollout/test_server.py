@@ -166,6 +166,15 @@ def test_one_sentence_says_what_is_amiss(
     assert str(caught.value).isprintable()
 
 
+def test_an_answer_without_end_is_not_kept(
+    fake: Fake, tokeniser: Tokeniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.rollout.server.LONGEST_ANSWER", 2**20)
+    fake.answer = lambda _: (200, b" " * (2**20 + 1))
+    with pytest.raises(EndpointError, match="answers with more than 1 MB"):
+        responses(fake, tokeniser)
+
+
 def test_prompts_that_are_too_long_are_told_before_anything_is_asked(
     fake: Fake, tokeniser: Tokeniser
 ) -> None:

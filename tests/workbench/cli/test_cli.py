@@ -26,6 +26,7 @@ COMMANDS = [
         ["report", "run"],
         ["report", "judge"],
         ["judge", "ai"],
+        ["doctor"],
         ["evaluate"],
         ["evaluate", "reward"],
     ),
@@ -239,13 +240,59 @@ def test_sql_writes_when_unlocked(workbench: Shell) -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(filled: Shell) -> None:
-    command = f"{sys.executable} -m workbench sql 'SELECT * FROM range(300000)' --csv | head -1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=filled.environment, check=False
-    )
+    ours = f"{sys.executable} -m workbench sql 'SELECT * FROM range(300000)' --csv"
+    command = ["bash", "-c", f"{ours} | head -1; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=filled.environment, check=False)
+    assert done.returncode == 0
     assert done.stdout == "range\n"
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_locale_without_utf8_is_no_error(filled: Shell) -> None:
+    filled.environment["PYTHONIOENCODING"] = "ascii"
+    try:
+        told = filled.json("sql", "SELECT 'é … 😀' AS a")
+        table = filled("sql", "SELECT 'é' AS a")
+    finally:
+        del filled.environment["PYTHONIOENCODING"]
+    assert told == [{"a": "é … 😀"}]
+    assert table.returncode == 0
+    assert "\\u00e9" in table.stdout
+
+
+WATCHED = """
+import json, os, sys
+from pathlib import Path
+os.umask(0o022)
+import workbench.cli, workbench.__main__
+from storage.store import Store
+def run(arguments):
+    with Store.open("store.duckdb") as store:
+        cursor = store.new_cursor()
+        cursor.execute("CREATE TABLE mine AS SELECT 1")
+        cursor.execute("SET memory_limit = '40MB'")
+        cursor.execute("CREATE TEMP TABLE large AS SELECT range, hash(range) AS h FROM range(4000000)")
+        print(json.dumps({str(path): path.stat().st_mode & 0o777 for path in Path().rglob("*")}))
+    return 0
+workbench.cli.run = run
+sys.argv = ["workbench", "info"]
+workbench.__main__.main()
+"""
+
+
+def test_whatever_a_command_makes_is_private_from_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED], capture_output=True, text=True, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    modes = json.loads(done.stdout)
+    assert any(name.startswith("store.duckdb.tmp/") for name in modes)
+    assert modes["store.duckdb.wal"] == 0o600
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
 
 
 def test_closed_streams_are_no_error(filled: Shell) -> None:
@@ -335,3 +382,22 @@ def _on_a_terminal(shell: Shell, *arguments: str) -> str:
     os.close(master)
     assert process.wait() == 0
     return b"".join(parts).decode()
+
+
+def test_sql_says_that_only_the_last_rows_are_shown(workbench: Shell) -> None:
+    done = workbench("sql", "--csv", "SELECT 1 AS a; SELECT 2 AS b")
+    assert done.stdout == "b\n2\n"
+    assert "All 2 statements were run; the rows are those of the last." in done.stderr
+
+
+def test_sql_json_keeps_columns_of_one_name(workbench: Shell) -> None:
+    done = workbench("sql", "--json", "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a")
+    assert json.loads(done.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
+
+
+def test_an_explained_query_is_readable(workbench: Shell) -> None:
+    done = workbench("sql", "EXPLAIN SELECT text FROM prompts")
+    lines = done.stdout.splitlines()
+    assert len(lines) > 5
+    assert any("prompts" in line for line in lines)
+    assert len({len(line) for line in lines}) == 1  # a drawing, whose lines are as wide as each other

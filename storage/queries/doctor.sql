@@ -1,0 +1,26 @@
+-- name: tables
+SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary ORDER BY 1
+
+-- name: artifacts
+SELECT kind || ' ' || name, path FROM artifacts ORDER BY 1
+
+-- name: runs
+SELECT run_id, run_dir FROM runs WHERE run_dir IS NOT NULL ORDER BY 1
+
+-- name: orphaned_responses
+SELECT count(*), 'prompts' FROM responses ANTI JOIN prompts USING (prompt_id)
+
+-- name: orphaned_judgements
+SELECT count(*), 'prompts' FROM judgements ANTI JOIN prompts USING (prompt_id)
+
+-- name: orphaned_judgement_items
+SELECT count(*), 'judgements' FROM judgement_items ANTI JOIN judgements USING (judgement_id)
+
+-- name: orphaned_scores
+SELECT count(*), 'responses' FROM scores ANTI JOIN responses USING (response_id)
+
+-- name: orphaned_rollouts
+SELECT count(*), 'runs' FROM rollouts ANTI JOIN runs USING (run_id)
+
+-- name: orphaned_metrics
+SELECT count(*), 'runs' FROM metrics ANTI JOIN runs USING (run_id)
