@@ -61,7 +61,7 @@ def fates_of(
             if (
                 name in inner
                 and mine != ["ignore"]
-                and layout in ("ranked_lists", "annotated_pairs")
+                and _kept_by_element(name, mapping, layout)
                 and column.kind == "objects"
             ):
                 became += (
@@ -78,6 +78,14 @@ def fates_of(
         else:
             fates.append(Fate(name, f"metadata of the {kept}", _warning(column, mapping, layout)))
     return fates
+
+
+def _kept_by_element(name: str, mapping: Mapping, layout: str | None) -> bool:
+    """Whether the rest of a list's elements is kept with each: with responses, or with people's verdicts."""
+    if layout == "annotated_pairs":
+        return True
+    responses = mapping.get("responses")
+    return layout == "ranked_lists" and responses is not None and responses.path.column == name
 
 
 def _unread(name: str, mapping: Mapping, columns: Sequence[Column]) -> list[str]:
@@ -167,6 +175,8 @@ def _like_verdict(column: Column, name: str) -> bool:
     if column.kind == "text" and column.distinct <= 12 and len(column.present) > 1:
         read = [worded(v) is not None or truth_of(v) is not None for v in column.present]
         return sum(read) > len(read) / 2 and (named("winner", name) >= 0.5 or bool(ANNOTATOR.match(name)))
+    if column.kind == "other" and max(named("rank", name), named("rating", name)) > 0:
+        return True  # numbers deeper than anything reads
     if column.kind in ("objects", "object", "texts"):
         return bool(
             tokens(column.name)

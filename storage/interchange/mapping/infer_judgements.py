@@ -7,6 +7,7 @@ import re
 from storage.interchange import remedies
 from storage.interchange.mapping import sides
 from storage.interchange.mapping.cells import number_of, truth_of
+from storage.interchange.mapping.language import Step
 from storage.interchange.mapping.names import CRITERIA, named, plain, score, tokens
 from storage.interchange.mapping.orders import chosen_place, order_of, reads_both_ways
 from storage.interchange.mapping.profile import Column
@@ -164,6 +165,7 @@ def _find_list_judgements(search: Search) -> None:
     assert responses is not None
     listed = search.column("responses")
     lengths = [len(v) for v in (listed.values if listed else []) if isinstance(v, list)]
+    _find_people_s_lists(search, responses.list_prefix, lengths)
     for column in search.free():
         same_list = column.path.listed and column.path.list_prefix == responses.list_prefix
         if column.kind not in ("numbers", "truths") or not (same_list or not column.path.listed):
@@ -187,6 +189,26 @@ def _find_list_judgements(search: Search) -> None:
         elif len(column.path.steps) == 2 and named("rating", plain(str(column.path.column))) > 0:
             search.give(f"criterion.{column.name}", column, sure=0.9)
     _find_order_or_best(search, max(lengths, default=0))
+
+
+def _find_people_s_lists(search: Search, prefix: tuple[Step, ...], lengths: list[int]) -> None:
+    """`rankings[].ranks`: people in a list, each with a number for every response."""
+    for column in search.free():
+        if not column.path.listed or column.path.list_prefix == prefix or not lengths:
+            continue
+        told = [each for row in column.present if isinstance(row, list) for each in row]
+        whole = all(
+            isinstance(v, list) and len(v) in lengths and all(number_of(n) is not None for n in v)
+            for v in told
+        )
+        role = "ranks" if score("rank", column) > 0 else "ratings" if score("rating", column) > 0 else ""
+        if not told or not whole or not role or search.has(role):
+            continue
+        search.give(role, column, sure=0.9)
+        people = [c for c in search.free() if c.path.list_prefix == column.path.list_prefix]
+        named_ones = [c for c in people if score("annotator", c) > 0]
+        if named_ones:
+            search.give("annotator", named_ones[0])
 
 
 def _warn_of_order(search: Search, column: Column) -> None:

@@ -179,7 +179,9 @@ class JudgementReader:
 
     def of_list(self, row: Row, places: list[int], length: int) -> list[Judged]:
         """Ranks and ratings of a list.  `places`: where the responses that are kept stand in it."""
-        found = []
+        found = self._by_people(row, places, length)
+        if found:
+            return found
         ranks = self._list(row, "ranks", length)
         if ranks is None and (order := self._list(row, "order", length)) is not None:
             ranks = ranks_of_order(order)
@@ -217,6 +219,35 @@ class JudgementReader:
                 items = [(n, None, values[p]) for n, p in enumerate(places) if values[p] is not None]
                 found.append(self.made(row, "rating", items, name))
         return [judged for judged in found if judged.items]
+
+    def _by_people(self, row: Row, places: list[int], length: int) -> list[Judged]:
+        """`rankings[].ranks`: a list of people, each with a rank or a rating of every response."""
+        responses = self.mapping.get("responses")
+        found = []
+        for role, kind in (("ranks", "ranking"), ("ratings", "rating")):
+            said = self.mapping.get(role)
+            if said is None or responses is None or not said.path.listed:
+                continue
+            prefix = said.path.list_prefix
+            if prefix == responses.path.list_prefix:
+                continue
+            names = next((s for s in self.mapping.all("annotator") if s.path.list_prefix == prefix), None)
+            people = value_at(row, names.path.steps) if names else None
+            for number, told in enumerate(value_at(row, said.path.steps) or (), 1):
+                values = self._numbers(told, role, length)
+                if values is None:
+                    continue
+                ranked = role == "ranks"
+                items = [
+                    (n, values[p] if ranked else None, None if ranked else values[p])
+                    for n, p in enumerate(places)
+                    if values[p] is not None
+                ]
+                judged = self.made(row, kind, items)
+                name = name_of(people[number - 1]) if isinstance(people, list) else None
+                judged.annotator = name or f"{self.defaults.annotator} {number}"
+                found.append(judged)
+        return found
 
     def _best(self, row: Row, length: int) -> int | None:
         """The place of the best of a list: a number from 0, or a letter, a column's or a policy's name."""

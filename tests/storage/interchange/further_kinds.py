@@ -56,4 +56,6 @@ FURTHER = [
     Kind("pair_and_place", rows(lambda n: {"prompt": Q[n], "pair": [GOOD[n], BAD[n]], "preferred": n % 2}), PAIRS),
     Kind("ratings_in_an_object", rows(lambda n: {"query": Q[n], "responses": [GOOD[n], BAD[n]], "reward": {"helpfulness": [4, 1], "truth": [5, 3]}}), (3, 6, 6, 0, 0)),
     Kind("texts_that_nobody_reads", rows(lambda n: {"prompt": Q[n], "gpt-4": GOOD[n], "llama": BAD[n]}), (3, 0, 0, 0, 0), said="if they are responses"),
+    Kind("rankings_of_people", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n], "hm"], "rankings": [{"annotator": "x", "ranks": [1, 2, 3]}, {"annotator": "y", "ranks": [2, 1, 3]}]}), (3, 9, 6, 18, 0)),
+    Kind("scores_too_deep", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n]], "scores": [[4, 5], [1, 2]]}), (3, 6, 0, 0, 0), said="looks like a verdict"),
 ]  # fmt: skip
