@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.services.importing import Importing
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
+    from workbench.services.labels import Labels
     from workbench.services.library import Library
     from workbench.services.live import Live
     from workbench.services.overoptimisation import Overoptimisation
@@ -110,6 +111,12 @@ class Workspace:
 
         settings = self.settings
         return Judging(self.store, self.live, settings.criteria, guidelines=settings.guidelines)
+
+    @cached_property
+    def labels(self) -> Labels:
+        from workbench.services.labels import Labels
+
+        return Labels(self.store)
 
     @cached_property
     def live(self) -> Live:
