@@ -59,3 +59,17 @@ def common_prompts(
     """(prompt id, text) of the prompts that both policies have answered, oldest first."""
     values = {"a": a, "b": b, "limit": limit, "offset": offset}
     return [(prompt, text) for prompt, text in store.rows(block("comparisons", "common_prompts"), values)]
+
+
+def policy_verdicts(
+    store: Store, judges: Sequence[str], *, by_model: bool, criterion: str = "overall"
+) -> list[tuple[str, str, str, float, float, float]]:
+    """(policy a, policy b, prompt, won by a, weight, log₂ of the ratio of lengths), every pair once.
+
+    `judges` are kinds of annotators, or names of reward models with `by_model`.
+    """
+    values = {"judges": list(judges), "by_model": by_model, "criterion": criterion}
+    return [
+        (a, b, p, float(w), float(v), float(d))
+        for a, b, p, w, v, d in store.rows(block("comparisons", "policy_verdicts"), values)
+    ]

@@ -64,6 +64,8 @@ TOO_SMALL = screen_at("workbench.screens.too_small:TooSmallScreen")
 LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
 REPORT = screen_at("workbench.screens.report:ReportScreen")
 PROJECT = screen_at("workbench.screens.project:ProjectScreen")
+DISAGREEMENTS = screen_at("workbench.screens.disagreements:DisagreementsScreen")
+LEADERBOARD = screen_at("workbench.screens.leaderboard:LeaderboardScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
 
@@ -246,6 +248,14 @@ class WorkbenchApp(Shell):
         """Ask for a file and import it."""
         self.push_screen(IMPORT())
 
+    def action_disagreements(self) -> None:
+        """The prompts that annotators disagree on, to be adjudicated."""
+        self.push_screen(DISAGREEMENTS())
+
+    def action_leaderboard(self) -> None:
+        """Policies by strength."""
+        self.push_screen(LEADERBOARD())
+
     def action_theme(self, name: str) -> None:
         self.theme = name
 
@@ -294,6 +304,8 @@ class WorkbenchApp(Shell):
             yield Command(title, "Start a job", partial(self.action_launch, kind))
         yield Command("Import a file", "Prompts, ranked responses or pairs", self.action_import)
         yield Command("Project", "Queues of annotators, progress, guidelines", self.action_project)
+        yield Command("Disagreements", "Prompts that annotators disagree on", self.action_disagreements)
+        yield Command("Leaderboard", "Policies by strength, with intervals", self.action_leaderboard)
         yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
         for title, theme in THEMES.items():
             yield Command(title, "Colours", partial(self.action_theme, theme.name))

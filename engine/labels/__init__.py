@@ -1,1 +1,1 @@
-"""What verdicts of several annotators say together: consensus, annotators, agreement.  Torch-free."""
+"""What verdicts of several annotators say together: consensus, agreement, leaderboards.  Torch-free."""

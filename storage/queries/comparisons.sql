@@ -71,3 +71,10 @@ WHERE EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE 
   AND EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE r.prompt_id = q.prompt_id AND p.name = $b)
 ORDER BY q.created_at, q.rowid
 LIMIT $limit OFFSET $offset
+
+-- name: policy_verdicts
+SELECT policy_a, policy_b, prompt_id, won, weight, doublings
+FROM policy_verdicts
+WHERE list_contains($judges::VARCHAR[], judge) AND (judged_by = 'model') = $by_model
+  AND ($by_model OR criterion = $criterion)
+ORDER BY prompt_id, policy_a, policy_b

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("annotators")(annotators)
     app.command("agreement")(agreement)
     app.command("disagreements")(disagreements)
+    app.command("leaderboard")(leaderboard)
 
 
 def annotators(criterion: CriterionOption = "overall", as_json: JsonOption = False) -> None:
@@ -171,3 +172,41 @@ def disagreements(
         ],
     )
     session.narrator.say(f"{counted(count, 'prompt')} with contradictions, {waiting:,} not adjudicated.")
+
+
+def leaderboard(
+    judge: Annotated[
+        str, typer.Option(help="Who decides: people, human, import, ai, rule, or a reward model.")
+    ] = "people",
+    criterion: CriterionOption = "overall",
+    raw: Annotated[bool, typer.Option("--raw", help="Do not control for the length of responses.")] = False,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Also how often each policy beat each.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Policies by Bradley–Terry strength at equal length, with intervals over prompts."""
+    from workbench.services.leaderboard import chances_text, evidence, notes
+
+    board = session.workspace().leaderboards.board(judge, criterion, control=not raw)
+    if as_json:
+        print_json(board)
+        return
+    for note in notes(board):
+        session.narrator.say(note)
+    if not board.standings:
+        return
+    rows = [
+        (row.place, row.policy, chances_text(row), f"{row.strength:+.2f}", evidence(row))
+        for row in board.standings
+    ]
+    print_table(("place", "policy", "beats the average", "log-odds", "rests on"), rows)
+    if matrix:
+        print()
+        names = [row.policy for row in board.standings]
+        met = [[(a, b, board.meeting(a, b)) for b in names] for a in names]
+        print_table(
+            ("beats", *names),
+            [
+                (row[0][0], *("" if m is None else f"{100 * m.rate:.0f} % of {m.prompts}" for *_, m in row))
+                for row in met
+            ],
+        )

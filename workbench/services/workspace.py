@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
     from workbench.services.labels import Labels
+    from workbench.services.leaderboard import Leaderboards
     from workbench.services.library import Library
     from workbench.services.live import Live
     from workbench.services.overoptimisation import Overoptimisation
@@ -117,6 +118,12 @@ class Workspace:
         from workbench.services.labels import Labels
 
         return Labels(self.store)
+
+    @cached_property
+    def leaderboards(self) -> Leaderboards:
+        from workbench.services.leaderboard import Leaderboards
+
+        return Leaderboards(self.store)
 
     @cached_property
     def live(self) -> Live:

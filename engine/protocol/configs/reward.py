@@ -79,8 +79,11 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         Meta(description="Every judgement counts, or pairs on which a majority agrees."),
     ] = "apart"
     weights: Annotated[
-        Literal["equal", "agreement"],
-        Meta(description="Judgements count alike, or by how far their annotator agrees with the others."),
+        Literal["equal", "agreement", "consensus"],
+        Meta(
+            description="Judgements count alike, by how far their annotator agrees with the others, or by "
+            "the ability that the model of labels gives them."
+        ),
     ] = "equal"
     tuning: Annotated[
         Literal["lora", "full", "frozen", "auto"],

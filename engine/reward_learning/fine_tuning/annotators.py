@@ -7,12 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
+from engine.labels.model import BETA, fit
+from engine.labels.verdicts import Said, Verdicts, composite_weight
 from engine.protocol.events import Event, Message
 from engine.reward_learning.fine_tuning.data import Element, verdicts
 from engine.wording import counted
 
 SHRINKAGE = 10.0  # pairs of average agreement that everybody is credited with
 LEAST_WEIGHT = 0.05  # before weights are scaled: nobody is left out without a word
+NO_PEOPLE = ("rule:", "ai:")  # how the names of rules and models begin
 SHOWN = 12  # annotators told one by one
 
 
@@ -35,7 +40,10 @@ def annotators_of(elements: Sequence[Element], weights: str) -> dict[str, Annota
     The agreement a of a person with the others is shrunk to (n·a + 10·ā) / (n + 10), n verdicts shared and ā
     everybody's average.  weights="agreement": proportional to 2·a − 1, what is left of the agreement when
     that of a coin is taken off (the weight of a judge who is right with probability p, to first order of the
-    log-odds log p / (1 − p) of Nitzan and Paroush 1982), at least 0.05.  weights="equal": 1.
+    log-odds log p / (1 − p) of Nitzan and Paroush 1982), at least 0.05.  weights="consensus": proportional to
+    the ability β of the model of labels (`engine.labels`), fitted to these judgements, at least 0.05 of the
+    mean: in a Bradley–Terry likelihood β is what a difference of qualities is multiplied by.
+    weights="equal": 1.
     """
     pairs: dict[str, int] = defaultdict(int)
     ties: dict[str, int] = defaultdict(int)
@@ -53,9 +61,13 @@ def annotators_of(elements: Sequence[Element], weights: str) -> dict[str, Annota
     shrunk = {
         name: (sum(agreed[name]) + SHRINKAGE * average) / (len(agreed[name]) + SHRINKAGE) for name in pairs
     }
-    raw = {name: max(2 * shrunk[name] - 1, LEAST_WEIGHT) if weights == "agreement" else 1.0 for name in pairs}
+    if weights == "consensus":
+        raw = _abilities(elements)
+    else:
+        by_agreement = weights == "agreement"
+        raw = {name: max(2 * shrunk[name] - 1, LEAST_WEIGHT) if by_agreement else 1.0 for name in pairs}
     judged = {name: pairs[name] + ties[name] for name in pairs}
-    scale = sum(judged.values()) / max(sum(raw[name] * judged[name] for name in pairs), 1e-12)
+    scale = sum(judged.values()) / max(sum(raw.get(name, 1.0) * judged[name] for name in pairs), 1e-12)
     return {
         name: Annotator(
             name=name,
@@ -64,9 +76,47 @@ def annotators_of(elements: Sequence[Element], weights: str) -> dict[str, Annota
             shared=len(agreed[name]),
             agreement=sum(agreed[name]) / len(agreed[name]) if agreed[name] else float("nan"),
             shrunk=shrunk[name],
-            weight=raw[name] * scale if sum(judged.values()) else 1.0,
+            weight=raw.get(name, 1.0) * scale if sum(judged.values()) else 1.0,
         )
         for name in sorted(pairs)
+    }
+
+
+def _abilities(elements: Sequence[Element]) -> dict[str, float]:
+    """The ability of everybody who has compared two responses, over the mean ability, at least 0.05.
+
+    People make the consensus; models and rules are measured against it, unless there is nobody else.
+    """
+    found = Verdicts.of(_said(elements), _lengths(elements))
+    if not len(found):
+        return {}
+    people = np.array([not name.startswith(NO_PEOPLE) for name in found.annotators])
+    model = fit(found, people if people.any() else None)
+    slopes = model.annotators.values[:, BETA] / max(model.annotators.mean_ability, LEAST_WEIGHT)
+    return {name: max(float(s), LEAST_WEIGHT) for name, s in zip(found.annotators, slopes, strict=True)}
+
+
+def _said(elements: Sequence[Element]) -> Iterator[Said]:
+    """Every verdict on two responses; each criterion makes a prompt of its own."""
+    for element in elements:
+        for judgement in element.judgements:
+            prompt = f"{element.prompt_id} {judgement.criterion}"
+            names = [f"{element.response_ids[i]} {judgement.criterion}" for i in judgement.indices.tolist()]
+            place = dict(zip(judgement.indices.tolist(), names, strict=True))
+            flags = None if judgement.unordered is None else judgement.unordered.tolist()
+            weight = composite_weight(judgement.ranks.tolist(), flags)
+            for verdict, (one, other, *_) in ((1, judgement.pairs), (0, judgement.ties)):
+                for i, j in zip(one.tolist(), other.tolist(), strict=True):
+                    yield Said(prompt, place[i], place[j], judgement.annotator, verdict, weight=weight)
+
+
+def _lengths(elements: Sequence[Element]) -> dict[str, int]:
+    """Tokens of each response, under the names that `_said` gives."""
+    return {
+        f"{response} {criterion}": tokens
+        for element in elements
+        for response, tokens in zip(element.response_ids, element.lengths, strict=True)
+        for criterion in {judgement.criterion for judgement in element.judgements}
     }
 
 
@@ -80,7 +130,7 @@ def words(annotators: dict[str, Annotator], weights: str) -> Iterator[Event]:
             if person.shared
             else "shares no pair with anybody"
         )
-        weight = f"; weight {person.weight:.2f}" if weights == "agreement" else ""
+        weight = f"; weight {person.weight:.2f}" if weights != "equal" else ""
         said = f"{counted(person.pairs, 'pair')} and {counted(person.ties, 'tie')}"
         text = f"“{person.name}”: {said}, {agreement}{weight}."
         yield Message(level="info", text=text)

@@ -190,5 +190,5 @@ def check(config: RewardConfig) -> None:
             f"length controlled is for tuning frozen, and tuning is {config.tuning}; choose length raw or "
             "tuning frozen."
         )
-    if config.annotators == "majority" and config.weights == "agreement":
+    if config.annotators == "majority" and config.weights != "equal":
         raise UsageError("A majority has no annotators to weigh; choose weights equal or annotators apart.")

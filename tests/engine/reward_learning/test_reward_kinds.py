@@ -171,6 +171,7 @@ def test_a_majority_settles_pairs(tmp_path: Path, tiny_model: Path) -> None:
         ({"tie": 0.5}, "has no tie parameter"),
         ({"objective": "rating", "annotators": "majority"}, "strict pairs only"),
         ({"annotators": "majority", "weights": "agreement"}, "no annotators to weigh"),
+        ({"annotators": "majority", "weights": "consensus"}, "no annotators to weigh"),
         ({"objective": "rating"}, "There is no rating among the judgements of 4 prompts"),
     ],
 )
@@ -245,6 +246,27 @@ def test_agreement_is_shrunk_towards_the_average() -> None:
     alone = annotators_of([element(judgement([1, 2, 3, 4]))], "agreement")["ann"]
     assert (alone.weight, alone.shared) == (1.0, 0)
     assert math.isnan(alone.agreement)
+
+
+def test_weights_by_consensus_follow_ability_and_average_one() -> None:
+    """Dan says the opposite on every second prompt; a rule that always does must not make the consensus."""
+    turned = {True: [3, 2, 1], False: [1, 2, 3]}
+    elements = [
+        element(
+            *(judgement([1, 2, 3], name) for name in ("ann", "ben")),
+            judgement(turned[i % 2 == 0], "dan"),
+            *(judgement([3, 2, 1], f"rule:{n}") for n in range(4)),
+            prompt=f"p{i}",
+            responses=3,
+        )
+        for i in range(12)
+    ]
+    people = annotators_of(elements, "consensus")
+    judged = sum(person.pairs + person.ties for person in people.values())
+    assert sum(p.weight * (p.pairs + p.ties) for p in people.values()) / judged == pytest.approx(1)
+    assert people["ann"].weight == pytest.approx(people["ben"].weight, rel=0.05)
+    assert people["ann"].weight > 2 * people["dan"].weight > 0
+    assert all(0 < people[f"rule:{n}"].weight < 0.2 * people["ann"].weight for n in range(4))
 
 
 def test_ratings_are_standardised_for_each_person() -> None:

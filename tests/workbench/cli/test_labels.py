@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from tests.workbench.cli.test_cli import Shell
 from tests.workbench.services.test_labels import fill
+from tests.workbench.services.test_leaderboard import compete
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -34,3 +35,17 @@ def test_annotators_their_agreement_and_where_they_differ(tmp_path: Path) -> Non
     wrong = shell("agreement", "--criterion", "overal")
     assert wrong.returncode == 2
     assert "Did you mean “overall”?" in wrong.stderr
+
+
+def test_the_leaderboard(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    with Workspace.open(Settings(db=str(tmp_path / "store.duckdb"), annotator="ana")) as workspace:
+        compete(workspace, 5)
+    done = shell("leaderboard", "--matrix")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()[2:5]] == ["a", "b", "c"]
+    assert "100 % of 5" in done.stdout
+    assert "That is little: with 5 prompts" in done.stderr
+    told = cast("dict[str, Any]", shell.json("leaderboard", "--raw"))
+    assert told["length"] is None
+    assert told["standings"][0]["low"] < told["standings"][0]["strength"]
