@@ -1,4 +1,4 @@
-"""What verdicts say together: annotators, agreement, consensus; see migrations/0017_labels.sql."""
+"""What verdicts say together: annotators, agreement, consensus; see migrations/0018_labels.sql."""
 
 from __future__ import annotations
 
