@@ -123,7 +123,14 @@ class Leaderboards:
         return Leaderboard(
             judge,
             criterion,
-            _standings(names, rows, found.value, found.low, found.high, islands(games, len(names))),
+            _standings(
+                names,
+                rows,
+                found.value.tolist(),
+                found.low.tolist(),
+                found.high.tolist(),
+                islands(games, len(names)).tolist(),
+            ),
             _meetings(rows),
             len(rows),
             len(prompt),
@@ -157,14 +164,14 @@ def _standings(
     order = sorted(range(len(names)), key=lambda n: (-value[n], names[n]))
     return tuple(
         Standing(
-            1 + sum(bool(other > high[n]) for other in low),
+            1 + sum(other > high[n] for other in low),
             names[n],
-            float(value[n]),
-            float(low[n]),
-            float(high[n]),
+            value[n],
+            low[n],
+            high[n],
             pairs[names[n]],
             len(prompts[names[n]]),
-            bool(island[n] != island[order[0]]),
+            island[n] != island[order[0]],
         )
         for n in order
     )
