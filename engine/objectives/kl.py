@@ -67,7 +67,7 @@ def exact_kl(logits_N_V: Tensor, ref_logits_N_V: Tensor) -> Tensor:
     return (logp.exp() * (logp - logq)).sum(dim=-1)
 
 
-PROPORTION = 5.0  # power of KL/goal that β follows at once
+PROPORTION = 3.0  # power of KL/goal that β follows at once
 CLIP = 0.5  # of ln(KL/goal): beyond a factor 1.65 the error counts no more
 RISE = 0.7  # share of the run over which the goal rises to the target
 HORIZONS = 8  # a run
@@ -93,7 +93,7 @@ class AdaptiveKL:
 
     With e = ln(KL/goal), clipped to ±½, after n responses:
 
-        level ← level · exp(e·n/horizon)      β = level · exp(5e)
+        level ← level · exp(e·n/horizon)      β = level · exp(3e)
 
     The first is the controller of Ziegler et al. (arXiv 1909.08593, §2.2), an integral of the error; alone it
     swings, because KL itself is an integral of what β does.  The second answers at once, which is what damps

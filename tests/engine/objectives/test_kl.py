@@ -65,7 +65,7 @@ def test_controller_moves_towards_the_goal_and_clips() -> None:
     for kl, error in ((6.6, math.log(1.1)), (5.0, math.log(5 / 6)), (600.0, 0.5), (-1.0, -0.5)):
         level, beta = control.updated(0.1, kl, 100, goal=6.0)
         assert level == pytest.approx(0.1 * math.exp(0.1 * error))
-        assert beta == pytest.approx(level * math.exp(5 * error))
+        assert beta == pytest.approx(level * math.exp(3 * error))
 
 
 @pytest.mark.parametrize("steps", [8, 50, 1000])
