@@ -294,7 +294,10 @@ SELECT count(DISTINCT response_id) FROM rankings WHERE $criteria IS NULL OR list
 
 -- name: least_judged
 WITH judged AS (
-    SELECT prompt_id, count(*) AS times FROM current_judgements WHERE criterion = $criterion GROUP BY prompt_id
+    SELECT prompt_id, count(*) AS times
+    FROM current_judgements
+    WHERE criterion = $criterion AND annotator_kind <> 'ai'
+    GROUP BY prompt_id
 )
 SELECT r.prompt_id, list(r.response_id ORDER BY r.created_at, r.response_id)
 FROM responses r

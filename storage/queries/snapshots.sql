@@ -43,7 +43,10 @@ ORDER BY CASE WHEN $shuffle THEN r.response_id ELSE '' END, r.created_at, r.resp
 
 -- name: queue
 WITH judged AS (
-    SELECT prompt_id, count(*) AS times FROM current_judgements WHERE criterion = $criterion GROUP BY prompt_id
+    SELECT prompt_id, count(*) AS times
+    FROM current_judgements
+    WHERE criterion = $criterion AND annotator_kind <> 'ai'
+    GROUP BY prompt_id
 ), open AS (
     SELECT r.prompt_id, count(*) AS responses, any_value(coalesce(j.times, 0)) AS times, hash(r.prompt_id) AS place
     FROM responses r

@@ -151,3 +151,19 @@ def test_models_are_left_out_of_what_is_learned(store: Store, judged: object, tm
     assert learned() == people | {"ai:x"}
     votes = judgements.votes(store)
     assert sum(vote.wins + vote.losses + vote.ties for vote in votes) == 4 * 48
+
+
+def test_models_do_not_move_a_prompt_back_in_the_queue(store: Store, tmp_path: Path) -> None:
+    """What a model has judged still waits for people, before what a person has judged."""
+    prompts = [add_prompt(store, f"Question {number}?") for number in range(8)]
+    responses = {prompt: add_responses(store, prompt, "x", "y") for prompt in prompts}
+    unjudged = [prompt for prompt, _ in judgements.least_judged(store, limit=9)]
+    for prompt in prompts[:4]:
+        judge(store, prompt, dict.fromkeys(responses[prompt], 1), "ai:x")
+    assert [prompt for prompt, _ in judgements.least_judged(store, limit=9)] == unjudged
+    judge(store, unjudged[0], dict.fromkeys(responses[unjudged[0]], 1), "ana")
+    assert [prompt for prompt, _ in judgements.least_judged(store, limit=9)] == [*unjudged[1:], unjudged[0]]
+    path = tmp_path / "queue.parquet"
+    snapshots.write_queue(store, path, criterion="overall", limit=99)
+    first = list(dict.fromkeys(pq.read_table(path)["prompt_id"].to_pylist()))
+    assert first == [*unjudged[1:], unjudged[0]]

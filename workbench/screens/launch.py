@@ -48,7 +48,7 @@ def first_values(kind: str, offers: Mapping[str, Sequence[str]], taken: Sequence
     for field in ("policy", "reward_model"):
         if field in names and offers.get(field):
             values[field] = offers[field][0]
-    if "name" in names:
+    if any(field.name == "name" and field.required for field in fields(JOBS[kind].config)):
         number = 1
         while f"{kind}-{number}" in taken:
             number += 1
@@ -68,8 +68,11 @@ def last_values(kind: str, runs: Sequence[RunRow], offers: Mapping[str, Sequence
     if newest is None:
         return {}
     values = settings_of(newest)
+    elsewhere = bool(values.get("endpoint"))  # the store does not know what a server has
     return {
-        name: v for name, v in values.items() if name not in ("policy", "reward_model") or v in offers[name]
+        name: v
+        for name, v in values.items()
+        if name not in ("policy", "reward_model") or v in offers[name] or elsewhere
     }
 
 

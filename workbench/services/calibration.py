@@ -73,10 +73,22 @@ class JudgeCalibration:
 
 
 def within(found: Figure, form: str = ".0%") -> str:
-    """The interval in brackets, or that there are too few prompts for one."""
-    if found.prompts < FEWEST_PROMPTS or found.low == found.high:
+    """The interval in brackets, or that there are too few prompts for one.
+
+    Where every prompt says the same, resampling them has no width; a share of 0 or 1 then has the exact
+    interval of Clopper and Pearson (Biometrika 26, 1934), prompts taken as the draws.
+    """
+    if found.prompts < FEWEST_PROMPTS:
         return f" (only {counted(found.prompts, 'prompt')}: no interval)"
-    return f" ({found.low:{form}} – {found.high:{form}})"
+    low, high = found.low, found.high
+    if low == high:
+        if found.figure == "kappa" or found.value not in (0.0, 1.0):
+            return ""
+        low, high = (
+            (0.025 ** (1 / found.prompts), 1.0) if found.value else (0.0, 1 - 0.025 ** (1 / found.prompts))
+        )
+    told = f" ({low:{form}} – {high:{form}})"
+    return told.replace("-0.00", "0.00")
 
 
 class Calibrating:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.wording import counted
 from workbench.services.calibration import JudgeCalibration, within
-from workbench.services.report_lines import Line, one_line, percent, prose
+from workbench.services.report_lines import Line, one_line, prose
 
 LABELS = (
     ("agreement", "agrees with most people"),
@@ -26,7 +26,9 @@ def calibration_lines(found: JudgeCalibration, width: int) -> list[Line]:
     lines: list[Line] = prose(one_line(found.sentence), width, "")
     for name, label in LABELS:
         if figure := found.figures.get(name):
-            value = f"{figure.value:.2f}" if name == "kappa" else percent(figure.value)
+            value = (
+                f"{figure.value:.2f}".replace("-0.00", "0.00") if name == "kappa" else f"{figure.value:.0%}"
+            )
             told = within(figure, ".2f" if name == "kappa" else ".0%")
             told += f"  n {figure.n:,}"
             lines.append(((f"  {label:<{ROOM}}", ""), (f"{value:>7}", "strong"), (told, "muted")))

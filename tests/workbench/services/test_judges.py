@@ -14,12 +14,13 @@ from engine.protocol import launch
 from engine.protocol.catalog import build
 from engine.protocol.configs import JudgeConfig, RewardConfig
 from engine.protocol.rundir import RunDir
+from storage.report_records import Figure
 from storage.store import Store
 from tests.engine.chat_serving import ChatFake, completion, error, ok, shorter
 from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.services.job_helpers import model_folder
 from workbench.services import snapshots
-from workbench.services.calibration import Calibrating
+from workbench.services.calibration import Calibrating, within
 from workbench.services.calibration_text import calibration_lines
 from workbench.services.estimates import Estimating
 from workbench.services.jobs import Jobs
@@ -205,3 +206,16 @@ def test_a_store_of_judges_alone_trains_nothing_by_itself(
     run = RunDir.create(tmp_path / "run", reward)
     with pytest.raises(UsageError, match=r"but those of models \(12\).* or name ai among annotator_kinds"):
         snapshots.prepare(store, run, reward)
+
+
+def test_an_interval_has_a_width_or_is_not_there() -> None:
+    def told(value: float, low: float, high: float, prompts: int, figure: str = "agreement") -> str:
+        return within(Figure(figure, value, low, high, 3 * prompts, prompts))
+
+    assert told(0.5, 0.4, 0.6, 30) == " (40% – 60%)"
+    assert told(0.5, 0.4, 0.6, 4) == " (only 4 prompts: no interval)"
+    assert told(0.5, 0.4, 0.6, 1) == " (only 1 prompt: no interval)"
+    assert told(1.0, 1.0, 1.0, 30) == " (88% – 100%)"  # 0.025 ** (1 / 30)
+    assert told(0.0, 0.0, 0.0, 30) == " (0% – 12%)"
+    assert told(0.5, 0.5, 0.5, 30) == ""
+    assert told(0.0, 0.0, 0.0, 30, "kappa") == ""

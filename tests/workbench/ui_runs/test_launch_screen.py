@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.protocol.catalog import JOBS, fields
-from engine.protocol.configs import DPOConfig, PPOConfig, RewardConfig
+from engine.protocol.configs import DPOConfig, JudgeConfig, PPOConfig, RewardConfig
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, run, workspace
 from tests.workbench.ui_runs.waiting import until
@@ -288,3 +288,26 @@ async def test_hostile_names_and_pasted_controls_are_drawn_as_text() -> None:
             if not app.screen.query(FieldRow):
                 break
             assert_harmless(drawn(app))
+
+
+async def test_a_judge_is_asked_only_for_what_belongs_to_it() -> None:
+    """Who judges decides which settings mean anything; its name may stay empty."""
+    jobs = FakeJobs()
+    app = WorkbenchApp(workspace(jobs=jobs))
+    async with app.run_test(size=(120, 60)) as pilot:
+        app.action_launch("judge", {"by": "endpoint"})
+        await until(pilot, lambda: bool(app.screen.query(FieldRow)))
+        await until(pilot, lambda: not app.screen.keys_wait)  # type: ignore[attr-defined]
+        shown = {item.field.name for item in app.screen.query_one(ConfigForm).rows()}
+        assert {"by", "policy", "endpoint", "rubric", "name"} <= shown
+        assert not {"reward_model", "function"} & shown
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Say which" in drawn(app))
+        assert jobs.submitted == []
+        row(app, "endpoint").put("http://localhost:9/v1")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(jobs.submitted))
+    ((kind, config),) = [(kind, config) for kind, config, *_ in jobs.submitted]
+    assert kind == "judge"
+    assert isinstance(config, JudgeConfig)
+    assert (config.by, config.endpoint, config.name) == ("endpoint", "http://localhost:9/v1", "")
