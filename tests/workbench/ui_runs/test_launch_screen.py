@@ -302,7 +302,8 @@ async def test_a_judge_is_asked_only_for_what_belongs_to_it() -> None:
         assert {"by", "policy", "endpoint", "rubric", "name"} <= shown
         assert not {"reward_model", "function"} & shown
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "Say which" in drawn(app))
+        said = "Say which endpoint judges: give endpoint."
+        await until(pilot, lambda: [note.message for note in app._notifications] == [said])
         assert jobs.submitted == []
         row(app, "endpoint").put("http://localhost:9/v1")
         await pilot.press("ctrl+s")
