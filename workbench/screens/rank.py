@@ -21,7 +21,8 @@ from workbench.keyboard import DIALOG
 from workbench.messages import Status
 from workbench.screens.base import told
 from workbench.screens.rank_asking import AskingScreen
-from workbench.screens.rank_cards import Cards, PromptPane, ResponseCard
+from workbench.screens.rank_card import ResponseCard
+from workbench.screens.rank_cards import Cards, PromptPane
 from workbench.screens.rank_dialogs import SkipScreen
 from workbench.screens.rank_keys import BINDINGS
 from workbench.screens.rank_lines import order_line, pace_line
@@ -217,7 +218,7 @@ class RankScreen(AskingScreen):
         if self.item is not None:
             self.draft = replace(self.draft, seconds=self.attention.seconds)
             self._unkept = (self.item, self.draft)
-            self._keep()
+            self.call_after_refresh(self._keep)  # what is seen comes first: the store takes a core for 7 ms
 
     @work(group="keep")
     @told

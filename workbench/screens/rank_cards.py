@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.screens.rank_card import FRAME_CELLS, SHOWN_CHARACTERS, ResponseCard
 from workbench.screens.rank_layout import View, card_rows, columns_in
-from workbench.services.draft import LETTERS, MIDDLE, Draft
+from workbench.services.draft import Draft
 from workbench.widgets.safe import safe_content, safe_line
-
-SHOWN_CHARACTERS = 12_000
-"""Of one response on its card; z shows up to the whole."""
-FRAME_CELLS = 4
-"""Border and padding of a pane, left and right together."""
 
 
 class Scroller(VerticalScroll, can_focus=True, inherit_bindings=False):
@@ -30,19 +27,6 @@ class Scroller(VerticalScroll, can_focus=True, inherit_bindings=False):
 def lines_of(content: Content, width: int) -> int:
     """Lines that a text takes in `width` cells."""
     return content.get_height({}, max(1, width)) if width > 0 else 1
-
-
-def response_content(text: str) -> Content:
-    """A response as its card shows it; one without a visible character says so."""
-    if text.strip():
-        return safe_content(text, SHOWN_CHARACTERS)
-    count = len(text)
-    said = (
-        f"(nothing but white space: {count} character{'' if count == 1 else 's'})"
-        if count
-        else "(empty response)"
-    )
-    return Content.styled(said, "italic $foreground-muted")
 
 
 def conversation_content(messages: Sequence[dict[str, str]]) -> Content:
@@ -86,68 +70,6 @@ class PromptPane(Scroller):
         self.border_subtitle = "w  all of it" if self.max_scroll_y > 0 else ""
 
 
-class ResponseCard(Scroller):
-    """One response under its letter.  Closed, it is one line; open, its text scrolls."""
-
-    def __init__(self, position: int, response_id: str, text: str) -> None:
-        super().__init__(classes="pane")
-        self.position = position
-        self.letter = LETTERS[position]
-        self._take(response_id, text)
-
-    def _take(self, response_id: str, text: str) -> None:
-        self.response_id, self.text = response_id, text
-        self.content = response_content(text)
-        self._shown: tuple[str, bool] | None = None
-        """The badge that stands there: what stays as it is need not be painted."""
-
-    def compose(self) -> ComposeResult:
-        yield Static(classes="line")
-        yield Static(self.content, classes="text")
-
-    def on_mount(self) -> None:
-        self._show_badge("·", placed=False)
-
-    def replace(self, response_id: str, text: str) -> None:
-        """Show another response under the same letter, from its start."""
-        self._take(response_id, text)
-        self.query_one(".text", Static).update(self.content)
-        self.scroll_home(animate=False)
-
-    def show_draft(self, draft: Draft) -> None:
-        """What has been said of it: its rank, or its ratings."""
-        if draft.mode == "rate":
-            found = [draft.rating(name, self.response_id) for name in draft.criteria]
-            badge = " ".join("·" if value is None else str(value) for value in found)
-            self._show_badge(badge, placed=all(value is not None for value in found))
-            return
-        rank = draft.rank(self.response_id)
-        if draft.mode == "best_worst" and rank is not None and len(draft.responses) > 2:
-            badge = "best" if rank < MIDDLE else "worst"
-        elif rank is None and draft.implied == self.response_id:
-            badge = f"({draft.ranks()[self.response_id]})"
-        else:
-            badge = "·" if rank is None else str(rank)
-        self._show_badge(badge, placed=rank is not None)
-
-    def _show_badge(self, badge: str, *, placed: bool) -> None:
-        """The letter and what was said: in the border when open, before the text when closed."""
-        if self._shown == (badge, placed):
-            return
-        self._shown = badge, placed
-        colour = "bold $secondary" if placed else "bold $accent"
-        self.set_class(placed, "-placed")
-        line = Content.assemble(
-            (f" {self.letter} ", colour),
-            (f" {badge}  ", colour if placed else "$foreground-muted"),
-            Content(safe_line(self.text)) if self.text.strip() else self.content,
-        )
-        self.query_one(".line", Static).update(line, layout=False)
-        self.border_title = Content.styled(f" {self.letter} ", colour)
-        shown = f"rank {badge}" if badge.strip("()").isdigit() else badge
-        self.border_subtitle = Content.styled("" if badge == "·" else shown, colour)
-
-
 class Cards(Container):
     """The responses: side by side where there is room, else one open and the others as lines."""
 
@@ -155,6 +77,10 @@ class Cards(Container):
     columns = 1
     together = False
     """Scrolling one scrolls all."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._given: WeakKeyDictionary[ResponseCard, str | int] = WeakKeyDictionary()
 
     async def show(self, responses: Sequence[Any], draft: Draft) -> None:
         """Replace what is shown; the first is opened.  Cards that stand already are used again."""
@@ -184,7 +110,8 @@ class Cards(Container):
 
     def open(self, card: ResponseCard, *, focus: bool = True) -> None:
         for other in self.cards:
-            other.set_class(other is card, "-open")
+            other.set_open(other is card)
+        self._give_rows()
         if focus and not isinstance(self.screen.focused, ResponseCard):
             card.focus(scroll_visible=False)  # a cursor that moves on has the whole screen painted anew
 
@@ -197,13 +124,23 @@ class Cards(Container):
         if columns:
             self.styles.grid_size_columns = columns
             self.styles.grid_size_rows = -(-count // columns)
+        self._give_rows()
+
+    def _give_rows(self) -> None:
+        """One at a time: all rows to the open response, one to each other."""
+        stacked = self.has_class("-stack")
+        for card in self.cards:
+            height = "1fr" if card.has_class("-open") or not stacked else 1
+            if self._given.get(card) != height:
+                self._given[card] = height
+                card.styles.height = height
 
     def rows(self, width: int, height: int) -> int:
         """Rows that would show all of every response in so many cells."""
         cards = self.cards
         columns = columns_in(self.view, len(cards), width, height)
         inner = width // max(1, columns) - FRAME_CELLS
-        return card_rows([lines_of(card.content, inner) for card in cards], columns)
+        return card_rows([card.rows(inner, height) for card in cards], columns)
 
     def on_resize(self) -> None:
         self.lay_out()
@@ -216,13 +153,13 @@ class Cards(Container):
         """Scroll the open response, or all of them together."""
         opened = self.opened
         for card in self.cards if self.together else [opened] if opened is not None else []:
-            card.scroll_by_lines(lines * (max(1, card.size.height - 1) if pages else 1))
+            card.scroll_lines(lines * (max(1, card.size.height - 3) if pages else 1))
 
     def to_edge(self, *, end: bool) -> None:
         """The open response, or all of them, from its start or at its end."""
         opened = self.opened
         for card in self.cards if self.together else [opened] if opened is not None else []:
-            (card.scroll_end if end else card.scroll_home)(animate=False)
+            card.scroll_to_line(card.max_top if end else 0)
 
     def move(self, by: int) -> None:
         """Open the card `by` places further, if there is one."""

@@ -130,13 +130,13 @@ async def test_responses_scroll_alone_or_together() -> None:
         await go(app, pilot)
         cards = app.screen.query_one(Cards).cards
         await pilot.press("j", "j")
-        assert [card.scroll_offset.y for card in cards] == [2, 0, 0, 0]
+        assert [card.top for card in cards] == [2, 0, 0, 0]
         await pilot.press("y", "j")
-        assert [card.scroll_offset.y for card in cards] == [3, 1, 1, 1]
+        assert [card.top for card in cards] == [3, 1, 1, 1]
         await pilot.press("pagedown")
-        assert all(card.scroll_offset.y > 10 for card in cards)
+        assert all(card.top > 10 for card in cards)
         await pilot.press("home", "y", "b", "end")
-        assert [card.scroll_offset.y > 0 for card in cards] == [False, True, False, False], "the open one"
+        assert [card.top > 0 for card in cards] == [False, True, False, False], "the open one"
 
 
 async def test_two_responses_word_by_word() -> None:
