@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import textual.screen
 from rich.text import Text
 from textual import events
 from textual._context import active_message_pump
@@ -17,6 +18,11 @@ from textual.worker import WorkerFailed
 
 from workbench.keyboard import Keyboard, keys_dropped, reading_escapes
 from workbench.widgets.safe import safe_line
+
+PAINT_SECONDS = 1 / 200
+"""What has changed is painted at the latest so long after it stands.  Textual waits up to a sixtieth of a
+second, a third of what a key may take; a key changes little, so painting it at once costs no more."""
+vars(textual.screen)["UPDATE_PERIOD"] = PAINT_SECONDS
 
 
 class SturdyApp(App[None]):

@@ -18,6 +18,7 @@ from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.app import WorkbenchApp
 from workbench.keyboard import EscapeParser, two_keys
 from workbench.screens.launch_form import ConfigForm
+from workbench.sturdy import PAINT_SECONDS
 from workbench.widgets.choice import Choice, ChooseScreen
 
 
@@ -117,3 +118,13 @@ async def test_keys_typed_for_what_does_not_come_are_dropped_and_counted() -> No
         await until(pilot, lambda: [note.message for note in app._notifications] == [wanted])
         assert not app.screen.query(OptionList)
         app.screen.keys_wait = False  # type: ignore[attr-defined]
+
+
+async def test_what_a_key_changes_is_painted_soon() -> None:
+    """Every screen, those on top of others too, paints within the time of the workbench."""
+    async with opened(fake_workspace()) as (app, pilot):
+        await pilot.press("f3")
+        await pilot.press("f1")
+        assert len(app.screen_stack) > 1
+        for screen in app.screen_stack:
+            assert screen._update_timer._interval == PAINT_SECONDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.content import Content
 from textual.geometry import Region
@@ -190,7 +191,8 @@ class ResponseCard(Widget, can_focus=True):
 
     def _edge(self, width: int, *, is_top: bool) -> Strip:
         """The upper edge with the letter, or the lower one with what was said."""
-        left, flat, right = (self._box[0:3]) if is_top else (self._box[4], self._box[1], self._box[5])
+        box = self._box
+        left, flat, right = (box[0], box[1], box[2]) if is_top else (box[4], box[1], box[5])
         style = self._frame
         label = self.letter if is_top else self._said
         if not label:
@@ -215,7 +217,7 @@ class ResponseCard(Widget, can_focus=True):
         return HEAVY if self.app.no_color and self.has_class("-open") else ROUND
 
     @property
-    def _frame(self) -> object:
+    def _frame(self) -> Style:
         name = "card--open" if self.has_class("-open") else "card--frame"
         return self.get_component_rich_style(name)
 
