@@ -71,7 +71,7 @@ def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int
         import pyarrow  # noqa: F401  # takes 0.1 s the first time, for which nobody should wait
     with store.transaction():
         run = runs.run_row(store, run_id)
-        fresh = [line for line in lines if line["seq"] > run.last_seq]
+        fresh = _rising(lines, run.last_seq)
         changes: dict[str, Any] = {}
         waiting = _Waiting(store, run_id)
         for line in fresh:
@@ -94,6 +94,16 @@ def ingest(store: Store, run_id: str, lines: Sequence[Line], offset: int) -> int
         if fresh or offset > run.last_offset:
             runs.update_run(store, run_id, **changes, last_offset=offset)
     return len(fresh)
+
+
+def _rising(lines: Sequence[Line], last: int) -> list[Line]:
+    """The lines whose numbers rise past `last`: what a writer says twice, or late, is heard once."""
+    fresh = []
+    for line in lines:
+        if line["seq"] > last:
+            fresh.append(line)
+            last = line["seq"]
+    return fresh
 
 
 class _Waiting:

@@ -178,3 +178,28 @@ def test_a_run_is_claimed_once_and_columns_are_checked(store: Store) -> None:
         runs.update_run(store, "ppo-1", colour="red")
     with pytest.raises(NotFoundError, match="did you mean “ppo-1”"):
         runs.run_row(store, "ppo-2")
+
+
+ODD_NUMBERS = {
+    "doubled": [1, 2, 2, 3, 3, 4, 9],
+    "late": [1, 2, 4, 3, 9, 5],
+    "missing": [1, 2, 7, 8, 9],
+    "large": [1, 2, 3, 2**62, 9],
+}
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("what", ODD_NUMBERS)
+def test_a_worker_that_counts_wrongly_is_heard_once(
+    store: Store, folder: Path, what: str, together: bool
+) -> None:
+    """And one whose clock goes backwards."""
+    queue(store, folder, "reward-1", "reward", name="rm", policy="smollm2")
+    numbers = ODD_NUMBERS[what]
+    lines = [line(seq, "metrics", step=seq, values={"a": 0.5}) | {"at": 2e9 - seq % 100} for seq in numbers]
+    for n, part in enumerate([lines] if together else [[one] for one in lines], start=1):
+        ingest.ingest(store, "reward-1", part, 100 * n)
+    heard = [seq for place, seq in enumerate(numbers) if seq > max(numbers[:place], default=0)]
+    assert [step for step, _ in runs.metrics(store, "reward-1")["a"]] == heard
+    assert store.rows("SELECT count(*) FROM metrics") == [(len(heard),)]
+    assert runs.run_row(store, "reward-1").last_seq == max(heard)

@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from storage.errors import StoreError
 from storage.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +94,15 @@ def test_a_file_that_may_not_grow_is_told(tmp_path: Path) -> None:
     assert "DiskFullError" in done.stderr
     with Store.open(path) as store:
         assert said <= {j for (j,) in store.rows("SELECT judgement_id FROM judgements")}
+
+
+def test_a_read_only_disk_is_told(small_disk: Path) -> None:
+    path = small_disk / "a.duckdb"
+    Store.open(path).close()
+    content = path.read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match=r"cannot be read or written.*Read-only file system"):
+        Store.open(path)
+    with pytest.raises(StoreError, match=r"cannot be made: Read-only file system"):
+        Store.open(small_disk / "new.duckdb")
+    assert path.read_bytes() == content
