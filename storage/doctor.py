@@ -68,7 +68,7 @@ def look_inside(store: Store) -> Iterator[Finding]:
     for name in ORPHANS:
         row = store.row(block("doctor", f"orphaned_{name}"))
         if row and row[0]:
-            yield Finding(f"{row[0]:,} rows of {name} belong to {row[1]} that are not there.")
+            yield Finding(f"Rows of {name} belong to {row[1]} that are not there: {row[0]:,}.")
     yield from _artifacts(store)
     yield from _runs(store)
     if store.path is not None:
@@ -81,9 +81,13 @@ def _unreadable(store: Store) -> Iterator[Finding]:
     """DuckDB checks a block's sum when it reads it, so everything is read once."""
     for (table,) in store.rows(block("doctor", "tables")):
         try:
-            store.rows(f'SELECT bit_xor(hash(all_of_it)) FROM "{table}" AS all_of_it')
+            store.rows(block("doctor", "read_whole").replace("{table}", _quoted(table)))
         except (StoreError, duckdb.Error) as error:
             yield Finding(f"The table {table} cannot be read whole: {str(error).splitlines()[0]}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _artifacts(store: Store) -> Iterator[Finding]:

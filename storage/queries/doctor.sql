@@ -1,6 +1,9 @@
 -- name: tables
 SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary ORDER BY 1
 
+-- name: read_whole
+SELECT bit_xor(hash(all_of_it)) FROM {table} AS all_of_it
+
 -- name: artifacts
 SELECT kind || ' ' || name, path FROM artifacts ORDER BY 1
 

@@ -104,7 +104,7 @@ def test_rows_artifacts_and_runs_are_looked_at(tmp_path: Path) -> None:
                 [name, name, str(path)],
             )
         found = sentences(store)
-        assert "1 rows of scores belong to responses that are not there" in found
+        assert "Rows of scores belong to responses that are not there: 1." in found
         assert "The files of policy gone are gone" in found
         assert "model.safetensors is not whole; policy torn cannot be loaded" in found
         assert "stray belongs to no run" in found
