@@ -40,15 +40,6 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # 300,000 metrics.  After a kill, a log of 64 MB is read back in 1.4 s.
     "checkpoint_threshold": "64MB",
 }
-# While memory is spared: rows are written to the file group by group, where DuckDB gathers five groups of
-# 122,880 rows, and what has been freed goes back to the system at once, not after 128 and 512 MB.
-SPARING = {
-    "write_buffer_row_group_count": "1",
-    "write_buffer_row_group_memory_limit": "16MB",
-    "allocator_flush_threshold": "16MB",
-    "allocator_bulk_deallocation_flush_threshold": "16MB",
-}
-
 ROOM = 64 * 2**20
 """Bytes of the disk, or a twentieth of a small one, that imports leave."""
 MANY = 2000  # rows, from which importing pyarrow pays
@@ -196,9 +187,6 @@ class Store:
             return
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
             self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
-        for name, value in SPARING.items():
-            with suppress(duckdb.Error):
-                self.cursor().execute(f"RESET {name}" if most is None else f"SET {name} = '{value}'")
 
     def leave_room(self) -> None:
         """Stop something large before it takes the last of the disk, so that judgements still go in.

@@ -25,7 +25,7 @@ from storage.store import Store
 
 CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
-PORTION_CHARACTERS = 16_000_000  # merged by one statement
+PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
 FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
 ROOMS = (300_000_000, 450_000_000, 700_000_000, None)  # what is tried next; None: all that the store may use
