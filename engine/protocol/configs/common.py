@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle
 from engine.protocol.configs.needs import Cost, JobInputs, KindsOfAnnotators
+from engine.wording import counted
 
 NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
@@ -130,8 +131,8 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """That each process has a prompt in every step.  Raises UsageError."""
         if self.processes > prompts:
             raise UsageError(
-                f"devices is {self.processes} and a step has {prompts} prompts: some would have nothing "
-                "to do; lower devices or take more prompts a step."
+                f"devices is {self.processes} and a step has {counted(prompts, 'prompt')}: some would have "
+                "nothing to do; lower devices or take more prompts a step."
             )
 
     def check_request(self) -> None:
