@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from storage.errors import FileNameError, StoreError
 from storage.faults import told
 from storage.sql import block
-from storage.store import Store
+from storage.store import Parameters, Store
 
 if TYPE_CHECKING:
     import pyarrow
@@ -41,7 +41,12 @@ def snapshot(store: Store, target: Path, on_rows: Callable[[int], None] | None =
 
 
 def write_store(
-    source: Store, target: Path, question: str, on_rows: Callable[[int], None] | None = None
+    source: Store,
+    target: Path,
+    question: str,
+    on_rows: Callable[[int], None] | None = None,
+    *,
+    parameters: Parameters = None,
 ) -> int:
     """A new store at `target` of the rows that `question` gives; the number of rows.
 
@@ -55,7 +60,7 @@ def write_store(
     try:
         with Store.open(unfinished, runs_root=source.runs_root) as made, made.transaction():
             count, keyed = 0, keys(made)
-            for table, rows in _asked(source, question):
+            for table, rows in _asked(source, question, parameters):
                 _insert(made, table, rows, keyed=table in keyed)
                 count += rows.num_rows
                 if on_rows is not None:
@@ -72,14 +77,14 @@ def write_store(
                 left.unlink(missing_ok=True)
 
 
-def _asked(source: Store, question: str) -> Iterator[tuple[str, pyarrow.Table]]:
+def _asked(source: Store, question: str, parameters: Parameters) -> Iterator[tuple[str, pyarrow.Table]]:
     """(table, rows), batch by batch."""
     import pyarrow
 
     cursor = source.new_cursor()
     try:
         with told(source.path):
-            for batch in cursor.execute(question).to_arrow_reader(BATCH_ROWS):
+            for batch in cursor.execute(question, parameters).to_arrow_reader(BATCH_ROWS):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     held = column.drop_null()
                     if len(held):

@@ -32,6 +32,11 @@ def saved(store: Store) -> list[SavedQuery]:
     return store.records(SavedQuery, block("queries", "history"), {"history": False, "limit": 10_000})
 
 
+def functions(store: Store) -> list[str]:
+    """Names of functions and macros, those with an ordinary name."""
+    return [name for (name,) in store.rows(block("queries", "functions"))]
+
+
 def tree(store: Store) -> list[TableInfo]:
     """Tables and views with their columns, by name."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}

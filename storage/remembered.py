@@ -5,6 +5,9 @@ from __future__ import annotations
 from storage.sql import block
 from storage.store import Store
 
+PACKAGE = "package"
+"""The key under which an annotator's package says whose it is."""
+
 
 def get(store: Store, key: str, default: str = "") -> str:
     """The value kept under `key`, or the default."""

@@ -8,10 +8,8 @@ the holder itself.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,11 @@ import duckdb
 from storage import walls
 from storage.errors import LockedError, ShareError, StoreError
 from storage.faults import told
+from storage.literals import filled_in, literal
 from storage.sharing import HELD, client, refusal
 from storage.sql import block
 from storage.sql_guard import check_locked, first_lines
 from storage.store import CONFIG, Cursor, Parameters, Store
-
-# Strings, quoted names and comments may hold what looks like a parameter.
-_PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w+)|\?")
 
 
 class RemoteStore(Store):
@@ -125,49 +121,6 @@ class RemoteCursor:
 
     def close(self) -> None:
         self._cursor.close()
-
-
-def filled_in(sql: str, parameters: Parameters = None) -> str:
-    """`sql` with its parameters (`$name`, or `?` in order) written into it as literals.
-
-    The holder's protocol carries text alone.  Raises KeyError for a parameter without a value.
-    """
-    if not parameters:
-        return sql
-    by_name = parameters if isinstance(parameters, Mapping) else {}
-    in_order = iter(() if isinstance(parameters, Mapping) else parameters)
-
-    def fill(found: re.Match[str]) -> str:
-        if found[1]:
-            return literal(by_name[found[1]])
-        return literal(next(in_order)) if found[0] == "?" and not by_name else found[0]
-
-    return _PARTS.sub(fill, sql)
-
-
-def literal(value: Any) -> str:
-    """A Python value as SQL.  Raises TypeError for one that no literal stands for."""
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return f"'{value!r}'::DOUBLE"  # NaN and infinities too
-        case datetime():
-            return f"'{value.isoformat(sep=' ')}'::{'TIMESTAMPTZ' if value.tzinfo else 'TIMESTAMP'}"
-        case date():
-            return f"'{value.isoformat()}'::DATE"
-        case str() | Path():
-            return "'" + str(value).replace("'", "''") + "'"
-        case Mapping():
-            pairs = (f"{literal(str(key))}: {literal(item)}" for key, item in value.items())
-            return "{" + ", ".join(pairs) + "}"
-        case Sequence():
-            return "[" + ", ".join(map(literal, value)) + "]"
-    raise TypeError(f"{type(value).__name__} cannot be written as SQL")
 
 
 def _runs_of(connection: Cursor) -> list[Path]:

@@ -31,6 +31,7 @@ FORMATS = {
     ".csv": "FORMAT csv, HEADER",
     ".tsv": "FORMAT csv, HEADER, DELIMITER '\t'",
     ".parquet": "FORMAT parquet",
+    ".json": "FORMAT json, ARRAY true",
     ".jsonl": "FORMAT json",
     ".ndjson": "FORMAT json",
 }

@@ -19,3 +19,6 @@ LEFT JOIN duckdb_views() v ON v.view_name = c.table_name AND v.schema_name = c.s
 WHERE NOT c.internal AND c.schema_name = 'main' AND NOT starts_with(c.table_name, 'stage_')
   AND c.database_name = current_database()
 ORDER BY c.table_name, c.column_index
+
+-- name: functions
+SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_full_match(function_name, '[a-z_][a-z0-9_]*') ORDER BY 1

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from storage import sql_guard
 from storage.errors import FileNameError, LockedError
+from storage.literals import filled_in, literal, parameters_of
 from storage.packing import snapshot
-from storage.remote import RemoteStore, filled_in, literal
+from storage.remote import RemoteStore
 from storage.sharing import share
 from storage.sql import QUERIES, _blocks, block
 from storage.store import Store
@@ -49,6 +50,7 @@ def test_a_literal_is_the_value(value: Any) -> None:
 def test_parameters_are_filled_in_where_they_stand(text: str, number: int) -> None:
     """Not in strings, quoted names and comments, nor in what was filled in."""
     sql = "SELECT $text AS a, '$text ?' AS \"$text\", $number + 1 -- $nothing ?\n"
+    assert parameters_of(sql) == ["text", "number"]
     row = duckdb.sql(filled_in(sql, {"text": text, "number": number})).fetchone()
     assert row == (text, "$text ?", number + 1)
     assert duckdb.sql(filled_in("SELECT ?, '?', ?", [text, number])).fetchone() == (text, "?", number)

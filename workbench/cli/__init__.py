@@ -13,7 +13,21 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import data, demo, doctor, evaluate, jobs, judging, labels, project, reports, sql, store
+from workbench.cli import (
+    archives,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    jobs,
+    judging,
+    labels,
+    people,
+    project,
+    reports,
+    sql,
+    store,
+)
 from workbench.cli.session import Session, session
 
 INTERRUPTED = 130
@@ -29,7 +43,8 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for part in (data, jobs, judging, labels, project, evaluate, reports, sql, store, doctor, demo):
+PARTS = (data, jobs, judging, labels, project, people, evaluate, reports, sql, store, archives, doctor, demo)
+for part in PARTS:
     part.register(app)
 
 

@@ -263,9 +263,17 @@ def _caught_up() -> Jobs:
 def show_run(
     run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     as_json: JsonOption = False,
+    as_script: Annotated[
+        bool, typer.Option("--script", help="Print the commands that make it again from what it read.")
+    ] = False,
 ) -> None:
     """Show a run: its configuration, figures, artifacts and last words."""
     jobs = _caught_up()
+    if as_script:
+        from workbench.services.reproduction import script
+
+        print(script(jobs, run_id), end="")
+        return
     detail, told = jobs.show(run_id), jobs.metrics(run_id)
     metrics = {name: points[-1] for name, points in told.items() if points}
     times = step_time(detail.config, told)

@@ -18,7 +18,7 @@ import typer
 from engine.errors import UsageError
 from engine.wording import counted
 from storage.interchange.clean import clean_text
-from workbench.cli.output import Table, cell, json_text
+from workbench.cli.output import Table, cell, json_text, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ def sql(
         Path | None, typer.Option("--output", "-o", help="Write to a .csv, .parquet or .jsonl file instead.")
     ] = None,
     unlock: Annotated[bool, typer.Option("--unlock", help="Allow statements that write.")] = False,
+    question: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Run a query of the gallery, or one saved; list names them."),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Value of the parameter $NAME; repeatable."),
+    ] = None,
     how: Annotated[
         bool, typer.Option("--how", help="Say how notebooks, duckdb and other programs read the store.")
     ] = False,
@@ -55,9 +63,12 @@ def sql(
 
         print(told_how(Path(session.settings().db)), end="")
         return
-    if query is None:
-        raise UsageError('Give the SQL, as in workbench sql "SELECT * FROM run_summary"; or --how.')
-    text = sys.stdin.read() if query == "-" else query
+    if question == "list":
+        from workbench.services.gallery import gallery
+
+        print_table(("name", "question"), [(each.name, each.question) for each in gallery()])
+        return
+    text = _text(query, question, values or [])
     if output is not None:
         rows = _exported(session.reading(), text, output)
         session.narrator.say(f"{counted(rows, 'row')} written to {output}.")
@@ -69,6 +80,24 @@ def sql(
             _write_csv(columns, found)
         else:
             _write_table(columns, found)
+
+
+def _text(query: str | None, question: str | None, values: list[str]) -> str:
+    """The SQL that was given or named, with the values of its parameters."""
+    from workbench.services.sql_values import parameters_of, with_values
+
+    if (query is None) == (question is None):
+        raise UsageError(
+            'Give the SQL, as in workbench sql "SELECT * FROM run_summary"; or --question NAME, or --how.'
+        )
+    text = sys.stdin.read() if query == "-" else query or session.reading().sql.named(str(question))
+    given: dict[str, str] = {}
+    for pair in values:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in parameters_of(text):
+            raise UsageError(f"--set takes NAME=VALUE of a parameter of the query, not “{pair}”.")
+        given[name] = value
+    return with_values(text, given) if parameters_of(text) else text
 
 
 def _exported(workspace: Workspace, text: str, output: Path) -> int:

@@ -18,10 +18,12 @@ from engine.wording import counted
 from workbench.keyboard import DIALOG
 from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.sql_editor import SqlEditor
 from workbench.screens.sql_text import column_label, error_place, error_sentence, relation_label
+from workbench.services.completing import Completer
+from workbench.services.sql_values import parameters_of, with_values
 from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
-from workbench.widgets.typed import SafeTextArea
 
 if TYPE_CHECKING:
     from workbench.screens.sql_results import SafeBackend
@@ -45,7 +47,7 @@ class SqlScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f9,ctrl+r", "run", "Run", key_display="F9"),
         Binding("escape", "cancel", "Cancel", show=False),
-        Binding("ctrl+g", "history", "History"),
+        Binding("ctrl+g", "history", "Queries", tooltip="Saved queries, questions, and what was run"),
         Binding("ctrl+s", "save", "Save"),
         Binding("ctrl+o", "export", "Export"),
         Binding("ctrl+l", "lock", "Unlock"),
@@ -61,6 +63,7 @@ class SqlScreen(WorkbenchScreen):
         self._clock: Timer | None = None
         self._last_export = ""
         self._coming = ""  # a query that waits for the editor
+        self._values: dict[str, str] = {}  # last given to parameters, by name
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="sql"):
@@ -70,7 +73,7 @@ class SqlScreen(WorkbenchScreen):
             tree.border_title = Content.assemble("Tables, ", ("views", "italic"))
             yield tree
             with Vertical(id="desk"):
-                editor = SafeTextArea(
+                editor = SqlEditor(
                     FIRST_QUERY, id="editor", language="sql", tab_behavior="focus", soft_wrap=True
                 )
                 editor.border_title = Content("Query")
@@ -81,7 +84,7 @@ class SqlScreen(WorkbenchScreen):
                     yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
 
     def on_mount(self) -> None:
-        editor = self.query_one("#editor", SafeTextArea)
+        editor = self.query_one("#editor", SqlEditor)
         if self._coming:
             editor.text, self._coming = self._coming, ""
         editor.select_all()  # F9 runs it, typing replaces it
@@ -95,7 +98,7 @@ class SqlScreen(WorkbenchScreen):
         if not self.is_mounted:
             self._coming = sql
             return
-        editor = self.query_one("#editor", SafeTextArea)
+        editor = self.query_one("#editor", SqlEditor)
         editor.replace(sql, (0, 0), editor.document.end)
         editor.move_cursor((0, 0))
         editor.focus()
@@ -117,6 +120,9 @@ class SqlScreen(WorkbenchScreen):
             node = tree.root.add(relation_label(relation), data=relation.name)
             for name, data_type in relation.columns:
                 node.add_leaf(column_label(name, data_type), data=name)
+        functions = await self.ask(lambda workspace: workspace.sql.functions())
+        columns = {relation.name: [name for name, _ in relation.columns] for relation in relations}
+        self.query_one("#editor", SqlEditor).completer = Completer(columns, functions)
         self.call_after_refresh(tree.move_cursor_to_line, 0)
 
     @on(Tree.NodeSelected)
@@ -124,7 +130,7 @@ class SqlScreen(WorkbenchScreen):
         """⏎ on a column writes its name; on a table opens it, and in an empty editor asks for its rows."""
         if event.node.data is None:
             return
-        editor = self.query_one("#editor", SafeTextArea)
+        editor = self.query_one("#editor", SqlEditor)
         name = quoted(event.node.data)
         if event.node.allow_expand:
             if not editor.text.strip():
@@ -136,18 +142,33 @@ class SqlScreen(WorkbenchScreen):
 
     def action_run(self) -> None:
         """Run what is selected, or else everything in the editor."""
-        editor = self.query_one("#editor", SafeTextArea)
+        editor = self.query_one("#editor", SqlEditor)
         sql = editor.selected_text.strip() or editor.text.strip()
         if not sql:
             self.say(Content.styled("There is nothing to run yet.", "$foreground-muted"))
         elif self._started is not None:
             self.say(Content("A query is running; esc cancels it."))
+        elif parameters_of(sql):
+            self._ask_and_run(sql)
         else:
-            self._run(sql)
+            self._run(sql, sql)
+
+    @work(group=DIALOG)
+    @told
+    async def _ask_and_run(self, sql: str) -> None:
+        """Ask for the query's parameters, then run it; esc leaves it."""
+        for name in parameters_of(sql):
+            asked = AskScreen(f"${name} is", self._values.get(name, ""), "A number, or text.")
+            given = await self.app.push_screen_wait(asked)
+            if given is None:
+                return
+            self._values[name] = given
+        self._run(with_values(sql, self._values), sql)
 
     @work(exclusive=True, group="query")
     @told
-    async def _run(self, sql: str) -> None:
+    async def _run(self, sql: str, written: str) -> None:
+        """Run `sql`; `written` is the same as it stands in the editor."""
         workspace = await self.workbench.opened()
         unlocked = self.unlocked
         self._started = time.monotonic()
@@ -158,8 +179,9 @@ class SqlScreen(WorkbenchScreen):
             self._ran = sql
             await self.show_result(result, backend)
         except Exception as error:
+            await self._no_result("No result: the query failed.")
             self.say(error_sentence(error, self.workbench.explain(error)))
-            self._point_at(error, sql)
+            self._point_at(error, written)
         finally:
             self._started = None
             if self._clock is not None:
@@ -200,15 +222,22 @@ class SqlScreen(WorkbenchScreen):
         several = (f"; of the last of {result.statements} statements" if last else "", "$text-warning")
         self.say(Content.assemble((shown, "bold"), took, several, more))
 
+    async def _no_result(self, sentence: str) -> None:
+        """What an earlier query gave does not stand under another's error."""
+        place = self.query_one("#result", Vertical)
+        async with self.batch():
+            await place.remove_children()
+            await place.mount(Static(sentence, id="no-result", classes="empty", markup=False))
+
     def _point_at(self, error: BaseException, sql: str) -> None:
-        """Put the cursor where DuckDB found the fault, when the whole editor was run."""
-        editor = self.query_one("#editor", SafeTextArea)
+        """Mark where DuckDB found the fault, when the whole editor was run."""
+        editor = self.query_one("#editor", SqlEditor)
         place = error_place(error)
         if place is not None and place[1] is not None and sql == editor.text.strip():
             lead = len(editor.text) - len(editor.text.lstrip())
             line = editor.text[:lead].count("\n") + place[0] - 1
             if line < editor.document.line_count:
-                editor.move_cursor((line, min(place[1] - 1, len(editor.document.get_line(line)))))
+                editor.mark(line, place[1] - 1)
 
     def action_cancel(self) -> None:
         """Interrupt the running query; from the table or the tree, go back to the editor."""
@@ -230,7 +259,7 @@ class SqlScreen(WorkbenchScreen):
 
     def action_new(self) -> None:
         """Empty the editor, as an edit that can be undone."""
-        editor = self.query_one("#editor", SafeTextArea)
+        editor = self.query_one("#editor", SqlEditor)
         editor.clear()
         editor.focus()
 
@@ -256,12 +285,13 @@ class SqlScreen(WorkbenchScreen):
     async def action_history(self) -> None:
         """Choose a query that was run or saved; it replaces what stands in the editor."""
         from workbench.screens.sql_history import HistoryScreen
+        from workbench.services.gallery import gallery
 
         saved = await self.ask(lambda workspace: workspace.sql.saved())
         history = await self.ask(lambda workspace: workspace.sql.history())
-        chosen = await self.app.push_screen_wait(HistoryScreen(saved, history))
+        chosen = await self.app.push_screen_wait(HistoryScreen(saved, history, gallery()))
         if chosen is not None:
-            editor = self.query_one("#editor", SafeTextArea)
+            editor = self.query_one("#editor", SqlEditor)
             editor.text = chosen
             editor.focus()
 
@@ -269,7 +299,7 @@ class SqlScreen(WorkbenchScreen):
     @told
     async def action_save(self) -> None:
         """Save the query under a name."""
-        sql = self.query_one("#editor", SafeTextArea).text.strip()
+        sql = self.query_one("#editor", SqlEditor).text.strip()
         if not sql:
             self.workbench.tell("There is no query to save.", severity="information")
             return
@@ -282,7 +312,7 @@ class SqlScreen(WorkbenchScreen):
     @told
     async def action_export(self) -> None:
         """Write all rows of the last query, or of the editor's, to a file."""
-        sql = self._ran or self.query_one("#editor", SafeTextArea).text.strip()
+        sql = self._ran or self.query_one("#editor", SqlEditor).text.strip()
         if not sql:
             self.workbench.tell("Run a query first; its rows are what is exported.", severity="information")
             return
@@ -290,7 +320,7 @@ class SqlScreen(WorkbenchScreen):
             AskScreen(
                 "Write the rows to which file?",
                 self._last_export or "result.csv",
-                "Ends in .csv, .parquet or .jsonl.",
+                "Ends in .csv, .tsv, .parquet, .json or .jsonl.",
             )
         )
         if not path:

@@ -23,7 +23,10 @@ VALUE_LIMIT = 200_000
 
 
 class HistoryScreen(ModalScreen[str | None]):
-    """Saved queries, then those that were run, newest first; typing narrows them.  Answers the SQL chosen."""
+    """Saved queries, the gallery's questions, then what was run, newest first; typing narrows them.
+
+    Answers the SQL chosen.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
@@ -34,17 +37,17 @@ class HistoryScreen(ModalScreen[str | None]):
     HistoryScreen OptionList > .option-list--option-highlighted { background: $primary 25%; color: $text; }
     """
 
-    def __init__(self, saved: Sequence[Any], history: Sequence[Any]) -> None:
+    def __init__(self, saved: Sequence[Any], history: Sequence[Any], gallery: Sequence[Any] = ()) -> None:
         super().__init__()
         seen: dict[tuple[str, str], Any] = {}
-        for query in [*saved, *(item for item in history if not item.name)]:
+        for query in [*saved, *gallery, *(item for item in history if not item.name)]:
             seen.setdefault((query.name or "", query.sql), query)
         self._queries = list(seen.values())
         self._shown = self._queries
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content("Saved queries and history")
+            dialog.border_title = Content("Saved queries, questions and history")
             dialog.border_subtitle = Content("type to search · ↓ ⏎ takes · esc leaves")
             yield SafeInput(placeholder="search")
             yield OptionList(markup=False)
@@ -59,7 +62,9 @@ class HistoryScreen(ModalScreen[str | None]):
     def _fill(self, search: str) -> None:
         wanted = search.lower()
         self._shown = [
-            query for query in self._queries if wanted in f"{query.name or ''} {query.sql}".lower()
+            query
+            for query in self._queries
+            if wanted in f"{query.name or ''} {getattr(query, 'question', '')} {query.sql}".lower()
         ]
         listing = self.query_one(OptionList)
         listing.set_options(

@@ -118,4 +118,8 @@ class ResultTable(DataTable):
         return backend.columns[self.cursor_column], "NULL" if value is None else str(value)
 
     def action_copy_selection(self) -> None:
-        """Nothing is copied: a clipboard escape could carry a model's text."""
+        """Copy the value under the cursor, whole and without control characters.
+
+        What reaches the terminal is base64, so a model's text cannot be an escape of its own.
+        """
+        self.app.copy_to_clipboard(safe_text(self.full_text()[1]))

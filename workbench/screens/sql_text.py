@@ -53,7 +53,9 @@ def column_label(name: str, data_type: str) -> Text:
 
 
 def history_line(query: Any, width: int = 54) -> Content:
-    """One query of the history: its name if it has one, its text, what came of it."""
+    """A question of the gallery, or a query of the history: its name, its text, what came of it."""
+    if hasattr(query, "question"):
+        return Content.styled(safe_line(query.question, width + 12), "$secondary")
     if query.error:
         outcome = ("failed", "$text-error")
     elif query.rows is not None:

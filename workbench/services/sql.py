@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import UsageError
+from engine.protocol.suggest import did_you_mean
 from storage import queries
 from storage.console import Batches, Query, QueryError
 from storage.records import SavedQuery, TableInfo
@@ -47,6 +49,10 @@ class Sql:
         self.store = store
         self._turn = threading.Lock()
         self._running: Query | None = None
+
+    def functions(self) -> list[str]:
+        """Names of the functions that SQL knows here, the store's own among them."""
+        return queries.functions(self.store)
 
     def tree(self) -> list[TableInfo]:
         """Tables and views of the store with their columns, by name."""
@@ -107,6 +113,16 @@ class Sql:
     def saved(self) -> list[SavedQuery]:
         """Queries that have a name, newest first."""
         return queries.saved(self.store)
+
+    def named(self, name: str) -> str:
+        """The SQL of a query of the gallery, or of one saved.  Raises UsageError with the near match."""
+        from workbench.services.gallery import gallery
+
+        known = {query.name: query.sql for query in gallery()}
+        known |= {query.name: query.sql for query in self.saved() if query.name}
+        if name not in known:
+            raise UsageError(f"There is no query “{name}”. {did_you_mean(name, known)}")
+        return known[name]
 
     @contextmanager
     def _query(self, sql: str) -> Iterator[tuple[Query, list[int]]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from storage import remembered
 from storage.errors import LockedError
+from storage.remembered import PACKAGE
 from storage.store import Store
 from workbench.settings import Settings
 
@@ -50,7 +53,8 @@ class Workspace:
         scratch = TemporaryDirectory(prefix="workbench-runs-") if settings.in_memory else None
         if scratch is not None:
             return cls(settings, Store.open(settings.db, runs_root=Path(scratch.name)), scratch)
-        return cls(settings, Store.open(Path(settings.db), runs_root=settings.runs_root))
+        store = Store.open(Path(settings.db), runs_root=settings.runs_root)
+        return cls(_packed(settings, store), store)
 
     @classmethod
     def read(cls, settings: Settings) -> Workspace:
@@ -190,3 +194,9 @@ class Workspace:
         from workbench.services.estimates import Estimating
 
         return Estimating(self.store)
+
+
+def _packed(settings: Settings, store: Store) -> Settings:
+    """In an annotator's package it is said who judges."""
+    annotator = remembered.get(store, PACKAGE)
+    return replace(settings, annotator=annotator) if annotator else settings

@@ -18,7 +18,7 @@ COMMANDS = [
     *(["import"], ["export"], ["export", "data"], ["export", "onnx"], ["generate"], ["judge"], ["train"]),
     *(["train", "reward"], ["train", "ppo"], ["score"], ["compare"], ["sql"], ["runs"], ["runs", "list"]),
     *(["runs", "show"], ["runs", "stop"], ["runs", "resume"], ["runs", "pause"], ["policies"], ["info"]),
-    *(["serve"], ["snapshot"]),
+    *(["serve"], ["snapshot"], ["assign"], ["merge"], ["bundle"], ["unbundle"]),
     *(
         ["demo"],
         ["report"],

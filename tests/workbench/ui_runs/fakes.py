@@ -248,6 +248,9 @@ class FakeSql:
         self.error: Exception | None = None
         self.saved: list[Any] = []
 
+    def functions(self) -> list[str]:
+        return ["avg", "count"]
+
     def tree(self) -> list[Any]:
         column, text = ("prompt_id", "VARCHAR"), ("text", "VARCHAR")
         return [

@@ -66,6 +66,61 @@ async def test_an_error_is_one_sentence_with_its_place_and_the_cursor_goes_there
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "Line 2, column 3" in drawn(app))
         assert editor.cursor_location == (1, 2)
+        assert editor.fault == (1, 2, len("  nothing_here"))  # type: ignore[attr-defined]
+        await pilot.press("x")
+        await until(pilot, lambda: "Line 2" not in drawn(app))
+        assert editor.fault is None  # type: ignore[attr-defined]
+
+
+async def test_an_earlier_result_does_not_stand_under_an_error(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = await open_sql(pilot, "SELECT 'the first' AS word")
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+        editor.text = "SELECT nothing FROM prompts"
+        await pilot.press("f9")
+        await until(pilot, lambda: "No result" in drawn(app))
+        assert not app.screen.query(ResultTable)
+
+
+async def test_a_question_of_the_gallery_asks_for_its_parameters(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(100, 30)) as pilot:
+        editor = await open_sql(pilot)
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: "questions and history" in drawn(app))
+        await pilot.press(*"surest", "enter")
+        await until(pilot, lambda: "$reward_model" in editor.text)
+        await pilot.press("f9")
+        await until(pilot, lambda: "$reward_model is" in drawn(app))
+        await pilot.press(*"it's", "enter")
+        await until(pilot, lambda: "0 rows" in drawn(app))
+        assert "$reward_model" in editor.text
+
+
+async def test_a_word_is_completed(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = await open_sql(pilot)
+        await until(pilot, lambda: bool(editor.completer.functions))  # type: ignore[attr-defined]
+        await pilot.press("ctrl+n", *"from prefer")
+        await until(pilot, lambda: editor.suggestion == "ence_ties")
+        await pilot.press("right")
+        assert editor.text == "from preference_ties"
+
+
+async def test_a_cell_is_copied_without_controls(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "SELECT 'a' || chr(27) || ']52;c;x' || chr(7) || 'b' AS word")
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+        app.screen.query_one(ResultTable).focus()
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: bool(app.clipboard))
+        assert (app.clipboard[0], app.clipboard[-1]) == ("a", "b")
+        assert not {"\x1b", "\x07"} & set(app.clipboard)
 
 
 async def test_writing_is_refused_until_it_is_unlocked(real: Workspace) -> None:
@@ -131,7 +186,7 @@ async def test_history_and_saved_queries_come_back(real: Workspace) -> None:
         await until(pilot, lambda: bool(app.screen.query("#editor")))
         editor.text = "SELECT 2"
         await pilot.press("ctrl+g")
-        await until(pilot, lambda: "Saved queries and history" in drawn(app))
+        await until(pilot, lambda: "Saved queries, questions and history" in drawn(app))
         assert "mine" in drawn(app)
         await pilot.press(*"kept", "enter")
         await until(pilot, lambda: editor.text == "SELECT 'kept' AS word")
