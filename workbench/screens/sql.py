@@ -47,7 +47,7 @@ class SqlScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f9,ctrl+r", "run", "Run", key_display="F9"),
         Binding("escape", "cancel", "Cancel", show=False),
-        Binding("ctrl+g", "history", "Queries", tooltip="Saved queries, questions, and what was run"),
+        Binding("ctrl+g", "history", "History", tooltip="Saved queries, questions, and what was run"),
         Binding("ctrl+s", "save", "Save"),
         Binding("ctrl+o", "export", "Export"),
         Binding("ctrl+l", "lock", "Unlock"),

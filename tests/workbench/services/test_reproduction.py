@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.protocol.catalog import JOBS, build
-from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PpoConfig, RewardConfig
+from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.rundir import Inputs, ModelRef, RunDir
 from storage import runs
 from storage.store import Store
@@ -34,7 +34,7 @@ def study(tmp_path: Path) -> Workspace:
     judge(store, prompt, {first: 1, second: 2})
     for run_id, kind, config in (
         ("reward-1", "reward", RewardConfig(name="first")),
-        ("ppo-1", "ppo", PpoConfig(name="tuned", policy="smollm2", reward_model="first", seed=7)),
+        ("ppo-1", "ppo", PPOConfig(name="tuned", policy="smollm2", reward_model="first", seed=7)),
         ("generate-1", "generate", GenerateConfig(policy="another")),
     ):
         _ended(store, run_id, kind, config)
@@ -186,8 +186,8 @@ def test_a_script_makes_the_run_again(study: Workspace, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        PpoConfig(name="it's", policy="a b", reward_model="first", seed=3),
-        RewardConfig(name="first", epochs=2),
+        PPOConfig(name="it is", policy="a b", reward_model="first", seed=3),
+        RewardConfig(name="first", tuning="full", epochs=2),
         GenerateConfig(policy="smollm2", samples=3),
         ExportConfig(reward_model="first"),
     ],
