@@ -74,7 +74,7 @@ def apply(
 @project_app.command("list")
 def list_projects(as_json: JsonOption = False) -> None:
     """List the projects of the store; > marks the one that the rank screen follows."""
-    projects = session.workspace().judging.projects
+    projects = session.reading().judging.projects
     active = projects.current()
     rows = projects.listed()
     if as_json:
@@ -94,7 +94,7 @@ def list_projects(as_json: JsonOption = False) -> None:
 @project_app.command("show")
 def show(name: NameArgument = None, as_json: JsonOption = False) -> None:
     """Show how far each annotator is, at what pace, and how they did on gold questions and repeats."""
-    overview = session.workspace().judging.projects.overview(_name(name))
+    overview = session.reading().judging.projects.overview(_name(name))
     if as_json:
         print_json(overview)
         return
@@ -146,7 +146,7 @@ def export(
     name: NameArgument = None,
 ) -> None:
     """Write a project's file and guidelines as they count now, as after a change in the terminal."""
-    projects, wanted = session.workspace().judging.projects, _name(name)
+    projects, wanted = session.reading().judging.projects, _name(name)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder.")
     active_file = projects.file(wanted)
@@ -163,7 +163,7 @@ def _name(name: str | None) -> str:
     """The project that was named, else the one that is followed."""
     if name:
         return name
-    active = session.workspace().judging.projects.current()
+    active = session.reading().judging.projects.current()
     if active is None:
         raise UsageError("No project is followed: name one; workbench project list shows them.")
     return active.name

@@ -29,7 +29,7 @@ def report_judge(
     as_json: JsonOption = False,
 ) -> None:
     """How far models that judge agree with people, and which biases they have."""
-    calibrating = session.workspace().calibrating
+    calibrating = session.reading().calibrating
     if name is None:
         found = calibrating.all(None if criterion is None else [criterion])
     else:

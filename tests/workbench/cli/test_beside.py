@@ -26,6 +26,8 @@ READING = [
     ["report", "run", "ppo-1"],
     ["compare", "a", "b", "--items", "2"],
     ["judge", "--next", "5"],
+    ["project", "list"],
+    ["report", "judge"],
     ["evaluate", "reward", "nobody"],
     ["sql", "SELECT prompt_id, text FROM responses ORDER BY ALL", "--csv"],
     ["sql", "SELECT nothing FROM responses"],
