@@ -30,7 +30,7 @@ def annotators(criterion: CriterionOption = "overall", as_json: JsonOption = Fal
     """How able every annotator is, and what they lean to; shares with 95 % intervals."""
     from workbench.services.label_text import interval, percent
 
-    found = session.workspace().labels
+    found = session.reading().labels
     fit, people = found.refresh(found.known(criterion)), found.annotators(criterion)
     if as_json:
         print_json({"fit": fit, "annotators": people})
@@ -99,7 +99,7 @@ def agreement(
     as_json: JsonOption = False,
 ) -> None:
     """Krippendorff's α of all annotators; agreement, Cohen's κ and Kendall's τ of every two."""
-    found = session.workspace().labels
+    found = session.reading().labels
     reliability = found.reliability(found.known(criterion))
     couples = found.agreement(criterion)
     if as_json:
@@ -148,7 +148,7 @@ def disagreements(
     as_json: JsonOption = False,
 ) -> None:
     """The prompts that annotators disagree on most; the workbench shows them side by side (ctrl+p)."""
-    found = session.workspace().labels
+    found = session.reading().labels
     found.refresh(found.known(criterion))
     rows, (count, waiting) = found.disagreements(criterion, limit=limit), found.count_disagreements(criterion)
     if as_json:
@@ -186,7 +186,7 @@ def leaderboard(
     """Policies by Bradley–Terry strength at equal length, with intervals over prompts."""
     from workbench.services.leaderboard import chances_text, evidence, notes
 
-    board = session.workspace().leaderboards.board(judge, criterion, control=not raw)
+    board = session.reading().leaderboards.board(judge, criterion, control=not raw)
     if as_json:
         print_json(board)
         return
