@@ -163,7 +163,7 @@ class _Merge:
             Conflict(table, key, tuple(found), "theirs" if theirs else "ours")
             for key, found, theirs in told_apart
         ]
-        changes = ", ".join(f'"{name}" = i."{name}"' for name in rest)
+        changes = ", ".join('"' + name + '" = i."' + name + '"' for name in rest)
         changed = self._execute(f'UPDATE "{table}" o SET {changes} FROM temp.met i WHERE i.better_ AND {on}')
         self._count(self.changed, table, changed.fetchone())
         self._execute("DROP TABLE temp.met")

@@ -69,7 +69,7 @@ def quotes_like_a_program(sentence: Sentence) -> bool:
     """A name in “quotation marks”; columns of files stand in those of their files."""
     if sentence.place.startswith("storage/interchange/"):
         return False
-    if "unnest(" in sentence.text:
+    if re.search(r"unnest\(|\b(SELECT|UPDATE|DELETE)\b", sentence.text):
         return False  # SQL
     return bool(re.search(r"(^|[ (])\"\{[^{}]*\}\"([ ,;.:?)]|$)", sentence.text))
 

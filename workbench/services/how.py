@@ -16,7 +16,7 @@ db = workbench.connect({python})
 db.sql("SELECT * FROM run_summary")        # a DuckDB relation; db.polars(…) and db.arrow(…) give frames
 
 -- duckdb {version}, and any client that speaks Quack: while a workbench, a command or “workbench serve”
--- holds the store.  The file {name}.share holds address and token, new with each start.
+-- holds the store; the file {name}.share holds address and token, new with each start.
 {load}
 SET VARIABLE share = (SELECT content::JSON FROM read_text({share}));
 CREATE MACRO held(question) AS TABLE SELECT * FROM quack_query(
