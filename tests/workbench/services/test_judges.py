@@ -12,7 +12,7 @@ import pytest
 from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.catalog import build
-from engine.protocol.configs import JudgeConfig, RewardConfig
+from engine.protocol.configs import GenerateConfig, JudgeConfig, RewardConfig
 from engine.protocol.rundir import RunDir
 from storage.report_records import Figure
 from storage.store import Store
@@ -219,3 +219,33 @@ def test_an_interval_has_a_width_or_is_not_there() -> None:
     assert told(0.0, 0.0, 0.0, 30) == " (0% – 12%)"
     assert told(0.5, 0.5, 0.5, 30) == ""
     assert told(0.0, 0.0, 0.0, 30, "kappa") == ""
+
+
+def test_responses_of_an_endpoint_come_into_the_store_to_be_judged(store: Store, fake: ChatFake) -> None:
+    """Words without tokens, of a policy that nothing here can load."""
+    usual = fake.answer
+
+    def answer(asked: dict[str, Any]) -> Any:
+        if "with the mark" in asked["messages"][-1]["content"]:
+            return usual(asked)
+        made = completion(asked, {"I": 0.9})
+        made["choices"][0]["message"]["content"] = f"I say {asked['seed']}."
+        return ok(made)
+
+    fake.answer = answer
+    jobs = Jobs(store)
+    sampling = GenerateConfig(
+        policy="gpt-x", protocol="text", endpoint=fake.endpoint, samples=2, limit=1, temperature=0.7
+    )
+    row = jobs.wait(jobs.submit("generate", sampling))
+    assert row.status == "done", (row.reason, row.stderr_tail)
+    found = store.rows(
+        "SELECT p.name, p.model, r.text LIKE 'I say %', r.token_ids, r.finish_reason, "
+        "r.sampling ->> 'temperature' "
+        "FROM responses r JOIN policies p USING (policy_id) WHERE r.run_id = $run_id", {"run_id": row.run_id}
+    )  # fmt: skip
+    assert found == [("gpt-x", None, True, None, "stop", "0.7")] * 2
+    assert jobs.wait(jobs.submit("judge", config(fake, limit=1))).status == "done"
+    assert store.rows("SELECT count(*) FROM judge_pairs") == [(10,)]  # of five responses
+    with pytest.raises(UsageError, match="stands for imported responses; there is no model of it"):
+        jobs.submit("generate", GenerateConfig(policy="gpt-x"))
