@@ -8,8 +8,8 @@ letter   a letter places a response
 next     ⏎ records a ranking and the next prompt stands there
 burst    rankings typed at 30 keys a second, without waiting: how many were recorded as typed
 
-With `--load` two processes multiply matrices meanwhile, as a training does.  `ratio` is 50 ms over the p95 of
-letters, so that 1 is the goal; `next_ratio` is 100 ms over the p95 of the next prompt.
+With `--load` two processes multiply matrices meanwhile, at the priority of a training.  `ratio` is 50 ms over
+the p95 of letters, so that 1 is the goal; `next_ratio` is 100 ms over the p95 of the next prompt.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from engine.worker import NICENESS
 from storage import policies, prompts
 from storage.store import Store
 from tests.benchmarks.common import parser, report, say, versions
@@ -30,7 +31,13 @@ from tests.workbench.ui_rank.terminal import KEYS, Terminal
 RESPONSES = 4
 WORDS = "the brightest window you have, and water it when the top of the soil is dry "
 LOOK = 0.0005
-BURN = "import torch\ntorch.set_num_threads(1)\na = torch.randn(768, 768)\nwhile True: a = (a @ a).tanh()"
+BURN = f"""
+import os, torch
+os.nice({NICENESS})
+torch.set_num_threads(1)
+a = torch.randn(768, 768)
+while True: a = (a @ a).tanh()
+"""
 
 
 def fill(path: Path, ranked: int, behind: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import prompts, responses
+from storage import policies, prompts
 from storage.store import Store
 from tests.workbench.ui_rank.terminal import KEYS, Terminal
 from workbench.services.judging import Judging
@@ -26,13 +26,28 @@ def sentence(order: str) -> str:
 
 
 def fill(path: Path, count: int = PROMPTS) -> None:
+    """`count` prompts, three responses each; thousands, one by one, are too many for a transaction."""
     store = Store.open(path)
+    chats = [
+        [{"role": "user", "content": f"Prompt number {n}, please answer."}]
+        for n in range(min(count, PROMPTS))
+    ]
     with store.transaction():
-        for number in range(count):
-            chat = [{"role": "user", "content": f"Prompt number {number}, please answer."}]
-            prompt = prompts.add(store, chat, source="test")
-            for policy in ("one", "two", "three"):
-                responses.add(store, prompt, policy, f"The answer of {policy} to number {number}.")
+        prompts.add_many(store, chats, source="test")
+        store.write(
+            "INSERT INTO prompts (prompt_id, text, messages, source, created_at) "
+            "SELECT 'p' || lpad(n::VARCHAR, 16, '0'), 'Prompt number ' || n, "
+            '  \'[{"role":"user","content":"Prompt number \' || n || \'"}]\', \'test\', '
+            "  now() AT TIME ZONE 'UTC' + INTERVAL 1 second FROM range($first, $count) t(n)",
+            {"first": len(chats), "count": count},
+        )
+        for policy in ("one", "two", "three"):
+            store.write(
+                "INSERT INTO responses (response_id, prompt_id, policy_id, text) "
+                "SELECT 'r' || $name || prompt_id, prompt_id, $policy, "
+                "  'The answer of ' || $name || ' to ' || text FROM prompts",
+                {"name": policy, "policy": policies.ensure(store, policy)},
+            )
     store.close()
 
 
