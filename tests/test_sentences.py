@@ -38,6 +38,7 @@ ALWAYS_SEVERAL = {
     "responses have": "a noun before it",
     "samples cannot": "a programming error",
     "folds, {counted": "two at least",
+    "tokens/s": "a rate",
 }
 
 
