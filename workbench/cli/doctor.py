@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import UsageError
 from workbench.cli.session import session
+
+if TYPE_CHECKING:
+    from workbench.services.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +27,7 @@ def doctor(
 
     The exit code is 1 when something is not as it should be.
     """
-    from storage.doctor import look_at_files, look_inside
+    from storage.doctor import Finding, look_at_files, look_inside
 
     settings = session.settings()
     found = 0
@@ -34,10 +37,24 @@ def doctor(
     findings = [] if settings.in_memory else list(look_at_files(file, repair=repair))
     damaged = any("is damaged" in finding.sentence and not finding.repaired for finding in findings)
     if not damaged:
-        findings += look_inside(session.workspace().store)
+        workspace = session.workspace()
+        findings += look_inside(workspace.store)
+        findings += [Finding(sentence) for sentence in _interrupted(workspace)]
     for finding in findings:
         print(f"{'repaired: ' if finding.repaired else ''}{finding.sentence}")
         found += not finding.repaired
     if found:
         raise typer.Exit(1)
     session.narrator.say("Nothing else is amiss." if findings else "Nothing is amiss.")
+
+
+def _interrupted(workspace: Workspace) -> list[str]:
+    """Runs that are marked running while nobody works on them."""
+    from engine.protocol.launch import alive
+
+    return [
+        f"Run {run.run_id} is marked {run.status} and its worker is gone; "
+        "`workbench runs list` records how it ended."
+        for run in workspace.jobs.list()
+        if run.status == "running" and not (run.pid and alive(run.pid, run.pid_started or 0.0))
+    ]

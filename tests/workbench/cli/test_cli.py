@@ -401,3 +401,24 @@ def test_an_explained_query_is_readable(workbench: Shell) -> None:
     assert len(lines) > 5
     assert any("prompts" in line for line in lines)
     assert len({len(line) for line in lines}) == 1  # a drawing, whose lines are as wide as each other
+
+
+def test_the_doctor_names_what_is_amiss(workbench: Shell) -> None:
+    from storage import runs
+    from storage.store import Store
+
+    missing = workbench("doctor")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "There is no database" in missing.stderr
+    path = Path(workbench.environment["WORKBENCH_DB"])
+    with Store.open(path) as store:
+        assert store.runs_root is not None
+        (store.runs_root / "generate-1").mkdir()
+    sound = workbench("doctor")
+    assert (sound.returncode, sound.stdout, sound.stderr) == (0, "", "Nothing is amiss.\n")
+    with Store.open(path) as store:
+        runs.insert_run(store, "generate-1", "generate", {}, run_dir=f"{store.runs_root}/generate-1")
+        runs.update_run(store, "generate-1", status="running", pid=2**22 + 1, pid_started=1.0)
+    done = workbench("doctor")
+    assert done.returncode == 1
+    assert "Run generate-1 is marked running and its worker is gone" in done.stdout
