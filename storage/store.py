@@ -24,7 +24,7 @@ from storage.rows import with_rows
 from storage.sql import block
 from storage.traces import set_aside_torn
 from storage.turns import Turns
-from storage.walls import no_wildcards
+from storage.walls import bytes_of, no_wildcards
 
 T = TypeVar("T")
 Cursor = duckdb.DuckDBPyConnection
@@ -183,7 +183,7 @@ class Store:
         It holds for all threads.  A store in memory has nowhere to spill to, and nothing is changed.
         """
         allowed = str(CONFIG["memory_limit"])
-        if self.path is None or (most is not None and most >= _bytes(allowed)):
+        if self.path is None or (most is not None and most >= bytes_of(allowed)):
             return
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
             self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
@@ -377,12 +377,6 @@ def _prepare_spilling(file: Path) -> None:
     for left in folder.glob("duckdb_temp_*"):
         with suppress(OSError):
             left.unlink()
-
-
-def _bytes(limit: str) -> float:
-    """`2GB` as a number of bytes."""
-    number, unit = limit.rstrip("KMGTB"), limit.lstrip("0123456789.")
-    return float(number) * 1000 ** ("B", "KB", "MB", "GB", "TB").index(unit)
 
 
 def _quoted(text: str) -> str:

@@ -71,3 +71,9 @@ def hand_over(written: Path, target: Path) -> None:
 def no_wildcards(path: str) -> str:
     """A path as DuckDB reads it: one file, though its name has characters of a pattern."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+
+
+def bytes_of(limit: str) -> float:
+    """`2GB` as a number of bytes."""
+    number, unit = limit.rstrip("KMGTB"), limit.lstrip("0123456789.")
+    return float(number) * 1000 ** ("B", "KB", "MB", "GB", "TB").index(unit)
