@@ -20,7 +20,7 @@ DRAWS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Coefficient:
     """A figure with its 95 % interval; NaN where nothing tells."""
 
     value: float
@@ -35,7 +35,7 @@ Figure = Callable[[np.ndarray], np.ndarray]
 
 def estimate(
     sums_P: np.ndarray, figure: Figure, worst: np.ndarray, best: np.ndarray, seed: int = 0
-) -> Estimate:
+) -> Coefficient:
     """A figure of the summed rows, with a percentile interval over resampled prompts.
 
     sums_P: [P, columns]; worst and best: the row of one more prompt.
@@ -44,7 +44,7 @@ def estimate(
     total = sums_P.sum(axis=0)
     value = float(figure(total[None])[0]) if prompts else float("nan")
     if np.isnan(value):
-        return Estimate(value, value, value, prompts)
+        return Coefficient(value, value, value, prompts)
     resamples = max(200, min(RESAMPLES, DRAWS // prompts))
     drawn = (
         np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), resamples) @ sums_P
@@ -53,10 +53,10 @@ def estimate(
         spread = figure(drawn)
         ends = figure(np.stack([total + worst, total + best]))
     low, high = np.nanquantile(np.append(spread, value), (0.025, 0.975))
-    return Estimate(value, float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1])), prompts)
+    return Coefficient(value, float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1])), prompts)
 
 
-def agreement(agreed_P: np.ndarray, pairs_P: np.ndarray) -> Estimate:
+def agreement(agreed_P: np.ndarray, pairs_P: np.ndarray) -> Coefficient:
     """Share of pairs on which two agree, a tie against a preference one half."""
     pairs = pairs_P.mean() if len(pairs_P) else 0.0
     return estimate(
@@ -67,7 +67,9 @@ def agreement(agreed_P: np.ndarray, pairs_P: np.ndarray) -> Estimate:
     )
 
 
-def kappa(agreed_P: np.ndarray, pairs_P: np.ndarray, ties_a_P: np.ndarray, ties_b_P: np.ndarray) -> Estimate:
+def kappa(
+    agreed_P: np.ndarray, pairs_P: np.ndarray, ties_a_P: np.ndarray, ties_b_P: np.ndarray
+) -> Coefficient:
     """Cohen's κ with weights 1, ½, 0; chance is (1 + t_a t_b) / 2, for pairs have no first response."""
     sums_P = np.stack([agreed_P, pairs_P, ties_a_P, ties_b_P], axis=1).astype(float)
     mean = sums_P.mean(axis=0) if len(sums_P) else np.zeros(4)
@@ -81,7 +83,7 @@ def kappa(agreed_P: np.ndarray, pairs_P: np.ndarray, ties_a_P: np.ndarray, ties_
     return estimate(sums_P, figure, np.array([by_chance, *mean[1:]]), np.array([mean[1], *mean[1:]]))
 
 
-def mean_tau(tau_P: np.ndarray) -> Estimate:
+def mean_tau(tau_P: np.ndarray) -> Coefficient:
     """Mean over prompts of Kendall's τ-b; NaN where somebody ties everything is left out."""
     told = tau_P[np.isfinite(tau_P)]
     return estimate(
@@ -92,7 +94,7 @@ def mean_tau(tau_P: np.ndarray) -> Estimate:
     )
 
 
-def alpha(observed_P: np.ndarray, values_P: np.ndarray, squares_P: np.ndarray) -> Estimate:
+def alpha(observed_P: np.ndarray, values_P: np.ndarray, squares_P: np.ndarray) -> Coefficient:
     """Krippendorff's α with squared differences of 1, 0, −1, every pair taken both ways round.
 
     observed: Σ (v − w)² / (m − 1) over ordered couples of the m verdicts on a pair; values: Σ m; squares: Σ

@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engine.labels.davidson import Slopes, slopes
-from engine.labels.quality import SWEEPS, Beliefs, Groups, believed
-from engine.labels.verdicts import Verdicts
+from engine.labels.quality import SWEEPS, Beliefs, PromptGroups, believed
+from engine.labels.verdicts import PairVerdicts
 
 ABILITY_MEAN, ABILITY_SPREAD = 1.5, 1.5
 """Prior of μ, the mean ability: mean and standard deviation."""
@@ -64,14 +64,14 @@ class Annotators:
 class LabelModel:
     """The fitted model."""
 
-    verdicts: Verdicts
+    verdicts: PairVerdicts
     annotators: Annotators
     beliefs: Beliefs
     rounds: int
     converged: bool
 
 
-def fit(verdicts: Verdicts, drives: np.ndarray | None = None, *, rounds: int = ROUNDS) -> LabelModel:
+def fit(verdicts: PairVerdicts, drives: np.ndarray | None = None, *, rounds: int = ROUNDS) -> LabelModel:
     """Fit all verdicts.  drives: [A] bool, whose verdicts make the consensus; None for everybody's.
 
     Raises ValueError when there is no verdict.
@@ -81,7 +81,7 @@ def fit(verdicts: Verdicts, drives: np.ndarray | None = None, *, rounds: int = R
     drives_A = np.ones(len(verdicts.annotators), bool) if drives is None else drives
     driving_V = drives_A[verdicts.annotator]
     ties = bool((verdicts.verdict == 0).any())
-    groups = Groups.of(verdicts)
+    groups = PromptGroups.of(verdicts)
     z_N = verdicts.length
     found = _start(drives_A, ties)
     beliefs: Beliefs | None = None
@@ -110,7 +110,7 @@ def _start(drives_A: np.ndarray, ties: bool) -> Annotators:
 
 
 def _slopes(
-    verdicts: Verdicts, beliefs: Beliefs, values_A_4: np.ndarray
+    verdicts: PairVerdicts, beliefs: Beliefs, values_A_4: np.ndarray
 ) -> tuple[Slopes, np.ndarray, np.ndarray]:
     """Slopes of every verdict at the nodes of its difference, the nodes and their weights; [V, Q] each."""
     pair_V = beliefs.groups.pair
@@ -132,7 +132,7 @@ def _prior(found: Annotators) -> tuple[np.ndarray, np.ndarray]:
     return mean, precision_A_4
 
 
-def _score(verdicts: Verdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray) -> np.ndarray:
+def _score(verdicts: PairVerdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray) -> np.ndarray:
     """Gradient of each verdict's expected ln P in its annotator's parameters, [V, 4], weighted."""
     eta_V = (found.eta * share_V_Q).sum(axis=1)
     columns = (
@@ -144,7 +144,9 @@ def _score(verdicts: Verdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np
     return np.stack(columns, axis=1) * verdicts.weight[:, None]
 
 
-def _curvature(verdicts: Verdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray) -> np.ndarray:
+def _curvature(
+    verdicts: PairVerdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray
+) -> np.ndarray:
     """Minus the second derivatives of the same, [V, 4, 4]."""
     one = np.ones_like(gap_V_Q)
     design = (gap_V_Q, verdicts.first[:, None] * one, verdicts.doublings[:, None] * one)
@@ -164,7 +166,7 @@ def _summed(values: np.ndarray, number: np.ndarray, count: int) -> np.ndarray:
     return total
 
 
-def _maximised(verdicts: Verdicts, beliefs: Beliefs, before: Annotators) -> Annotators:
+def _maximised(verdicts: PairVerdicts, beliefs: Beliefs, before: Annotators) -> Annotators:
     """Annotators' parameters given what is believed of the responses, then the priors given them."""
     values, count = before.values.copy(), len(before.values)
     mean_4, precision_A_4 = _prior(before)
@@ -186,7 +188,7 @@ def _maximised(verdicts: Verdicts, beliefs: Beliefs, before: Annotators) -> Anno
 
 
 def _hyper(
-    verdicts: Verdicts,
+    verdicts: PairVerdicts,
     beliefs: Beliefs,
     before: Annotators,
     values: np.ndarray,
@@ -210,7 +212,7 @@ def _hyper(
     return replace(before, values=values, mean_ability=mean, spread=spread, mean_tie=tie, length=length)
 
 
-def _covariance(verdicts: Verdicts, beliefs: Beliefs, found: Annotators) -> np.ndarray:
+def _covariance(verdicts: PairVerdicts, beliefs: Beliefs, found: Annotators) -> np.ndarray:
     """Of each annotator's parameters, [A, 4, 4]: blocks of the inverse of prior precision + Σ_prompts s sᵀ.
 
     s, over all annotators, is the gradient of a prompt's marginal likelihood, by Fisher's identity the mean

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.labels.davidson import log_chance
-from engine.labels.verdicts import Verdicts
+from engine.labels.verdicts import PairVerdicts
 
 _nodes, _weights = np.polynomial.hermite_e.hermegauss(21)
 NODES_Q, LOG_WEIGHTS_Q = _nodes, np.log(_weights / _weights.sum())
@@ -33,7 +33,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Groups:
+class PromptGroups:
     """The pairs that verdicts are about, and all prompts by number of responses."""
 
     x: np.ndarray  # rows of responses
@@ -42,8 +42,8 @@ class Groups:
     blocks: tuple[Block, ...]
 
     @classmethod
-    def of(cls, verdicts: Verdicts) -> Groups:
-        """Responses of a prompt lie together, and a verdict has the lesser row first (`Verdicts.of`)."""
+    def of(cls, verdicts: PairVerdicts) -> PromptGroups:
+        """Responses of a prompt lie together, and a verdict has the lesser row first (`PairVerdicts.of`)."""
         code, pair_V = np.unique(verdicts.x * len(verdicts.responses) + verdicts.y, return_inverse=True)
         x_M, y_M = np.divmod(code, len(verdicts.responses))
         size_G = np.bincount(verdicts.prompt_of, minlength=len(verdicts.prompts))
@@ -65,7 +65,7 @@ class Groups:
 class Beliefs:
     """θ of each prompt as a normal distribution; θ_x − θ_y of each pair as weighted nodes, more exactly."""
 
-    groups: Groups
+    groups: PromptGroups
     mean: np.ndarray  # [N]
     covariances: tuple[np.ndarray, ...]  # of each block [G, K, K]
     tau: np.ndarray  # what the verdicts on a pair add to the precision of its difference
@@ -102,8 +102,8 @@ class Beliefs:
 
 
 def believed(
-    verdicts: Verdicts,
-    groups: Groups,
+    verdicts: PairVerdicts,
+    groups: PromptGroups,
     values_A_4: np.ndarray,
     driving_V: np.ndarray,
     prior_N: np.ndarray,
@@ -147,7 +147,7 @@ def believed(
     return Beliefs(groups, mean_N, covariances, tau_M, push_M, gap_M_Q, share_M_Q)
 
 
-def _by_pair(groups: Groups, values: np.ndarray) -> np.ndarray:
+def _by_pair(groups: PromptGroups, values: np.ndarray) -> np.ndarray:
     """Sums over the verdicts on each pair, [M] or [M, Q]."""
     count = len(groups.x)
     if values.ndim == 1:
@@ -156,7 +156,7 @@ def _by_pair(groups: Groups, values: np.ndarray) -> np.ndarray:
 
 
 def _marginals(
-    groups: Groups, prior_N: np.ndarray, tau_M: np.ndarray, push_M: np.ndarray
+    groups: PromptGroups, prior_N: np.ndarray, tau_M: np.ndarray, push_M: np.ndarray
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """Mean and covariance of every prompt's θ, mean and variance of every pair's difference."""
     mean_N, variance_M, covariances = np.zeros(len(prior_N)), np.zeros(len(tau_M)), []

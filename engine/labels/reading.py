@@ -23,7 +23,7 @@ EASE_SHARE /= EASE_SHARE.sum()
 
 
 @dataclass(frozen=True)
-class Share:
+class Chance:
     """A chance with its 95 % interval."""
 
     value: float
@@ -39,11 +39,11 @@ class Ability:
     verdicts: int
     slope: float
     slope_error: float
-    accuracy: Share
+    accuracy: Chance
     """Chance to name the better of two responses that differ as usual, where no tie is said."""
-    first: Share
+    first: Chance
     """Chance to prefer the one shown first of two that are equally good."""
-    longer: Share
+    longer: Chance
     """Chance to prefer the one twice as long of two equally good, beyond what all think of length."""
     ties: float
     """Chance to tie two that are equally good."""
@@ -54,9 +54,9 @@ def accuracy(slope: float) -> float:
     return float(EASE_SHARE @ (0.5 * (1.0 + np.tanh(0.5 * slope * EASE))))
 
 
-def _share(centre: float, error: float, turn: object = None) -> Share:
+def _share(centre: float, error: float, turn: object = None) -> Chance:
     to = accuracy if turn is accuracy else logistic
-    return Share(to(centre), to(centre - Z_95 * error), to(centre + Z_95 * error))
+    return Chance(to(centre), to(centre - Z_95 * error), to(centre + Z_95 * error))
 
 
 def logistic(value: float) -> float:

@@ -22,7 +22,7 @@ class Said(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class PairVerdicts:
     """V verdicts of A annotators on pairs among N responses to G prompts."""
 
     prompts: tuple[str, ...]  # G ids
@@ -53,7 +53,7 @@ class Verdicts:
     @classmethod
     def of(
         cls, said: Iterable[Said], characters: Mapping[str, int] | None = None, annotators: Sequence[str] = ()
-    ) -> Verdicts:
+    ) -> PairVerdicts:
         """Arrays of verdicts.
 
         characters: the length of each response, all alike where nobody says.  annotators: names in the order

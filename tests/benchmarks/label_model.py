@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.labels.davidson import chances
 from engine.labels.model import BETA, FIRST, LENGTH, LabelModel, fit
-from engine.labels.verdicts import Said, Verdicts, composite_weight
+from engine.labels.verdicts import PairVerdicts, Said, composite_weight
 from tests.benchmarks.common import parser, report, say, versions
 
 TIE = -1.0
@@ -27,7 +27,7 @@ SETTINGS: dict[str, tuple[int, int, int, int]] = {
 Truth = tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]
 
 
-def drawn(seed: int, prompts: int, size: int, people: int, judge: int) -> tuple[Verdicts, Truth]:
+def drawn(seed: int, prompts: int, size: int, people: int, judge: int) -> tuple[PairVerdicts, Truth]:
     """Verdicts, and abilities, biases of position, biases of length, qualities."""
     rng = np.random.default_rng(seed)
     ability, ranking = rng.normal(2.0, 0.7, people), size > 2
@@ -54,7 +54,7 @@ def drawn(seed: int, prompts: int, size: int, people: int, judge: int) -> tuple[
                     int(np.sign(rank[j] - rank[i])) if ranking else int(rng.choice([1, 0, -1], p=p / p.sum()))
                 )
                 said.append(Said(f"p{prompt}", names[i], names[j], f"a{who}", verdict, shown, weight))
-    verdicts = Verdicts.of(said, characters, [f"a{who}" for who in range(people)])
+    verdicts = PairVerdicts.of(said, characters, [f"a{who}" for who in range(people)])
     return verdicts, (ability, first, longer, quality)
 
 

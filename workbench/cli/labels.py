@@ -14,7 +14,7 @@ from workbench.cli.session import session
 
 if TYPE_CHECKING:
     from storage.label_records import AnnotatorQuality
-    from workbench.services.labels import Agreement, Reliability
+    from workbench.services.labels import Couple, Reliability
 
 CriterionOption = Annotated[str, typer.Option(help="Criterion of the judgements.")]
 
@@ -128,7 +128,7 @@ def _print_reliability(rows: Sequence[Reliability]) -> None:
     )
 
 
-def _couple(row: Agreement) -> tuple[Any, ...]:
+def _couple(row: Couple) -> tuple[Any, ...]:
     from workbench.services.label_text import figure
 
     return (

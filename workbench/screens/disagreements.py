@@ -21,7 +21,7 @@ from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
     from storage.label_records import Disagreement
-    from workbench.services.labels import Column, SideBySide
+    from workbench.services.labels import Dispute, StatedOrder
 
 SHOWN_PROMPTS = 500
 SHOWN_CHARACTERS = 8_000
@@ -38,7 +38,7 @@ def draw_row(row: Disagreement, width: int) -> Content:
     return Content.assemble(mark, (f" {share} ", "$foreground-muted"), text)
 
 
-def letters(found: SideBySide) -> dict[str, str]:
+def letters(found: Dispute) -> dict[str, str]:
     """A letter for each response, the best of the consensus first."""
     order = sorted(found.texts, key=lambda r: (-found.qualities.get(r, (0.0, 0.0))[0], r))
     return {
@@ -47,7 +47,7 @@ def letters(found: SideBySide) -> dict[str, str]:
     }
 
 
-def order_text(column: Column, letter: dict[str, str]) -> str:
+def order_text(column: StatedOrder, letter: dict[str, str]) -> str:
     """`A > B = C`: the places of a column in words."""
     by_rank: dict[int, list[str]] = {}
     for response, rank in column.places.items():
@@ -55,7 +55,7 @@ def order_text(column: Column, letter: dict[str, str]) -> str:
     return " > ".join(" = ".join(sorted(names)) for _, names in sorted(by_rank.items()))
 
 
-def columns_content(found: SideBySide, letter: dict[str, str]) -> Content:
+def columns_content(found: Dispute, letter: dict[str, str]) -> Content:
     """Everybody's order, one a line, the consensus first."""
     lines = []
     for column in found.columns:
@@ -68,7 +68,7 @@ def columns_content(found: SideBySide, letter: dict[str, str]) -> Content:
     return Content("\n").join(lines)
 
 
-def texts_content(found: SideBySide, letter: dict[str, str]) -> Content:
+def texts_content(found: Dispute, letter: dict[str, str]) -> Content:
     """The responses by their letters, each with its quality and its interval."""
     parts: list[Content | str | tuple[str, str]] = []
     for response, name in letter.items():
@@ -97,7 +97,7 @@ class DisagreementsScreen(WorkbenchScreen):
     def __init__(self, criterion: str = "") -> None:
         super().__init__()
         self.criterion = criterion
-        self.found: SideBySide | None = None
+        self.found: Dispute | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="disagreements-title", markup=False)

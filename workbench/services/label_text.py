@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.labels.agreement import Estimate
+    from engine.labels.agreement import Coefficient
 
 
 def percent(value: float | None) -> str:
@@ -21,7 +21,7 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return f"{100 * value:.0f} % ({100 * low:.0f}–{100 * high:.0f})"
 
 
-def figure(estimate: Estimate) -> str:
+def figure(estimate: Coefficient) -> str:
     """A coefficient with its interval: `0.61 (0.52 to 0.70)`."""
     if math.isnan(estimate.value):
         return "not defined"

@@ -18,7 +18,7 @@ from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 
 if TYPE_CHECKING:
-    from engine.labels.agreement import Estimate
+    from engine.labels.agreement import Coefficient
     from engine.labels.model import LabelModel
 
 PEOPLE = ("human", "import")
@@ -27,16 +27,16 @@ ADJUDICATOR = "\x00adjudication"
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Couple:
     """Two annotators on the pairs of responses that both have judged."""
 
     annotator_a: str
     annotator_b: str
     prompts: int
     pairs: int
-    agreement: Estimate
-    kappa: Estimate
-    tau: Estimate
+    agreement: Coefficient
+    kappa: Coefficient
+    tau: Coefficient
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Reliability:
     week: date | None
     prompts: int
     pairs: int
-    alpha: Estimate
+    alpha: Coefficient
 
 
 @dataclass(frozen=True)
-class Column:
+class StatedOrder:
     """One annotator's judgement of a prompt, or the consensus: the place of each response."""
 
     name: str
@@ -60,14 +60,14 @@ class Column:
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class Dispute:
     """A prompt with its responses and everybody's order, the consensus first."""
 
     prompt_id: str
     texts: Mapping[str, str]
     qualities: Mapping[str, tuple[float, float]]
     """Quality and its standard deviation by response; empty before the model is fitted."""
-    columns: tuple[Column, ...]
+    columns: tuple[StatedOrder, ...]
 
 
 class Labels:
@@ -132,7 +132,7 @@ class Labels:
         self.refresh(criterion)
         return labels.annotators(self.store, criterion)
 
-    def agreement(self, criterion: str = "overall") -> list[Agreement]:
+    def agreement(self, criterion: str = "overall") -> list[Couple]:
         """Every two annotators who have judged the same pair, those who share most first."""
         import numpy as np
 
@@ -148,7 +148,7 @@ class Labels:
             )
             tau = np.array([math.nan if row.tau is None else row.tau for row in mine])
             found.append(
-                Agreement(
+                Couple(
                     a,
                     b,
                     len(mine),
@@ -194,7 +194,7 @@ class Labels:
         """How many such prompts there are, and how many of them nobody has adjudicated."""
         return labels.count_disagreements(self.store, criterion)
 
-    def side_by_side(self, prompt_id: str, criterion: str = "overall") -> SideBySide:
+    def side_by_side(self, prompt_id: str, criterion: str = "overall") -> Dispute:
         """Everybody's order of a prompt's responses."""
         placed = labels.placed(self.store, prompt_id, criterion)
         qualities = labels.qualities(self.store, prompt_id, criterion)
@@ -204,10 +204,12 @@ class Labels:
             for row in responses.of_prompt(self.store, prompt_id)
             if row.response_id in judged
         }
-        columns = [Column("consensus", {row.response_id: place for place, row in enumerate(qualities, 1)})]
+        columns = [
+            StatedOrder("consensus", {row.response_id: place for place, row in enumerate(qualities, 1)})
+        ]
         for _, rows in groupby(placed, key=lambda row: row.judgement_id):
             columns.append(_column(list(rows)))
-        return SideBySide(
+        return Dispute(
             prompt_id,
             texts,
             {row.response_id: (row.quality, row.error) for row in qualities},
@@ -251,10 +253,10 @@ def fitted(rows: Sequence[VerdictRow], characters: Mapping[str, int]) -> tuple[L
     import numpy as np
 
     from engine.labels.model import fit
-    from engine.labels.verdicts import Said, Verdicts
+    from engine.labels.verdicts import PairVerdicts, Said
 
     kinds = {row.annotator: row.annotator_kind for row in rows} | {ADJUDICATOR: "human"}
-    verdicts = Verdicts.of(
+    verdicts = PairVerdicts.of(
         (
             Said(
                 row.prompt_id,
@@ -313,9 +315,9 @@ def _difference_rows(model: LabelModel) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _column(rows: Sequence[Placed]) -> Column:
+def _column(rows: Sequence[Placed]) -> StatedOrder:
     first = rows[0]
     name = "adjudicated" if first.source == labels.ADJUDICATION else first.annotator
     said = f"adjudicated by {first.annotator}" if first.source == labels.ADJUDICATION else first.kind
     note = f"{said}: {first.note}" if first.note else said
-    return Column(name, {row.response_id: row.rank for row in rows}, note)
+    return StatedOrder(name, {row.response_id: row.rank for row in rows}, note)

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from engine.labels.model import BETA, fit
-from engine.labels.verdicts import Said, Verdicts, composite_weight
+from engine.labels.verdicts import PairVerdicts, Said, composite_weight
 from engine.protocol.events import Event, Message
 from engine.reward_learning.fine_tuning.data import Element, verdicts
 from engine.wording import counted
@@ -87,7 +87,7 @@ def _abilities(elements: Sequence[Element]) -> dict[str, float]:
 
     People make the consensus; models and rules are measured against it, unless there is nobody else.
     """
-    found = Verdicts.of(_said(elements), _lengths(elements))
+    found = PairVerdicts.of(_said(elements), _lengths(elements))
     if not len(found):
         return {}
     people = np.array([not name.startswith(NO_PEOPLE) for name in found.annotators])

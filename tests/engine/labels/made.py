@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from engine.labels.davidson import chances
-from engine.labels.verdicts import Said, Verdicts
+from engine.labels.verdicts import PairVerdicts, Said
 
 
 def drawn(
@@ -20,7 +20,7 @@ def drawn(
     first: Sequence[float] | None = None,
     longer: Sequence[float] | None = None,
     tie: float = -1.0,
-) -> tuple[Verdicts, dict[str, float]]:
+) -> tuple[PairVerdicts, dict[str, float]]:
     """Everybody judges every pair; the verdicts and the true qualities."""
     said, quality, characters = [], {}, {}
     for prompt in range(prompts):
@@ -37,4 +37,4 @@ def drawn(
                 p = np.array(chances(np.array(eta), np.array(tie)))
                 verdict = int(rng.choice([1, 0, -1], p=p / p.sum()))
                 said.append(Said(f"p{prompt}", names[i], names[j], f"a{a}", verdict, shown))
-    return Verdicts.of(said, characters, [f"a{a}" for a in range(len(slopes))]), quality
+    return PairVerdicts.of(said, characters, [f"a{a}" for a in range(len(slopes))]), quality

@@ -9,9 +9,9 @@ import pytest
 
 from engine.labels.davidson import log_chance
 from engine.labels.model import BETA, FIRST, LENGTH, TIE, fit
-from engine.labels.quality import Groups, believed
+from engine.labels.quality import PromptGroups, believed
 from engine.labels.reading import abilities, accuracy, probability, worth
-from engine.labels.verdicts import Said, Verdicts
+from engine.labels.verdicts import PairVerdicts, Said
 from tests.engine.labels.made import drawn
 
 
@@ -19,7 +19,7 @@ def test_with_two_responses_nothing_is_approximated() -> None:
     values = np.array([[2.0, 0.3, 0.2, -1.0], [-0.5, -0.3, 0.0, -0.5], [1.0, 0.0, -0.2, 0.5]])
     verdicts, _ = drawn(np.random.default_rng(0), values[:, BETA], prompts=12)
     everybody = np.ones(len(verdicts), bool)
-    found = believed(verdicts, Groups.of(verdicts), values, everybody, 0.1 * verdicts.length)
+    found = believed(verdicts, PromptGroups.of(verdicts), values, everybody, 0.1 * verdicts.length)
     grid = np.linspace(-9, 9, 4001)
     ((x, y, mean, deviation),) = found.pairs()
     for pair in range(len(x)):
@@ -39,7 +39,7 @@ def test_with_two_responses_nothing_is_approximated() -> None:
 def test_with_three_responses_it_is_close_to_sampling() -> None:
     values = np.tile([2.0, 0.0, 0.0, -1.0], (2, 1))
     verdicts, _ = drawn(np.random.default_rng(3), values[:, BETA], prompts=1, responses=3)
-    found = believed(verdicts, Groups.of(verdicts), values, np.ones(len(verdicts), bool), np.zeros(3))
+    found = believed(verdicts, PromptGroups.of(verdicts), values, np.ones(len(verdicts), bool), np.zeros(3))
     theta = np.random.default_rng(0).normal(size=(200_000, 3))
     gap = theta[:, verdicts.x] - theta[:, verdicts.y]
     log = log_chance(2.0 * gap, np.full(gap.shape, -1.0), verdicts.verdict).sum(axis=1)
@@ -87,7 +87,7 @@ def test_who_does_not_drive_is_measured_and_changes_nothing() -> None:
     assert (model.annotators.values[2:, BETA] < -1).all()
     kept = np.flatnonzero(drives[verdicts.annotator])
     names = verdicts.responses
-    alone = Verdicts.of(
+    alone = PairVerdicts.of(
         Said(
             verdicts.prompts[verdicts.prompt[v]],
             names[verdicts.x[v]],
@@ -105,14 +105,14 @@ def test_who_does_not_drive_is_measured_and_changes_nothing() -> None:
 
 def test_without_ties_none_are_expected() -> None:
     rows = [Said(f"p{n}", f"a{n}", f"b{n}", who, 1) for n in range(8) for who in ("ana", "ben")]
-    model = fit(Verdicts.of(rows))
+    model = fit(PairVerdicts.of(rows))
     assert not np.isfinite(model.annotators.values[:, TIE]).any()
     assert np.isfinite(model.annotators.covariance).all()
     assert all(person.ties == 0 for person in abilities(model))
 
 
 def test_one_verdict_is_enough_and_leaves_everything_open() -> None:
-    model = fit(Verdicts.of([Said("p", "a", "b", "ana", 1)]))
+    model = fit(PairVerdicts.of([Said("p", "a", "b", "ana", 1)]))
     (person,) = abilities(model)
     assert person.accuracy.high - person.accuracy.low > 0.3
     ((_, _, mean, deviation),) = model.beliefs.pairs()
@@ -121,7 +121,7 @@ def test_one_verdict_is_enough_and_leaves_everything_open() -> None:
 
 def test_nothing_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match="no verdict"):
-        fit(Verdicts.of([]))
+        fit(PairVerdicts.of([]))
 
 
 def test_accuracy_turns_with_the_slope() -> None:
@@ -135,7 +135,7 @@ def test_accuracy_turns_with_the_slope() -> None:
 
 
 def test_a_settled_pair_is_worth_less_than_an_open_one() -> None:
-    model = fit(Verdicts.of([Said("p", "a", "b", who, 1) for who in ("ana", "ben")]))
+    model = fit(PairVerdicts.of([Said("p", "a", "b", who, 1) for who in ("ana", "ben")]))
     open_pair, settled, equal = worth(model, np.array([0.0, 4.0, 0.0]), np.array([1.4, 0.5, 0.05]))
     assert open_pair > settled
     assert open_pair > equal >= 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.labels.verdicts import Said, Verdicts, composite_weight
+from engine.labels.verdicts import PairVerdicts, Said, composite_weight
 
 Ranks = list[int]
 
@@ -79,7 +79,7 @@ def test_the_weight_makes_curvature_equal_covariance(
 def test_a_verdict_means_the_same_whichever_response_is_named_first(said: list[tuple]) -> None:  # type: ignore[type-arg]
     rows = [Said(p, p + order[0], p + order[1], "ana", v, f) for p, order, v, f in said]
     turned = [row._replace(x=row.y, y=row.x, verdict=-row.verdict, first=-row.first) for row in rows]
-    one, other = Verdicts.of(rows), Verdicts.of(turned)
+    one, other = PairVerdicts.of(rows), PairVerdicts.of(turned)
     for name in ("x", "y", "verdict", "first", "prompt_of"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert (one.x < one.y).all()
@@ -87,7 +87,7 @@ def test_a_verdict_means_the_same_whichever_response_is_named_first(said: list[t
 
 
 def test_lengths_are_doublings_about_the_mean_of_the_prompt() -> None:
-    found = Verdicts.of(
+    found = PairVerdicts.of(
         [Said("p", "a", "b", "ana", 1), Said("q", "c", "d", "ana", 1)], {"a": 8, "b": 2, "c": 100, "d": 100}
     )
     np.testing.assert_allclose(found.length, [1, -1, 0, 0])
