@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.services.projects.project_file import ProjectFile
     from workbench.services.projects.projects import Applied, Check, ProjectOverview, QueueProgress
 
-NAME = 16
+NAME = 14
 """Cells of an annotator's name."""
 
 
@@ -35,8 +35,8 @@ def overview_content(overview: ProjectOverview, project: ProjectFile) -> Content
     partly = sum(count for labels, count in overview.tasks.items() if 0 < labels < overview.overlap)
     if partly:
         parts.append(f", {partly:,} by fewer")
-    head = f"{'annotator':{NAME}}  {'':8}  {'done':>11}  {'a label':>8}  {'to go':>10}"
-    parts.append((f"\n\n{head}  {'gold':>9}  {'again':>9}", "$foreground-muted"))
+    head = f"{'annotator':{NAME}}  {'':6}  {'done':>11} {'a label':>7} {'to go':>10}"
+    parts.append((f"\n\n{head}  {'gold':>9} {'again':>9}", "$foreground-muted"))
     checks = {(check.annotator, check.what): check for check in overview.checks}
     for row in overview.progress:
         gold, again = checks.get((row.annotator, "gold")), checks.get((row.annotator, "repeat"))
@@ -57,8 +57,8 @@ def _line(row: QueueProgress, gold: Check | None, again: Check | None) -> list[A
     done = f"{row.done:,}/{row.entries:,}"
     return [
         f"\n{safe_line(row.annotator, NAME):{NAME}}  ",
-        (bar(row.done / row.entries if row.entries else 0.0), "$secondary on $surface-lighten-1"),
-        f"  {done:>11}  {each:>8}  {left:>10}  {_share(gold):>9}  {_share(again):>9}",
+        (bar(row.done / row.entries if row.entries else 0.0, 6), "$secondary on $surface-lighten-1"),
+        f"  {done:>11} {each:>7} {left:>10}  {_share(gold):>9} {_share(again):>9}",
         (f"  {row.skipped:,} not rankable" if row.skipped else "", "$foreground-muted"),
     ]
 
