@@ -96,7 +96,7 @@ DONE = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(*[st.lists(DONE, max_size=8)] * 3))
 def test_three_stores_in_any_order_are_one(
     empty: Path, tmp_path_factory: pytest.TempPathFactory, done: tuple[list[tuple[str, int, int, int]], ...]

@@ -79,7 +79,7 @@ async def test_without_colours_everything_is_still_said(monkeypatch: pytest.Monk
         await pilot.press("b")
         await until(pilot, lambda: "rank 1" in shown(app))
         assert app.no_color
-        assert "┏━  B " in shown(app), "the open response has a border of its own"
+        assert "┏━ B ━" in shown(app), "the open response has a border of its own"
         for strip in app.screen._compositor.render_strips():
             for segment in app_filtered(app, strip):
                 for colour in (segment.style.color, segment.style.bgcolor) if segment.style else ():

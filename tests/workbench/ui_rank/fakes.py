@@ -48,7 +48,6 @@ class FakeLibrary:
         self.texts = texts or RESPONSES
         self.prompt_texts = texts or PROMPTS
         self.judged: dict[str, int] = {}
-        self.imported: list[str] = []
         self.import_error: Exception | None = None
 
     def text(self, number: int) -> str:
@@ -122,11 +121,10 @@ class FakeLibrary:
     def counts(self) -> Any:
         return self.overview()
 
-    def import_file(self, path: Any, **kwargs: Any) -> Any:
-        if self.import_error is not None:
-            raise self.import_error
-        self.imported.append(str(path))
-        return SimpleNamespace(prompts=3, responses=6, judgements=0, skipped=0)
+    def propose(self, files: Any, request: Any) -> Any:
+        """What a file holds: only the error is played here; `ui_import` reads real files."""
+        assert self.import_error is not None
+        raise self.import_error
 
 
 class FakeQueue:
@@ -366,6 +364,7 @@ def fake_workspace(prompts: int = 6, responses: int = 4, texts: tuple[str, ...] 
         settings=SimpleNamespace(**vars(Settings(db="/somewhere/demo.duckdb", annotator="ada"))),
         library=library,
         judging=FakeJudging(library),
+        importing=SimpleNamespace(propose=library.propose),
         comparing=FakeComparing(library),
         live=FakeLive(),
         estimating=SimpleNamespace(sentence=lambda config: "About a minute."),

@@ -60,11 +60,12 @@ def test_cells_say_what_they_hold() -> None:
     assert shown == ["–", "true", "3", "1.50", "0.3", "2026-03-04 09:30:00", "[1, 2]"]
 
 
-async def test_the_whole_value_is_at_hand_and_nothing_is_copied() -> None:
-    app = TableApp(pa.table({"text": ["x" * 5000]}))
+async def test_the_whole_value_is_at_hand_and_copied_without_control_characters() -> None:
+    app = TableApp(pa.table({"text": ["\x1b]52;" + "x" * 5000]}))
     async with app.run_test() as pilot:
         await pilot.pause()
         table = app.query_one(ResultTable)
-        assert table.full_text() == ("text", "x" * 5000)
+        assert table.full_text() == ("text", "\x1b]52;" + "x" * 5000)
         await pilot.press("ctrl+c")
-        assert app.clipboard == ""
+        assert app.clipboard.endswith("x" * 5000)
+        assert "\x1b" not in app.clipboard
