@@ -225,8 +225,7 @@ def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: S
 
 def use_all_cores() -> None:
     """As many threads as this process may use cores, for every library that counts for itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    os.environ.setdefault("OMP_NUM_THREADS", str(processes.usable_cores()))
 
 
 class Placement(NamedTuple):

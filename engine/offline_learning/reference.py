@@ -51,10 +51,7 @@ class Reference:
                 yield Progress(stage="reading the reference", done=len(self.sums), total=total)
 
         yield from retry_on_out_of_memory(state.microbatch, attempt)
-        if ranks.world > 1:
-            mine = {prompt_id: sums_K.tolist() for prompt_id, sums_K in self.sums.items()}
-            for theirs in ranks.gather(mine, dict[str, list[float]]):
-                self.sums.update({prompt_id: torch.tensor(sums) for prompt_id, sums in theirs.items()})
+        self.sums.update(ranks.merged(self.sums))
         with writing_file(path) as temporary:
             save_file(self.sums, temporary)
 

@@ -210,7 +210,8 @@ class Update:
         if ranks.world > 1:
             sums.add_ranks(ranks)
             ranks.add_gradients(self.models.optimisers.values())
-            own_n_1 = torch.tensor([[float(n in set(mine))] for n in chosen])
+            own = set(mine)
+            own_n_1 = torch.tensor([[float(n in own)] for n in chosen])
             apart_n_T = (stats.ratio[chosen] - 1) * own_n_1
             ranks.add(apart_n_T)
             stats.ratio[chosen] = 1 + apart_n_T

@@ -26,7 +26,7 @@ from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FILE, PRIVATE_FOLDER, write_atomic
 from engine.protocol.catalog import JobKind
 from engine.protocol.configs import JobConfig
-from engine.protocol.processes import MEETING
+from engine.protocol.processes import MEETING, usable_cores
 from engine.protocol.rundir import RunDir
 
 SPEED = {
@@ -126,14 +126,13 @@ def shared_environment(run: RunDir, processes: int) -> dict[str, str]:
     """What processes that share a machine need to know: their part of its cores, and where they meet."""
     if processes == 1:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     shared = {
         MEETING: str(run.ranks_path / "meeting"),
         "PYTHONSAFEPATH": "1",
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     }
     if "OMP_NUM_THREADS" not in os.environ:
-        shared["OMP_NUM_THREADS"] = str(max(1, cores // processes))
+        shared["OMP_NUM_THREADS"] = str(max(1, usable_cores() // processes))
     return shared
 
 

@@ -38,10 +38,7 @@ def evaluate(
     for done, (element, scores_E_K_C) in enumerate(learner.scored(ranks.share(elements)), start=1):
         scored[element.prompt_id] = scores_E_K_C
         yield Progress(stage="evaluating", done=done, total=len(elements), unit="prompts")
-    if ranks.world > 1:
-        mine = {prompt: scores_E_K_C.tolist() for prompt, scores_E_K_C in scored.items()}
-        for theirs in ranks.gather(mine, dict[str, list[list[list[float]]]]):
-            scored |= {prompt: torch.tensor(scores) for prompt, scores in theirs.items()}
+    scored = ranks.merged(scored)
     means = {prompt: scores_E_K_C.mean(dim=0) for prompt, scores_E_K_C in scored.items()}
     figures = measured(elements, means, criteria)
     losses = [

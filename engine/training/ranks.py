@@ -61,6 +61,17 @@ class Ranks:
         raw = [part[: int(size)].cpu().numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
         return [msgspec.json.decode(each, type=kind) for each in raw]
 
+    def merged(self, mine: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The float32 tensors that all ranks have, by name."""
+        if self.world == 1:
+            return mine
+        lists = {name: tensor.tolist() for name, tensor in mine.items()}
+        return {
+            name: torch.tensor(values)
+            for theirs in self.gather(lists, dict[str, list[Any]])
+            for name, values in theirs.items()
+        }
+
     def add(self, *tensors: Tensor) -> None:
         """Each tensor becomes, in place, its sum over all ranks."""
         if self.world == 1:

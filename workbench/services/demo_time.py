@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from engine.protocol import processor
+from engine.protocol.processes import usable_cores
 
 LONG = 480.0
 """Seconds above which the smaller demo is offered."""
@@ -41,10 +41,9 @@ def demo_time() -> DemoTime | None:
     found = processor.ask()
     if found is None or found.gflops <= 0:
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     if found.place("auto") != "cpu":
         return DemoTime(STARTING, STARTING)
-    work = MULTIPLYING / (found.gflops * min(cores, MOST_CORES))
+    work = MULTIPLYING / (found.gflops * min(usable_cores(), MOST_CORES))
     return DemoTime(STARTING + work, STARTING + SMALL_SHARE * work)
 
 
