@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.engine.serving import ThreadServer
 
 Sent = tuple[int, dict[str, str], bytes]
 """Status, headers, content."""
@@ -61,7 +62,7 @@ def error(status: int, said: str, **headers: str) -> Sent:
     return status, headers, json.dumps({"error": {"message": said, "type": "x"}}).encode()
 
 
-class ChatFake:
+class ChatFake(ThreadServer):
     """A server in a thread: `answer` makes of each request what is sent."""
 
     def __init__(self) -> None:
@@ -94,13 +95,4 @@ class ChatFake:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serve(Handler)
