@@ -37,7 +37,7 @@ from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.reward_parts import Conversation, RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
-from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, read_prompts
+from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, prompt_seeds, read_prompts
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
@@ -150,7 +150,8 @@ def known_scale(
         chosen, samples = prompts.of_reference(config.seed)
         sampled = yield from draw(
             sampler.model, sampler.tokeniser, chosen, config, sampler.sampling,
-            stage="sampling the reference policy", samples=samples, key=(REFERENCE_KEY, config.seed),
+            stage="sampling the reference policy", samples=samples,
+            seeds=prompt_seeds(len(chosen), REFERENCE_KEY, config.seed),
         )  # fmt: skip
         scored, _ = yield from sampler.scores(chosen, sampled, with_gold=False)
         scale = ScoreScale.of(scored, groups_of(sampled))

@@ -176,6 +176,12 @@ class Rollout:
             yield rows, [part[place] for place in order]
 
 
+def prompt_seeds(count: int, *key: object) -> list[int]:
+    """A seed for each of so many prompts; `key` decides them all."""
+    found: list[int] = torch.randint(2**62, (count,), generator=seeded(*key)).tolist()
+    return found
+
+
 def draw(
     model: PreTrainedModel | Server,
     tokeniser: Tokeniser,
@@ -185,12 +191,11 @@ def draw(
     *,
     stage: str,
     samples: int,
-    key: Sequence[object] = (),
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int],
 ) -> Generator[Event, None, list[Sampled]]:
     """1. Samples of each prompt: temperature only, no nucleus, stop at the model's own stop tokens.
 
-    `key`, or `seeds`, one a prompt, decide the randomness.
+    `seeds`, one a prompt, decide the randomness.
     """
     total = len(prompts) * samples
 
@@ -205,7 +210,6 @@ def draw(
             top_p=1.0,
             max_new_tokens=config.max_new_tokens,
             stop_ids=tokeniser.stop_ids,
-            generator=None if seeds else seeded(*key),
             seeds=seeds,
             batch_sequences=sequences,
         ):
@@ -226,7 +230,7 @@ def collect(
 ) -> Generator[Event, None, Rollout]:
     """1. K responses a prompt, or `samples`; `key` decides the randomness, however many ranks share them."""
     policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
-    seeds = torch.randint(2**62, (len(prompts),), generator=seeded(*key)).tolist()
+    seeds = prompt_seeds(len(prompts), *key)
     mine = ranks.share(range(len(prompts)))
     source = policy.model if models.served is None else models.served.source()
     sampled = yield from draw(
