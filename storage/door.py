@@ -84,6 +84,7 @@ class Door:
         self._inner = inner  # the socket of the server, or its port
         self._visitors: dict[_Visitor, None] = {}
         self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="share-door", daemon=True)
@@ -91,22 +92,28 @@ class Door:
 
     def close(self) -> None:
         """Stop listening and let every visitor go."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._welcome, sock=self._listening))
         try:
-            self._loop.run_forever()
-        finally:
-            server.close()
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._stand())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._listening.close()
             self._loop.close()
+
+    async def _stand(self) -> None:
+        """Take visitors in until the door closes, which may be before it has opened."""
+        server = await asyncio.start_server(self._welcome, sock=self._listening)
+        await self._closing.wait()
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if is_stranger(writer.get_extra_info("peername"), self.port):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from storage import door
+from storage.door import Door
 from storage.sharing import Share, query_remote, share
 from storage.store import Store
 from tests.storage.builders import add_prompt
@@ -161,6 +164,22 @@ def test_nothing_is_left_when_sharing_ends(tmp_path: Path) -> None:
         assert not private.parent.exists()
         with pytest.raises(ConnectionRefusedError):
             connect(port_of(serving))
+
+
+def test_a_door_that_closes_before_it_has_opened_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = asyncio.start_server
+
+    async def slowly(*arguments: Any, **options: Any) -> asyncio.Server:
+        await asyncio.sleep(0.2)
+        return await opening(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "start_server", slowly)
+    closed = Door(9)
+    closed.close()
+    assert not closed._thread.is_alive()
+    assert closed._loop.is_closed()
+    with pytest.raises(ConnectionRefusedError):
+        connect(closed.port)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user can be played by root alone")
