@@ -47,6 +47,7 @@ class LeftOutTexts:
     """By kind of fault (“too long”): name and sentence of each."""
 
     def add(self, kind: str, name: str, sentence: str) -> None:
+        """Note that the text `name` was left out for a fault of this kind; `sentence` says more."""
         self.found.setdefault(kind, []).append((name, sentence))
 
     def __len__(self) -> int:

@@ -58,6 +58,7 @@ class ScoreTokens(NamedTuple):
 
     @property
     def ids(self) -> list[int]:
+        """Prompt and response end to end, as a reward model reads them."""
         return self.prompt + self.response
 
 
@@ -140,6 +141,7 @@ class Tokeniser:
 
     @property
     def has_chat_template(self) -> bool:
+        """Whether the model brings a chat template; without one, turns are written as plain text."""
         return self._template is not None
 
     def end_of(self, template: TemplateName | None = None) -> int:

@@ -51,6 +51,7 @@ def positions(config: dict[str, Any]) -> int | None:
 
 
 def find_template(folder: Path, config: dict[str, Any]) -> str | None:
+    """The chat template of a model folder: its own file, or of the tokeniser's configuration; else None."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ def listed(
 
 
 def of_run(store: Store, run_id: str) -> list[ArtifactRow]:
+    """What a run has left, in the order it did."""
     return listed(store, run_id=run_id)
 
 

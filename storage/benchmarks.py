@@ -90,4 +90,5 @@ def _benchmark(values: list[Any]) -> Benchmark:
 
 
 def figures(store: Store, benchmark_id: str) -> list[BenchmarkFigure]:
+    """What was measured of a benchmark, each figure with its interval; by level, part and name."""
     return store.records(BenchmarkFigure, block("benchmarks", "figures"), {"benchmark_id": benchmark_id})

@@ -40,6 +40,7 @@ def hold(file: Path) -> Key:
 
 
 def let_go(key: Key) -> None:
+    """Note that one opening of the file that `hold` named is closed."""
     with _guard:
         _held[key] -= 1
         if _held[key] <= 0:

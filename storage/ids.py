@@ -46,14 +46,17 @@ def canonical_messages(messages: Chat) -> str:
 
 
 def prompt_id(canonical: str) -> str:
+    """Of its canonical JSON: the same conversation is one prompt, whoever brings it."""
     return content_id("p", canonical)
 
 
 def policy_id(name: str) -> str:
+    """Of its name."""
     return content_id("y", name)
 
 
 def annotator_id(name: str) -> str:
+    """Of their name."""
     return content_id("a", name)
 
 
@@ -63,10 +66,12 @@ def imported_response_id(prompt: str, policy: str, text: str) -> str:
 
 
 def generated_response_id(run: str, prompt: str, sample_index: int) -> str:
+    """Of run, prompt and place among its samples: a resumed run stores no response twice."""
     return content_id("r", run, prompt, str(sample_index))
 
 
 def artifact_id(run: str, kind: str, name: str, step: int | None) -> str:
+    """Of run, kind, name and step: an event that is read twice makes one artifact."""
     return content_id("f", run, kind, name, "" if step is None else str(step))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Count:
+    """Rows of one table: what an import has added, and what the store had before."""
+
     added: int = 0
     already_there: int = 0
 

@@ -169,6 +169,7 @@ def prompts_to_rank(
 
 
 def count_to_rank(store: Store, annotator: str, criterion: str = "overall") -> int:
+    """Prompts with two different responses or more, of which the annotator has not judged every one."""
     return _count(store, "prompts_to_rank", annotator, criterion)
 
 
@@ -192,6 +193,7 @@ def pairs_to_judge(
 
 
 def count_pairs(store: Store, annotator: str, criterion: str = "overall") -> int:
+    """Pairs of responses that the annotator has not judged by this criterion."""
     return _count(store, "pairs_to_judge", annotator, criterion)
 
 

@@ -17,6 +17,8 @@ COLUMNS = ("assignment_id", "project_id", "annotator_id", "position", "kind", "p
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
+    """A labelling project, as a list shows it: places of its queues, and how many of them are done."""
+
     name: str
     mode: str
     annotators: int
@@ -26,6 +28,8 @@ class ProjectRow:
 
 @dataclass(frozen=True, slots=True)
 class ProjectVersion:
+    """A project's file as it was applied."""
+
     version: int
     source: str
     """The TOML text."""
@@ -84,6 +88,7 @@ class Check:
 
 
 def project_id(name: str) -> str:
+    """Of its name."""
     return content_id("w", name)
 
 
@@ -105,6 +110,7 @@ def put(store: Store, name: str, mode: str, criterion: str, overlap: int) -> Non
 
 
 def add_version(store: Store, name: str, source: str, guidelines: str, folder: str) -> None:
+    """Keep the text of a project's file; the same text as the last version is a new one all the same."""
     values = {"source": source, "guidelines": guidelines, "folder": folder or None}
     store.write(block("projects", "add_version"), values | {"project_id": project_id(name)})
 

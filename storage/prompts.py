@@ -24,6 +24,7 @@ def listed(store: Store, search: str = "", *, limit: int = 500, offset: int = 0)
 
 
 def count(store: Store, search: str = "") -> int:
+    """Prompts whose text or source holds `search`, upper and lower case alike."""
     row = store.row(block("prompts", "count"), {"search": search})
     return int(row[0]) if row else 0
 

@@ -11,6 +11,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
+    """A prompt as a list shows it: the text of its last turn, and what there is of it."""
+
     prompt_id: str
     text: str
     source: str | None
@@ -20,6 +22,8 @@ class PromptRow:
 
 @dataclass(frozen=True, slots=True)
 class ResponseRow:
+    """A response with what is known of how it was made and how it was judged."""
+
     response_id: str
     prompt_id: str
     policy: str
@@ -44,6 +48,8 @@ class CandidateResponse:
 
 @dataclass(frozen=True, slots=True)
 class CandidatePair:
+    """Two responses to one prompt that may be asked about next."""
+
     prompt_id: str
     response_a: str
     response_b: str
@@ -63,6 +69,8 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class JudgedItem:
+    """What a judgement says of one response."""
+
     response_id: str
     rank: int | None = None  # 1 is best; equal ranks tie
     rating: float | None = None
@@ -93,6 +101,8 @@ class NewJudgement:
 
 @dataclass(frozen=True, slots=True)
 class JudgementRow:
+    """A judgement that stands, or one that another supersedes."""
+
     judgement_id: str
     prompt_id: str
     annotator: str
@@ -115,6 +125,8 @@ class JudgementRow:
 
 @dataclass(frozen=True, slots=True)
 class PaceCounts:
+    """How far an annotator is, and how fast lately."""
+
     done: int
     remaining: int
     today: int
@@ -123,6 +135,7 @@ class PaceCounts:
 
     @property
     def per_hour(self) -> float | None:
+        """Judgements in an hour at the pace of the latest; None where none took a known time."""
         return 3600 * self.recent / self.recent_seconds if self.recent_seconds > 0 else None
 
 
@@ -137,6 +150,8 @@ class SessionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
+    """A policy: a language model that answers, or a name that responses were imported under."""
+
     policy_id: str
     name: str
     model: str | None  # hub id, folder or "smollm2"; None for imported responses
@@ -148,6 +163,8 @@ class PolicyRow:
 
 @dataclass(frozen=True, slots=True)
 class RewardModelRow:
+    """A reward model with its latest export and its figures on held-out prompts."""
+
     reward_model_id: str
     name: str
     folder: str
@@ -161,6 +178,8 @@ class RewardModelRow:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:
+    """A folder that a run left, or that somebody registered."""
+
     artifact_id: str
     run_id: str | None
     kind: str
@@ -202,6 +221,8 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunMessage:
+    """A sentence that a run has said."""
+
     seq: int
     level: str
     text: str
@@ -210,6 +231,8 @@ class RunMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewScore:
+    """One number of one reward model for one response, before it is stored."""
+
     response_id: str
     reward_model_id: str
     score: float
@@ -222,6 +245,8 @@ class NewScore:
 
 @dataclass(frozen=True, slots=True)
 class UnscoredResponse:
+    """A response that a reward model has no score for."""
+
     response_id: str
     prompt_id: str
     messages: str  # canonical JSON of the conversation
@@ -239,11 +264,14 @@ class PromptComparison:
 
     @property
     def share(self) -> float:
+        """Pairs won by the first policy out of all, a tie one half."""
         return (self.wins + 0.5 * self.ties) / (self.wins + self.ties + self.losses)
 
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
+    """A response of each of two policies to one prompt, with their scores."""
+
     prompt_id: str
     prompt: str
     response_a: str
@@ -256,6 +284,8 @@ class SideBySide:
 
 @dataclass(frozen=True, slots=True)
 class WinRateRow:
+    """How often one policy is preferred to another, by one judge; the error is over prompts."""
+
     judged_by: str
     judge: str
     criterion: str | None
@@ -271,6 +301,8 @@ class WinRateRow:
 
 @dataclass(frozen=True, slots=True)
 class AgreementRow:
+    """How far two annotators agree on the pairs that both have judged; ties as each gives them."""
+
     annotator_a: str
     annotator_b: str
     criterion: str
@@ -283,6 +315,8 @@ class AgreementRow:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
+    """How much of everything the store holds."""
+
     prompts: int
     responses: int
     policies: int
@@ -296,6 +330,8 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
+    """How much there is to work with."""
+
     prompts: int
     responses: int
     judgements: int  # those that stand
@@ -303,6 +339,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class SavedQuery:
+    """A query that was run, or that was given a name."""
+
     query_id: str
     name: str | None
     sql: str
@@ -314,6 +352,8 @@ class SavedQuery:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
+    """A table or view with its columns, as the SQL screen lists it."""
+
     name: str
     kind: str  # table, view
     columns: tuple[tuple[str, str], ...]  # name, type

@@ -98,10 +98,12 @@ class RemoteCursor:
             raise refusal(str(error), self._store.path or Path()) from error
 
     def extract_statements(self, sql: str) -> list[Any]:
+        """The statements of a text, parsed here: nothing is sent."""
         return self._cursor.extract_statements(sql)
 
     @property
     def description(self) -> Any:
+        """Columns of the last answer, as DuckDB gives them; None before one."""
         return self._cursor.description
 
     def fetchall(self) -> list[Any]:
@@ -111,12 +113,15 @@ class RemoteCursor:
         return self._cursor.fetchone()
 
     def fetchmany(self, size: int) -> list[Any]:
+        """The next rows, at most `size`; empty at the end."""
         return self._cursor.fetchmany(size)
 
     def to_arrow_reader(self, batch_rows: int) -> Any:
+        """The rest as Arrow batches, read as they are asked for."""
         return self._cursor.to_arrow_reader(batch_rows)
 
     def interrupt(self) -> None:
+        """Ends the statement that runs, from another thread."""
         self._cursor.interrupt()
 
     def close(self) -> None:
@@ -147,7 +152,9 @@ class OwnReader:
         return self
 
     def to_arrow_reader(self, batch_rows: int) -> Any:
+        """The rows as Arrow batches, read as they are asked for."""
         return self._connection.to_arrow_reader(batch_rows)
 
     def close(self) -> None:
+        """Closes the file."""
         self._connection.close()

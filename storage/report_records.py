@@ -53,6 +53,8 @@ class UnseenBasis:
 
 @dataclass(frozen=True, slots=True)
 class CriterionFit:
+    """A reward model against people's pairs of one criterion, on held-out prompts."""
+
     criterion: str
     scored_as: str | None
     accuracy: float | None
@@ -119,6 +121,8 @@ class LengthRow:
 
 @dataclass(frozen=True, slots=True)
 class WrongPair:
+    """A pair on which the reward model and people disagree."""
+
     prompt_id: str
     prompt: str
     better_id: str
@@ -160,6 +164,8 @@ class PolicyScores:
 
 @dataclass(frozen=True, slots=True)
 class PairResponse:
+    """One response of a pair that is looked at."""
+
     response_id: str
     policy: str
     text: str

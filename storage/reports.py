@@ -85,6 +85,7 @@ def unseen(
 
 
 def by_criterion(store: Store, reward_model: str, criterion: str) -> CriterionFit:
+    """Accuracy and log-loss on a criterion's measured pairs, and how often the longer response wins."""
     (found,) = store.records(CriterionFit, block("reports", "by_criterion"), _about(reward_model, criterion))
     return found
 
@@ -95,21 +96,25 @@ def calibration(store: Store, reward_model: str, criterion: str) -> list[Calibra
 
 
 def annotators(store: Store, reward_model: str, criterion: str) -> list[AnnotatorFit]:
+    """The same for each annotator's pairs alone."""
     return store.records(AnnotatorFit, block("reports", "annotators"), _about(reward_model, criterion))
 
 
 def taus(store: Store, reward_model: str, criterion: str) -> TauSpread:
+    """Kendall's τ of scores and ranks within each prompt: mean, quantiles, prompts in each of ten bins."""
     (row,) = store.rows(block("reports", "taus"), _about(reward_model, criterion))
     prompts, undefined, mean, quantiles, counts = row
     return TauSpread(prompts, undefined, mean, tuple(quantiles or ()), tuple(counts or ()))
 
 
 def length(store: Store, reward_model: str, criterion: str) -> LengthCorrelation:
+    """Correlation of scores with characters, both less their prompt's mean, over measured prompts."""
     (found,) = store.records(LengthCorrelation, block("reports", "length"), _about(reward_model, criterion))
     return found
 
 
 def length_rows(store: Store, reward_model: str, criterion: str) -> list[LengthRow]:
+    """Each measured pair: difference of its scores, and by how much the better response is longer."""
     return store.records(LengthRow, block("reports", "length_rows"), _about(reward_model, criterion))
 
 
@@ -120,6 +125,7 @@ def wrong(store: Store, reward_model: str, criterion: str, *, limit: int = 100) 
 
 
 def learning_curve(store: Store, reward_model: str) -> list[CurvePoint]:
+    """Accuracy by the number of training pairs, as the run has measured it."""
     return store.records(CurvePoint, block("reports", "learning_curve"), {"reward_model": reward_model})
 
 

@@ -104,6 +104,7 @@ def drop_after_step(store: Store, run_id: str, step: int) -> None:
 
 
 def add_message(store: Store, run_id: str, seq: int, level: str, text: str, logged_at: datetime) -> None:
+    """Store one sentence of a run; one that is there by run and number is left as it is."""
     insert_messages(store, [(run_id, seq, level, text, logged_at)])
 
 
@@ -139,6 +140,7 @@ def insert_unseen_from_parquet(store: Store, path: Path, *, run_id: str, rows: S
 
 
 def rollout_steps(store: Store, run_id: str) -> list[int]:
+    """Steps that have rollouts, in order."""
     return [step for (step,) in store.rows(block("runs", "rollout_steps"), {"run_id": run_id})]
 
 

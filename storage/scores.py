@@ -63,6 +63,7 @@ def unscored(
 
 
 def count_unscored(store: Store, reward_model_id: str, backend: str) -> int:
+    """Responses without a score of this reward model by this backend."""
     row = store.row(
         block("scores", "count_unscored"), {"reward_model_id": reward_model_id, "backend": backend}
     )

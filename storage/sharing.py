@@ -35,6 +35,8 @@ class GoneError(ShareError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteResult:
+    """Rows that another process's store has sent."""
+
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
@@ -53,6 +55,7 @@ class Share:
     _cursor: duckdb.DuckDBPyConnection
 
     def close(self) -> None:
+        """Take the token away, close the door, stop the server.  Raises ShareError where it does not stop."""
         self.token_path.unlink(missing_ok=True)
         self._door.close()
         try:

@@ -238,6 +238,7 @@ class WorkbenchApp(Shell):
             self.switch_mode(mode)
 
     def action_help(self) -> None:
+        """Shows the keys that work here, those of the screen in front first."""
         self.push_screen(HELP(self.screen))
 
     def action_launch(self, kind: str = "", values: Mapping[str, Any] | None = None) -> None:

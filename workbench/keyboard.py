@@ -186,6 +186,7 @@ class Keyboard:
 
 
 def keys_dropped(count: int) -> str:
+    """What is said when keys that were typed ahead are thrown away."""
     return f"{count} key{'' if count == 1 else 's'} typed ahead {'was' if count == 1 else 'were'} not taken"
 
 

@@ -14,6 +14,7 @@ class RunsMoved(Message):
     """
 
     def can_replace(self, message: Message) -> bool:
+        """Ten movements of runs are drawn once."""
         return isinstance(message, RunsMoved)
 
 

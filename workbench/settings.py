@@ -72,6 +72,7 @@ class Settings:
 
     @property
     def in_memory(self) -> bool:
+        """Whether the store is to live in memory and vanish with the process."""
         return self.db == MEMORY
 
     @property
@@ -132,10 +133,12 @@ def _count(key: str, text: str) -> int:
 
 
 def user_settings_path() -> Path:
+    """The user's settings file, by the custom of the operating system."""
     return Path(platformdirs.user_config_dir(APP_NAME, appauthor=False)) / "config.toml"
 
 
 def default_db_path() -> Path:
+    """The store of somebody who names none, by the custom of the operating system."""
     return Path(platformdirs.user_data_dir(APP_NAME, appauthor=False)) / "workbench.duckdb"
 
 

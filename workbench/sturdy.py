@@ -100,10 +100,12 @@ class SturdyApp(App[None]):
             await super().on_event(event)
 
     def push_screen(self, *args: Any, **kwargs: Any) -> Any:
+        """As Textual's; keys typed ahead wait until the new screen stands."""
         self.keyboard.asks()
         return super().push_screen(*args, **kwargs)
 
     def get_driver_class(self) -> type[Driver]:
+        """Textual's driver of this terminal, with escape sequences read whole."""
         return reading_escapes(super().get_driver_class())
 
     def forget_typed(self, why: str) -> None:

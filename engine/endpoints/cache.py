@@ -56,6 +56,7 @@ class AnswerCache:
                 self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", [request, answer])
 
     def close(self) -> None:
+        """Close the file; what is put from now on is not kept."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -15,36 +15,50 @@ PATH = "/chat/completions"
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
+    """A token that might have stood at a place, with its log-probability in nats."""
+
     token: str
     logprob: float
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
+    """A token that was written, its log-probability in nats, and the likeliest tokens at its place."""
+
     token: str
     logprob: float
     top_logprobs: list[TopLogprob] = []
 
 
 class ChoiceLogprobs(msgspec.Struct, frozen=True):
+    """`choices[].logprobs` of the answer: one entry a token."""
+
     content: list[TokenLogprob] | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
+    """`choices[].message` of the answer; what it has besides the text is not read."""
+
     content: str | None = None
 
 
 class ChatChoice(msgspec.Struct, frozen=True):
+    """One completion of the prompt, and why it ended."""
+
     message: ChatMessage
     finish_reason: str | None = None
     logprobs: ChoiceLogprobs | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
+    """What the server counted, and bills, of one request."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 class ChatCompletion(msgspec.Struct, frozen=True):
+    """The answer to a chat request, read as strictly as its fields are used: others are passed over."""
+
     choices: list[ChatChoice]
     usage: Usage | None = None
 

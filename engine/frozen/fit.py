@@ -188,6 +188,7 @@ def cross_validate(
 
 
 def scaling_of(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
+    """Centre and scale of the features, [N, F] → F each.  Raises NonFiniteError where one is not finite."""
     scaling = Scaling.of(features_N_F, settings.squash)
     if not (np.isfinite(scaling.centre).all() and np.isfinite(scaling.scale).all()):
         raise NonFiniteError("There are features that are not finite; compute them again in float32.")

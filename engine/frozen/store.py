@@ -43,6 +43,7 @@ class FeatureInfo:
         return {**asdict(self), "base": ""} == {**asdict(other), "base": ""}
 
     def schema(self) -> pa.Schema:
+        """The columns of a features file, with this description in its metadata."""
         columns = [("response_id", pa.string()), ("features", pa.list_(pa.float32(), self.width))]
         return pa.schema(columns, metadata={KEY: json.dumps(asdict(self)).encode()})
 

@@ -46,6 +46,7 @@ class RewardModelJudge:
                 raise UsageError(f"The reward model has no criterion “{name}”. {did_you_mean(name, known)}")
 
     def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+        """The place of each question and σ of the difference of its scores, batch by batch."""
         for start in range(0, len(questions), TOGETHER):
             part = questions[start : start + TOGETHER]
             scores = self._scores(part)
@@ -84,6 +85,7 @@ class FunctionJudge:
         self._name, self._function = name, function
 
     def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+        """The place of each question and the probability that the function gives its first response."""
         for place, question in enumerate(questions):
             yield place, self._answer(question)
 

@@ -56,6 +56,7 @@ class Adapted(LoraLinear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """x Wᵀ + b + factor · x Aᵀ Bᵀ (Hu et al. 2021, equation 3).  [..., in] → [..., out]"""
         base = cast(nn.Linear, self.get_base_layer())
         if self._disable_adapters:
             found: Tensor = base(x)

@@ -42,6 +42,7 @@ class FrozenRMSNorm(nn.Module):
     variance_epsilon: float
 
     def forward(self, x: Tensor) -> Tensor:
+        """x / √(mean x² + ε) · weight over the last dimension.  [..., D] → [..., D]"""
         return cast(Tensor, _Normed.apply(x, self.weight, self.variance_epsilon))
 
 

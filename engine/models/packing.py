@@ -37,6 +37,7 @@ class Row:
 
     @property
     def length(self) -> int:
+        """Tokens of the prompt and all its responses."""
         return len(self.prompt) + sum(map(len, self.responses))
 
 

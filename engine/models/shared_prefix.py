@@ -34,6 +34,7 @@ class PrefixPart(NamedTuple):
 
     @property
     def cells(self) -> int:
+        """Pairs of tokens that attention compares here."""
         return self.length * (self.prompt_length + self.length)
 
 
@@ -146,6 +147,7 @@ class SharedPrefix(torch.autograd.Function):
     def forward(
         ctx: Any, query_S_H_E: Tensor, key_S_J_E: Tensor, value_S_J_E: Tensor, groups: Groups
     ) -> Tensor:
+        """softmax(q kᵀ) v of each group; q is scaled already.  [S, H, E] and [S, J, E] twice → [S, H, E]"""
         J = key_S_J_E.shape[1]
         rows = groups.rows(query_S_H_E.shape[1], J)
         queries, keys, values = (_heads(x) for x in (query_S_H_E, key_S_J_E, value_S_J_E))

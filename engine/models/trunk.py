@@ -40,6 +40,7 @@ class Trunk:
 
     @classmethod
     def of(cls, model: PreTrainedModel, pad_id: int, device: torch.device) -> Trunk:
+        """The model without its head, and whether its rows may be packed and lie flat on this device."""
         module = backbone(model)
         why_not = why_not_packable(module)
         flat = device.type == "cpu" and why_not is None and can_lie_flat(module)

@@ -23,6 +23,7 @@ class Pairs(NamedTuple):
     weight: Tensor | None = None  # [M] float; None is 1 for each
 
     def to(self, device: torch.device) -> Pairs:
+        """The same pairs on another device; an optional column that is missing stays so."""
         return Pairs(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
 
 
@@ -34,6 +35,7 @@ class Ties(NamedTuple):
     weight: Tensor | None = None  # [M] float; None is 1 for each
 
     def to(self, device: torch.device) -> Ties:
+        """The same ties on another device; an optional column that is missing stays so."""
         return Ties(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ class ScoreAgreement:
     samples: int
 
     def details(self) -> dict[str, float | int | str | bool]:
+        """What the artifact says of it in the store."""
         return {
             "max_difference": self.max_difference,
             "mean_difference": self.mean_difference,

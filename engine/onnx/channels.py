@@ -229,6 +229,7 @@ def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each value, by the value's name."""
     found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:

@@ -13,6 +13,7 @@ OPSET = 23
 
 
 def flat(x_N_H_T_d: Tensor) -> Tensor:
+    """Heads side by side again.  [N, H, T, d] → [N, T, H·d]"""
     return x_N_H_T_d.transpose(1, 2).reshape(x_N_H_T_d.shape[0], x_N_H_T_d.shape[2], -1)
 
 
@@ -85,6 +86,7 @@ def is_rms_norm(module: nn.Module) -> bool:
 
 
 def rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
+    """The module as one RMSNormalization operator.  [..., D] → [..., D]"""
     weight, epsilon = module.weight, _epsilon(module)
     assert epsilon is not None
 

@@ -38,6 +38,7 @@ class Hold:
         return () if self.fd == NOBODY else (self.fd,)
 
     def close(self) -> None:
+        """Let the device go: the next job in the queue may have it."""
         if self.fd != NOBODY:
             os.close(self.fd)
             self.fd = NOBODY

@@ -137,6 +137,7 @@ class EventLog:
         return envelope
 
     def close(self) -> None:
+        """Close the file; it stays as it is, and `append` raises from now on."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -36,11 +36,13 @@ class Sizes:
 
     @property
     def layer_parameters(self) -> int:
+        """Weights of one layer: attention, a gated MLP, two norms."""
         attention = self.hidden * (2 * self.query + 2 * self.key_value)
         return attention + 3 * self.hidden * self.middle + 2 * self.hidden
 
     @property
     def parameters(self) -> int:
+        """Weights of the model: embeddings (once where they are tied), layers, last norm."""
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * self.layer_parameters + self.hidden
 

@@ -59,6 +59,7 @@ class Plugged(dict[str, T]):
         return super().__contains__(name) or name in plugged(self._group)
 
     def get(self, name: str, default: Any = None) -> Any:
+        """As a dict's, but loads the plugin of that name where there is one."""
         return self[name] if name in self else default  # noqa: SIM401 dict.get knows no plugins
 
     def own(self) -> ValuesView[T]:
@@ -84,14 +85,17 @@ class Plugged(dict[str, T]):
         return super().__len__()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Every name; loads all plugins."""
         self._load_all()
         return super().keys()
 
     def values(self) -> ValuesView[T]:  # type: ignore[override]
+        """Every thing that can be used; loads all plugins."""
         self._load_all()
         return super().values()
 
     def items(self) -> ItemsView[str, T]:  # type: ignore[override]
+        """Every name with its thing; loads all plugins."""
         self._load_all()
         return super().items()
 

@@ -31,6 +31,7 @@ class Component:
 
     @property
     def is_function(self) -> bool:
+        """Whether it names a function of Python (`module:function`) rather than a reward model."""
         return ":" in self.source
 
     @property

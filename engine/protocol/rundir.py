@@ -61,10 +61,12 @@ class RunDir:
 
     @property
     def config_path(self) -> Path:
+        """The job's configuration."""
         return self.path / "config.toml"
 
     @property
     def inputs_path(self) -> Path:
+        """What the job reads, resolved to folders and files."""
         return self.path / "inputs.json"
 
     def read_config(self) -> tuple[str, JobConfig]:
@@ -72,10 +74,12 @@ class RunDir:
         return read_config(self.config_path)
 
     def write_inputs(self, inputs: Inputs) -> None:
+        """Write what the run reads, whole or not at all."""
         write_atomic(self.inputs_path, msgspec.json.format(msgspec.json.encode(inputs, enc_hook=str)))
 
     @property
     def inputs(self) -> Inputs:
+        """What the run reads.  Raises WorkbenchError when the file is missing or broken."""
         try:
             return msgspec.json.decode(self.inputs_path.read_bytes(), type=Inputs, dec_hook=_as_path)
         except FileNotFoundError:
@@ -113,30 +117,37 @@ class RunDir:
 
     @property
     def events_path(self) -> Path:
+        """The log that the workbench tails."""
         return self.path / "events.jsonl"
 
     @property
     def process_path(self) -> Path:
+        """Pid and start time of the process, by which a run is found again."""
         return self.path / "process.json"
 
     @property
     def stdout_path(self) -> Path:
+        """What the worker prints; nothing of it is read by the workbench."""
         return self.path / "stdout.log"
 
     @property
     def stderr_path(self) -> Path:
+        """Where a worker that dies says why; its tail becomes the run's reason."""
         return self.path / "stderr.log"
 
     @property
     def stop_path(self) -> Path:
+        """Exists when the job is asked to stop."""
         return self.path / "stop"
 
     @property
     def pause_path(self) -> Path:
+        """Exists when the job is asked to stop at the end of its step."""
         return self.path / "pause"
 
     @property
     def lock_path(self) -> Path:
+        """Locked by the worker as long as it lives."""
         return self.path / "lock"
 
     @property

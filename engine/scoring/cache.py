@@ -65,6 +65,7 @@ class PassageCache:
                 size -= self._passages.popitem(last=False)[1].bytes
 
     def clear(self) -> None:
+        """Forget every passage, and give their memory back."""
         with self._lock:
             self._passages.clear()
 

@@ -112,6 +112,7 @@ class Scorer:
 
     @property
     def folder(self) -> Path:
+        """The folder of the export that it reads."""
         return self._trunk.path.parent
 
     @property

@@ -16,10 +16,12 @@ class PromptRows(Protocol):
     """A prompt with its responses, as training on stored responses has them."""
 
     @property
-    def prompt_id(self) -> str: ...
+    def prompt_id(self) -> str:
+        """Of the store."""
 
     @property
-    def rows(self) -> tuple[Row, ...]: ...
+    def rows(self) -> tuple[Row, ...]:
+        """The packed rows that hold its responses."""
 
 
 def not_finite(step: int, figures: str, folder: Path | str) -> NonFiniteError:

@@ -61,6 +61,7 @@ class FileComparisons:
     places: dict[str, str] = field(default_factory=dict)  # where each reason was met first
 
     def leave(self, reason: str, place: str, number: int = 1) -> None:
+        """Count rows left out for a reason, and remember where the first of them stood."""
         self.left_out[reason] += number
         self.places.setdefault(reason, place)
 

@@ -63,17 +63,21 @@ class Plan:
 
     @property
     def name(self) -> str:
+        """What the prompts are said to come from."""
         return self.source_name or self.source.name
 
     @property
     def sure(self) -> bool:
+        """Whether the file may be imported without a person who looks at the mapping."""
         return self.confidence >= SURE and self.layout is not None
 
     def taker(self) -> Taker:
+        """What reads rows by this mapping; a new one, that has counted nothing."""
         return Taker(self.mapping, self.codings, self.defaults)
 
     @cached_property
     def columns(self) -> list[Column]:
+        """The columns of the sample, with what their values are."""
         return profile(self.sample)
 
     @cached_property

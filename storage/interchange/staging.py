@@ -291,6 +291,7 @@ class Staging:
         return int(alike[0]) if alike else 0, int(differing[0]) if differing else 0
 
     def close(self) -> None:
+        """Drop the temporary tables and give their memory back."""
         try:
             self._run("drop")
         finally:

@@ -14,6 +14,7 @@ from workbench.cli.session import session
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `bundle` and `unbundle`."""
     app.command("bundle")(bundle)
     app.command("unbundle")(unbundle)
 

@@ -17,6 +17,7 @@ export_app = typer.Typer(help="Write data to a file, or a reward model to ONNX."
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `import`, `export`, `policies` and `info`."""
     app.command("import")(import_file)
     app.add_typer(export_app, name="export")
     app.command("policies")(policies)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `doctor`."""
     app.command("doctor")(doctor)
 
 

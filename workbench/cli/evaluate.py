@@ -17,6 +17,7 @@ WIDEST = 100
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the group `evaluate`."""
     app.add_typer(evaluate_app, name="evaluate")
 
 

@@ -36,10 +36,12 @@ class Trainings(TyperGroup):
     """Commands of built-in trainings, and of plugins' jobs, which are looked for when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """The built-in algorithms, then those of plugins."""
         own = super().list_commands(ctx)
         return [*own, *(name for name in map(_command_name, _plugged_jobs()) if name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of an algorithm; a plugin is loaded when its name is called."""
         known = super().get_command(ctx, cmd_name)
         kind = cmd_name.replace("-", "_")
         if known is not None or kind in BUILT_IN or kind not in JOBS:
@@ -71,6 +73,7 @@ RUN_COLUMNS = (
 
 
 def register(app: typer.Typer) -> None:
+    """Adds a command for each job of the catalog; options and help are those of its configuration."""
     app.command("generate")(job_command(GenerateConfig, generate))
     judge_app.command("ai")(job_command(JudgeConfig, judge_by_model))
     app.add_typer(train_app, name="train")

@@ -23,6 +23,7 @@ judge_app = typer.Typer(invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the group `judge`, `score` and `compare`."""
     judge_app.callback(invoke_without_command=True)(judge)
     app.add_typer(judge_app, name="judge")
     app.command("score")(score)

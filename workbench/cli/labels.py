@@ -20,6 +20,7 @@ CriterionOption = Annotated[str, typer.Option(help="Criterion of the judgements.
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `annotators`, `agreement`, `disagreements` and `leaderboard`."""
     app.command("annotators")(annotators)
     app.command("agreement")(agreement)
     app.command("disagreements")(disagreements)

@@ -39,6 +39,7 @@ def json_text(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
+    """Prints what `--json` promises: one document, nothing beside it on standard output."""
     print(json_text(value))
 
 
@@ -77,10 +78,12 @@ class Table:
                     self.numeric[index] = True
 
     def head(self) -> None:
+        """Prints the columns' names and a line below them."""
         self._line(self.columns)
         self._line(["─" * width for width in self.widths])
 
     def row(self, values: Sequence[Any]) -> None:
+        """Prints one row; what is wider than its column is cut."""
         self._line([cell(value) for value in values])
 
     def _line(self, texts: Sequence[str]) -> None:
@@ -92,6 +95,7 @@ class Table:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints a table whose rows are all known; `Table` alone is for rows that come one by one."""
     table = Table(columns, rows)
     table.head()
     for row in rows:

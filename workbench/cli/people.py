@@ -16,6 +16,7 @@ SHOWN_CONFLICTS = 20
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `assign` and `merge`."""
     app.command("assign")(assign)
     app.command("merge")(merge)
 

@@ -28,6 +28,7 @@ project_app = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the group `project`."""
     app.add_typer(project_app, name="project")
 
 

@@ -18,6 +18,7 @@ SHOWN_WRONG = 10
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the group `report`, that of a run included."""
     app.add_typer(report_app, name="report")
     run_report.register(report_app)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(report_app: typer.Typer) -> None:
+    """Adds `run` to the group of reports."""
     report_app.command("run")(report_run)
 
 

@@ -29,6 +29,7 @@ class Session:
         self._sharing: Sharing | None = None
 
     def settings(self) -> Settings:
+        """Settings of files and environment, with the store that `--db` names."""
         from workbench.settings import load_settings
 
         return load_settings(db=self.db)
@@ -63,6 +64,7 @@ class Session:
             self._sharing = Sharing(self.workspace().store, lambda error: self.narrator.say(str(error)))
 
     def close(self) -> None:
+        """Ends the sharing and closes the store, whichever of them this command has opened."""
         if self._sharing is not None:
             self._sharing.close()
             self._sharing = None

@@ -32,6 +32,7 @@ Rows = Iterator[Sequence[Any]]
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `sql`."""
     app.command("sql")(sql)
 
 

@@ -19,6 +19,7 @@ LOOK = 0.25  # seconds between looks at the jobs
 
 
 def register(app: typer.Typer) -> None:
+    """Adds `serve` and `snapshot`."""
     app.command("serve")(serve)
     app.command("snapshot")(snapshot)
 

@@ -67,6 +67,7 @@ class WorkbenchScreen(Screen[Any]):
 
     @property
     def workbench(self) -> Shell:
+        """The application, by what screens may ask of it."""
         return cast("Shell", self.app)
 
     @property

@@ -53,6 +53,7 @@ class Question:
 
     @property
     def reward_model(self) -> str | None:
+        """The judge where it is a reward model; None for people."""
         return None if self.judge == PEOPLE else self.judge
 
 
@@ -87,6 +88,7 @@ def proposal(policies: Sequence[PolicyRow]) -> tuple[str, str]:
 
 
 def score_text(score: float | None) -> str:
+    """A score with its sign; empty where there is none."""
     return "" if score is None else f"{score:+.2f}"
 
 
@@ -226,10 +228,12 @@ class CompareScreen(WorkbenchScreen):
     # -- the list ------------------------------
 
     def chosen_items(self) -> list[ComparedItem]:
+        """The prompts that the filter lets through."""
         outcome = FILTERS[self.filter][0]
         return [item for item in self.items if outcome is None or item.outcome == outcome]
 
     async def fetch(self, offset: int, limit: int) -> Sequence[ComparedItem]:
+        """Rows for the list, of those that the filter lets through."""
         return self.chosen_items()[offset : offset + limit]
 
     def _show_items(self, *, keep_cursor: bool = False) -> None:
@@ -242,6 +246,7 @@ class CompareScreen(WorkbenchScreen):
 
     @on(RowList.Moved)
     def moved(self, event: RowList.Moved) -> None:
+        """Shows the responses of both policies to the prompt under the cursor."""
         item: ComparedItem | None = event.row
         prompt = Content.styled(safe_line(item.text, 2000), "bold") if item else self._nothing()
         self.query_one("#compared-prompt", Static).update(prompt)
@@ -267,6 +272,7 @@ class CompareScreen(WorkbenchScreen):
     @work(group=DIALOG, exclusive=True)
     @told
     async def action_choose_policy(self, side: str) -> None:
+        """Asks for the policy of one side, and compares anew."""
         if not self._policies:  # not read yet
             return
         name = await self.app.push_screen_wait(ChooseScreen(f"Policy {side.upper()}", self._policies))
@@ -278,11 +284,13 @@ class CompareScreen(WorkbenchScreen):
     @work(group=DIALOG, exclusive=True)
     @told
     async def action_choose_judge(self) -> None:
+        """Asks for people or a reward model, and compares anew."""
         name = await self.app.push_screen_wait(ChooseScreen("Judged by", self._judges))
         if name is not None:
             self._ask(Question(self.question.a, self.question.b, name))
 
     def action_swap(self) -> None:
+        """Turns the comparison round."""
         self._ask(Question(self.question.b, self.question.a, self.question.judge))
 
     def _ask(self, question: Question) -> None:
@@ -293,10 +301,12 @@ class CompareScreen(WorkbenchScreen):
             self.compare()
 
     def action_filter(self) -> None:
+        """Next of: all prompts, those won, tied, lost."""
         self.filter = (self.filter + 1) % len(FILTERS)
         self._show_items()
 
     def action_read(self) -> None:
+        """Goes to the responses, where keys scroll."""
         if self.query_one(RowList).current is not None:
             self.query_one("#side-a").focus()
 

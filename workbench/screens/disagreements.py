@@ -121,6 +121,7 @@ class DisagreementsScreen(WorkbenchScreen):
             self.load()
 
     async def fetch(self, offset: int, limit: int) -> Sequence[Disagreement]:
+        """Nothing: all rows are given at once."""
         return []  # all rows are given at once
 
     @work(exclusive=True, group="disagreements")
@@ -149,6 +150,7 @@ class DisagreementsScreen(WorkbenchScreen):
     @work(exclusive=True, group="disagreements-prompt")
     @told
     async def show_prompt(self, row: Disagreement | None) -> None:
+        """Everybody's ranking of the prompt side by side, and its responses."""
         self.found = None
         columns, texts = Content(""), Content("")
         if row is not None:
@@ -191,6 +193,7 @@ class DisagreementsScreen(WorkbenchScreen):
     @work(group=DIALOG, exclusive=True)
     @told
     async def action_criterion(self) -> None:
+        """Asks for the criterion by which people disagree."""
         names = await self.ask(lambda w: w.labels.criteria())
         chosen = await self.app.push_screen_wait(ChooseScreen("Judged by", names, self.criterion))
         if chosen is not None and chosen != self.criterion:

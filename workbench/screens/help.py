@@ -62,6 +62,7 @@ def merged(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def key_lines(lines: list[tuple[str, str]]) -> Content:
+    """Keys and what they do, one line each."""
     parts: list[Content | str | tuple[str, str]] = []
     for keys, description in lines:
         parts += [(keys.rjust(KEY_CELLS), "bold $secondary"), f"  {description}\n"]

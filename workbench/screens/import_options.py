@@ -59,9 +59,11 @@ class ImportOptionsScreen(ModalScreen[ImportOptions | None]):
 
     @on(Input.Changed)
     def typed(self) -> None:
+        """What was said of an option is gone as soon as it is changed."""
         self.query_one("#option-says", Static).update("")
 
     def action_take(self) -> None:
+        """Takes the options as they stand, or says which one cannot be."""
         said = {name: self.query_one(f"#{name}", Input).value.strip() for name, _, _ in FIELDS}
         share = share_of(said["bad"])
         if share is None:

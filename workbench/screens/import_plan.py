@@ -162,6 +162,7 @@ class ImportPlanScreen(WorkbenchScreen):
 
     @on(Sheet.ColumnHighlighted)
     def column_highlighted(self, event: Sheet.ColumnHighlighted) -> None:
+        """The list of columns follows the cursor in the sheet."""
         if self.query_one(Sheet).has_focus:
             self.query_one(RowList).cursor = event.cursor_column
 
@@ -202,18 +203,22 @@ class ImportPlanScreen(WorkbenchScreen):
 
     @property
     def current(self) -> ColumnLine | None:
+        """The column under the cursor."""
         line: ColumnLine | None = self.query_one(RowList).current
         return line
 
     def action_role(self, role: str) -> None:
+        """Gives the column a role; one that has a name behind its dot takes the column's."""
         if (line := self.current) is not None:
             self._change(lambda plan: draft.with_role(plan, role, line.path))
 
     def action_forget(self) -> None:
+        """Takes back what was said of the column: it is read as proposed."""
         if (line := self.current) is not None:
             self._change(lambda plan: plan.without_word_on(line.path))
 
     def action_turn(self) -> None:
+        """Turns a verdict round: what said “first” says “second”."""
         line = self.current
         if line is None or not any(role.partition(".")[0] in ("winner", "winner_by") for role in line.roles):
             self.workbench.tell("This column holds no verdict that could be turned.", severity="warning")
@@ -222,6 +227,7 @@ class ImportPlanScreen(WorkbenchScreen):
 
     @work(group=DIALOG)
     async def action_choose_role(self) -> None:
+        """Asks for the column's role in a list that explains each."""
         line = self.current
         if line is None:
             return
@@ -253,6 +259,7 @@ class ImportPlanScreen(WorkbenchScreen):
 
     @work(group=DIALOG)
     async def action_options(self) -> None:
+        """Asks for encoding, names and limits; the file is read again where they matter to that."""
         answer = await self.app.push_screen_wait(ImportOptionsScreen(self.options))
         if answer is not None:
             again = answer.request != self.options.request
@@ -290,15 +297,18 @@ class ImportPlanScreen(WorkbenchScreen):
     # -- the other keys ------------------------------
 
     def action_standing(self) -> None:
+        """The file's rows, or the rows as they would stand in the store."""
         self.toggle_class("-standing")
         self._show_outlook()
 
     def action_leave(self) -> None:
+        """Leaves without importing; an import that runs is not left."""
         if not self.importing:
             self._stop.set()
             self.leave(False)
 
     def action_import(self) -> None:
+        """Imports; where the mapping is doubtful, a second time takes it as it stands."""
         if self.importing:
             return
         plan, refused = self.plan, draft.refusal(self.plan)

@@ -113,6 +113,7 @@ class FormSection(Vertical):
 
     @property
     def form(self) -> ConfigForm:
+        """The form that this is a section of."""
         return next(node for node in self.ancestors if isinstance(node, ConfigForm))
 
     async def open(self) -> None:
@@ -129,6 +130,7 @@ class FormSection(Vertical):
         self.form.hide_idle()
 
     async def toggle(self) -> None:
+        """Shows the fields or hides them; what was typed stays."""
         if self.opened:
             self.close()
         else:
@@ -152,6 +154,7 @@ class SectionHead(Static, can_focus=True):
     ]
 
     def show(self, title: str, opened: bool, shown: int, changed: int) -> None:
+        """The title, how many settings there are, and how many of them differ from the default."""
         count = f"{shown} setting{'' if shown == 1 else 's'}" + (f", {changed} changed" if changed else "")
         self.update(
             Content.assemble(f"{'▾' if opened else '▸'} {title}", (f"  {count}", "$foreground-muted"))
@@ -203,6 +206,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         self._first = essentials(kind, list(self.fields), needed)
 
     def row_of(self, field: FieldInfo) -> FieldRow:
+        """A new row for a field, with its text as it is typed so far and what it offers."""
         return FieldRow(field, self.texts[field.name], self._offers.get(field.name, ()))
 
     def compose(self) -> ComposeResult:

@@ -37,6 +37,7 @@ def interval_bar(low: float, value: float, high: float) -> Content:
 
 
 def standing_line(row: Standing) -> Content:
+    """Place, policy, chances with their interval, and what they rest on."""
     from workbench.services.leaderboard import chances_text, evidence
 
     value, low, high = row.chances
@@ -103,6 +104,7 @@ class LeaderboardScreen(WorkbenchScreen):
         self.show_board(board)
 
     def show_board(self, board: Leaderboard) -> None:
+        """The standings with what must be known of them, and below them who beats whom."""
         from workbench.services.leaderboard import notes
 
         said = [Content.styled(safe_line(note, 200), "$foreground-muted") for note in notes(board)]
@@ -119,6 +121,7 @@ class LeaderboardScreen(WorkbenchScreen):
     @work(group=DIALOG, exclusive=True)
     @told
     async def action_judge(self) -> None:
+        """Asks whose judgements count: people's, an annotator's, a reward model's."""
         judges = await self.ask(lambda w: w.leaderboards.judges())
         chosen = await self.app.push_screen_wait(ChooseScreen("Judged by", judges, self.judge))
         if chosen is not None and chosen != self.judge:
@@ -126,6 +129,7 @@ class LeaderboardScreen(WorkbenchScreen):
             self.load()
 
     def action_length(self) -> None:
+        """Counts with or without the advantage that length gives."""
         self.control = not self.control
         self.load()
 

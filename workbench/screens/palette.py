@@ -70,10 +70,12 @@ class Commands(Provider):
         return list(cast(Shell, self.app).commands(self.screen))
 
     async def discover(self) -> Hits:
+        """Every command by title, while nothing is typed."""
         for command in sorted(self._all(), key=lambda each: each.title):
             yield DiscoveryHit(command.title, command.run, help=command.help)
 
     async def search(self, query: str) -> Hits:
+        """Commands that the typed letters match, the strongest first."""
         matcher = self.matcher(query)
         for command in self._all():
             score = strength(query, command, matcher.match(command.title))

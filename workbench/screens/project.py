@@ -76,6 +76,7 @@ class ProjectScreen(WorkbenchScreen):
         self.leave()
 
     def action_reload(self) -> None:
+        """Reads how far the queues are by now."""
         self.show()
 
     @work(group=DIALOG)
@@ -94,6 +95,7 @@ class ProjectScreen(WorkbenchScreen):
     @work(group=DIALOG)
     @told
     async def action_apply(self) -> None:
+        """Asks for a project's file and follows it."""
         if await self.app.push_screen_wait(ApplyScreen()):
             self.show()
 
@@ -114,6 +116,7 @@ class ProjectScreen(WorkbenchScreen):
     @work(group=DIALOG)
     @told
     async def action_guidelines(self) -> None:
+        """The guidelines as annotators see them."""
         text = await self.ask(lambda w: w.judging.reading.guidelines())
         self.app.push_screen(ZoomScreen("Guidelines", text))
 
@@ -138,6 +141,7 @@ class ApplyScreen(ModalScreen[bool]):
     @work(exclusive=True)
     @told
     async def apply(self, path: Path) -> None:
+        """Follows the file, or says here why it cannot be followed."""
         app = cast("Shell", self.app)
         workspace = await app.opened()
         try:
@@ -173,6 +177,7 @@ class EditScreen(ModalScreen[bool]):
     @work(exclusive=True)
     @told
     async def action_apply(self) -> None:
+        """Follows the text as it stands, or says here why it cannot be followed."""
         app = cast("Shell", self.app)
         workspace = await app.opened()
         text = self.query_one(SafeTextArea).text

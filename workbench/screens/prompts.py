@@ -135,6 +135,7 @@ class PromptsScreen(WorkbenchScreen):
             self.set_timer(RELOAD_PAUSE, self.reload)
 
     def reload(self) -> None:
+        """Reads the list anew; the cursor stays where it is."""
         self._reload_waits = False
         self.load(keep_cursor=True)
 
@@ -160,6 +161,7 @@ class PromptsScreen(WorkbenchScreen):
         self.query_one("#list").border_title = Content(title)
 
     async def fetch(self, offset: int, limit: int) -> Sequence[PromptRow]:
+        """A page of the prompts that the search finds."""
         search = self.search
         return await self.ask(lambda workspace: workspace.library.prompts(search, limit=limit, offset=offset))
 
@@ -184,6 +186,7 @@ class PromptsScreen(WorkbenchScreen):
 
     @on(RowList.Moved)
     def moved(self, event: RowList.Moved) -> None:
+        """Shows the prompt under the cursor with its responses."""
         if event.row is not None and event.row != self._shown:
             self.show_detail(event.row)
 
@@ -212,9 +215,11 @@ class PromptsScreen(WorkbenchScreen):
 
     @property
     def current(self) -> Any | None:
+        """The row under the cursor."""
         return self.query_one(RowList).current
 
     def action_read(self) -> None:
+        """Goes to the responses, where keys scroll; on a narrow terminal they take the list's place."""
         if self.current is not None:
             self.add_class("-reading")
             self.query_one("#detail").focus()
@@ -224,6 +229,7 @@ class PromptsScreen(WorkbenchScreen):
         self.action_read()
 
     def action_rank(self) -> None:
+        """Goes to the rank screen with this prompt; says so where there is nothing to rank."""
         row = self.current
         if row is None:
             return
@@ -265,6 +271,7 @@ class PromptsScreen(WorkbenchScreen):
     @work(exclusive=True, group="find")
     @told
     async def find(self, search: str) -> None:
+        """Searches when nothing more is typed for a moment."""
         await asyncio.sleep(SEARCH_PAUSE)
         if search != self.search:
             self.search = search
@@ -272,4 +279,5 @@ class PromptsScreen(WorkbenchScreen):
 
     @on(Input.Submitted, "#search")
     def search_done(self) -> None:
+        """Back into the list, whose rows are those found."""
         self.query_one(RowList).focus()

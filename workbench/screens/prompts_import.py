@@ -53,6 +53,7 @@ class PathSuggester(Suggester):
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
+        """The first file or folder that goes on as typed; hidden are names that cannot be shown."""
         folder, start = os.path.split(value)
         try:
             entries = sorted(os.scandir(Path(folder).expanduser() if folder else "."), key=lambda e: e.name)
@@ -75,6 +76,7 @@ class FileTree(DirectoryTree):
     ]
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
+        """Folders, and files that can be imported."""
         return [path for path in paths if is_readable(path.name) or self._is_folder(path)]
 
     @staticmethod
@@ -89,11 +91,13 @@ class FileTree(DirectoryTree):
         return clean
 
     def action_take(self) -> None:
+        """Takes the file, or the whole folder, under the cursor."""
         node = self.cursor_node
         if node is not None and node.data is not None:
             self.post_message(self.FileSelected(node, node.data.path))
 
     def action_up(self) -> None:
+        """Shows the folder above."""
         self.path = Path(self.path).expanduser().resolve().parent
 
 
@@ -122,6 +126,7 @@ class ImportScreen(ModalScreen[None]):
 
     @on(Input.Changed, "#path")
     def typed(self, event: Input.Changed) -> None:
+        """The tree follows a typed folder as soon as its slash is there."""
         if not self.reading:
             self.say(HINT)
         folder = Path(event.value).expanduser()
@@ -130,6 +135,7 @@ class ImportScreen(ModalScreen[None]):
 
     @on(Input.Submitted, "#path")
     def submitted(self, event: Input.Submitted) -> None:
+        """Reads the typed file."""
         if not event.value.strip():
             self.say("Type the path of a file first, or pick one with tab and ⏎.", error=True)
             return
@@ -137,6 +143,7 @@ class ImportScreen(ModalScreen[None]):
 
     @on(DirectoryTree.FileSelected)
     def picked(self, event: DirectoryTree.FileSelected) -> None:
+        """Reads the file from the tree."""
         path = str(event.path)
         with self.prevent(Input.Changed):
             self.query_one("#path", Input).value = path
@@ -146,6 +153,7 @@ class ImportScreen(ModalScreen[None]):
             self.say("Its name has characters that cannot be shown: rename it first.", error=True)
 
     def action_leave(self) -> None:
+        """Leaves; not while a file is read."""
         if not self.reading:
             self.dismiss()
 
@@ -185,6 +193,7 @@ class ImportScreen(ModalScreen[None]):
             self.dismiss()
 
     def say(self, sentence: str, *, error: bool = False) -> None:
+        """One sentence below the path; those that ask for a remedy stand out."""
         line = self.query_one("#import-says", Static)
         line.set_class(error, "-error")
         line.update(Content(safe_line(sentence, 400)))

@@ -103,6 +103,7 @@ class RankScreen(AskingScreen):
     @on(events.MouseScrollUp)
     @on(events.Click)
     def seen(self) -> None:
+        """Any key or click is a sign that the annotator is at work."""
         self.attention.touch()
 
     def _store_changed(self, status: Status) -> None:
@@ -135,6 +136,7 @@ class RankScreen(AskingScreen):
 
     @property
     def annotator(self) -> str:
+        """Whose judgements are made here."""
         return self.workspace.settings.annotator
 
     def order_changed(self) -> None:
@@ -347,6 +349,7 @@ class RankScreen(AskingScreen):
 
     @on(DescendantFocus)
     def card_focused(self, event: DescendantFocus) -> None:
+        """A card that is clicked or tabbed to opens."""
         if isinstance(event.widget, ResponseCard):
             self.query_one(Cards).open(event.widget, focus=False)
 

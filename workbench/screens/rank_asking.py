@@ -53,6 +53,7 @@ class AskingScreen(PlacingScreen):
     @work(group=DIALOG)
     @told
     async def action_modes(self) -> None:
+        """Asks how to judge: by ranking, pairs, the best, best and worst, ratings."""
         titles = {title: mode for mode, title in MODES.items()}
         chosen = await self.app.push_screen_wait(ChooseScreen("Judge by", list(titles), MODES[self.mode]))
         if chosen is not None:
@@ -69,6 +70,7 @@ class AskingScreen(PlacingScreen):
     @work(group=DIALOG)
     @told
     async def action_note(self) -> None:
+        """Asks for a note; it is kept with the judgement if the prompt is still the same."""
         item = self.item
         if item is None or self.keys_wait:
             return

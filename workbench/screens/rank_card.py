@@ -128,6 +128,7 @@ class ResponseCard(Widget, can_focus=True):
         return max(0, len(self.lines(width - FRAME_CELLS)) - max(0, height - 2))
 
     def scroll_lines(self, lines: int) -> None:
+        """Scrolls the text; the title says which part is seen."""
         self.scroll_to_line(self.top + lines)
 
     def scroll_to_line(self, line: int) -> None:

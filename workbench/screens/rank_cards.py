@@ -52,6 +52,7 @@ class PromptPane(Scroller):
         yield Static(id="prompt-text")
 
     def show(self, messages: Sequence[dict[str, str]]) -> None:
+        """The conversation, its last turn first."""
         self.content = conversation_content(messages)
         self.query_one(Static).update(self.content)
         several = len(messages) > 1
@@ -101,6 +102,7 @@ class Cards(Container):
 
     @property
     def cards(self) -> list[ResponseCard]:
+        """The responses on screen, in the order shown."""
         return list(self.query(ResponseCard))
 
     @property
@@ -109,6 +111,7 @@ class Cards(Container):
         return next((card for card in self.cards if card.has_class("-open")), None)
 
     def open(self, card: ResponseCard, *, focus: bool = True) -> None:
+        """Gives this card the room; the others show what is left."""
         for other in self.cards:
             other.set_open(other is card)
         self._give_rows()
@@ -146,6 +149,7 @@ class Cards(Container):
         self.lay_out()
 
     def show_draft(self, draft: Draft) -> None:
+        """Ranks and ratings of the draft on every card."""
         for card in self.cards:
             card.show_draft(draft)
 

@@ -53,6 +53,7 @@ class SkipScreen(ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def written(self, event: Input.Submitted) -> None:
+        """A reason in the annotator's own words."""
         if reason := safe_line(event.value, 500):
             self.dismiss(reason)
 
@@ -85,6 +86,7 @@ class NoteScreen(ModalScreen[str | None]):
         self.query_one(SafeTextArea).insert("\n")
 
     def action_keep(self) -> None:
+        """Keeps the note, without control characters and at most as long as a note may be."""
         self.dismiss(safe_text(self.query_one(SafeTextArea).text).strip()[:NOTE_CHARACTERS])
 
 
@@ -117,6 +119,7 @@ class ZoomScreen(ModalScreen[None]):
         self.set_class(not self.markdown, "-plain")
 
     def action_plain(self) -> None:
+        """Between Markdown and the text as it was written."""
         if self.markdown:
             self.toggle_class("-plain")
 
@@ -174,6 +177,7 @@ class DifferenceScreen(ModalScreen[None]):
             self._show()
 
     def action_scroll(self, by: int) -> None:
+        """Scrolls both texts alike."""
         for pane in self.query(VerticalScroll):
             pane.scroll_relative(y=by, animate=False)
 
@@ -220,5 +224,6 @@ class SessionScreen(ModalScreen[bool]):
             yield Static(session_content(self.session, may_show=self.may_show))
 
     def action_names(self) -> None:
+        """Shows which policies stood behind the letters, once something is judged."""
         if self.may_show and self.session.judged and not self.session.policies:
             self.dismiss(True)

@@ -33,14 +33,17 @@ class PlacingScreen(ReadingScreen):
 
     @property
     def keys_wait(self) -> bool:
+        """Whether keys have to wait because the next prompt is being read."""
         return False
 
     @property
     def flagged(self) -> bool:
+        """Whether the judgement will be marked for somebody to look at again."""
         return self.draft.flagged
 
     @property
     def note(self) -> str:
+        """What the annotator has written about this prompt so far."""
         return self.draft.note
 
     def keep(self) -> None:
@@ -89,6 +92,7 @@ class PlacingScreen(ReadingScreen):
             self.action_submit()
 
     def action_tie(self) -> None:
+        """What is placed next ties with what was placed last; of a pair, both are equal."""
         if self.mode == "pair":
             self.action_both_equal()
         else:
@@ -102,6 +106,7 @@ class PlacingScreen(ReadingScreen):
     # -- digits ------------------------------
 
     def action_digit(self, value: int) -> None:
+        """Rates, places or prefers the open response, as the way of judging has it."""
         card = self.query_one(Cards).opened
         if card is None or self.item is None:
             return
@@ -139,9 +144,11 @@ class PlacingScreen(ReadingScreen):
                 return
 
     def action_take_back(self) -> None:
+        """Takes back what was placed last."""
         self._place(self.draft.take_back())
 
     def action_clear(self) -> None:
+        """Takes the open response out of the ranking; of a pair, both are bad."""
         if self.mode == "pair":
             self._prefer(None, None, BOTH_BAD)
         elif (card := self.query_one(Cards).opened) is not None:
@@ -150,6 +157,7 @@ class PlacingScreen(ReadingScreen):
     # -- what stands beside it ------------------------------
 
     def action_flag(self) -> None:
+        """Marks the judgement for somebody to look at again, or takes the mark away."""
         self._place(replace(self.draft, flagged=not self.draft.flagged))
 
     def action_confidence(self, by: int) -> None:

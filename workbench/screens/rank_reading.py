@@ -42,6 +42,7 @@ class ReadingScreen(LiveScreen):
 
     @property
     def size_class(self) -> str:
+        """Under what the way of reading is remembered: wide or narrow terminals."""
         return "wide" if self.app.size.width >= WIDE else "narrow"
 
     def on_resize(self) -> None:
@@ -86,6 +87,7 @@ class ReadingScreen(LiveScreen):
         self.say(f"responses stand {VIEWS[cards.view]}")
 
     def action_together(self) -> None:
+        """Whether one key scrolls every response or the open one; remembered."""
         cards = self.query_one(Cards)
         cards.together = not cards.together
         self.remember_reading()
@@ -94,6 +96,7 @@ class ReadingScreen(LiveScreen):
     @work(group="remember", exclusive=True)
     @told
     async def remember_reading(self) -> None:
+        """Keeps view and scrolling for the next session on a terminal of this width."""
         cards, key = self.query_one(Cards), self.size_class
         view, together = cards.view, cards.together
         await self.ask(lambda w: w.judging.reading.remember(key, view, together))
@@ -101,18 +104,21 @@ class ReadingScreen(LiveScreen):
     # -- scrolling and looking closely ------------------------------
 
     def action_scroll(self, lines: int) -> None:
+        """Scrolls the prompt where it has the focus, else the responses."""
         if isinstance(self.focused, PromptPane):
             self.focused.scroll_by_lines(lines)
         else:
             self.query_one(Cards).scroll(lines)
 
     def action_scroll_page(self, pages: int) -> None:
+        """A page of the prompt where it has the focus, else of the responses."""
         if isinstance(self.focused, PromptPane):
             self.focused.scroll_by_lines(pages * max(1, self.focused.size.height - 1))
         else:
             self.query_one(Cards).scroll(pages, pages=True)
 
     def action_scroll_edge(self, end: bool) -> None:
+        """To the beginning or the end, of the prompt where it has the focus."""
         pane = self.focused if isinstance(self.focused, PromptPane) else None
         if pane is None:
             self.query_one(Cards).to_edge(end=end)
@@ -120,6 +126,7 @@ class ReadingScreen(LiveScreen):
             (pane.scroll_end if end else pane.scroll_home)(animate=False)
 
     def action_move(self, by: int, vertical: bool) -> None:
+        """Opens a card beside, or below or above, the open one."""
         cards = self.query_one(Cards)
         cards.move(by * cards.columns if vertical else by)
 
@@ -155,6 +162,7 @@ class ReadingScreen(LiveScreen):
     @work(group=DIALOG)
     @told
     async def action_guidelines(self) -> None:
+        """The guidelines of the project or the settings, on a screen of their own."""
         text = await self.ask(lambda w: w.judging.reading.guidelines())
         self.app.push_screen(ZoomScreen("Guidelines", text))
 

@@ -167,10 +167,12 @@ class ReportScreen(WorkbenchScreen):
         self._choose(self.chosen + by)
 
     def action_choose_section(self, index: int) -> None:
+        """Goes to a section by its number; numbers beyond the last do nothing."""
         if index < len(self.keys):
             self._choose(index)
 
     def action_wrong(self) -> None:
+        """Goes to the pairs that the model gets wrong, the last section."""
         self._choose(len(self.keys) - 1)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -183,15 +185,18 @@ class ReportScreen(WorkbenchScreen):
     # -- the pairs most confidently wrong ------------------------------
 
     def draw_wrong(self, pair: WrongPair, width: int) -> Content:
+        """One line of the list of pairs that the model gets wrong."""
         from workbench.services.report_text import wrong_line
 
         return line_content(wrong_line(pair, width))
 
     async def fetch(self, offset: int, limit: int) -> Sequence[WrongPair]:
+        """A page of the pairs that the model gets wrong."""
         return self.report.wrong[offset : offset + limit] if self.report else ()
 
     @on(RowList.Chosen)
     def open_pair(self, event: RowList.Chosen) -> None:
+        """Shows both responses of a wrong pair."""
         from workbench.screens.report_pair import PairScreen
 
         if self.report is not None and event.row is not None:
@@ -221,6 +226,7 @@ class ReportScreen(WorkbenchScreen):
     @work(group=DIALOG, exclusive=True)
     @told
     async def action_model(self) -> None:
+        """Asks whose report to read."""
         names = await self.ask(lambda workspace: workspace.reports.models())
         chosen = await self.app.push_screen_wait(ChooseScreen("Report of", names, self.reward_model))
         if chosen is not None and chosen != self.reward_model:
@@ -236,6 +242,7 @@ class ReportScreen(WorkbenchScreen):
         return self.workspace.reports.query(self.report, key if key == WRONG else SECTIONS[key][1])
 
     def action_sql(self) -> None:
+        """Takes the section's query to the SQL screen."""
         if self.report is not None:
             self.workbench.show_query(self.query_of(self.keys[self.chosen]))
 

@@ -56,6 +56,7 @@ class PairScreen(WorkbenchScreen):
     @work(exclusive=True, group="pair")
     @told
     async def load(self) -> None:
+        """Reads the pair's texts and verdicts."""
         report, wrong = self.report, self.report.wrong[self.index]
         opened = await self.ask(lambda workspace: workspace.reports.pair(report, wrong))
         self._show(opened)
@@ -98,10 +99,12 @@ class PairScreen(WorkbenchScreen):
     # -- keys ------------------------------
 
     def action_go(self, by: int) -> None:
+        """The next or previous wrong pair; round at the ends."""
         self.index = (self.index + by) % len(self.report.wrong)
         self.load()
 
     def action_judge(self) -> None:
+        """Goes to the rank screen with the pair's prompt."""
         self.workbench.rank_prompt(self.report.wrong[self.index].prompt_id)
 
 

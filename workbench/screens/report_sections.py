@@ -76,6 +76,7 @@ class SmallPlot(Plot):
         self.set_x_formatter(self._ticks)
 
     def draw(self, drawn: Sequence[Curve], limits: tuple[float, float] | None) -> None:
+        """Draws the curves, with as many ticks as the width has room for."""
         self._ticks.most = max(2, (self.size.width - 8) // self.TICK_CELLS)
         self.show(drawn, limits=limits)
 
@@ -112,6 +113,7 @@ class SectionPane(VerticalScroll, inherit_bindings=False):
             yield SmallPlot()
 
     def show(self, report: RewardReport) -> None:
+        """Draws this section of a report, and again when the width changes."""
         self._report = report
         self._draw()
 

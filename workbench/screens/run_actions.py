@@ -169,6 +169,7 @@ class RunActions(WorkbenchScreen):
     @work(exclusive=True, group="samples")
     @told
     async def load_samples(self, step: int) -> None:
+        """Reads the samples of a step, beside those of the run it is compared with."""
         run_id = self.run_id
         pane = self.query_one(RunPane)
         against, shown = pane.against, pane.samples
@@ -181,12 +182,14 @@ class RunActions(WorkbenchScreen):
     # -- moving ---------------------------------------------------------------------------------------------
 
     def action_view(self, view: str) -> None:
+        """Goes to charts, samples or another view; samples are read when they are first seen."""
         pane = self.query_one(RunPane)
         pane.choose_view(view)
         if view == "samples" and pane.samples is None:
             self.action_step(0)
 
     def action_step(self, by: int) -> None:
+        """The samples of the next or previous step that has some."""
         pane = self.query_one(RunPane)
         step = pane.step_beside(by, self._asked_step)
         if step is not None:
@@ -194,6 +197,7 @@ class RunActions(WorkbenchScreen):
             self.ask_for(step)
 
     def action_response(self, by: int) -> None:
+        """The next or previous sample of the step."""
         pane = self.query_one(RunPane)
         if pane.view == "samples":
             self.query_one(SamplesView).move(by)
@@ -207,10 +211,12 @@ class RunActions(WorkbenchScreen):
         self.action_step(0)
 
     def action_chart(self, by: int) -> None:
+        """The next or previous chart."""
         self.query_one(RunPane).choose_view("charts")
         self.query_one(ChartBoard).step(by)
 
     def action_choose_chart(self, index: int) -> None:
+        """A chart by its number."""
         self.query_one(RunPane).choose_view("charts")
         self.query_one(ChartBoard).choose(index)
 
@@ -230,9 +236,11 @@ class RunActions(WorkbenchScreen):
         self._look(self.query_one(ChartBoard).lens.panned(by))
 
     def action_unzoom(self) -> None:
+        """Shows the whole run again; the smoothing stays."""
         self._look(replace(self.query_one(ChartBoard).lens, low=0.0, high=1.0))
 
     def action_smooth(self) -> None:
+        """More smoothing, and after the most none."""
         self._look(self.query_one(ChartBoard).lens.smoother())
 
     # -- further screens -------------------------------------------------------------------------------------

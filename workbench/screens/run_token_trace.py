@@ -136,6 +136,7 @@ class TokenTable(RowList):
                 self.cursor = index
 
     def action_column(self, by: int) -> None:
+        """The next or previous quantity; round at the ends."""
         self.column = (self.column + by) % len(QUANTITIES)
         self.refresh()
         self.post_message(self.ColumnMoved())
@@ -237,7 +238,9 @@ class TraceHeat(VerticalScroll, can_focus=True):
             self.draw()
 
     def action_token(self, by: int) -> None:
+        """The next or previous token, told to the screen."""
         self.post_message(self.Moved(tokens=by))
 
     def action_quantity(self, by: int) -> None:
+        """The quantity that colours the tokens, told to the screen."""
         self.post_message(self.Moved(quantities=by))

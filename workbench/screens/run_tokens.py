@@ -195,6 +195,7 @@ class TokensScreen(WorkbenchScreen):
 
     @on(TokenTable.Chosen)
     def action_sort(self) -> None:
+        """By the column under the cursor: largest first, then smallest first, then as in the text."""
         self.query_one(TokenTable).sort()
 
     def action_step(self, by: int) -> None:

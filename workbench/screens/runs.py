@@ -159,6 +159,7 @@ class RunsScreen(RunActions):
 
     @on(OptionList.OptionHighlighted, "#run-list")
     def highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Shows the run under the cursor; one that is shown already is not read again."""
         if event.option_id is not None and event.option_id != self._wanted:
             self._wanted = event.option_id
             self.load_run(event.option_id)
@@ -168,6 +169,7 @@ class RunsScreen(RunActions):
     @work(exclusive=True, group="load-run")
     @told
     async def load_run(self, run_id: str) -> None:
+        """Reads a run; drawn if it is still the one wanted."""
         marked = self._marked
         picture = await self.ask(lambda workspace: read_run(workspace, run_id, marked))
         if run_id == self._wanted and marked == self._marked:
@@ -175,6 +177,7 @@ class RunsScreen(RunActions):
 
     @on(OptionList.OptionSelected, "#run-list")
     def action_open(self) -> None:
+        """Opens the run on a screen of its own, the marked ones in its charts."""
         from workbench.screens.run import RunScreen
 
         if self._wanted:

@@ -253,6 +253,7 @@ class ScoreScreen(WorkbenchScreen):
         self.query_one(Choice).action_choose()
 
     def action_launch(self, kind: str) -> None:
+        """Goes to the form of a job; an export's begins with the first reward model."""
         from workbench.screens.launch import LaunchScreen
 
         values = {"reward_model": self._models[0].name} if kind == "export" and self._models else {}
@@ -261,6 +262,7 @@ class ScoreScreen(WorkbenchScreen):
     @work(exclusive=True, group="example")
     @told
     async def action_example(self) -> None:
+        """The next prompt of the store with its first two responses, in the place of what was typed."""
         await self._load_example()
 
     async def _load_example(self) -> None:

@@ -252,6 +252,7 @@ class SqlScreen(WorkbenchScreen):
 
     @on(TextArea.Changed, "#editor")
     def forget_error(self) -> None:
+        """An error is gone as soon as the query is changed."""
         if self._started is None:
             self.say(Content(""))
 

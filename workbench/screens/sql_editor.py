@@ -49,6 +49,7 @@ class SqlEditor(SafeTextArea):
         self._redraw()
 
     def unmark(self) -> None:
+        """Takes the mark off the place of the last error."""
         if self.fault is not None:
             self.fault = None
             self._redraw()
@@ -58,6 +59,7 @@ class SqlEditor(SafeTextArea):
         return super().edit(edit)
 
     def get_line(self, line_index: int) -> Text:
+        """As Textual's, with the place of an error marked."""
         line = super().get_line(line_index)
         if self.fault is not None and self.fault[0] == line_index:
             line.stylize(FAULT, self.fault[1], self.fault[2])

@@ -57,6 +57,7 @@ class HistoryScreen(ModalScreen[str | None]):
 
     @on(Input.Changed)
     def narrow(self, event: Input.Changed) -> None:
+        """Shows the queries that hold what is typed."""
         self._fill(event.value)
 
     def _fill(self, search: str) -> None:
@@ -76,6 +77,7 @@ class HistoryScreen(ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def take_first(self) -> None:
+        """Takes the highlighted query, without leaving the search."""
         listing = self.query_one(OptionList)
         if self._shown and listing.highlighted is not None:
             self.dismiss(self._shown[listing.highlighted].sql)

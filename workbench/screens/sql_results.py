@@ -49,13 +49,16 @@ class SafeBackend(ArrowBackend):
     """Arrow rows whose cells cannot be markup or controls, with column widths measured on a sample."""
 
     def get_row_at(self, index: int) -> Sequence[Any]:
+        """A row without control characters, long cells cut."""
         return [harmless(value) for value in super().get_row_at(index)]
 
     def get_cell_at(self, row_index: int, column_index: int) -> Any:
+        """A cell without control characters, cut where it is long."""
         return harmless(super().get_cell_at(row_index, column_index))
 
     @property
     def column_content_widths(self) -> list[int]:
+        """Cells that each column needs, by a sample of its rows."""
         if not self._column_content_widths:
             self._column_content_widths = [self._sampled_width(column) for column in self.data.columns]
         return self._column_content_widths

@@ -34,6 +34,7 @@ class Attention:
         self._away = True
 
     def come_back(self) -> None:
+        """It is looked at again: time counts from now on."""
         self.touch()
         self._away = False
 

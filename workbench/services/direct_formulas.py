@@ -9,6 +9,7 @@ IMITATED = f"{MINUS} λ·log π(w)/|w|"
 
 
 def dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    """DPO's loss by its kind (Rafailov et al. 2023 and its variants), with its settings and last figures."""
     loss = config.get("loss") or "sigmoid"
     title, symbols, settings = _dpo_loss(config, str(loss))
     if penalty := config.get("length_penalty"):
@@ -50,6 +51,7 @@ def _dpo_loss(config: Figures, loss: str) -> tuple[str, str, str]:
 
 
 def simpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    """SimPO (Meng et al. 2024): no reference, a reward a token, a margin γ."""
     beta, gamma = number(config.get("beta")), number(config.get("gamma"))
     return "SimPO", [
         Term(
@@ -62,6 +64,7 @@ def simpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 
 def cpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    """CPO (Xu et al. 2024): DPO with a uniform reference, and imitation of the winner."""
     beta, weight = number(config.get("beta")), number(config.get("nll"))
     return "CPO", [
         Term(
@@ -76,6 +79,7 @@ def cpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 
 def orpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    """ORPO (Hong et al. 2024): imitation of the winner and log odds against the loser."""
     return "ORPO", [
         Term(
             f"L = {MINUS}mean log π(w)/|w| + β·log σ(Δ)",
@@ -92,6 +96,7 @@ def orpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 
 def kto(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    """KTO (Ethayarajh et al. 2024): each response for itself, against the KL z."""
     good, bad = number(config.get("desirable_weight")), number(config.get("undesirable_weight"))
     return "KTO", [
         Term(

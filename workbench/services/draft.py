@@ -113,6 +113,7 @@ class Draft:
         return dict(self.placed).get(response)
 
     def rating(self, criterion: str, response: str) -> int | None:
+        """What a response is rated by a criterion; None while it is not."""
         return next((v for name, key, v in self.ratings if (name, key) == (criterion, response)), None)
 
     @property
@@ -151,6 +152,7 @@ class Draft:
         return tuple(self.letter(key) for key in self.responses if key not in placed)
 
     def letter(self, response: str) -> str:
+        """The letter that stands on a response's card."""
         return LETTERS[self.responses.index(response)]
 
     # -- placing ------------------------------
@@ -209,6 +211,7 @@ class Draft:
         return replace(self, placed=placed, strength=strength, outcome=outcome)
 
     def rate(self, criterion: str, response: str, value: int) -> Draft:
+        """The draft with one rating set; an earlier one of the same criterion gives way."""
         rest = tuple(entry for entry in self.ratings if entry[:2] != (criterion, response))
         return replace(self, ratings=(*rest, (criterion, response, value)))
 

@@ -76,6 +76,7 @@ class ColumnLine:
 
     @property
     def name(self) -> str:
+        """The path as a person writes it in a mapping."""
         return str(self.path)
 
 

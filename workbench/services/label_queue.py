@@ -63,6 +63,7 @@ class LabelQueue:
         return remembered.get(self.store, "show_agreement", "yes") == "yes"
 
     def set_shows_agreement(self, wanted: bool) -> None:
+        """Remember whether the rank screen tells an annotator how far others agree."""
         remembered.put(self.store, "show_agreement", "yes" if wanted else "no")
 
     def best_prompts(self, order: str) -> Sequence[str]:

@@ -44,9 +44,11 @@ class Library:
         return responses.of_prompt(self.store, prompt_id)
 
     def policies(self) -> list[PolicyRow]:
+        """Every policy with what it has answered."""
         return policies.listed(self.store)
 
     def reward_models(self) -> list[RewardModelRow]:
+        """Every reward model with its latest export and held-out figures."""
         return artifacts.reward_models(self.store)
 
     def annotators(self) -> list[tuple[str, str]]:

@@ -82,6 +82,7 @@ def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -
 
 
 def ranks_of(judgement: JudgementRow) -> dict[str, int]:
+    """Rank by response id, 1 best; responses that were shown and not ranked are missing."""
     return {entry.response_id: entry.rank for entry in judgement.items if entry.rank is not None}
 
 

@@ -28,6 +28,7 @@ class Reading:
         return remembered.get(self._store, "scroll_together", "no") == "yes"
 
     def remember(self, terminal: str, view: str, together: bool) -> None:
+        """Keep how the annotator reads on a terminal of this width, for the next session."""
         with self._store.transaction():
             remembered.put(self._store, f"layout:{terminal}", view)
             remembered.put(self._store, "scroll_together", "yes" if together else "no")

@@ -55,6 +55,7 @@ def fit(text: str, width: int) -> str:
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A figure with so many decimals; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:{'+' if signed else ''}.{digits}f}"
 
 

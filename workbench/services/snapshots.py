@@ -41,6 +41,7 @@ class PromptRequest(msgspec.Struct, frozen=True):
 
 
 def write_request(run: RunDir, request: PromptRequest) -> None:
+    """Keep which prompts a run was asked for, until it starts and its snapshot is made."""
     write_atomic(run.path / "request.json", msgspec.json.encode(request) + b"\n")
 
 

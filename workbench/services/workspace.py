@@ -100,18 +100,21 @@ class Workspace:
 
     @cached_property
     def library(self) -> Library:
+        """Prompts, responses, policies and reward models, to read."""
         from workbench.services.library import Library
 
         return Library(self.store)
 
     @cached_property
     def importing(self) -> Importing:
+        """Files of others: what they are taken for, and taking them in."""
         from workbench.services.importing import Importing
 
         return Importing(self.store)
 
     @cached_property
     def judging(self) -> Judging:
+        """What is to be judged next, drafts, verdicts, projects."""
         from workbench.services.judging import Judging
 
         settings = self.settings
@@ -119,78 +122,91 @@ class Workspace:
 
     @cached_property
     def labels(self) -> Labels:
+        """Annotators beside each other: agreement, disagreements, the model of labels."""
         from workbench.services.labels import Labels
 
         return Labels(self.store)
 
     @cached_property
     def leaderboards(self) -> Leaderboards:
+        """Policies in order of what judges prefer."""
         from workbench.services.leaderboard import Leaderboards
 
         return Leaderboards(self.store)
 
     @cached_property
     def live(self) -> Live:
+        """The head that is fitted while a person ranks."""
         from workbench.services.live import Live
 
         return Live(self.store, budget=self.settings.live_responses)
 
     @cached_property
     def jobs(self) -> Jobs:
+        """Runs: starting, following, stopping, resuming."""
         from workbench.services.jobs import Jobs
 
         return Jobs(self.store)
 
     @cached_property
     def scoring(self) -> Scoring:
+        """Scores by exported reward models, in this process."""
         from workbench.services.scoring import Scoring
 
         return Scoring(self.store)
 
     @cached_property
     def evaluating(self) -> Evaluating:
+        """Reward models on benchmarks."""
         from workbench.services.evaluating import Evaluating
 
         return Evaluating(self.store, self.scoring)
 
     @cached_property
     def comparing(self) -> Comparing:
+        """Two policies on the same prompts."""
         from workbench.services.comparing import Comparing
 
         return Comparing(self.store)
 
     @cached_property
     def reports(self) -> Reports:
+        """How good a reward model is."""
         from workbench.services.reports import Reports
 
         return Reports(self.store)
 
     @cached_property
     def sql(self) -> Sql:
+        """Queries of the user, with walls around them."""
         from workbench.services.sql import Sql
 
         return Sql(self.store)
 
     @cached_property
     def policy_learning(self) -> PolicyLearning:
+        """What a run of policy learning did, step by step."""
         from workbench.services.policy_learning import PolicyLearning
 
         return PolicyLearning(self.store)
 
     @cached_property
     def overoptimisation(self) -> Overoptimisation:
+        """Whether reward rose where people's preference did not."""
         from workbench.services.overoptimisation import Overoptimisation
 
         return Overoptimisation(self.store)
 
     @cached_property
     def calibrating(self) -> Calibrating:
+        """Whether probabilities are as often right as they say."""
         from workbench.services.calibration import Calibrating
 
         return Calibrating(self.store)
 
     @cached_property
     def estimating(self) -> Estimating:
+        """How long a job will take and what memory it needs."""
         from workbench.services.estimates import Estimating
 
         return Estimating(self.store)

@@ -107,6 +107,7 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self, value))
 
     def action_move(self, by: int) -> None:
+        """The next or previous name; round at the ends."""
         if self.value in self.names:
             self.value = self.names[(self.names.index(self.value) + by) % len(self.names)]
 
@@ -115,6 +116,7 @@ class Choice(Widget, can_focus=True):
 
     @work(group=DIALOG)
     async def action_choose(self) -> None:
+        """Asks for one of the names in a list."""
         chosen = await self.app.push_screen_wait(ChooseScreen(self._title, self.names, self.value))
         if chosen is not None:
             self.value = chosen

@@ -63,6 +63,7 @@ class StatusLine(Static):
     """Left: store and counts.  Right: the running job.  What does not fit is cut on the left side."""
 
     def show(self, status: Status) -> None:
+        """Counts on the left, the running job on the right; the counts give way where both do not fit."""
         width = self.app.size.width - 2
         job = job_text(status.job)
         left = counts_text(status).truncate(max(10, width - job.cell_length - 2), ellipsis=True)
@@ -74,6 +75,7 @@ class Tabs(Static):
     """The screens and their function keys, the current one lit; on the right how far the demo is."""
 
     def show(self, current: str, note: str = "") -> None:
+        """The places with their keys, this one marked; the note stands on the right where there is room."""
         app = cast("Shell", self.app)
         parts: list[Content | str | tuple[str, str]] = []
         for place in app.PLACES:
@@ -119,6 +121,7 @@ class Header(Vertical):
         self.show_demo(app.demo_line)
 
     def show_demo(self, line: str) -> None:
+        """Where the demo stands, beside the places."""
         self.query_one(Tabs).show(self._mode, line)
 
     def show(self, status: Status) -> None:

@@ -97,6 +97,7 @@ class HeatLine(Static):
         self._draw()
 
     def notify_style_update(self) -> None:
+        """As Textual's; a changed theme colours the tokens anew."""
         super().notify_style_update()
         if self.is_mounted:
             self._draw()

@@ -61,6 +61,7 @@ class ValueFormatter(AxisFormatter):
         return nice_ticks(min_, max_, self.most)
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        """As many decimals as tell neighbours apart; powers of ten where that is too many."""
         apart = min((b - a for a, b in pairwise(ticks)), default=1.0)
         decimals = max(0, -math.floor(math.log10(apart) + 1e-9)) if apart > 0 else 0
         if decimals > 4 or any(abs(tick) >= 1e5 for tick in ticks):

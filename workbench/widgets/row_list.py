@@ -55,6 +55,7 @@ class RowList(ScrollView, can_focus=True):
         row: Any
 
         def can_replace(self, message: Message) -> bool:
+            """Of several moves of one list only the last is handled."""
             return isinstance(message, RowList.Moved) and message.rows is self.rows
 
         @property
@@ -170,12 +171,15 @@ class RowList(ScrollView, can_focus=True):
         self._to(self.cursor + by)
 
     def action_page(self, by: int) -> None:
+        """Moves by what fits into the list, one row kept in sight."""
         self._to(self.cursor + by * max(1, self.scrollable_content_region.height - 1))
 
     def action_jump(self, index: int) -> None:
+        """Moves to a row; a negative number is the last."""
         self._to(index if index >= 0 else self.count - 1)
 
     def action_choose(self) -> None:
+        """Tells the screen that the row under the cursor is chosen."""
         if (row := self.current) is not None:
             self.post_message(self.Chosen(self, row))
 

@@ -80,6 +80,7 @@ class Lens:
 
     @property
     def whole(self) -> bool:
+        """Whether nothing is cut off on either side."""
         return self.low <= 0 and self.high >= 1
 
     def zoomed(self, factor: float) -> Lens:

@@ -57,8 +57,10 @@ class SafeTextArea(TextArea, inherit_bindings=False):
         self.theme = "css" if self.app.current_theme.dark else LIGHT_WORDS
 
     def edit(self, edit: Edit) -> EditResult:
+        """As Textual's, without the control characters of what is pasted."""
         clean = safe_text(edit.text)
         return super().edit(edit if clean == edit.text else replace(edit, text=clean))
 
     def load_text(self, text: str) -> None:
+        """As Textual's, without control characters."""
         super().load_text(safe_text(text))

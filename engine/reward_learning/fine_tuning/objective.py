@@ -46,6 +46,7 @@ class Terms:
     best: int  # the response of the best mean place, for the language-model loss
 
     def to(self, device: torch.device) -> Terms:
+        """The same terms on another device."""
         rankings = tuple((i.to(device), r.to(device), w) for i, r, w in self.rankings)
         rated = (self.rated.to(device), self.target.to(device), self.rated_weight.to(device))
         return Terms(self.pairs.to(device), self.ties.to(device), rankings, *rated, self.best)

@@ -91,10 +91,12 @@ class TrainingPlan:
 
     @property
     def steps_an_epoch(self) -> int:
+        """Updates in one pass over the data; the last of a pass may be smaller."""
         return math.ceil(len(self.elements) / self.config.batch_prompts)
 
     @property
     def total(self) -> int:
+        """Updates of the whole training."""
         return self.config.epochs * self.steps_an_epoch
 
     def batch(self, step: int) -> list[Element]:

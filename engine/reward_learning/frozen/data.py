@@ -27,10 +27,12 @@ class JudgedFeatures:
 
     @property
     def train_prompts(self) -> set[str]:
+        """Ids of the prompts that the head is fitted on."""
         return set(self.data.train_prompts)
 
     @property
     def heldout_prompts(self) -> set[str]:
+        """Ids of the prompts that the head does not see."""
         return set(self.data.heldout_prompts)
 
     def within(self, prompts: set[str]) -> dict[str, Comparisons]:

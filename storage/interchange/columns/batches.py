@@ -22,11 +22,13 @@ class Batch(Protocol):
     broken: dict[int, RowError]
 
     @property
-    def numbers(self) -> Sequence[int]: ...
+    def numbers(self) -> Sequence[int]:
+        """The number of each row in its file, as a person counts."""
 
     def __len__(self) -> int: ...
 
-    def rows_at(self, places: list[int]) -> list[Row]: ...
+    def rows_at(self, places: list[int]) -> list[Row]:
+        """The rows at some places of the batch, in the order of the places."""
 
     def rests(self, used: set[str]) -> Iterator[Row]:
         """What each row holds beside the columns that are used."""
@@ -58,20 +60,25 @@ class RowBatch:
         return len(self.rows)
 
     def rows_at(self, places: list[int]) -> list[Row]:
+        """The dictionaries themselves."""
         return [self.rows[place] for place in places]
 
     def rests(self, used: set[str]) -> Iterator[Row]:
+        """A new dictionary a row, without the columns that are used."""
         for row in self.rows:
             yield {k: v for k, v in row.items() if k not in used}
 
     def names(self) -> set[str]:
+        """Every key of every row."""
         return set().union(*self.rows)
 
     def values(self, statement: Statement) -> list[Any]:
+        """One value a row by the statement's path; None where the row has none."""
         get = getter(statement)
         return [get(row) for row in self.rows]
 
     def texts(self, statement: Statement) -> Any:
+        """The same as an Arrow array of texts, null where the value is something else."""
         return text_array(self.values(statement))
 
 
@@ -89,6 +96,7 @@ class ArrowBatch:
         return int(self.table.num_rows)
 
     def rows_at(self, places: list[int]) -> list[Row]:
+        """The rows at some places as dictionaries: only these leave Arrow."""
         import pyarrow as pa
 
         if len(places) == len(self):
@@ -100,15 +108,18 @@ class ArrowBatch:
         return found
 
     def rests(self, used: set[str]) -> Iterator[Row]:
+        """A dictionary a row of the columns that nothing uses."""
         rest = [name for name in self._columns if name not in used]
         columns = [self.table.column(self._columns[name]).to_pylist() for name in rest]
         for values in zip(*columns, strict=True):
             yield dict(zip(rest, values, strict=True))
 
     def names(self) -> set[str]:
+        """The table's columns."""
         return set(self._columns)
 
     def values(self, statement: Statement) -> list[Any]:
+        """The column's cells, or what the path finds inside them; a constant as often as there are rows."""
         path = statement.path
         if path.constant is not None:
             return [path.constant] * len(self)
@@ -119,6 +130,7 @@ class ArrowBatch:
         return [value_at(value, rest) for value in values] if rest else values
 
     def texts(self, statement: Statement) -> Any:
+        """The column as it lies in the file where it is of strings, else gathered from `values`."""
         import pyarrow as pa
 
         path = statement.path

@@ -48,6 +48,7 @@ _SPACE = " \t\r\n\ufeff"
 
 
 def open_json(path: Path, encoding: str) -> Part:
+    """A JSON document: a list of objects, or an object that holds one; read a piece at a time."""
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1))
     part.read = lambda: _numbered(part, encoding)
     return part
@@ -96,6 +97,7 @@ class Scanner:
                 return ""
 
     def skip(self, expected: str) -> None:
+        """Go past one expected character.  Raises ImportFileError, with its place, where another stands."""
         found = self.peek()
         if found != expected:
             self._broken(

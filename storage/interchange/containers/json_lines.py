@@ -19,6 +19,7 @@ BROKEN_OFF = b"\x00"  # behind a last line without an end; no JSON holds it
 
 
 def open_json_lines(path: Path, encoding: str) -> Part:
+    """One JSON object a line; a broken line is one bad row."""
     part = Part(path, lambda: iter(()), "line", size=max(path.stat().st_size, 1))
     part.read = lambda: _rows(part, encoding)
     return part

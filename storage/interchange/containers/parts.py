@@ -45,9 +45,11 @@ class Source:
 
     @property
     def word(self) -> str:
+        """What one row is called: line, row."""
         return self.parts[0].word
 
     def rows(self) -> Iterator[tuple[Part, int, dict[str, Any] | RowError]]:
+        """Every row of every part with its number, or what is wrong with it."""
         for part in self.parts:
             for number, row in part.read():
                 yield part, number, row
@@ -64,5 +66,6 @@ class Source:
 
 
 def wrong(path: Path | str, sentence: str) -> ImportFileError:
+    """The error that stops an import before anything is stored: what is wrong with which file."""
     name = path.name if isinstance(path, Path) else path
     return ImportFileError(f"{name}: {sentence}; nothing was imported.")

@@ -12,6 +12,7 @@ from storage.interchange.containers.streams import opened
 
 
 def open_text(path: Path, encoding: str) -> Part:
+    """Plain text, one prompt a line."""
     part = Part(path, lambda: iter(()), "line", size=max(path.stat().st_size, 1), columns=("prompt",))
     part.notes.append("plain text is read as one prompt a line")
     part.read = lambda: _rows(part, encoding)

@@ -64,6 +64,7 @@ class Leaving:
         return {name: "text" for name in held if not (self.anonymous and name in HIDDEN)}
 
     def about(self, row: Values) -> Values:
+        """What is known of a row's prompt: the columns of `about_columns`."""
         return {name: row[name] for name in self.about_columns}
 
     @cached_property
@@ -72,10 +73,12 @@ class Leaving:
         return any(not plain(row["chat"]) for row in self.rows("prompts"))
 
     def prompt(self, chat: Chat) -> Any:
+        """A prompt as this file has prompts: messages, or the one turn's text."""
         return chat if self.spoken else chat[0]["content"]
 
     @cached_property
     def prompt_kind(self) -> str:
+        """The kind of the column that holds prompts."""
         return "messages" if self.spoken else "text"
 
     def one_turn(self, row: Values) -> bool:
@@ -86,6 +89,7 @@ class Leaving:
 
 
 def single(chat: Chat) -> bool:
+    """Whether a conversation is one turn of the user and nothing else."""
     return len(chat) == 1 and chat[0]["role"] == "user" and len(chat[0]) == 2
 
 

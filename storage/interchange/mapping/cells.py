@@ -143,6 +143,7 @@ def step_label(value: object) -> float | None:
 
 
 def is_step_label(value: object) -> bool:
+    """Whether a cell may label a step of a solution: right, wrong, neutral or nothing."""
     return step_label(value) is not None or missing(value) or value in ("neutral", "0")
 
 

@@ -49,6 +49,7 @@ class Dropped(Counter[str]):
 
 
 def is_message(value: object) -> bool:
+    """Whether a value is one turn: an object with a role and a text, tool calls or parts."""
     return (
         isinstance(value, dict)
         and "replies" not in value

@@ -18,6 +18,7 @@ ANNOTATOR = re.compile(r"^(annotator|judge|rater|labell?er|coder)[ _-]?\w+$", re
 
 
 def find_judgements(search: Search) -> None:
+    """Find verdicts, ranks, ratings or labels of the responses found before, and who gave them."""
     if search.has("response_a", "response_b"):
         _find_verdicts(search)
     elif search.has("responses"):

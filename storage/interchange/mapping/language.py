@@ -66,6 +66,7 @@ class Path:
 
     @cached_property
     def listed(self) -> bool:
+        """Whether the path runs over the elements of a list."""
         return any(isinstance(step, Each) for step in self.steps)
 
     @cached_property
@@ -78,6 +79,7 @@ class Path:
 
     @cached_property
     def wild(self) -> bool:
+        """Whether the path runs over every key of an object."""
         return any(isinstance(step, AnyKey) for step in self.steps)
 
     def named(self, key: str) -> Path:
@@ -128,12 +130,15 @@ class Mapping:
             self._by_role.setdefault(statement.role, []).append(statement)
 
     def has(self, role: str) -> bool:
+        """Whether anything has this role."""
         return role in self._by_role
 
     def get(self, role: str) -> Statement | None:
+        """The first statement of a role; None without one."""
         return self._by_role.get(role, [None])[0]
 
     def all(self, role: str) -> list[Statement]:
+        """Every statement of a role, in the order given."""
         return self._by_role.get(role, [])
 
     def under(self, prefix: str) -> dict[str, list[Statement]]:
@@ -142,6 +147,7 @@ class Mapping:
         return {role[len(start) :]: found for role, found in self._by_role.items() if role.startswith(start)}
 
     def columns(self) -> set[str]:
+        """Columns of the file that are read at all."""
         return {s.path.column for s in self.statements if s.path.column}
 
     def with_statements(self, new: Iterable[Statement]) -> Mapping:
@@ -153,6 +159,7 @@ class Mapping:
         return Mapping((*kept, *new))
 
     def without(self, role: str) -> Mapping:
+        """The mapping with a role given up."""
         return Mapping(tuple(s for s in self.statements if s.role != role))
 
     def __str__(self) -> str:
@@ -198,6 +205,7 @@ def parse_statement(text: str) -> Statement:
 
 
 def parse_path(text: str) -> Path:
+    """The path that a person has written.  Raises MappingError with the place that is not understood."""
     path, place = _path(text, text)
     if place != len(text):
         raise MappingError(f"“{_short(text)}”: “{_short(text[place:])}” cannot be understood as a column.")

@@ -113,6 +113,7 @@ SINGLE = ("id", "reference", "source", "split", "subset", "annotator", "group", 
 
 
 def tokens(name: str) -> frozenset[str]:
+    """The words that a column's name is made of."""
     return frozenset(plain(name).split("_"))
 
 
@@ -130,4 +131,5 @@ def named(role: str, name: str) -> float:
 
 
 def score(role: str, column: Column) -> float:
+    """Points that a column, by its name, has this role."""
     return named(role, plain(column.name))

@@ -32,6 +32,7 @@ class Column:
 
     @cached_property
     def present(self) -> list[Any]:
+        """Values that are there: neither null nor NaN."""
         return [v for v in self.values if v is not None and not (isinstance(v, float) and v != v)]
 
     @cached_property
@@ -41,6 +42,7 @@ class Column:
 
     @cached_property
     def kind(self) -> str:
+        """What most values are: text, number, messages, …; `other` without a most, `empty` without any."""
         kinds: dict[str, int] = {}
         for value in self.present:
             kind = _kind(value)
@@ -67,6 +69,7 @@ class Column:
 
     @cached_property
     def texts(self) -> list[str]:
+        """Values that are strings."""
         return [v for v in self.present if isinstance(v, str)]
 
     @cached_property
@@ -76,6 +79,7 @@ class Column:
 
     @cached_property
     def distinct(self) -> int:
+        """How many values differ from each other."""
         return len({str(v) for v in self.present})
 
     @cached_property

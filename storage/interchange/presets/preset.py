@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
+    """A data set or a tool's layout that is known by its columns, and the mapping that reads it."""
+
     name: str
     about: str
     source: str  # of the data set or the tool's documentation
@@ -22,6 +24,7 @@ class Preset:
 
 
 def hub(name: str) -> str:
+    """The page of a data set on the Hugging Face Hub."""
     return f"https://huggingface.co/datasets/{name}"
 
 

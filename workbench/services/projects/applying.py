@@ -35,6 +35,12 @@ class Applied:
 def apply(
     store: Store, project: ProjectFile, text: str, guidelines: str, folder: str, *, dry_run: bool
 ) -> Applied:
+    """Deal what the project's file asks for to its annotators' queues, in one transaction.
+
+    What is done stays. The same text again adds what new data asks for; another text deals anew what is not
+    done. With `dry_run` nothing is stored. Raises UsageError where gold or
+    filters name what the store has not.
+    """
     before = projects.version(store, project.name)
     same = before is not None and (before.source, before.guidelines) == (text, guidelines)
     answers = _gold(store, project)

@@ -42,6 +42,7 @@ class Active:
 
     @property
     def name(self) -> str:
+        """Of the project, as commands take it."""
         return self.project.name
 
 
@@ -94,6 +95,7 @@ class Projects:
         self.forget()
 
     def listed(self) -> list[ProjectRow]:
+        """Every project, with how far it is."""
         return projects.listed(self._store)
 
     def text(self, name: str) -> str:
@@ -105,9 +107,11 @@ class Projects:
         return parse(self.text(name), f"The project “{name}”")
 
     def guidelines(self, name: str) -> str:
+        """What the project's file tells its annotators; empty where it tells nothing."""
         return self._version(name).guidelines
 
     def overview(self, name: str) -> ProjectOverview:
+        """Coverage, progress and checks of a project as it stands.  Raises UsageError without one."""
         version = self._version(name)
         project = parse(version.source, f"The project “{name}”")
         return ProjectOverview(
@@ -217,4 +221,5 @@ class Projects:
         return projects.today(self._store, active.name, annotator, since)
 
     def progress(self, active: Active, annotator: str) -> QueueProgress | None:
+        """How far an annotator's queue is; None where they have none."""
         return next(iter(projects.progress(self._store, active.name, annotator)), None)
