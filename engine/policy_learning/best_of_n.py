@@ -35,9 +35,10 @@ from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
+from engine.policy_learning.prompts import REFERENCE_KEY, Prompt, Prompts, read_prompts
 from engine.policy_learning.reward_parts import Conversation, RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
-from engine.policy_learning.rollout import REFERENCE_KEY, Prompt, Prompts, draw, prompt_seeds, read_prompts
+from engine.policy_learning.rollout import draw, prompt_seeds
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
@@ -128,6 +129,7 @@ def run(config: BestOfNConfig, directory: RunDir) -> Iterator[Event]:
 
 
 def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser) -> Sampler:
+    """Policy and rewards on their device, frozen.  Raises UsageError where one of them is unusable."""
     device = resolve_device(config.device)
     return Sampler(
         model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),

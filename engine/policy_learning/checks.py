@@ -23,6 +23,7 @@ def check_bound(
     targets: Targets,
     config: PolicyLearningConfig,
 ) -> None:
+    """Keep the batch and raise WorkbenchError where the KL exceeds `kl_bound` nats a response."""
     kl = targets.kl_a_response
     if kl <= config.kl_bound:
         return

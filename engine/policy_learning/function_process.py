@@ -120,6 +120,7 @@ def _read(stream: Any, lines: SimpleQueue[str]) -> None:
 
 
 def main() -> None:
+    """Answer batches of items on standard input with scores on standard output, a line of JSON each."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the function prints is no answer
 

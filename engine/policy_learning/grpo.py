@@ -53,6 +53,7 @@ class GRPO:
 
     @property
     def critic(self) -> str | None:
+        """None: the other samples of the prompt are the baseline."""
         return None
 
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:

@@ -32,6 +32,7 @@ from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.people import WaitingForPeopleError, offered, policy_name, ranked
 from engine.policy_learning.preferences import compared
+from engine.policy_learning.prompts import REFERENCE_KEY, Prompt, Prompts, read_prompts
 from engine.policy_learning.record import (
     keep_batch,
     rollout_metrics,
@@ -40,19 +41,7 @@ from engine.policy_learning.record import (
     write_traces,
 )
 from engine.policy_learning.resampling import Sampling, group_metrics, learned_from, resampled
-from engine.policy_learning.rollout import (
-    REFERENCE_KEY,
-    Measured,
-    Prompt,
-    Prompts,
-    Rollout,
-    Targets,
-    check_sampler,
-    collect,
-    measure,
-    read_prompts,
-    shaped,
-)
+from engine.policy_learning.rollout import Measured, Rollout, Targets, check_sampler, collect, measure, shaped
 from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.served import ServedPolicy, importance
 from engine.policy_learning.state import State

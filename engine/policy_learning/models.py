@@ -69,6 +69,7 @@ class Models:
 
     @property
     def device(self) -> torch.device:
+        """Where the policy lies, and with it everything that is compared to it."""
         return self.policy.trunk.device
 
 

@@ -46,6 +46,7 @@ class OnlineDPO:
 
     @property
     def critic(self) -> str | None:
+        """None: pairs of samples are compared with each other."""
         return None
 
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from engine.policy_learning.models import Models
-from engine.policy_learning.rollout import Prompt, Rollout, as_rollout, collect
+from engine.policy_learning.prompts import Prompt
+from engine.policy_learning.rollout import Rollout, as_rollout, collect
 from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
 from engine.protocol.events import Event, Message, Output, Stopped
 from engine.protocol.rundir import RunDir

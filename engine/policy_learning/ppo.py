@@ -44,6 +44,7 @@ class PPO:
 
     @property
     def critic(self) -> str | None:
+        """Whether the critic has a trunk of its own or shares the policy's, as configured."""
         return self.config.critic
 
     def advantages(self, rollout: Rollout, measured: Measured, final_N: Tensor, beta: float) -> Targets:

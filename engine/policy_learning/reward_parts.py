@@ -38,7 +38,8 @@ class RewardPart(Protocol):
     """One component of the reward."""
 
     @property
-    def component(self) -> Component: ...
+    def component(self) -> Component:
+        """Its name, weight and source in the run's configuration."""
 
     def members(self, conversations: Sequence[Conversation], budget: int) -> Tensor:
         """Raw scores, [M, N] float32 on the CPU; `budget` bounds the padded tokens of one forward."""
@@ -77,6 +78,7 @@ class ModelPart:
         return torch.zeros(1, 0) if member_scores is None else member_scores
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        """Which conversations are longer than the reward model reads, [N] bool."""
         return torch.tensor([tokens.was_cut for tokens in self._encoded(conversations)], dtype=torch.bool)
 
     def _encoded(self, conversations: Sequence[Conversation]) -> list[ScoreTokens]:
@@ -120,6 +122,7 @@ class FunctionPart:
         return torch.tensor([scores])
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
+        """None of them, [N] bool: a function sees whole texts."""
         return torch.zeros(len(conversations), dtype=torch.bool)
 
 
@@ -162,6 +165,7 @@ class RewardModels:
         self._loaded: dict[Path, RewardModel] = {}
 
     def load(self, folder: Path) -> RewardModel:
+        """The model of a folder, frozen; loaded once, however many components read it."""
         folder = Path(folder).resolve()
         if folder not in self._loaded:
             reward_model = load_reward_model(folder, self._dtype, self._device)

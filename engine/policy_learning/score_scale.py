@@ -68,6 +68,7 @@ class ScoreScale:
         return cls(means, stds, errors, cost, len(group_N), len(group_N.unique()))
 
     def normalised(self, name: str, members_M_N: Tensor) -> Tensor:
+        """(score − mean) / std by the component's statistics, or as it is without any.  [M, N] → [M, N]"""
         if name not in self.means:
             return members_M_N
         mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])

@@ -23,10 +23,12 @@ class State:
     told: list[str] = field(default_factory=list)  # what has collapsed, each told once
 
     def to_json(self, models: Models) -> dict[str, Any]:
+        """As a checkpoint keeps it, with the sizes that micro-batches have been cut to."""
         return asdict(self) | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any], models: Models) -> State:
+        """What `to_json` gave; sets the sizes of the models' micro-batches too."""
         for name, part in saved.pop("portions").items():
             models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
         return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))

@@ -40,6 +40,7 @@ class Sums:
     deviation: float = 0.0
 
     def add(self, loss: PolicyLoss) -> None:
+        """Takes the policy's loss of a micro-batch."""
         self.policy_loss += float(loss.loss.detach())
         self.clipped += float(loss.clipped)
         self.ratio += float(loss.ratio_sum)
@@ -60,6 +61,7 @@ class Sums:
 
     @property
     def total_loss(self) -> float:
+        """What was minimised: policy, value, entropy and KL together."""
         return self.policy_loss + self.value_loss + self.entropy_loss + (self.kl_loss or 0.0)
 
 

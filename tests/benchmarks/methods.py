@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning import prompts as policy_prompts
 from engine.protocol import configs
 from engine.protocol.catalog import job_kind
 from engine.protocol.events import Metrics
@@ -130,7 +130,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", default=[], help="methods, by their names")
     options = arguments.parse_args()
     torch.set_num_threads(1)
-    policy_rollout.REFERENCE_SAMPLES = 12
+    policy_prompts.REFERENCE_SAMPLES = 12
     sys.modules.setdefault("tests.benchmarks.methods", sys.modules[__name__])
     rows: list[tuple[Any, ...]] = []
     with tempfile.TemporaryDirectory() as folder:

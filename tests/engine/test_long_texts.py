@@ -14,7 +14,7 @@ from engine.jobs import generate, score
 from engine.left_out import LeftOutTexts, first_words
 from engine.models.reward_model import load_reward_model
 from engine.offline_learning import sft
-from engine.policy_learning.rollout import read_prompts
+from engine.policy_learning.prompts import read_prompts
 from engine.protocol.configs import (
     GenerateConfig,
     PPOConfig,

@@ -2,22 +2,19 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from engine.errors import NonFiniteError, UsageError
-from engine.offline_learning import cpo, dpo, kto, orpo, sft, simpo
+from engine.errors import NonFiniteError
+from engine.offline_learning import dpo, sft
 from engine.offline_learning.examples import (
     ExampleReader,
     by_prompt,
-    consensus,
     implied_pairs,
     implied_ties,
 )
@@ -25,54 +22,17 @@ from engine.offline_learning.loop import make_train_state
 from engine.offline_learning.reference import response_logprobs
 from engine.offline_learning.sft import best_ranked
 from engine.protocol.configs import (
-    CPOConfig,
     DPOConfig,
-    KTOConfig,
-    ORPOConfig,
-    SFTConfig,
-    SimPOConfig,
     StoredResponsesConfig,
 )
-from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Stopped
-from engine.protocol.rundir import RunDir
+from engine.protocol.events import Artifact, Finished, Message, Metrics, Stopped
 from engine.text import Tokeniser
 from engine.training.policy import Policy, load_trainable_policy
+from tests.engine.offline_learning.jobs import CONFIGS, Job
 from tests.engine.training.runs import make_run, only, rankings
 
-COMMON: dict[str, Any] = {
-    "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "epochs": 2, "batch_prompts": 4,
-    "microbatch": 2, "holdout": 0.25, "learning_rate": 2e-3, "checkpoint_every": 2,
-}  # fmt: skip
-CONFIGS: dict[str, StoredResponsesConfig] = {
-    "sft": SFTConfig(**COMMON),
-    "dpo": DPOConfig(**COMMON),
-    "simpo": SimPOConfig(**COMMON),
-    "cpo": CPOConfig(**COMMON),
-    "orpo": ORPOConfig(**COMMON),
-    "kto": KTOConfig(**COMMON),
-}
-RUNS: dict[str, Callable[..., Any]] = {
-    "sft": sft.run, "dpo": dpo.run, "simpo": simpo.run, "cpo": cpo.run, "orpo": orpo.run, "kto": kto.run,
-}  # fmt: skip
 KINDS = list(CONFIGS)
 OWN_LOOP = ["sft", "dpo", "kto"]  # SimPO, CPO and ORPO differ from DPO in the loss alone
-
-
-class Job:
-    def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
-        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
-        rows = rankings(10)
-        self.run: RunDir = make_run(path, self.config, models, {"rankings": rows, "responses": rows[:8]})
-        self.kind = kind
-
-    def start(self) -> Any:
-        return RUNS[self.kind](self.config, self.run)
-
-    def events(self) -> list[Event]:
-        return list(self.start())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return load_file(self.run.path / "model" / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -288,48 +248,6 @@ def test_a_broken_loss_stops_with_the_batch(
     assert (job.run.path / "failed-batch" / "tensors.safetensors").exists()
 
 
-def test_kto_takes_winners_and_losers_and_leaves_out_what_is_neither(ppo_models: dict[str, Path]) -> None:
-    records = rankings(1)[:4]
-    ranks = {record["response_id"]: record["rank"] for record in records}
-    method = kto.KTO(KTOConfig(name="k"))
-    expected = {response_id: rank < 2.5 for response_id, rank in ranks.items()}
-    assert method.labels(records) == expected
-    three = [{**record, "rank": place} for place, record in enumerate(records[:3], start=1)]
-    assert list(method.labels(three).values()) == [True, False]  # the one in the middle won one and lost one
-    rated = [{**record, "rating": float(5 - record["rank"])} for record in records]
-    by_rating = kto.KTO(KTOConfig(name="k", labels="ratings", threshold=3.0))
-    assert by_rating.labels(rated) == {response_id: 5 - rank >= 3 for response_id, rank in ranks.items()}
-
-
-def test_kto_reckons_from_responses_to_other_prompts_whatever_the_micro_batches(
-    tmp_path: Path, ppo_models: dict[str, Path]
-) -> None:
-    values = []
-    for microbatch in (1, 4):
-        job = Job(tmp_path / str(microbatch), ppo_models, "kto", microbatch=microbatch)
-        values.append([m.values for m in only(job.events(), Metrics)])
-    for one, other in zip(*values, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert one[name] == pytest.approx(other[name], abs=2e-3), name
-    last = values[0][-1]
-    assert values[0][0]["heldout/loss"] == pytest.approx(0.5, abs=1e-5)  # r = z = 0 before the first step
-    assert last["heldout/accuracy"] > 0.6  # type: ignore[operator]
-    assert last["heldout/margin"] > 0  # type: ignore[operator]
-
-
-def test_kto_needs_two_prompts_and_both_kinds(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
-    job = Job(tmp_path / "one", ppo_models, "kto", holdout=0.0)
-    job.run = make_run(tmp_path / "single", job.config, ppo_models, {"rankings": rankings(1)})
-    with pytest.raises(UsageError, match="needs two prompts to learn on"):
-        job.events()
-    rated = [{**row, "rating": 1.0} for row in rankings(4)]
-    config = msgspec.structs.replace(job.config, labels="ratings")
-    job.config, job.run = config, make_run(tmp_path / "good", config, ppo_models, {"rankings": rated})
-    with pytest.raises(UsageError, match="all 16 are desirable; set threshold"):
-        job.events()
-
-
 def test_ties_are_learned_where_asked_and_left_out_elsewhere(
     tmp_path: Path, ppo_models: dict[str, Path]
 ) -> None:
@@ -366,47 +284,3 @@ def test_variants_of_dpo_lower_their_own_loss(
     metrics = only(Job(tmp_path / "run", ppo_models, "dpo", **changes).events(), Metrics)
     losses = [m.values["heldout/loss"] for m in metrics if "heldout/loss" in m.values]
     assert losses[-1] < losses[0]  # type: ignore[operator]
-
-
-def votes(*rankings_: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """Rankings of the same three responses, one an annotator."""
-    texts = [row["text"] for row in rankings(1)[:3]]
-    messages = rankings(1)[0]["messages"]
-    return [
-        {"judgement_id": f"j{n}", "response_id": f"r{k}", "prompt_id": "p0", "messages": messages,
-         "text": texts[k], "rank": rank}
-        for n, ranks in enumerate(rankings_)
-        for k, rank in enumerate(ranks)
-    ]  # fmt: skip
-
-
-def test_a_pair_counts_once_by_how_far_its_judgements_agree() -> None:
-    records = votes((1, 2, 3), (1, 3, 2), (2, 2, 1), (1, 2, 3))
-    assert consensus(records) == {
-        ("r0", "r1"): pytest.approx(3 / 4),  # a tie is neither
-        ("r0", "r2"): pytest.approx((3 - 1) / 4),
-    }  # r1 and r2: two for each
-    assert consensus(votes((1, 2, 3))) == dict.fromkeys(implied_pairs(votes((1, 2, 3))), 1.0)
-
-
-@pytest.mark.parametrize("kind", ["dpo", "simpo", "cpo", "orpo"])
-def test_weights_of_pairs_are_those_of_the_mean(ppo_models: dict[str, Path], kind: str) -> None:
-    folder = ppo_models["policy"]
-    config = msgspec.structs.replace(CONFIGS[kind], weights="consensus", tuning="full")
-    method = {"dpo": dpo.DPO, "simpo": simpo.SimPO, "cpo": cpo.CPO, "orpo": orpo.ORPO}[kind](config)  # type: ignore[arg-type]
-    policy = make_train_state(folder, config).policy
-    records = votes((1, 2, 3), (1, 3, 2), (2, 2, 1), (1, 2, 3))
-    reader = ExampleReader(Tokeniser.from_folder(folder), config)
-    weights = consensus(records)
-    whole = reader.example("p0", records, list(weights), weights=weights)
-    assert whole is not None
-    parts = [reader.example(f"p{n}", records, [pair]) for n, pair in enumerate(weights, start=1)]
-    if isinstance(method, dpo.DPO):
-        for one in (whole, *parts):
-            assert one is not None
-            method.known.sums[one.prompt_id] = torch.linspace(-9, -3, one.count)
-    with torch.no_grad():
-        found = float(method.loss_terms(policy, [whole]).loss)
-        apart = [float(method.loss_terms(policy, [one]).loss) for one in parts if one is not None]
-    expected = sum(w * x for w, x in zip(weights.values(), apart, strict=True)) / sum(weights.values())
-    assert found == pytest.approx(expected, rel=1e-5)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.errors import UsageError
-from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning import prompts as policy_prompts
 from engine.policy_learning.ppo import run
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Event, Metrics, Output
@@ -26,7 +26,7 @@ CONFIG = PPOConfig(
 
 @pytest.fixture(autouse=True)
 def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 8)
+    monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 8)
 
 
 def prepared(path: Path, models: dict[str, Path], **changes: Any) -> tuple[PPOConfig, RunDir]:
@@ -58,7 +58,7 @@ def whole(
 ) -> tuple[RunDir, list[Event]]:
     config, directory = prepared(tmp_path_factory.mktemp("heldout") / "whole", ppo_models)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy_rollout, "REFERENCE_SAMPLES", 8)
+        patch.setattr(policy_prompts, "REFERENCE_SAMPLES", 8)
         return directory, list(run(config, directory))
 
 

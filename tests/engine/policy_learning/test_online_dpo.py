@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from engine.errors import UsageError
 from engine.objectives.preference import antisymmetric, intransitive_share, mean_wins, win_probabilities
 from engine.policy_learning import online_dpo
-from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning import prompts as policy_prompts
 from engine.policy_learning.online_dpo import pairs_of
 from engine.protocol.configs import OnlineDPOConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Output, Stopped
@@ -45,7 +45,7 @@ def ascii_share(prompt, response):
 
 @pytest.fixture(autouse=True)
 def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 6)
+    monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 6)
     (tmp_path / "online_rewards.py").write_text(FUNCTIONS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "online_rewards", raising=False)

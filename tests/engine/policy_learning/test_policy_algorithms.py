@@ -3,72 +3,34 @@
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from engine.errors import UsageError, WorkbenchError
 from engine.models.packing import Row
 from engine.models.reward_model import load_reward_model
-from engine.policy_learning import grpo, ppo, rloo
 from engine.policy_learning import loop as policy_learning
-from engine.policy_learning import rollout as policy_rollout
-from engine.policy_learning.models import load_models
-from engine.policy_learning.ppo import PPO
+from engine.policy_learning import prompts as policy_prompts
 from engine.policy_learning.rewards import Rewards
-from engine.policy_learning.rollout import collect, measure, read_prompts
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
-from engine.policy_learning.update import Update, UpdateStats
-from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
-from engine.protocol.events import Event, Finished, Message, Metrics, Output, Stopped
+from engine.protocol.events import Finished, Message, Metrics, Output, Stopped
 from engine.protocol.rewards import Component, Ensemble
-from engine.protocol.rundir import RunDir
 from engine.training.policy import Policy
 from tests.engine.models.test_reward_model import frozen_folder
-from tests.engine.training.runs import finished, make_run, only, prompts, rise
+from tests.engine.policy_learning.jobs import CONFIGS, Job
+from tests.engine.training.runs import only, prompts, rise
 
-COMMON: dict[str, Any] = {
-    "name": "better", "policy": "p", "reward_model": "reward_model", "device": "cpu", "dtype": "float32",
-    "steps": 3, "prompts_per_step": 2, "samples": 3, "max_new_tokens": 6, "learning_rate": 5e-3,
-    "checkpoint_every": 1, "trace_every": 1,
-}  # fmt: skip
-CONFIGS: dict[str, PolicyLearningConfig] = {
-    "grpo": GRPOConfig(**COMMON, epochs=2, minibatches=2),
-    "rloo": RLOOConfig(**COMMON),
-    "shared": PPOConfig(**COMMON, critic="shared", epochs=2),
-}
-RUNS: dict[str, Callable[..., Any]] = {"grpo": grpo.run, "rloo": rloo.run, "shared": ppo.run}
 KINDS = list(CONFIGS)
 
 
 @pytest.fixture(autouse=True)
 def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 6)
-
-
-class Job:
-    """A run of one kind in a directory of its own."""
-
-    def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
-        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
-        self.run: RunDir = make_run(path, self.config, models, {"prompts": prompts()})
-        self.kind = kind
-
-    def start(self) -> Any:
-        return RUNS[self.kind](self.config, self.run)
-
-    def events(self) -> list[Event]:
-        return list(self.start())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return load_file(self.run.path / "model" / "model.safetensors")
+    monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 6)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -305,72 +267,6 @@ def test_collapsed_entropy_is_told_or_stops_with_the_batch(
         told = [event.text for event in only(job.events(), Message) if "collapsed" in event.text]
         assert len(told) == (what == "warn")
     assert kept.exists() == (what != "ignore")
-
-
-def made(tmp_path: Path, models: dict[str, Path], **changes: Any) -> tuple[Any, Any, Any]:
-    """A PPO learner with its models and a rollout that has been measured."""
-    job = Job(tmp_path / "made", models, "shared", **changes)
-    found = load_models(job.config, models, critic=job.config.critic)  # type: ignore[attr-defined]
-    table = read_prompts(job.run.table("prompts"), found.policy.tokeniser, job.config, 512)
-    rollout = finished(collect(found, table.of_step(0, 2, 0), job.config, 0, stage="sampling"))
-    return found, rollout, finished(measure(found, rollout))
-
-
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_one_pass_gives_a_shared_critic_what_two_would(
-    tmp_path: Path, ppo_models: dict[str, Path], tuning: Any
-) -> None:
-    models, rollout, measured = made(tmp_path, ppo_models, tuning=tuning)
-    assert not measured.values.any()  # the head starts from zero
-    torch.nn.init.normal_(models.critic.head.weight)
-    everything = range(len(rollout.sampled))
-    for rows, order in rollout.micro_batches(everything, 6):
-        seen = models.policy.forward(rows)
-        apart = models.policy.trunk.states(rows, "before")
-        expected = models.critic.head(apart.hidden.float()).squeeze(-1) * apart.mask
-        torch.testing.assert_close(models.critic.values(rows, seen), expected)
-        torch.testing.assert_close(
-            seen.logprobs.detach(), measured.logprobs[order, : seen.logprobs.shape[1]], atol=1e-5, rtol=0
-        )
-
-
-def test_a_shared_critic_teaches_the_trunk_and_holds_no_second_one(
-    tmp_path: Path, ppo_models: dict[str, Path]
-) -> None:
-    models, rollout, measured = made(tmp_path, ppo_models, value_coefficient=1.0)
-    assert sum(p.numel() for p in models.optimisers["critic"].masters.values()) == 33
-    torch.nn.init.normal_(models.critic.head.weight)
-    nothing = torch.zeros(rollout.mask.shape)
-    targets = policy_rollout.Targets(nothing, nothing, nothing, returns=rollout.mask.float() * 3)
-    job = Job(tmp_path / "update", ppo_models, "shared", value_coefficient=1.0, epochs=1)
-    update = Update(PPO(job.config), models, rollout, measured, targets, 0.0, job.config, 0)  # type: ignore[arg-type]
-    stats = finished(update.run())  # the advantages are 0, so the value loss alone moves the policy
-    assert stats.grad_norms["policy"][0] > 0
-    assert stats.grad_norms["critic"][0] > 0
-    assert stats.minibatches[0].policy_loss == 0
-
-
-@pytest.mark.parametrize("critic", ["separate", "shared"])
-def test_gradients_of_the_critics_do_not_depend_on_micro_batches(
-    tmp_path: Path, ppo_models: dict[str, Path], critic: Any
-) -> None:
-    models, rollout, measured = made(tmp_path, ppo_models, critic=critic)
-    learner = PPO(msgspec.structs.replace(CONFIGS["shared"], critic=critic))  # type: ignore[arg-type]
-    targets = learner.advantages(rollout, measured, measured.scores, 0.1)
-    found = []
-    for size in (1, 6):
-        models.microbatches["training"].size = size
-        update = Update(learner, models, rollout, measured, targets, 0.1, learner.config, 0)
-        finished(update._minibatch(list(range(6)), UpdateStats(torch.ones(rollout.mask.shape)), 0, 6))
-        gradients = [
-            master.grad.clone()
-            for optimiser in models.optimisers.values()
-            for master in optimiser.masters.values()
-            if master.grad is not None
-        ]
-        found.append(gradients)
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

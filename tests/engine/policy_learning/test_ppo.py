@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from engine.errors import NonFiniteError, UsageError, WorkbenchError
-from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning import prompts as policy_prompts
 from engine.policy_learning.ppo import run
 from engine.policy_learning.rewards import Rewards
 from engine.policy_learning.score_scale import RewardScores
@@ -37,7 +37,7 @@ def prepared(path: Path, models: dict[str, Path], **changes: Any) -> tuple[PPOCo
 
 @pytest.fixture(autouse=True)
 def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 12)
+    monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 12)
 
 
 def scored(scores: torch.Tensor) -> RewardScores:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.policy_learning import grpo, ppo, rloo
-from engine.policy_learning import rollout as policy_rollout
+from engine.policy_learning import prompts as policy_prompts
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.events import Finished, Metrics
 from tests.engine.training.runs import make_run, only, prompts
@@ -38,7 +38,7 @@ def alike_but_for_go(prompt, response):  # one prompt in six teaches something
 
 @pytest.fixture(autouse=True)
 def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_rollout, "REFERENCE_SAMPLES", 6)
+    monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 6)
     (tmp_path / "variant_rewards.py").write_text(FUNCTIONS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "variant_rewards", raising=False)

@@ -15,7 +15,7 @@ import pytest
 from storage.sharing import share, token_path_of
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
-from tests.workbench.cli.test_cli import Shell, one_sentence
+from tests.workbench.cli.shell import Shell, one_sentence
 
 ROOT = Path(__file__).parents[3]
 READING = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.workbench.cli.shell import PAIRS, Shell, one_sentence
 from workbench.__main__ import _opens_application
 
 COMMANDS = [
@@ -33,58 +34,6 @@ COMMANDS = [
     *(["register"], ["register", "reward-model"]),
     *(["train", kind] for kind in ("sft", "dpo", "grpo", "rloo", "best-of-n")),
 ]
-PAIRS = "prompt,chosen,rejected\nSay hi.,Hi.,No.\nSay bye.,Bye.,\x1b[31mNever.\n"
-
-
-class Shell:
-    """Runs `workbench` on one store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("WORKBENCH_")},
-            "WORKBENCH_DB": str(folder / "store.duckdb"),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "XDG_DATA_HOME": str(folder / "data"),
-            "COLUMNS": "100",
-        }
-
-    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "workbench", *arguments],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            env=self.environment,
-            cwd=self.folder,
-            check=False,
-        )
-
-    def json(self, *arguments: str) -> object:
-        done = self(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture
-def workbench(tmp_path: Path) -> Shell:
-    """An empty store."""
-    return Shell(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A store with two prompts of two responses, for commands that do not change it."""
-    shell = Shell(tmp_path_factory.mktemp("filled"))
-    (shell.folder / "pairs.csv").write_text(PAIRS)
-    done = shell("import", "pairs.csv")
-    assert done.returncode == 0, done.stderr
-    return shell
-
-
-def one_sentence(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return len(lines) == 1 and lines[0].endswith((".", "?")) and "Traceback" not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -208,47 +157,6 @@ def test_the_order_of_the_queue_is_kept_and_shown(workbench: Shell) -> None:
     assert "no features of responses yet" in told.stderr
 
 
-def test_sql_as_json_csv_and_table(filled: Shell) -> None:
-    query = (
-        "SELECT 1 AS a, 2.5 AS b, 'x,y' AS c, [1, 2] AS d, NULL AS e, DATE '2026-01-02' AS f, "
-        "'nan'::DOUBLE AS g"
-    )
-    assert filled.json("sql", query) == [
-        {"a": 1, "b": 2.5, "c": "x,y", "d": [1, 2], "e": None, "f": "2026-01-02", "g": None}
-    ]
-    assert filled.json("sql", "-- a comment first\nSELECT 1 AS a") == [{"a": 1}]
-    assert filled("sql", query, "--csv").stdout.splitlines()[1] == '1,2.5,"x,y","[1,2]",,2026-01-02,nan'
-    table = filled("sql", "SELECT text FROM prompts ORDER BY text")
-    assert table.stdout.splitlines() == ["text", "────────", "Say bye.", "Say hi."]
-    assert table.stderr == "2 rows.\n"
-
-
-def test_sql_of_no_rows_is_still_json(filled: Shell) -> None:
-    assert filled.json("sql", "SELECT * FROM prompts WHERE false") == []
-
-
-def test_sql_from_stdin_to_a_file(filled: Shell) -> None:
-    done = filled("sql", "-", "-o", "out.parquet", stdin="SELECT * FROM prompts")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert (filled.folder / "out.parquet").read_bytes()[:4] == b"PAR1"
-
-
-def test_sql_writes_when_unlocked(workbench: Shell) -> None:
-    done = workbench("sql", "CREATE TABLE mine (a INTEGER)", "--unlock")
-    assert done.returncode == 0, done.stderr
-    assert workbench.json("sql", "SELECT count(*) AS n FROM mine") == [{"n": 0}]
-
-
-def test_a_reader_that_leaves_is_no_error(filled: Shell) -> None:
-    ours = f"{sys.executable} -m workbench sql 'SELECT * FROM range(300000)' --csv"
-    command = ["bash", "-c", f"{ours} | head -1; exit ${{PIPESTATUS[0]}}"]
-    done = subprocess.run(command, capture_output=True, text=True, env=filled.environment, check=False)
-    assert done.returncode == 0
-    assert done.stdout == "range\n"
-    assert "Traceback" not in done.stderr
-    assert "BrokenPipe" not in done.stderr
-
-
 def test_a_locale_without_utf8_is_no_error(filled: Shell) -> None:
     filled.environment["PYTHONIOENCODING"] = "ascii"
     try:
@@ -335,21 +243,6 @@ def test_a_second_process_is_told_who_holds_the_store(filled: Shell) -> None:
     assert one_sentence(done.stderr)
 
 
-def test_sql_goes_through_a_workbench_that_shares(filled: Shell) -> None:
-    from storage.sharing import share
-    from storage.store import Store
-
-    with Store.open(Path(filled.environment["WORKBENCH_DB"])) as store:
-        shared = share(store)
-        try:
-            assert filled.json("sql", "SELECT count(*) AS n FROM prompts") == [{"n": 2}]
-            assert filled("sql", "DELETE FROM prompts", "--unlock").returncode == 1
-            misspelt = filled("sql", "SELEC 1")
-            assert (misspelt.returncode, "syntax error" in misspelt.stderr) == (2, True)
-        finally:
-            shared.close()
-
-
 def test_hostile_text_does_not_reach_a_terminal(filled: Shell) -> None:
     """Run on a pseudo-terminal, every output form leaves out the escape that the imported file held."""
     for form in ([], ["--csv"], ["--json"]):
@@ -382,25 +275,6 @@ def _on_a_terminal(shell: Shell, *arguments: str) -> str:
     os.close(master)
     assert process.wait() == 0
     return b"".join(parts).decode()
-
-
-def test_sql_says_that_only_the_last_rows_are_shown(workbench: Shell) -> None:
-    done = workbench("sql", "--csv", "SELECT 1 AS a; SELECT 2 AS b")
-    assert done.stdout == "b\n2\n"
-    assert "All 2 statements were run; the rows are those of the last." in done.stderr
-
-
-def test_sql_json_keeps_columns_of_one_name(workbench: Shell) -> None:
-    done = workbench("sql", "--json", "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a")
-    assert json.loads(done.stdout) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
-
-
-def test_an_explained_query_is_readable(workbench: Shell) -> None:
-    done = workbench("sql", "EXPLAIN SELECT text FROM prompts")
-    lines = done.stdout.splitlines()
-    assert len(lines) > 5
-    assert any("prompts" in line for line in lines)
-    assert len({len(line) for line in lines}) == 1  # a drawing, whose lines are as wide as each other
 
 
 def test_the_doctor_names_what_is_amiss(workbench: Shell) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from engine.scoring import Scorer
 from storage import artifacts
 from storage.store import Store
-from tests.workbench.cli.test_cli import Shell, one_sentence
+from tests.workbench.cli.shell import Shell, one_sentence
 
 WORDS = ("Yes.", "No, never.", "Perhaps one day.", "Of course not.")
 

@@ -11,7 +11,7 @@ import pytest
 from storage.store import Store
 from tests.engine.chat_serving import ChatFake
 from tests.storage.builders import add_prompt, add_responses, judge
-from tests.workbench.cli.test_cli import Shell
+from tests.workbench.cli.shell import Shell
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from tests.workbench.cli.test_cli import Shell
+from tests.workbench.cli.shell import Shell
 from tests.workbench.services.test_labels import fill
 from tests.workbench.services.test_leaderboard import compete
 from workbench.services.workspace import Workspace

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from storage.store import Store
-from tests.workbench.cli.test_cli import Shell
+from tests.workbench.cli.shell import Shell
 from tests.workbench.ui_report.stores import MODEL, fill
 
 

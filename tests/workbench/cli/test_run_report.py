@@ -9,7 +9,7 @@ from pathlib import Path
 
 from storage import runs
 from storage.store import Store
-from tests.workbench.cli.test_cli import Shell
+from tests.workbench.cli.shell import Shell
 
 NOW = datetime(2026, 3, 4)
 

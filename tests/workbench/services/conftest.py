@@ -1,12 +1,17 @@
-"""A workspace in memory with a few prompts and responses."""
+"""A workspace in memory with a few prompts and responses; a store on disk, its jobs with a fake worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from engine.protocol import launch
 from storage import prompts, responses
+from storage.store import Store
+from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, until
+from workbench.services.jobs import Jobs
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -35,3 +40,21 @@ def filled(workspace: Workspace) -> Workspace:
     ):
         responses.add(store, prompt, policy, text)
     return workspace
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store.duckdb") as store:
+        add_prompts(store, 3)
+        yield store
+
+
+@pytest.fixture
+def jobs(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    fake_jobs(monkeypatch)
+    jobs = Jobs(store, worker=FAKE_WORKER)
+    yield jobs
+    for run in jobs.list():
+        jobs.stop(run.run_id)
+        jobs.stop(run.run_id)
+    until(lambda: not any(launch.alive(run.pid, run.pid_started or 0.0) for run in jobs.list() if run.pid))

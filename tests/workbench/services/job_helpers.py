@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.protocol.catalog import JOBS
+from engine.protocol.configs import GenerateConfig
 from storage.store import Store
+from workbench.services.jobs import Jobs
 
 FAKE_WORKER = (
     sys.executable,
@@ -42,3 +46,19 @@ def add_prompts(store: Store, count: int) -> None:
     store.write(
         "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES ('f0', 'reward_model', 'rm', '/rm')"
     )
+
+
+def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+def generate(tmp_path: Path, behaviour: str = "steps", samples: int = 3) -> GenerateConfig:
+    return GenerateConfig(policy=model_folder(tmp_path, behaviour), samples=samples)
+
+
+def status(jobs: Jobs, run_id: str) -> str:
+    jobs.pump()
+    return jobs.show(run_id).status
