@@ -1,12 +1,7 @@
-"""One endpoint: requests that wait their turn and are repeated when it is busy, answers of limited size.
-
-The key comes from an environment variable; it goes into the header of a request and nowhere else.  Redirects
-are not followed, so that no other host gets it.
-"""
+"""One endpoint that many ask: requests wait their turn and are repeated when it is busy."""
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -14,10 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-import urllib3
-from urllib3.exceptions import HTTPError, SSLError
-
+from engine.endpoints.http import HttpClient, NoAnswerError, error_words
 from engine.errors import EndpointError
 from engine.protocol.configs import EndpointConfig
 
@@ -29,10 +21,6 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before the first repetition, doubled each time, and the most; less a part by chance."""
 TOLD_WAIT = 600.0
 """The longest wait that an endpoint may ask for (Retry-After) and that is kept."""
-CHUNK = 1 << 16
-TOLD = 200
-
-
 REFUSALS = 20
 """So many requests refused, and none taken, mean that the endpoint takes none at all."""
 
@@ -108,13 +96,13 @@ class EndpointClient:
         self.stopped = threading.Event()
         self._config, self._on_wait = config, on_wait
         self._pace = RequestPace(config.requests_a_minute, self.stopped)
-        self._pool = urllib3.PoolManager(maxsize=config.at_once, block=False, retries=False)
-        key = os.environ.get(config.key_variable, "").strip()
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key:
-            if not key.isprintable() or not key.isascii():
-                raise EndpointError(f"The key in {config.key_variable} holds characters that no key has.")
-            self._headers["Authorization"] = f"Bearer {key}"
+        self._http = HttpClient(
+            self.endpoint,
+            config.key_variable,
+            within=config.answer_seconds,
+            most=ANSWER_BYTES,
+            at_once=config.at_once,
+        )
 
     def post(self, path: str, body: Mapping[str, Any]) -> Received:
         """The answer to a request, repeated while the endpoint is busy.
@@ -122,7 +110,6 @@ class EndpointClient:
         Raises RequestRefusedError for a request that it does not take, EndpointError when it cannot be asked,
         StoppedAskingError.
         """
-        data = msgspec.json.encode(body)
         for attempt in range(self._config.retries + 1):
             last = attempt == self._config.retries
             self._pace.wait()
@@ -130,20 +117,19 @@ class EndpointClient:
                 raise StoppedAskingError
             started = time.monotonic()
             try:
-                status, content, asked_for = self._once(path, data)
-            except SSLError as error:
-                raise EndpointError(
-                    f"{self.endpoint} has no certificate to trust: {plainly(str(error))}."
-                ) from error
-            except (HTTPError, OSError) as error:
-                why, asked_for = f"No answer from {self.endpoint}: {_reason(error)}", None
+                answer = self._http.request(path, body)
+            except NoAnswerError as error:
+                if self.stopped.is_set():
+                    raise StoppedAskingError from error
+                why, asked_for = str(error), None
                 if last:
                     raise EndpointError(f"{why}. Start the server, or correct the endpoint.") from error
             else:
-                if status == 200:
-                    return Received(content, time.monotonic() - started)
-                self._refuse(status, content)
-                why = f"{self.endpoint} answered {status}: {error_words(content)}"
+                if answer.status == 200:
+                    return Received(answer.content, time.monotonic() - started)
+                self._refuse(answer.status, answer.content)
+                why = f"{self.endpoint} answered {answer.status}: {error_words(answer.content)}"
+                asked_for = answer.wait
                 if last:
                     raise EndpointError(f"{why}. Resume the run when it can answer again.")
             self._rest(attempt, asked_for, why)
@@ -152,47 +138,12 @@ class EndpointClient:
     def stop(self) -> None:
         """Let every thread that waits end, and ask nothing more."""
         self.stopped.set()
+        self._http.give_up()
 
     def close(self) -> None:
         """`stop`, and let the connections go."""
         self.stop()
-        self._pool.clear()
-
-    def _once(self, path: str, data: bytes) -> tuple[int, bytes, float | None]:
-        """Status, content, and the seconds that the endpoint asks to wait."""
-        limit = self._config.answer_seconds
-        deadline = time.monotonic() + limit
-        response = self._pool.request(
-            "POST",
-            self.endpoint + path,
-            body=data,
-            headers=self._headers,
-            timeout=urllib3.Timeout(connect=min(limit, 30.0), read=limit),
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
-        )
-        whole = False
-        try:
-            parts, size = [], 0
-            while chunk := response.read(CHUNK):
-                size += len(chunk)
-                parts.append(chunk)
-                if size > ANSWER_BYTES:
-                    raise EndpointError(
-                        f"{self.endpoint} answered with more than {ANSWER_BYTES >> 20} MB; that is no answer "
-                        "to what was asked."
-                    )
-                if time.monotonic() > deadline:
-                    raise urllib3.exceptions.ReadTimeoutError(self._pool, path, "the answer took too long")  # type: ignore[arg-type]
-            whole = True
-        finally:
-            if whole:
-                response.release_conn()
-            else:
-                response.close()
-        return response.status, b"".join(parts), _seconds(response.headers.get("Retry-After"))
+        self._http.close()
 
     def _refuse(self, status: int, content: bytes) -> None:
         """Raise for a status after which repeating is no use."""
@@ -225,38 +176,3 @@ class EndpointClient:
         self._on_wait(f"{why}; asking again in {seconds:.0f} s.")
         if self.stopped.wait(seconds):
             raise StoppedAskingError
-
-
-def _seconds(header: str | None) -> float | None:
-    """Seconds of a Retry-After header; None where it has none, or is a date."""
-    try:
-        found = float(header or "")
-    except ValueError:
-        return None
-    return found if 0 <= found < 1e9 else None
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong below HTTP, without the library's own words around it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    strerror = getattr(error, "strerror", None)
-    return plainly(strerror or str(error).rpartition(": ")[2] or type(error).__name__).rstrip(".")
-
-
-def error_words(content: bytes) -> str:
-    """What an error says, as far as it can be read; one harmless line."""
-    text = content[: 1 << 16].decode(errors="replace")
-    try:
-        found = msgspec.json.decode(content)
-        inner = found["error"] if "error" in found else found["message"]
-        text = str(inner["message"] if isinstance(inner, dict) else inner)
-    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
-        pass
-    return plainly(text).rstrip(".") or "nothing more"
-
-
-def plainly(text: str) -> str:
-    """One line without control characters, not too long."""
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text[: 20 * TOLD].split())).strip()
-    return line if len(line) <= TOLD else line[: TOLD - 1] + "…"

@@ -8,20 +8,17 @@ back as such, with the log-probability of each: nothing is rendered or split int
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from contextlib import closing
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
+from engine.endpoints.http import HttpClient, LongAnswerError, NoAnswerError, error_words, plainly
 from engine.errors import EndpointError, NonFiniteError, UsageError
 from engine.rollout.records import Decoded, Sampled, SampledBatch, SamplingSettings
 from engine.text import Tokeniser
@@ -45,7 +42,6 @@ LOGPROBS_AT = (0.0, 1.0)
 ANSWER_WITHIN = 600.0  # seconds, for all samples of a prompt
 LONGEST_ANSWER = 256 * 2**20  # bytes; 64 samples of 4,096 tokens are 16 MB
 LOOK_EVERY = 0.5  # seconds between two looks at what has come, and whether the job was stopped
-TOLD = 200  # characters of what a server says that are passed on
 
 
 class _Model(msgspec.Struct):
@@ -107,11 +103,11 @@ class Server:
 
         Raises UsageError when none of its models is meant; EndpointError.
         """
-        served = _Call(endpoint, "/models").answer(_Models).data
+        served = _asked(endpoint, "/models", _Models).data
         meant = [model for model in served if model.id in names]
         found = meant[0] if meant else served[0] if len(served) == 1 else None
         if found is None:
-            listed = ", ".join(_clean(model.id) for model in served) or "nothing"
+            listed = ", ".join(plainly(model.id) for model in served) or "nothing"
             raise UsageError(f"{endpoint} serves {listed}; none of them is called {names[0]}.")
         return cls(endpoint, found.id, found.max_model_len)
 
@@ -145,12 +141,9 @@ class Server:
         together = max(1, settings.batch_sequences // samples)
         for start in range(0, len(prompts), together):
             part = range(start, min(start + together, len(prompts)))
-            calls = [
-                _Call(self.endpoint, "/completions", asked | {"prompt": prompts[i], "seed": seeds[i] % 2**63})
-                for i in part
-            ]
+            bodies = [asked | {"prompt": prompts[i], "seed": seeds[i] % 2**63} for i in part]
             answers: dict[int, list[Sampled]] = {}
-            for place, completion in _all(calls, _Completion):
+            for place, completion in _all(self.endpoint, bodies):
                 if completion is not None:
                     self._check_name(completion.model)
                     index = part[place]
@@ -168,7 +161,7 @@ class Server:
             "model": self.model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0.0,
             "prompt_logprobs": 0,
         }  # fmt: skip
-        reading = _Call(self.endpoint, "/completions", body).answer(_Reading)
+        reading = _asked(self.endpoint, "/completions", _Reading, body)
         self._check_name(reading.model)
         found = reading.choices[0].prompt_logprobs if reading.choices else []
         try:
@@ -184,7 +177,7 @@ class Server:
         """That the model which was asked for has answered, where the server says which did."""
         if answered is not None and answered != self.model:
             raise EndpointError(
-                f"{self.endpoint} was asked for {self.model} and answered as {_clean(answered)}."
+                f"{self.endpoint} was asked for {self.model} and answered as {plainly(answered)}."
             )
 
     def load_adapter(self, name: str, folder: Path) -> None:
@@ -197,7 +190,8 @@ class Server:
 
     def _tell(self, path: str, body: dict[str, Any]) -> None:
         try:
-            _Call(self.endpoint, path, body).content()
+            with closing(_client(self.endpoint)) as client:
+                _content(client, path, body)
         except EndpointError as error:
             raise EndpointError(
                 f"{error} Adapters are loaded while it runs by a server on this machine started with "
@@ -232,74 +226,56 @@ def _sampled(
     return responses
 
 
-@dataclass
-class _Call:
-    """A request, which can be given up from another thread."""
-
-    endpoint: str
-    path: str
-    body: dict[str, Any] | None = None
-    _connection: HTTPConnection | None = field(default=None, init=False)
-
-    def content(self) -> bytes:
-        """The answer as it comes.  Raises EndpointError with what went wrong and what may help."""
-        parts = urlsplit(self.endpoint)
-        connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        assert parts.hostname is not None
-        self._connection = connection_type(parts.hostname, parts.port, timeout=ANSWER_WITHIN)
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
-        try:
-            self._connection.request(
-                "GET" if self.body is None else "POST",
-                parts.path.rstrip("/") + self.path,
-                None if self.body is None else msgspec.json.encode(self.body),
-                headers,
-            )
-            # A server that closes after its answer leaves the socket to the response, whole or cut.
-            with self._connection.getresponse() as response:
-                content = response.read(LONGEST_ANSWER + 1)
-        except (OSError, HTTPException) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise EndpointError(
-                f"No answer from {self.endpoint}: {_clean(why)}. Start the server, as with vllm serve, or "
-                "leave the endpoint empty to sample here."
-            ) from error
-        finally:
-            self._connection.close()
-        if len(content) > LONGEST_ANSWER:
-            raise EndpointError(
-                f"{self.endpoint} answers with more than {LONGEST_ANSWER // 2**20} MB; it is no vLLM server,"
-                " or samples × max_new_tokens is too much for one prompt."
-            )
-        if response.status != 200:
-            raise EndpointError(f"{self.endpoint} answered {response.status}: {_said(content)}")
-        return content
-
-    def answer(self, kind: type[T]) -> T:
-        """The answer read as `kind`.  Raises EndpointError, also for one that is none."""
-        content = self.content()
-        try:
-            return msgspec.json.decode(content, type=kind)
-        except msgspec.DecodeError as error:
-            raise EndpointError(
-                f"{self.endpoint} does not answer as vLLM does, with token ids and log-probabilities: "
-                f"{_clean(str(error))}."
-            ) from error
-
-    def give_up(self) -> None:
-        """Stop waiting; the thread that waits gets an error."""
-        sock = self._connection.sock if self._connection is not None else None
-        if sock is not None:
-            with suppress(OSError):  # it may have ended by itself
-                sock.shutdown(socket.SHUT_RDWR)
+def _client(endpoint: str, at_once: int = 1) -> HttpClient:
+    return HttpClient(endpoint, KEY, within=ANSWER_WITHIN, most=LONGEST_ANSWER, at_once=at_once)
 
 
-def _all(calls: Sequence[_Call], kind: type[T]) -> Iterator[tuple[int, T | None]]:
-    """Answers with the places of their calls, as they come; (−1, None) now and then while none does."""
-    pool = ThreadPoolExecutor(len(calls))
-    waiting: dict[Future[T], int] = {pool.submit(call.answer, kind): i for i, call in enumerate(calls)}
+def _content(client: HttpClient, path: str, body: Mapping[str, Any] | None) -> bytes:
+    """The answer as it comes.  Raises EndpointError with what went wrong and what may help."""
+    try:
+        answer = client.request(path, body)
+    except NoAnswerError as error:
+        raise EndpointError(
+            f"{error}. Start the server, as with vllm serve, or leave the endpoint empty to sample here."
+        ) from error
+    except LongAnswerError as error:
+        raise EndpointError(
+            f"{client.endpoint} answers with more than {LONGEST_ANSWER // 2**20} MB; it is no vLLM server, "
+            "or samples × max_new_tokens is too much for one prompt."
+        ) from error
+    if answer.status != 200:
+        raise EndpointError(f"{client.endpoint} answered {answer.status}: {error_words(answer.content)}")
+    return answer.content
+
+
+def _read(client: HttpClient, path: str, kind: type[T], body: Mapping[str, Any] | None) -> T:
+    """The answer read as `kind`.  Raises EndpointError, also for one that is none."""
+    try:
+        return msgspec.json.decode(_content(client, path, body), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EndpointError(
+            f"{client.endpoint} does not answer as vLLM does, with token ids and log-probabilities: "
+            f"{plainly(str(error))}."
+        ) from error
+
+
+def _asked(endpoint: str, path: str, kind: type[T], body: Mapping[str, Any] | None = None) -> T:
+    """One request by itself."""
+    with closing(_client(endpoint)) as client:
+        return _read(client, path, kind, body)
+
+
+def _all(endpoint: str, bodies: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, _Completion | None]]:
+    """Completions with the places of their bodies, as they come; (−1, None) now and then while none does.
+
+    Whoever stops listening stops the server too: a connection that ends ends what is made for it.
+    """
+    client = _client(endpoint, at_once=len(bodies))
+    pool = ThreadPoolExecutor(len(bodies))
+    waiting: dict[Future[_Completion], int] = {
+        pool.submit(_read, client, "/completions", _Completion, body): place
+        for place, body in enumerate(bodies)
+    }
     try:
         while waiting:
             done, _ = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
@@ -309,20 +285,4 @@ def _all(calls: Sequence[_Call], kind: type[T]) -> Iterator[tuple[int, T | None]
                 yield waiting.pop(future), future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for place in waiting.values():
-            calls[place].give_up()
-
-
-def _said(content: bytes) -> str:
-    """What an error says, as far as it can be read."""
-    text = content.decode(errors="replace")
-    with suppress(msgspec.DecodeError, KeyError, TypeError):
-        found = msgspec.json.decode(content)
-        text = str(found["error"]["message"] if "error" in found else found["message"])
-    return _clean(text) or "nothing more"
-
-
-def _clean(text: str) -> str:
-    """One line without control characters, not too long."""
-    line = "".join(c if c.isprintable() else " " for c in text).strip()
-    return line if len(line) <= TOLD else line[: TOLD - 1] + "…"
+        client.close()
