@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from engine.cores import usable_cores
 from engine.errors import UsageError, WorkbenchError, is_out_of_memory
 from engine.files import PRIVATE_FOLDER, sweep, write_atomic
 from engine.protocol import launch, processes
@@ -71,6 +72,7 @@ class ProgressThrottle:
         self._last: dict[str, float] = {}
 
     def lets_through(self, event: Event) -> bool:
+        """Whether the event is written: any but Progress; of a stage one an interval, and its last."""
         if not isinstance(event, Progress):
             return True
         now = self._clock()
@@ -83,6 +85,7 @@ class ProgressThrottle:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the job of a run directory; its exit code, as `engine.protocol.launch` reads it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("Usage: python -m engine.worker RUN_DIR", file=sys.stderr)
@@ -225,7 +228,7 @@ def run_job(job: JobKind, config: JobConfig, run: RunDir, log: EventLog, stop: S
 
 def use_all_cores() -> None:
     """As many threads as this process may use cores, for every library that counts for itself."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(processes.usable_cores()))
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 
 class Placement(NamedTuple):

@@ -22,11 +22,12 @@ from typing import BinaryIO
 import msgspec
 import psutil
 
+from engine.cores import usable_cores
 from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FILE, PRIVATE_FOLDER, write_atomic
 from engine.protocol.catalog import JobKind
 from engine.protocol.configs import JobConfig
-from engine.protocol.processes import MEETING, usable_cores
+from engine.protocol.processes import MEETING
 from engine.protocol.rundir import RunDir
 
 SPEED = {
@@ -145,6 +146,7 @@ def gpus() -> int:
 
 
 def record_process(run: RunDir, process: Process) -> None:
+    """Write pid and start time into the run directory, by which the run is found again."""
     write_atomic(run.process_path, msgspec.json.encode(process) + b"\n")
 
 

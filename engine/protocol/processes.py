@@ -14,11 +14,6 @@ class RankLostError(WorkbenchError):
     """Another process of the run has ended."""
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def world_size() -> int:
     """Processes of this run, as `torchrun` says; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,7 +8,6 @@ the padding from everybody.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime
 
+from engine.cores import usable_cores
 from engine.errors import ModelFilesError
 
 Precision = Literal["int8", "fp16", "fp32"]
@@ -57,10 +57,12 @@ class KeysAndValues:
 
     @property
     def capacity(self) -> int:
+        """Tokens that there is room for."""
         return int(self.arrays[0].shape[2])
 
     @property
     def bytes(self) -> int:
+        """Memory that the buffer holds, its free room included."""
         return sum(array.nbytes for array in self.arrays)
 
     def extended(self, length: int, new: Sequence[np.ndarray]) -> KeysAndValues:
@@ -108,6 +110,7 @@ class Passage:
 
     @property
     def bytes(self) -> int:
+        """Memory of its tokens, features, keys and values."""
         return self.ids.nbytes + self.features.nbytes + self.cached.bytes
 
     def until(self, length: int) -> Passage:
@@ -264,7 +267,7 @@ def tokeniser_hash(folder: Path) -> str:
 
 def _open(path: Path, precision: Precision, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or usable_cores()
     # Threads wait for the next operator awake, but not for the next text: the screen needs the cores too.
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -286,12 +289,6 @@ def has_cuda() -> bool:
         return False
     onnxruntime.preload_dlls(directory="")  # of the nvidia packages, where there are any
     return True
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def first_line(error: Exception) -> str:

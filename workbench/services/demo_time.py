@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.cores import usable_cores
 from engine.protocol import processor
-from engine.protocol.processes import usable_cores
 
 LONG = 480.0
 """Seconds above which the smaller demo is offered."""
@@ -25,6 +25,7 @@ class DemoTime:
 
     @property
     def is_long(self) -> bool:
+        """Whether the demo should ask before it starts."""
         return self.whole > LONG
 
     @property

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cores import usable_cores
 from engine.protocol import processor
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
-            "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+            "cores": usable_cores(),
             "gpu": ", ".join(gpu_names()) or "none",
             **_torch_facts(),
         },
