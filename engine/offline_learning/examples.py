@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class TrainingExample:
 
     @property
     def length(self) -> int:
+        """Tokens of its longest row: what a micro-batch is padded to."""
         return max(row.length for row in self.rows)
 
 
@@ -212,3 +213,10 @@ def consensus(records: list[Record]) -> dict[tuple[str, str], float]:
         for pair, votes in balance.items()
         if votes
     }
+
+
+def micro_batches(examples: list[TrainingExample], size: int) -> Iterator[list[TrainingExample]]:
+    """Examples `size` at a time, long ones together, so that little is padded."""
+    ordered = sorted(examples, key=lambda example: (-example.length, example.prompt_id))
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]

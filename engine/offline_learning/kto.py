@@ -31,6 +31,7 @@ from engine.offline_learning.examples import (
     TrainingExamples,
     by_prompt,
     implied_pairs,
+    micro_batches,
 )
 from engine.offline_learning.loop import LossTerms, TrainState, learn
 from engine.offline_learning.reference import Reference, response_logprobs
@@ -57,6 +58,10 @@ class KTO:
         self.kl = torch.zeros(())
 
     def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
+        """Responses with a label each, and for the KL those of other prompts.
+
+        Raises UsageError with fewer than two prompts to learn on.
+        """
         reader = ExampleReader(tokeniser, self.config)
         found = []
         for prompt_id, records in by_prompt(run.table("rankings")):
@@ -88,6 +93,10 @@ class KTO:
         return {response_id: value > 0 for response_id, value in balance.items() if value}
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
+        """Measures the reference on responses to their own prompts and to others; says what each side weighs.
+
+        Raises UsageError where all responses are of one kind.
+        """
         parts = [examples.heldout, examples.train]
         others = [[self.mismatched[example.prompt_id] for example in part] for part in parts]
         yield from self.known.measure(state, [*parts, *others], run)
@@ -110,14 +119,15 @@ class KTO:
         return "set threshold." if self.config.labels == "ratings" else "judge or import some more."
 
     def weight(self, example: TrainingExample) -> float:
+        """Its labelled responses: each counts alike."""
         return float(example.count)
 
-    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
+    def measure_step(self, policy: Policy, examples: list[TrainingExample], size: int) -> None:
         """z₀ of all examples together."""
         ratios = []
         with torch.no_grad():
-            for group in groups:
-                others = [self.mismatched[example.prompt_id] for example in group]
+            for part in micro_batches(examples, size):
+                others = [self.mismatched[example.prompt_id] for example in part]
                 found_N = response_logprobs(policy, others)
                 ratios.append(found_N - self.known.of(others, found_N.device))
         self.kl = mismatched_kl(torch.cat(ratios))
@@ -148,6 +158,7 @@ class KTO:
         return sums
 
     def figures(self, loss: float, means: Mapping[str, float]) -> dict[str, float]:
+        """The means, and the margin: mean reward of the desirable responses less that of the undesirable."""
         good, bad = means.get("kto/desirable_reward"), means.get("kto/undesirable_reward")
         margin = {} if good is None or bad is None else {"margin": good - bad}
         return {**means, **margin}

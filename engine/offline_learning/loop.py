@@ -21,7 +21,7 @@ from torch import Tensor
 from engine.left_out import cut_words
 from engine.models.catalogue import resolving
 from engine.models.lora import left_out
-from engine.offline_learning.examples import TrainingExample, TrainingExamples
+from engine.offline_learning.examples import TrainingExample, TrainingExamples, micro_batches
 from engine.protocol.configs import StoredResponsesConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
@@ -61,10 +61,10 @@ class Method(Protocol):
         """What the example counts in the mean loss of a step."""
         ...
 
-    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
-        """What the losses of a step, or of an evaluation, have in common; its examples as they are cut.
+    def measure_step(self, policy: Policy, examples: list[TrainingExample], size: int) -> None:
+        """What the losses of a step, or of an evaluation, have in common, from all its examples.
 
-        So that the cut into micro-batches is no matter to the loss.
+        size: examples that go through the model at once; how they are cut is no matter to the loss.
         """
         ...
 
@@ -183,6 +183,7 @@ class Tally:
     sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
 
     def add(self, terms: LossTerms) -> None:
+        """Takes the losses of a micro-batch."""
         self.loss += float(terms.loss.detach()) / self.weight
         for name, (total, count) in terms.sums.items():
             self.sums[name][0] += total
@@ -206,15 +207,9 @@ class Tally:
                 self.sums[name][1] += count
 
     def figures(self, method: Method) -> dict[str, float]:
+        """The mean loss, and the method's means of what was summed."""
         means = {name: total / count for name, (total, count) in self.sums.items() if count}
         return {"loss": self.loss, **method.figures(self.loss, means)}
-
-
-def groups(examples: list[TrainingExample], size: int) -> Iterator[list[TrainingExample]]:
-    """Examples `size` at a time, long ones together, so that little is padded."""
-    ordered = sorted(examples, key=lambda example: (-example.length, example.prompt_id))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
 
 
 def train_step(
@@ -231,9 +226,9 @@ def train_step(
     def attempt(size: int) -> Generator[Event, None, Tally]:
         state.optimiser.zero_grad()  # what an attempt left that ran out of memory
         tally = Tally(sum(map(method.weight, examples)))
-        method.look(state.policy, list(groups(examples, size)))  # each rank at all: no rank waits in here
-        for group in groups(ranks.share(examples), size):
-            terms = method.loss_terms(state.policy, group)
+        method.measure_step(state.policy, examples, size)  # each rank all of them: no rank waits in here
+        for part in micro_batches(ranks.share(examples), size):
+            terms = method.loss_terms(state.policy, part)
             tally.add(terms)
             if not math.isfinite(tally.loss):
                 break
@@ -267,11 +262,11 @@ def evaluate(method: Method, state: TrainState, examples: list[TrainingExample])
 
     def attempt(size: int) -> Generator[Event, None, Tally]:
         tally, done = Tally(sum(map(method.weight, examples))), 0
-        method.look(state.policy, list(groups(examples, size)))
-        for group in groups(ranks.share(examples), size):
+        method.measure_step(state.policy, examples, size)
+        for part in micro_batches(ranks.share(examples), size):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
-                tally.add(method.loss_terms(state.policy, group))
-            done += len(group)
+                tally.add(method.loss_terms(state.policy, part))
+            done += len(part)
             yield Progress(stage="evaluating", done=done, total=len(examples), unit="prompts")
         return tally
 

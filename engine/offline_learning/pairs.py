@@ -81,6 +81,7 @@ class PairMethod:
         return None
 
     def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
+        """The pairs that rankings imply, with their ties or weights where the method learns from them."""
         reader = ExampleReader(tokeniser, self.settings)
         found = []
         for prompt_id, records in by_prompt(run.table("rankings")):
@@ -93,12 +94,14 @@ class PairMethod:
         return reader.split(found, "preferences")
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
+        """Nothing: no reference is needed."""
         return iter(())
 
     def weight(self, example: TrainingExample) -> float:
+        """1: each prompt counts alike, however many pairs its ranking implies."""
         return 1.0
 
-    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
+    def measure_step(self, policy: Policy, examples: list[TrainingExample], size: int) -> None:
         """Nothing: the loss of a prompt stands for itself."""
 
     def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
@@ -134,4 +137,5 @@ class PairMethod:
         }
 
     def figures(self, loss: float, means: Mapping[str, float]) -> dict[str, float]:
+        """The means as they are."""
         return dict(means)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.files import writing_file
-from engine.offline_learning.examples import TrainingExample
-from engine.offline_learning.loop import TrainState, groups
+from engine.offline_learning.examples import TrainingExample, micro_batches
+from engine.offline_learning.loop import TrainState
 from engine.protocol.events import Event, Progress
 from engine.protocol.rundir import RunDir
 from engine.training.guards import retry_on_out_of_memory
@@ -42,7 +42,7 @@ class Reference:
         shares = [ranks.share(part) for part in parts]
 
         def attempt(size: int) -> Generator[Event, None, None]:
-            for group in itertools.chain.from_iterable(groups(share, size) for share in shares):
+            for group in itertools.chain.from_iterable(micro_batches(share, size) for share in shares):
                 with torch.no_grad():
                     sums_N = response_logprobs(state.policy, group).cpu()
                 counts = [example.count for example in group]

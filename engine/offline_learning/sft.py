@@ -42,6 +42,7 @@ class SFT:
     config: SFTConfig
 
     def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
+        """Stored responses, or those alone that a judgement puts first."""
         reader = ExampleReader(tokeniser, self.config)
         best = self.config.learn_from == "best"
         found = []
@@ -53,12 +54,14 @@ class SFT:
         return reader.split(found, "ranked responses" if best else "stored responses")
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
+        """Nothing: there is no reference."""
         return iter(())
 
     def weight(self, example: TrainingExample) -> float:
+        """Its response tokens: the loss is a mean over tokens."""
         return example.tokens
 
-    def look(self, policy: Policy, groups: list[list[TrainingExample]]) -> None:
+    def measure_step(self, policy: Policy, examples: list[TrainingExample], size: int) -> None:
         """Nothing: every token's loss stands for itself."""
 
     def loss_terms(self, policy: Policy, examples: list[TrainingExample]) -> LossTerms:
@@ -67,6 +70,7 @@ class SFT:
         return LossTerms(-policy.forward(rows).logprobs.sum(), {})
 
     def figures(self, loss: float, means: Mapping[str, float]) -> dict[str, float]:
+        """Perplexity of a response token: e to the mean loss in nats."""
         return {"perplexity": math.exp(min(loss, 700.0))}
 
 

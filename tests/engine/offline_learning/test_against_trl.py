@@ -107,7 +107,7 @@ def of_singles(policy: Policy, reference: Policy, method: KTO, singles: list[dic
                 examples.append(example)
             else:
                 method.mismatched[str(n)] = example
-    method.look(policy, [examples[:1], examples[1:]])
+    method.measure_step(policy, examples, 1)
     return float(method.loss_terms(policy, examples).loss) / len(examples)
 
 
