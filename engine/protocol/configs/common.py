@@ -32,6 +32,14 @@ PolicyName = Annotated[
         extra_json_schema=NAME_FORM,
     ),
 ]
+RewardModelName = Annotated[
+    str,
+    Meta(
+        pattern=NAME,
+        description="Name the reward model is registered under.",
+        extra_json_schema=NAME_FORM,
+    ),
+]
 PromptSource = Annotated[str, Meta(description="Only prompts of this source; empty takes all.")]
 PromptLimit = Annotated[int, Meta(ge=0, description="At most this many prompts; 0 takes all.")]
 AnnotatorFilter = Annotated[str, Meta(description="Only judgements of this annotator; empty takes all.")]

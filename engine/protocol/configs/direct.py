@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -11,7 +11,7 @@ from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.imitation import StoredResponsesConfig
 from engine.protocol.configs.needs import TYPICAL_PROMPT, TYPICAL_RESPONSES, Cost
-from engine.protocol.configs.rates import Objective, described, learning_rate
+from engine.protocol.configs.rates import ImitationRate, Objective, PreferenceRate
 
 LOG_THREE = 1.0986122886681098
 """log θ at which a tie is as likely as either win between equals (Chen et al., arXiv 2409.17431)."""
@@ -22,15 +22,7 @@ Beta = Annotated[float, Meta(gt=0, description="How strongly the policy is held 
 class PreferenceConfig(StoredResponsesConfig, frozen=True, kw_only=True):
     """What direct preference learning shares: all responses of a prompt pass together."""
 
-    @classmethod
-    def objective(cls) -> Objective:
-        """Whose default learning rate it takes."""
-        return "dpo"
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """The rate given, the default in the place of 0."""
-        return learning_rate(self.learning_rate, self.objective(), self.tuning)
+    rate_of: ClassVar[Objective] = "dpo"
 
     def measured_passes(self) -> tuple[float, float]:
         """Passes without gradient: once before the first step, and in every epoch."""
@@ -68,9 +60,7 @@ class PairConfig(PreferenceConfig, frozen=True, kw_only=True):
 class DPOConfig(PairConfig, frozen=True, kw_only=True):
     """Direct preference optimisation on the pairs that rankings imply."""
 
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))
-    ] = 0.0
+    learning_rate: PreferenceRate = 0.0
     loss: Annotated[
         Literal["sigmoid", "ipo", "robust"],
         Meta(
@@ -141,9 +131,7 @@ class DPOConfig(PairConfig, frozen=True, kw_only=True):
 class SimPOConfig(PairConfig, frozen=True, kw_only=True):
     """Simple preference optimisation: no reference, rewards a token, a margin between them."""
 
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))
-    ] = 0.0
+    learning_rate: PreferenceRate = 0.0
     beta: Annotated[float, Meta(gt=0, description="Scale of the reward a token (β).")] = 2.0
     gamma: Annotated[
         float, Meta(ge=0, description="Margin wanted between the rewards of winner and loser (γ).")
@@ -153,38 +141,28 @@ class SimPOConfig(PairConfig, frozen=True, kw_only=True):
 class CPOConfig(PairConfig, frozen=True, kw_only=True):
     """Contrastive preference optimisation: DPO without a reference, imitation of the winner beside it."""
 
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))
-    ] = 0.0
+    rate_of: ClassVar[Objective] = "sft"
+
+    learning_rate: ImitationRate = 0.0
     beta: Annotated[float, Meta(gt=0, description="Scale of the implicit reward (β).")] = 0.1
     nll: Annotated[float, Meta(ge=0, description="Weight of imitating the winner.")] = 1.0
-
-    @classmethod
-    def objective(cls) -> Objective:
-        return "sft"
 
 
 class ORPOConfig(PairConfig, frozen=True, kw_only=True):
     """Odds-ratio preference optimisation: imitation and preference at once, without a reference."""
 
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))
-    ] = 0.0
+    rate_of: ClassVar[Objective] = "sft"
+
+    learning_rate: ImitationRate = 0.0
     beta: Annotated[
         float, Meta(gt=0, description="Weight of the odds ratio beside imitation (the paper's λ).")
     ] = 0.1
-
-    @classmethod
-    def objective(cls) -> Objective:
-        return "sft"
 
 
 class KTOConfig(PreferenceConfig, frozen=True, kw_only=True):
     """Kahneman–Tversky optimisation: responses that are good or bad, each for itself."""
 
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))
-    ] = 0.0
+    learning_rate: PreferenceRate = 0.0
     labels: Annotated[
         Literal["ranks", "ratings"],
         Meta(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -34,11 +34,14 @@ from engine.protocol.configs.needs import (
     RankingTable,
     ResponseTable,
 )
-from engine.protocol.configs.rates import described, learning_rate
+from engine.protocol.configs.rates import ImitationRate, Objective, learning_rate
 
 
 class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     """What SFT, DPO and the others that read stored responses share."""
+
+    rate_of: ClassVar[Objective] = "sft"
+    """Whose default learning rate it takes."""
 
     name: PolicyName
     policy: StartingPolicy = "smollm2"
@@ -49,9 +52,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     tuning: Tuning = "lora"
     lora_rank: LoraRank = 16
     epochs: Epochs = 1
-    learning_rate: Annotated[
-        float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))
-    ] = 0.0
+    learning_rate: ImitationRate = 0.0
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 8
     devices: Devices = 1
@@ -73,7 +74,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     @property
     def peak_learning_rate(self) -> float:
         """The rate given, the default in the place of 0."""
-        return learning_rate(self.learning_rate, "sft", self.tuning)
+        return learning_rate(self.learning_rate, self.rate_of, self.tuning)
 
     def criteria(self) -> tuple[str, ...]:
         """The criteria whose judgements are learned."""

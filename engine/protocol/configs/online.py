@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -12,7 +12,7 @@ from engine.protocol.configs.applies import Idle, always, equal, unequal
 from engine.protocol.configs.common import RolloutEpochs
 from engine.protocol.configs.needs import JobInputs, RankingTable
 from engine.protocol.configs.policy import PolicyLearningConfig
-from engine.protocol.configs.rates import described, learning_rate
+from engine.protocol.configs.rates import Objective, described
 from engine.protocol.configs.rewarded import refuse_single_samples
 from engine.protocol.rewards import Component
 
@@ -30,6 +30,8 @@ OF_RATIOS = (
 
 class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     """Online DPO: sample, compare by a reward or by people, learn from the pairs, again."""
+
+    rate_of: ClassVar[Objective] = "dpo"
 
     learning_rate: Annotated[
         float, Meta(ge=0, description=described("Policy learning rate, annealed to 0", "dpo"))
@@ -73,11 +75,6 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             "before the first step (online DPO)."
         ),
     ] = "round"
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """The rate given, the default in the place of 0."""
-        return learning_rate(self.learning_rate, "dpo", self.tuning)
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -26,12 +26,15 @@ from engine.protocol.configs.needs import (
     JobInputs,
     PromptTable,
 )
-from engine.protocol.configs.rates import described, learning_rate
+from engine.protocol.configs.rates import Objective, described, learning_rate
 from engine.protocol.configs.rewarded import RewardedConfig, refuse_single_samples
 
 
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     """What PPO, GRPO and RLOO share."""
+
+    rate_of: ClassVar[Objective] = "policy"
+    """Whose default learning rate it takes."""
 
     tuning: Tuning = "lora"
     lora_rank: LoraRank = 16
@@ -180,7 +183,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     @property
     def peak_learning_rate(self) -> float:
         """The policy's, the default in the place of 0."""
-        return learning_rate(self.learning_rate, "policy", self.tuning)
+        return learning_rate(self.learning_rate, self.rate_of, self.tuning)
 
     def watching(self) -> dict[str, str]:
         constraint = {"constraint": self.constraint} if self.constraint else {}

@@ -14,7 +14,9 @@ Thinking Machines, 2025).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 Objective = Literal["policy", "critic", "sft", "dpo", "reward"]
 
@@ -46,3 +48,7 @@ def described(what: str, objective: Objective) -> str:
 
 def _short(rate: float) -> str:
     return f"{rate:.0e}".replace("e-0", "e-")
+
+
+ImitationRate = Annotated[float, Meta(ge=0, description=described("Peak learning rate of Adam", "sft"))]
+PreferenceRate = Annotated[float, Meta(ge=0, description=described("Peak learning rate of Adam", "dpo"))]

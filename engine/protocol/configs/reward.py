@@ -9,8 +9,6 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
-    NAME,
-    NAME_FORM,
     AnnotatorFilter,
     AnnotatorKinds,
     BatchPrompts,
@@ -23,6 +21,7 @@ from engine.protocol.configs.common import (
     LoraRank,
     MaxGradNorm,
     PromptSource,
+    RewardModelName,
     WarmupSteps,
 )
 from engine.protocol.configs.needs import (
@@ -51,14 +50,7 @@ TUNED_TOKENS = 512
 class RewardConfig(JobConfig, frozen=True, kw_only=True):
     """Train a reward model on rankings."""
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern=NAME,
-            description="Name the reward model is registered under.",
-            extra_json_schema=NAME_FORM,
-        ),
-    ]
+    name: RewardModelName
     policy: Annotated[str, Meta(description="Model to start from.")] = "smollm2"
     prompts: PromptSource = ""
     annotator: AnnotatorFilter = ""

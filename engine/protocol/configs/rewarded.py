@@ -174,5 +174,6 @@ class BestOfNConfig(RewardedConfig, frozen=True, kw_only=True):
 
 
 def refuse_single_samples(samples: int, why: str) -> None:
+    """Raises UsageError where a prompt has one sample, and `why` says what needs more."""
     if samples < 2:
         raise UsageError(f"{why}, so samples must be at least 2, not {samples}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.protocol.configs.applies import Idle, Values, always
-from engine.protocol.configs.common import NAME, NAME_FORM, JobConfig
+from engine.protocol.configs.common import JobConfig, RewardModelName
 from engine.protocol.configs.needs import Cost, JobInputs, ResponseTable
 
 
@@ -50,14 +50,7 @@ class RegisterConfig(JobConfig, frozen=True, kw_only=True):
         str,
         Meta(description="Folder or hub id of an AutoModelForSequenceClassification with one label."),
     ]
-    name: Annotated[
-        str,
-        Meta(
-            pattern=NAME,
-            description="Name the reward model is registered under.",
-            extra_json_schema=NAME_FORM,
-        ),
-    ]
+    name: RewardModelName
     chat_template: Annotated[
         str, Meta(description="File with the chat template that it was trained with; empty takes its own.")
     ] = ""
