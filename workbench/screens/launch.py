@@ -173,6 +173,7 @@ class LaunchScreen(WorkbenchScreen):
 
     @on(OptionList.OptionHighlighted, "#kinds")
     def kind_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """The form follows the kind of job under the cursor."""
         place = event.option_list.highlighted  # the event may tell of one that was passed over
         kind = None if place is None else event.option_list.get_option_at_index(place).id
         if kind and kind != self._kind:
@@ -188,6 +189,7 @@ class LaunchScreen(WorkbenchScreen):
 
     @on(OptionList.OptionSelected, "#kinds")
     def kind_selected(self) -> None:
+        """Goes into the form as soon as it stands; keys wait until then."""
         self.keys_wait = True
         self._enter_when_it_stands()
 
@@ -207,6 +209,7 @@ class LaunchScreen(WorkbenchScreen):
 
     @on(ConfigForm.FieldEntered)
     def field_entered(self, event: ConfigForm.FieldEntered) -> None:
+        """Help and offers follow the field that has the focus."""
         self._help(event.field, event.offers)
 
     def _help(self, field: FieldInfo | None, offers: Sequence[str]) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from storage import judgements
 from storage.records import CandidatePair
 from storage.store import Store
-from workbench.services.label_queue import INFORMED, LabelQueue
+from workbench.services.label_queue import LabelQueue
 
 BATCH = 64
 LOW = 24
@@ -82,105 +83,120 @@ class Upcoming(Generic[Value]):
             self._key, self._waiting = (), []
 
 
+@dataclass(frozen=True)
+class _Kind(Generic[Value]):
+    """Prompts or pairs: what is asked of the queue and of one of them."""
+
+    listed: Callable[..., Sequence[Value]]
+    """As `LabelQueue.prompts`: by annotator, order, criterion, limit, seed and what is held back."""
+    best: Callable[[str], Sequence[Any]]
+    """What the live model would learn most from, as it names them."""
+    named: Callable[[Sequence[Any]], Sequence[Value]]
+    """Those of `best` as the queue has them."""
+    is_open: Callable[[Value, str, str], bool]
+    """Whether it still waits for an annotator by a criterion."""
+    prompt_of: Callable[[Value], str]
+    upcoming: Upcoming[Value]
+
+
 class Next:
     """The next prompt or pair of one store."""
 
     def __init__(self, store: Store, queue: LabelQueue) -> None:
         self._store, self._queue = store, queue
-        self._prompts: Upcoming[str] = Upcoming()
-        self._pairs: Upcoming[CandidatePair] = Upcoming()
+        self._prompts: _Kind[str] = _Kind(
+            queue.prompts, queue.best_prompts, list, self._prompt_is_open, str, Upcoming()
+        )
+        self._pairs: _Kind[CandidatePair] = _Kind(
+            self._list_pairs,
+            queue.best_pairs,
+            self._named_pairs,
+            self._pair_is_open,
+            lambda pair: pair.prompt_id,
+            Upcoming(),
+        )
 
     def prompt(
         self, annotator: str, order: str, criterion: str, seed: int | None, exclude: Collection[str]
     ) -> str | None:
         """The prompt that comes first; only a seed asks the store for all that is open."""
-
-        def is_open(prompt_id: str) -> bool:
-            """Whether there are two different responses, one of them new to the annotator."""
-            found = judgements.candidates(self._store, prompt_id, annotator, criterion)
-            return len({entry.text for entry in found}) > 1 and not all(entry.seen for entry in found)
-
-        if seed is not None:
-            return next(
-                iter(self._queue.prompts(annotator, order, criterion=criterion, seed=seed, exclude=exclude)),
-                None,
-            )
-        if order in INFORMED:
-            best = self._queue.best_prompts(order)
-            found = next((p for p in best[:LOOKED_AT] if p not in exclude and is_open(p)), None)
-            if found is not None or best:
-                return found or next(
-                    iter(self._queue.prompts(annotator, order, criterion=criterion, exclude=exclude)), None
-                )
-        return self._prompts.first(
-            self._key(annotator, order, criterion),
-            lambda limit: self._queue.prompts(
-                annotator, order, criterion=criterion, limit=limit, exclude=exclude
-            ),
-            is_open,
-            lambda prompt_id: prompt_id in exclude,
-        )
+        return self._first(self._prompts, annotator, order, criterion, seed, exclude)
 
     def pair(
         self, annotator: str, order: str, criterion: str, seed: int | None, exclude: Collection[str]
     ) -> CandidatePair | None:
         """The pair that comes first, in the same way."""
-        if seed is not None:
-            return next(
-                iter(self._queue.pairs(annotator, order, criterion=criterion, seed=seed, exclude=exclude)),
-                None,
-            )
-        if order in INFORMED:
-            best = self._queue.best_pairs(order)
-            prompts_of = judgements.prompts_by_response(
-                self._store, [key for pair in best[:LOOKED_AT] for key in pair]
-            )
-            for a, b in best[:LOOKED_AT]:
-                pair = CandidatePair(prompts_of.get(a, ""), a, b)
-                if (
-                    pair.prompt_id
-                    and pair.prompt_id not in exclude
-                    and self._is_open(pair, annotator, criterion)
-                ):
-                    return pair
-            if best:
-                return next(
-                    iter(self._queue.pairs(annotator, order, criterion=criterion, exclude=exclude)), None
-                )
-        return self._pairs.first(
-            self._key(annotator, order, criterion),
-            lambda limit: self._fetch_pairs(annotator, order, criterion, limit, exclude),
-            lambda pair: judgements.pair_is_open(self._store, pair, annotator, criterion),
-            lambda pair: pair.prompt_id in exclude,
-        )
+        return self._first(self._pairs, annotator, order, criterion, seed, exclude)
 
-    def _is_open(self, pair: CandidatePair, annotator: str, criterion: str) -> bool:
+    def _first(
+        self,
+        kind: _Kind[Value],
+        annotator: str,
+        order: str,
+        criterion: str,
+        seed: int | None,
+        exclude: Collection[str],
+    ) -> Value | None:
+        def listed(**settings: int) -> Sequence[Value]:
+            return kind.listed(annotator, order, criterion=criterion, exclude=exclude, **settings)
+
+        def is_open(value: Value) -> bool:
+            return kind.is_open(value, annotator, criterion)
+
+        def held_back(value: Value) -> bool:
+            return kind.prompt_of(value) in exclude
+
+        if seed is not None:
+            return next(iter(listed(seed=seed)), None)
+        if best := kind.best(order):
+            looked_at = kind.named(best[:LOOKED_AT])
+            found = next((value for value in looked_at if not held_back(value) and is_open(value)), None)
+            return found or next(iter(listed()), None)
+        key = self._key(annotator, order, criterion)
+        return kind.upcoming.first(key, lambda limit: listed(limit=limit), is_open, held_back)
+
+    def _prompt_is_open(self, prompt_id: str, annotator: str, criterion: str) -> bool:
+        """Whether there are two different responses, one of them new to the annotator."""
+        found = judgements.candidates(self._store, prompt_id, annotator, criterion)
+        return len({entry.text for entry in found}) > 1 and not all(entry.seen for entry in found)
+
+    def _pair_is_open(self, pair: CandidatePair, annotator: str, criterion: str) -> bool:
         """Whether the two differ and the annotator has not met them in one judgement."""
+        if not judgements.pair_is_open(self._store, pair, annotator, criterion):
+            return False
         found = judgements.candidates(self._store, pair.prompt_id, annotator, criterion)
         texts = {entry.text for entry in found if entry.response_id in (pair.response_a, pair.response_b)}
-        return len(texts) == 2 and judgements.pair_is_open(self._store, pair, annotator, criterion)
+        return len(texts) == 2
 
-    def _fetch_pairs(
-        self, annotator: str, order: str, criterion: str, limit: int, exclude: Collection[str] = ()
-    ) -> list[CandidatePair]:
+    def _named_pairs(self, best: Sequence[tuple[str, str]]) -> list[CandidatePair]:
+        """Pairs of response ids with their prompts; a response that is gone has none."""
+        prompts_of = judgements.prompts_by_response(self._store, [key for pair in best for key in pair])
+        return [CandidatePair(prompts_of[a], a, b) for a, b in best if a in prompts_of]
+
+    def _list_pairs(self, annotator: str, order: str, **settings: Any) -> list[CandidatePair]:
         """The first pairs.  Of the least agreed one a prompt: its verdict puts the prompt's others back."""
-        found = self._queue.pairs(annotator, order, criterion=criterion, limit=limit, exclude=exclude)
+        found = self._queue.pairs(annotator, order, **settings)
         if order != "least_agreed":
             return found
-        return list({pair.prompt_id: pair for pair in reversed(found)}.values())[::-1]
+        first_of: dict[str, CandidatePair] = {}
+        for pair in found:
+            first_of.setdefault(pair.prompt_id, pair)
+        return list(first_of.values())
 
     def prepare(self, annotator: str, order: str, criterion: str, *, pairs: bool) -> None:
         """Fetch more where little is left."""
-        best = (self._queue.best_pairs if pairs else self._queue.best_prompts)(order)
-        if best:
+        if pairs:
+            self._refill(self._pairs, annotator, order, criterion)
+        else:
+            self._refill(self._prompts, annotator, order, criterion)
+
+    def _refill(self, kind: _Kind[Value], annotator: str, order: str, criterion: str) -> None:
+        if kind.best(order):
             return
         key = self._key(annotator, order, criterion)
-        if pairs:
-            self._pairs.refill(key, lambda limit: self._fetch_pairs(annotator, order, criterion, limit))
-        else:
-            self._prompts.refill(
-                key, lambda limit: self._queue.prompts(annotator, order, criterion=criterion, limit=limit)
-            )
+        kind.upcoming.refill(
+            key, lambda limit: kind.listed(annotator, order, criterion=criterion, limit=limit)
+        )
 
     def _key(self, annotator: str, order: str, criterion: str) -> Key:
         """Of the least agreed, what others have judged meanwhile makes another queue."""
@@ -191,5 +207,5 @@ class Next:
 
     def forget(self) -> None:
         """Something came back that was judged: it may come first again."""
-        self._prompts.forget()
-        self._pairs.forget()
+        self._prompts.upcoming.forget()
+        self._pairs.upcoming.forget()

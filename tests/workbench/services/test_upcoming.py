@@ -91,3 +91,17 @@ def test_batches_leave_nothing_out_and_ask_seldom(count: int) -> None:
         queue.refill(("x",), fetch)
     assert len(done) == count
     assert len(asked) <= 2 + count // 20
+
+
+def test_the_least_agreed_pair_comes_first_though_its_prompt_has_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, judging = made(2)
+    with store:
+        waiting = judging.queue.pairs("ada", "oldest", limit=9)
+        ours = [pair for pair in waiting if pair.prompt_id == waiting[0].prompt_id]
+        others = [pair for pair in waiting if pair.prompt_id != waiting[0].prompt_id]
+        monkeypatch.setattr(judging.queue, "pairs", lambda *_, **__: [ours[0], others[0], ours[1]])
+        assert judging._next.pair("ada", "least_agreed", "overall", None, ()) == ours[0]
+        held_back = [ours[0].prompt_id]
+        assert judging._next.pair("ada", "least_agreed", "overall", None, held_back) == others[0]
