@@ -68,7 +68,7 @@ class HttpClient:
         self._open: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._lock, self._given_up = threading.Lock(), False
         self._pool = urllib3.connection_from_url(self.endpoint, maxsize=at_once, block=False, retries=False)
-        self._pool.ConnectionCls = self._connection(self._pool.ConnectionCls)  # type: ignore[assignment]
+        self._pool.ConnectionCls = self._connection(self._pool.ConnectionCls)
 
     def request(self, path: str, body: Mapping[str, Any] | None = None) -> HttpAnswer:
         """The answer to a POST of this body, or to a GET without one.
