@@ -196,19 +196,24 @@ SELECT annotator_a, annotator_b, criterion, pairs, agreement, ties_a, ties_b, ka
 FROM annotator_agreement
 ORDER BY criterion, annotator_a, annotator_b
 
--- name: least_agreed_prompts
--- A pair's agreement is (votes for the commonest verdict − the others) / (verdicts + 1): none where nobody has judged
--- and none where two people disagree, who come first.
-WITH waiting AS ({open}), verdicts AS (
-    SELECT prompt_id, least(winner_id, loser_id) AS x, greatest(winner_id, loser_id) AS y, winner_id < loser_id AS first
+-- name: peoples_verdicts
+-- On the pairs of the prompts in `waiting`; first: whether response_a was found better, NULL where they tie.
+verdicts AS (
+    SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
+           winner_id < loser_id AS first
     FROM preference_pairs
     WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
     UNION ALL
     SELECT prompt_id, response_a, response_b, NULL
     FROM preference_ties
     WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
-), pairs AS (
-    SELECT prompt_id, x, y, count(*) AS verdicts,
+)
+
+-- name: least_agreed_prompts
+-- A pair's agreement is (votes for the commonest verdict − the others) / (verdicts + 1): none where nobody has judged
+-- and none where two people disagree, who come first.
+WITH waiting AS ({open}), {judgements.peoples_verdicts}, pairs AS (
+    SELECT prompt_id, response_a, response_b, count(*) AS verdicts,
            greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
     FROM verdicts
     GROUP BY ALL
@@ -231,16 +236,7 @@ ORDER BY coalesce(a.agreement, 0) / s.possible, coalesce(a.verdicts, 0) DESC, p.
 
 -- name: least_agreed_pairs
 -- Of pairs without a verdict, those of the prompts with the fewest verdicts come first.
-WITH waiting AS ({open}), verdicts AS (
-    SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,
-           winner_id < loser_id AS first
-    FROM preference_pairs
-    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
-    UNION ALL
-    SELECT prompt_id, response_a, response_b, NULL
-    FROM preference_ties
-    WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
-), agreed AS (
+WITH waiting AS ({open}), {judgements.peoples_verdicts}, agreed AS (
     SELECT response_a, response_b, count(*) AS verdicts,
            greatest(count(*) FILTER (first), count(*) FILTER (NOT first), count(*) FILTER (first IS NULL)) AS most
     FROM verdicts

@@ -46,13 +46,7 @@ ORDER BY ALL
 -- name: figures
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM judge_sums($judge, $criterion)
-), {resampling.draws}, resampled AS (
-    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
-    FROM draws d
-    JOIN places p ON p.place = d.place
-    JOIN sums s ON s.prompt_id = p.prompt_id
-    GROUP BY ALL
-), measured AS (
+), {resampling.resampled}, measured AS (
     SELECT -1 AS replicate, figure, sum(total) / sum(n) AS value FROM sums GROUP BY figure
     UNION ALL SELECT * FROM resampled
 ), shares AS (

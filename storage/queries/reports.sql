@@ -32,13 +32,7 @@ ORDER BY coalesce(list_position(
 -- name: figures
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM prompt_figures($reward_model, $criterion)
-), {resampling.draws}, resampled AS (
-    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
-    FROM draws d
-    JOIN places p ON p.place = d.place
-    JOIN sums s ON s.prompt_id = p.prompt_id
-    GROUP BY ALL
-), measured AS (
+), {resampling.resampled}, measured AS (
     SELECT figure, sum(total) / sum(n) AS value, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure
 ), balanced AS (   -- pairs where the longer response wins and pairs where it loses weigh alike
     SELECT replicate, 'length_balanced' AS figure, avg(value) AS value
@@ -58,13 +52,7 @@ ORDER BY m.figure
 -- name: unseen
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM unseen_figures($reward_model, $criterion)
-), {resampling.draws}, resampled AS (
-    SELECT d.replicate, s.figure, sum(s.total * d.times) / sum(s.n * d.times) AS value
-    FROM draws d
-    JOIN places p ON p.place = d.place
-    JOIN sums s ON s.prompt_id = p.prompt_id
-    GROUP BY ALL
-), intervals AS (
+), {resampling.resampled}, intervals AS (
     SELECT figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high FROM resampled GROUP BY figure
 )
 SELECT m.figure, m.value, i.low, i.high, m.n, m.prompts

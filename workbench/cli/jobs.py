@@ -294,24 +294,25 @@ def show_run(
         session.narrator.say(detail.stderr_tail)
 
 
+def _ask(run_id: str, asked: Callable[[Jobs], object]) -> None:
+    """Ask something of a run, and follow it to where that leads."""
+    jobs = session.workspace().jobs
+    jobs.pump()
+    asked(jobs)
+    row = follow(jobs, run_id, session.narrator)
+    print(f"Run {cell(run_id)} is {row.status}.")
+
+
 @runs_app.command("stop")
 def stop_run(run_id: Annotated[str, typer.Argument(help="Id of the run.")]) -> None:
     """Ask a running or queued run to stop; it keeps what it has."""
-    jobs = session.workspace().jobs
-    jobs.pump()
-    jobs.stop(run_id)
-    row = follow(jobs, run_id, session.narrator)
-    print(f"Run {cell(run_id)} is {row.status}.")
+    _ask(run_id, lambda jobs: jobs.stop(run_id))
 
 
 @runs_app.command("pause")
 def pause_run(run_id: Annotated[str, typer.Argument(help="Id of a training run.")]) -> None:
     """Stop a training run at the end of its step, with a checkpoint there; resuming repeats nothing."""
-    jobs = session.workspace().jobs
-    jobs.pump()
-    jobs.pause(run_id)
-    row = follow(jobs, run_id, session.narrator)
-    print(f"Run {cell(run_id)} is {row.status}.")
+    _ask(run_id, lambda jobs: jobs.pause(run_id))
 
 
 @runs_app.command("resume")

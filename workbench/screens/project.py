@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -23,6 +24,8 @@ from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput, SafeTextArea
 
 if TYPE_CHECKING:
+    from workbench.services.projects.applying import Applied
+    from workbench.services.projects.projects import Projects
     from workbench.services.workspace import Workspace
     from workbench.shell import Shell
 
@@ -121,7 +124,24 @@ class ProjectScreen(WorkbenchScreen):
         self.app.push_screen(ZoomScreen("Guidelines", text))
 
 
-class ApplyScreen(ModalScreen[bool]):
+class FollowScreen(ModalScreen[bool]):
+    """A dialog that has a project followed; it says in `#project-says` why one cannot be, and stays open."""
+
+    async def follow(self, asked: Callable[[Projects], Applied]) -> None:
+        """Have the project followed, in a thread, and close; or say why it cannot be."""
+        app = cast("Shell", self.app)
+        workspace = await app.opened()
+        try:
+            done = await asyncio.to_thread(asked, workspace.judging.projects)
+        except Exception as error:
+            self.query_one("#project-says", Static).update(Content(safe_line(app.explain(error), 300)))
+            return
+        app.tell(applied_sentence(done), severity="information")
+        if self.is_current:
+            self.dismiss(True)
+
+
+class ApplyScreen(FollowScreen):
     """Asks for a project's file and applies it; stays open on an error."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(False)", "Do not apply")]
@@ -142,19 +162,10 @@ class ApplyScreen(ModalScreen[bool]):
     @told
     async def apply(self, path: Path) -> None:
         """Follows the file, or says here why it cannot be followed."""
-        app = cast("Shell", self.app)
-        workspace = await app.opened()
-        try:
-            done = await asyncio.to_thread(workspace.judging.projects.follow_file, path)
-        except Exception as error:
-            self.query_one("#project-says", Static).update(Content(safe_line(app.explain(error), 300)))
-            return
-        app.tell(applied_sentence(done), severity="information")
-        if self.is_current:
-            self.dismiss(True)
+        await self.follow(lambda projects: projects.follow_file(path))
 
 
-class EditScreen(ModalScreen[bool]):
+class EditScreen(FollowScreen):
     """The project's TOML text; ctrl+s applies it, and stays open where it cannot be applied."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -178,14 +189,5 @@ class EditScreen(ModalScreen[bool]):
     @told
     async def action_apply(self) -> None:
         """Follows the text as it stands, or says here why it cannot be followed."""
-        app = cast("Shell", self.app)
-        workspace = await app.opened()
         text = self.query_one(SafeTextArea).text
-        try:
-            done = await asyncio.to_thread(workspace.judging.projects.follow_text, text)
-        except Exception as error:
-            self.query_one("#project-says", Static).update(Content(safe_line(app.explain(error), 300)))
-            return
-        app.tell(applied_sentence(done), severity="information")
-        if self.is_current:
-            self.dismiss(True)
+        await self.follow(lambda projects: projects.follow_text(text))
