@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from textual.reactive import reactive
+from textual.reactive import var
 
 from workbench.messages import OPENING, Status
 from workbench.sturdy import SturdyApp
@@ -42,8 +42,9 @@ class Shell(SturdyApp):
     """The application as its screens know it."""
 
     PLACES: ClassVar[tuple[Place, ...]]
-    status: reactive[Status] = reactive(OPENING)
-    demo_line: reactive[str] = reactive("")
+    # followed by the header; a `reactive` of the application would paint the whole screen anew
+    status: var[Status] = var(OPENING)
+    demo_line: var[str] = var("")
 
     @property
     def workspace(self) -> Workspace:

@@ -14,6 +14,7 @@ from textual.actions import ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
 from textual.driver import Driver
+from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from workbench.keyboard import Keyboard, keys_dropped, reading_escapes
@@ -37,6 +38,17 @@ class SturdyApp(App[None]):
     def log_folder(self) -> Path | None:
         """Where faults are logged; None when there is no such place."""
         return None
+
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """Screens that may shine through the one on top: none through an opaque one.
+
+        Textual counts the next one below always, and paints the whole terminal when anything there changes,
+        a job's progress in a header that nobody sees.
+        """
+        if self._screen_stack and self._screen_stack[-1].styles.background.a == 1:
+            return []
+        return super()._background_screens
 
     # -- telling ------------------------------
 

@@ -68,7 +68,7 @@ class StatusLine(Static):
         job = job_text(status.job)
         left = counts_text(status).truncate(max(10, width - job.cell_length - 2), ellipsis=True)
         gap = " " * max(1, width - left.cell_length - job.cell_length)
-        self.update(Content.assemble(left, gap, job))
+        self.update(Content.assemble(left, gap, job), layout=False)  # the whole screen would be painted anew
 
 
 class Tabs(Static):
@@ -89,7 +89,7 @@ class Tabs(Static):
         if note and room > 8:
             right = Content(safe_line(note)).truncate(room - 1, ellipsis=True)
             line += Content(" " * (room - right.cell_length)) + right.stylize("$secondary")
-        self.update(line)
+        self.update(line, layout=False)
 
     def on_click(self, event: Click) -> None:
         """A click on a screen's name goes there."""
