@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.fakes import tiny_model_folder
+from tests.stores import Copies
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 """What makes torch on an x86 processor one with AVX2 and without bfloat16; onnxruntime has no such switch."""
@@ -30,6 +32,21 @@ settings.load_profile("workbench")
 def own_devices(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every test has the devices to itself: no job of another test or of a person keeps it waiting."""
     os.environ["WORKBENCH_STATE"] = str(tmp_path_factory.getbasetemp() / "state" / secrets.token_hex(4))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def copied_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copies]:
+    """New stores are copies of one."""
+    copies = Copies(tmp_path_factory.mktemp("store"))
+    with pytest.MonkeyPatch.context() as patch:
+        copies.patch(patch)
+        yield copies
+
+
+@pytest.fixture
+def made_stores(copied_stores: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New stores are made as they are for users."""
+    copied_stores.unpatch(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from storage.errors import LockedError, NotADatabaseError, StoreError
 from storage.store import Store
 from tests.storage.builders import add_prompt
 
+pytestmark = pytest.mark.usefixtures("made_stores")
+
 ROOT = Path(__file__).parents[2]
 
 # Opens the store at a given moment, as often as it takes, and stores one prompt.

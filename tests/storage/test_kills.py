@@ -13,6 +13,8 @@ import pytest
 from storage import creation, migrate
 from storage.store import Store
 
+pytestmark = pytest.mark.usefixtures("made_stores")
+
 ROOT = Path(__file__).parents[2]
 BEGIN = """
 import sys

@@ -17,6 +17,8 @@ from storage.errors import NotADatabaseError, StoreError
 from storage.store import Store
 from tests.storage.builders import add_prompt
 
+pytestmark = pytest.mark.usefixtures("made_stores")
+
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import os, sys

@@ -16,6 +16,8 @@ from storage.store import MANY, Store
 from tests.storage.builders import add_prompt, add_responses
 from tests.storage.test_ingest import line, parquet, queue
 
+pytestmark = pytest.mark.usefixtures("made_stores")
+
 
 def model(store: Store, **details: Any) -> str:
     return artifacts.insert(

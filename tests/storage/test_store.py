@@ -16,6 +16,8 @@ from storage.errors import DiskFullError, LockedError, NewerSchemaError, NotADat
 from storage.store import Store
 from tests.storage.builders import add_prompt
 
+pytestmark = pytest.mark.usefixtures("made_stores")
+
 ROOT = Path(__file__).parents[2]
 
 
