@@ -20,7 +20,7 @@ SMALL = replace(
     SMALL,
     generate=replace(SMALL.generate, samples=2, max_new_tokens=8),
     reward=replace(SMALL.reward, epochs=1, batch_prompts=8),
-    export=replace(SMALL.export, samples=16, tau_int8=-1.0),
+    export=replace(SMALL.export, samples=16, int8=False),  # int8 takes as long as all else: below
     ppo=replace(
         SMALL.ppo,
         steps=2,
@@ -91,3 +91,13 @@ def test_rollouts_have_their_token_traces(looped: Workspace) -> None:
     )[0]
     assert tokens == rollouts
     assert steps == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_int8_orders_responses_as_the_model_does(demo: Demo, looped: Workspace) -> None:
+    config = replace(
+        SMALL.export, int8=True, samples=32, tau_int8=0.8, reward_model=demo.table().reward_model
+    )
+    ended = looped.jobs.wait(looped.jobs.submit("export", config))
+    assert ended.status == "done", ended.reason
