@@ -36,6 +36,14 @@ SCORES = pa.schema(
         ("cut", pa.bool_()),  # the reward model has read a part of prompt and response
     ]
 )
+STEP_SCORES = pa.schema(
+    [
+        ("response_id", pa.string()),
+        ("step", pa.int32()),  # from 0
+        ("ends_at", pa.int32()),  # characters of the response
+        ("score", pa.float64()),  # log-odds that the step is good
+    ]
+)
 SPLITS = pa.schema([("prompt_id", pa.string()), ("split", pa.string())])
 JUDGEMENTS = pa.schema(
     [

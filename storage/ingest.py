@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from storage import artifacts, judges, policies, responses, runs, scores
+from storage import artifacts, judges, policies, responses, runs, scores, steps
 from storage.errors import StoreError
 from storage.parquet import ALL_ROWS, Span, parquet_rows
 from storage.records import RunRow
@@ -197,6 +197,8 @@ def _rows(store: Store, run: RunRow, event: Mapping[str, Any], path: Path, rows:
     elif kind == "scores":
         model = _scored_by(store, run)
         scores.insert_from_parquet(store, path, run_id=run.run_id, reward_model_id=model, rows=rows)
+    elif kind == "step_scores":
+        steps.insert_scores_from_parquet(store, path, reward_model_id=_scored_by(store, run), rows=rows)
     elif kind == "splits":
         runs.insert_splits_from_parquet(store, path, run_id=run.run_id, rows=rows)
     elif kind == "evaluations":

@@ -129,6 +129,12 @@ def learning_curve(store: Store, reward_model: str) -> list[CurvePoint]:
     return store.records(CurvePoint, block("reports", "learning_curve"), {"reward_model": reward_model})
 
 
+def pairwise(store: Store, reward_model: str) -> dict[str, float]:
+    """What its run measured of the pairwise preference model beside it; empty where there is none."""
+    rows = store.rows(block("reports", "pairwise"), {"reward_model": reward_model})
+    return {figure: value for figure, value in rows if value is not None}
+
+
 def policies(store: Store, reward_model: str, criterion: str) -> list[PolicyScores]:
     """Distribution of all scores by policy, the highest mean first."""
     rows = store.rows(block("reports", "policies"), _about(reward_model, criterion))

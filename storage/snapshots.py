@@ -131,6 +131,18 @@ def write_pairs(
     return _write(store, path, "pairs", values)
 
 
+def write_steps(
+    store: Store, path: Path, *, annotator: str = "", source: str = "", kinds: Sequence[str] | None = None
+) -> Snapshot:
+    """Columns prompt_id, messages, response_id, text, annotator, ends, labels.
+
+    One row for each response and annotator: where the judged steps end, in characters, and their labels, 1
+    good, 0 neutral, -1 bad.  `kinds` None of every kind of annotator; one named as `annotator` always counts.
+    """
+    values = {"annotator": annotator, "source": source, "kinds": None if kinds is None else list(kinds)}
+    return _write(store, path, "steps", values)
+
+
 def _write(store: Store, path: Path, name: str, values: dict[str, Any]) -> Snapshot:
     path.parent.mkdir(parents=True, exist_ok=True)
     target = str(path).replace("'", "''")

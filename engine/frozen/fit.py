@@ -25,7 +25,7 @@ from engine.frozen.comparisons import Comparisons, Votes
 from engine.frozen.measure import Measure, best_temperature, measure, strict_majority
 from engine.frozen.newton_cg import Problems
 from engine.frozen.posterior import drawn_heads, strength_shares
-from engine.frozen.subspace import Scaling, Subspace, subspace_of
+from engine.frozen.subspace import Scaling, Space, Subspace, subspace_of
 from engine.scoring.head import FeaturePart, RewardHead
 
 OVERALL = "overall"
@@ -134,7 +134,7 @@ def fit(
     weights, reports, nu = [], {}, {}
     for criterion, judged in by_criterion.items():
         prepared = prepare(features_N_F, judged, scaling, settings, criterion, length_N)
-        reports[criterion] = _cross_validated(prepared, settings)
+        reports[criterion] = cross_validated(prepared, prepared.subspace, settings)
         found_B_F, nu[criterion] = _final(prepared, reports[criterion], settings)
         weights.append(found_B_F)
     head = _head(np.stack(weights, axis=1), scaling, scaling.mean(features_N_F), by_criterion, layers, parts)
@@ -182,9 +182,8 @@ def cross_validate(
     """Accuracy and log-loss of each strength on prompts left out of the fit.  Raises as `fit` does."""
     settings = settings or FitSettings()
     scaling = scaling_of(features_N_F, settings)
-    return _cross_validated(
-        prepare(features_N_F, comparisons, scaling, settings, OVERALL, length_N), settings
-    )
+    prepared = prepare(features_N_F, comparisons, scaling, settings, OVERALL, length_N)
+    return cross_validated(prepared, prepared.subspace, settings)
 
 
 def scaling_of(features_N_F: np.ndarray, settings: FitSettings) -> Scaling:
@@ -235,8 +234,9 @@ def fold_of(prompt_M: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold[which]
 
 
-def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidation:
-    learned, strict, subspace = prepared.learned, prepared.strict, prepared.subspace
+def cross_validated(prepared: Prepared, space: Space, settings: FitSettings) -> CrossValidation:
+    """What prompts left out of the fit say of each strength, in the coordinates of `space`."""
+    learned, strict = prepared.learned, prepared.strict
     folds, strengths = min(settings.folds, learned.prompts), settings.strengths
     M, S = len(learned), len(strengths)
     if folds < 2 or not (strict.win + strict.loss).sum() > 0:
@@ -248,15 +248,13 @@ def _cross_validated(prepared: Prepared, settings: FitSettings) -> CrossValidati
     fold_M = fold_of(learned.prompt, folds, settings.seed)
     kept_M_k = (fold_M[:, None] != np.arange(folds)).astype(np.float64)
     solution = Problems(
-        subspace.differences,
-        subspace.spread,
+        space.differences,
+        space.spread,
         learned,
         np.repeat(kept_M_k, S, axis=1),
         np.tile(strengths, folds),
     ).solve(tolerance=1e-4)
-    margins_M_k_S = (subspace.differences[:, subspace.scored] @ solution.v[subspace.scored]).reshape(
-        M, folds, S
-    )
+    margins_M_k_S = (space.differences[:, space.scored] @ solution.v[space.scored]).reshape(M, folds, S)
     margins_M_S = margins_M_k_S[np.arange(M), fold_M]
     measures = tuple(measure(margins_M_S[:, s], strict) for s in range(S))
     best = int(np.argmin([one.log_loss for one in measures]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -59,12 +60,33 @@ class Scaling:
         return np.concatenate([self.apply(features_N_F[:, part], part).mean(axis=0) for part in columns])
 
 
+class Space(Protocol):
+    """Coordinates in which log-odds of a pair are linear, and which of them a prediction is made of."""
+
+    @property
+    def differences(self) -> np.ndarray:
+        """[M, r], each turning its sign when left and right change places."""
+        ...
+
+    @property
+    def spread(self) -> np.ndarray:
+        """[r] Σ_m n_m d²."""
+        ...
+
+    @property
+    def scored(self) -> slice | np.ndarray:
+        """The coordinates that predict: all but covariates."""
+        ...
+
+
 @dataclass(frozen=True)
 class Subspace:
     """Coordinates in which a head is fitted."""
 
     differences: np.ndarray  # [M, r] coordinates of left minus right of each pair, covariates behind them
     spread: np.ndarray  # [r] Σ_m n_m d²
+    _coordinates: np.ndarray  # [n, r] of the judged responses, without covariates
+    _places: tuple[np.ndarray, np.ndarray]  # of left and right of each pair among them, [M]
     _combination: np.ndarray  # [n, r] scaled responses in these sums are the directions
     _rows: np.ndarray
     _scaling: Scaling
@@ -83,6 +105,11 @@ class Subspace:
             differences=np.concatenate([self.differences, covariates_M_k], axis=1),
             spread=np.concatenate([self.spread, (total_M * np.square(covariates_M_k)).sum(axis=0)]),
         )
+
+    def sides(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first coordinates of the left and the right response of each pair, at most [M, most] each."""
+        left, right = self._places
+        return self._coordinates[left, :most], self._coordinates[right, :most]
 
     @property
     def width(self) -> int:
@@ -121,6 +148,8 @@ def subspace_of(features_N_F: np.ndarray, comparisons: Comparisons, scaling: Sca
     return Subspace(
         differences=coordinates_n_r[left] - coordinates_n_r[right],
         spread=spread_r,
+        _coordinates=coordinates_n_r,
+        _places=(left, right),
         _combination=combination_n_r,
         _rows=rows_n,
         _scaling=scaling,

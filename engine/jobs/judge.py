@@ -17,9 +17,11 @@ from engine.judging.question import Judge, JudgeAnswer, PairQuestion, Unanswered
 from engine.judging.tally import JudgeTally
 from engine.left_out import LeftOutTexts, name_of
 from engine.protocol.configs import JudgeConfig
+from engine.protocol.configs.judge import SCORERS, WITHOUT_WORDS
 from engine.protocol.events import Event, Finished, Message, Metrics, Output, Progress
 from engine.protocol.rubric import DEFAULT, Rubric, read_rubric
 from engine.protocol.rundir import RunDir
+from engine.scoring.preference import load_preference
 from engine.tables import JUDGEMENTS, existing_outputs, read_rows, write_output
 from engine.wording import counted
 
@@ -65,7 +67,7 @@ def run(config: JudgeConfig, directory: RunDir) -> Iterator[Event]:
 
 def _criteria(config: JudgeConfig, rubric: Rubric) -> tuple[str, ...]:
     """The criteria to judge by; a reward model and a function know no rubric and take them as named."""
-    if config.by in ("reward_model", "function"):
+    if config.by in WITHOUT_WORDS:
         return config.criteria() or ("overall",)
     return rubric.chosen(config.criteria())
 
@@ -124,12 +126,15 @@ def _model(config: JudgeConfig, directory: RunDir, rubric: Rubric) -> Generator[
     folder = yield from resolving(directory.model(role).folder)
     yield Progress(stage="loading model", done=0)
     device = resolve_device(config.device)
-    if config.by == "reward_model":
-        from engine.judging.scores import RewardModelJudge
+    if config.by in SCORERS:
+        from engine.judging.scores import PreferenceJudge, RewardModelJudge
         from engine.models.reward_model import load_reward_model
 
         reward_model = load_reward_model(folder, config.dtype, device)
-        return RewardModelJudge(reward_model, config.criteria() or ("overall",), config.batch_tokens)
+        asked = (config.criteria() or ("overall",), config.batch_tokens)
+        if config.by == "preference":
+            return PreferenceJudge(reward_model, load_preference(folder, config.reward_model), *asked)
+        return RewardModelJudge(reward_model, *asked)
     from engine.judging.model import ModelJudge
     from engine.models.policy import load_policy
     from engine.text import Tokeniser

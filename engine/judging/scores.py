@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engine.chat_template import plain
 from engine.errors import UsageError
 from engine.judging.question import (
@@ -22,10 +24,12 @@ from engine.protocol.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from engine.models.reward_model import RewardModel
+    from engine.scoring.preference import PreferenceHead
 
 PLUGIN = "plugin:"
 TOGETHER = 256
 """Questions whose responses a reward model reads at once, each response once."""
+Tokens = Sequence[tuple[Sequence[int], Sequence[int]]]
 Function = Callable[[str, str, str, str], float]
 """(prompt, first response, second response, criterion) → probability that the first is better, 0 … 1."""
 
@@ -39,29 +43,32 @@ class RewardModelJudge:
 
     def __init__(self, reward_model: RewardModel, criteria: Sequence[str], batch_tokens: int) -> None:
         self._model, self._budget = reward_model, batch_tokens
-        known = reward_model.criteria
-        self._columns = {name: known.index(name) if name in known else 0 for name in criteria}
-        for name in criteria:
-            if name not in known and len(known) > 1:
-                raise UsageError(f"The reward model has no criterion “{name}”. {did_you_mean(name, known)}")
+        self._columns = {name: _column(name, reward_model.criteria) for name in criteria}
 
     def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
         """The place of each question and σ of the difference of its scores, batch by batch."""
         for start in range(0, len(questions), TOGETHER):
             part = questions[start : start + TOGETHER]
-            scores = self._scores(part)
+            read = self._read(part)
             for place, question in enumerate(part, start):
-                first, second = (scores.get((question.prompt_id, text)) for text in question.shown)
-                if isinstance(first, list) and isinstance(second, list):
-                    column = self._columns[question.criterion]
-                    yield place, of_difference(first[column] - second[column])
+                first, second = (read.get((question.prompt_id, text)) for text in question.shown)
+                if isinstance(first, str | None) or isinstance(second, str | None):
+                    why = first if isinstance(first, str) else second
+                    yield place, Unanswered("refused by the chat template", str(why))
                 else:
-                    yield place, Unanswered("refused by the chat template", str(first or second))
+                    yield place, of_difference(self._logit(first, second, self._columns[question.criterion]))
 
-    def _scores(self, questions: Sequence[PairQuestion]) -> dict[tuple[str, str], list[float] | str]:
-        """By prompt and text the scores of every criterion, or why there are none."""
+    def _of_pairs(self, pairs: Tokens) -> list[np.ndarray]:
+        """What is read of each (prompt, response) in tokens: its scores, [C]."""
+        return list(self._model.scores_of(pairs, self._budget).numpy())
+
+    def _logit(self, first: np.ndarray, second: np.ndarray, column: int) -> float:
+        return float(first[column]) - float(second[column])
+
+    def _read(self, questions: Sequence[PairQuestion]) -> dict[tuple[str, str], np.ndarray | str]:
+        """By prompt and text what is read of each response, or why nothing is."""
         tokeniser = self._model.tokeniser
-        found: dict[tuple[str, str], list[float] | str] = {}
+        found: dict[tuple[str, str], np.ndarray | str] = {}
         keys, pairs = [], []
         texts = {(q.prompt_id, text): q.messages for q in questions for text in q.texts}
         for (prompt, text), messages in texts.items():
@@ -73,9 +80,39 @@ class RewardModelJudge:
             keys.append((prompt, text))
             pairs.append((tokens.prompt, tokens.response))
         if pairs:
-            scores = self._model.scores_of(pairs, self._budget).tolist()
-            found.update(zip(keys, scores, strict=True))
+            found.update(zip(keys, self._of_pairs(pairs), strict=True))
         return found
+
+
+class PreferenceJudge(RewardModelJudge):
+    """The better response is the one that the pairwise preference model prefers."""
+
+    def __init__(
+        self,
+        reward_model: RewardModel,
+        preference: PreferenceHead,
+        criteria: Sequence[str],
+        batch_tokens: int,
+    ) -> None:
+        if (preference.layers, preference.parts) != (reward_model.layers, reward_model.parts):
+            raise UsageError(
+                "The pairwise preference model reads other features than its reward model gives."
+            )
+        self._model, self._budget, self._preference = reward_model, batch_tokens, preference
+        self._columns = {name: _column(name, preference.criteria) for name in criteria}
+
+    def _of_pairs(self, pairs: Tokens) -> list[np.ndarray]:
+        """The features of each, [F]."""
+        return list(self._model.features_of(pairs, self._budget).numpy())
+
+    def _logit(self, first: np.ndarray, second: np.ndarray, column: int) -> float:
+        return float(self._preference.margins(first[None], second[None], column)[0])
+
+
+def _column(criterion: str, known: Sequence[str]) -> int:
+    if criterion not in known and len(known) > 1:
+        raise UsageError(f"The reward model has no criterion “{criterion}”. {did_you_mean(criterion, known)}")
+    return known.index(criterion) if criterion in known else 0
 
 
 class FunctionJudge:

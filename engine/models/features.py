@@ -21,6 +21,7 @@ from engine.models.packing import PackedBatch, Row
 from engine.models.trunk import Trunk, grouped
 from engine.scoring.head import WEIGHTS as HEAD_WEIGHTS
 from engine.scoring.head import FeaturePart
+from engine.scoring.preference import WEIGHTS as PREFERENCE_WEIGHTS
 
 FEATURE_TOKENS = 2048  # padded tokens in one forward pass
 SAMPLE_BYTES = 1 << 20
@@ -45,6 +46,36 @@ def _read(part: FeaturePart, hidden_N_T_D: Tensor, mask_N_T: Tensor) -> Tensor:
     if part == "last":
         return hidden_N_T_D[torch.arange(len(length_N), device=length_N.device), length_N - 1].float()
     return (hidden_N_T_D.float() * mask_N_T[:, :, None]).sum(dim=1) / length_N[:, None]
+
+
+@torch.no_grad()
+def step_features(
+    trunk: Trunk,
+    rows: Sequence[Row],
+    layers: Sequence[int],
+    parts: Sequence[FeaturePart],
+    ends: Sequence[Sequence[int]],
+) -> list[Tensor]:
+    """Features at some tokens of each response of all rows, in order: [S_n, F] float32 of response n.
+
+    ends: the tokens of each response, from 0.  They are what `row_features` gives of the response up to and
+    with that token, since the trunk reads from left to right.
+    """
+    batch = trunk.pack(rows)
+    states = response_layers(trunk, batch, layers)
+    found = []
+    for n, places in enumerate(ends):
+        at = torch.as_tensor(list(places), dtype=torch.long, device=batch.mask.device)
+        columns = []
+        for part in parts:
+            for layer in layers:
+                hidden_T_D = states[layer][n].float()
+                if part == "mean":
+                    count_T = torch.arange(1, len(hidden_T_D) + 1, device=hidden_T_D.device)
+                    hidden_T_D = hidden_T_D.cumsum(dim=0) / count_T[:, None]
+                columns.append(hidden_T_D[at])
+        found.append(torch.cat(columns, dim=1))
+    return found
 
 
 def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
@@ -123,7 +154,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.safetensors"))
     for path in [*files, folder / "config.json", folder / "tokenizer.json", folder / "chat_template.jinja"]:
-        if path.name == HEAD_WEIGHTS or not path.is_file():
+        if path.name in (HEAD_WEIGHTS, PREFERENCE_WEIGHTS) or not path.is_file():
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from engine.models.features import (
     batches_of_pairs,
     check_layers,
     depth,
+    features_of,
     row_features,
     width,
 )
@@ -52,6 +53,7 @@ class RewardModel:
     member_bias: Tensor | None = None  # [E, C]
     centre: Tensor | None = None  # [F]; with `squash_scale` features pass through tanh((x − centre) / scale)
     squash_scale: Tensor | None = None  # [F]
+    steps: str | None = None  # of a process reward model what ends a step
 
     @torch.no_grad()
     def features(self, rows: Sequence[Row]) -> Tensor:
@@ -100,6 +102,15 @@ class RewardModel:
             scores_N_C[places] = found
         return scores_N_C
 
+    def features_of(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], budget: int = FEATURE_TOKENS
+    ) -> Tensor:
+        """Features of (prompt, response) token pairs in their order, [N, F] float32 on the CPU."""
+        features_N_F = torch.zeros(len(pairs), self.weight.shape[1])
+        for places, found in features_of(self.trunk, pairs, self.layers, self.parts, budget):
+            features_N_F[places] = found
+        return features_N_F
+
     def value_start(self) -> tuple[Tensor, float]:
         """Where a critic on this trunk starts: weight [D] on the last hidden state, and bias.
 
@@ -130,6 +141,7 @@ class RewardModel:
             ensemble_bias=None if bias is None else bias.cpu().numpy(),
             centre=None if self.centre is None else self.centre.cpu().numpy(),
             scale=None if self.squash_scale is None else self.squash_scale.cpu().numpy(),
+            steps=self.steps,
         )
 
 
@@ -193,11 +205,12 @@ def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: to
         bias=torch.from_numpy(head.bias).float().to(device),
         centre=_tensor(head.centre, device),
         squash_scale=_tensor(head.scale, device),
+        steps=head.steps,
         **_ensemble(head, device),
     )
 
 
-def _ensemble(head: RewardHead | None, device: torch.device) -> dict[str, Tensor | None]:
+def _ensemble(head: RewardHead | None, device: torch.device) -> dict[str, Any]:
     if head is None:
         return {}
     return {

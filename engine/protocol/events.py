@@ -54,7 +54,15 @@ class Output(Event, frozen=True, kw_only=True, tag="output", omit_defaults=True)
     """A finished Parquet file of rows that belong in the store."""
 
     kind: Literal[
-        "responses", "scores", "rollouts", "traces", "splits", "evaluations", "unseen", "judgements"
+        "responses",
+        "scores",
+        "step_scores",
+        "rollouts",
+        "traces",
+        "splits",
+        "evaluations",
+        "unseen",
+        "judgements",
     ]
     path: str  # relative to the run directory
     rows: int

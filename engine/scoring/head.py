@@ -42,6 +42,9 @@ class RewardHead:
     ensemble_bias: np.ndarray | None = None  # [E, C]
     centre: np.ndarray | None = None  # [F] float32; with `scale`, features are squashed by them
     scale: np.ndarray | None = None  # [F] float32, > 0
+    steps: str | None = (
+        None  # of a process reward model what ends a step; its score is read at each step's end
+    )
 
     def squashed(self, features_N_F: np.ndarray) -> np.ndarray:
         """tanh((x − centre) / scale), or the features as they are where the head has no centre and scale.
@@ -94,12 +97,14 @@ class RewardHead:
             tensors |= {"centre": self.centre, "scale": self.scale}
         with writing_file(folder / WEIGHTS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
-        description = {
+        description: dict[str, Any] = {
             "kind": self.kind,
             "criteria": self.criteria,
             "layers": self.layers,
             "parts": self.parts,
         }
+        if self.steps is not None:
+            description["steps"] = self.steps
         write_atomic(folder / DESCRIPTION, (json.dumps(description) + "\n").encode())
 
     @classmethod
@@ -123,6 +128,7 @@ class RewardHead:
                 ensemble_bias=tensors.get("ensemble_bias"),
                 centre=tensors.get("centre"),
                 scale=tensors.get("scale"),
+                steps=description.get("steps"),
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelFilesError(
@@ -156,6 +162,8 @@ def _problem(head: RewardHead) -> str:
         return f"has {F} weights for {len(head.parts)} parts of {len(head.layers)} layers"
     if head.kind not in ("linear", "frozen"):
         return "is of no known kind"
+    if head.steps is not None and not (isinstance(head.steps, str) and head.steps):
+        return "does not say what ends a step"
     for name, (tensor, shape) in shapes.items():
         if tensor is not None and tensor.shape != shape:
             return f"has a {name} of shape {tensor.shape} instead of {shape}"

@@ -137,6 +137,13 @@ WHERE m.run_id = (SELECT run_id FROM model_run($reward_model)) AND m.name IN ('c
 GROUP BY m.step
 ORDER BY m.step
 
+-- name: pairwise
+SELECT split_part(m.name, '/', 2) AS figure, arg_max(m.value, (m.step, m.seq)) AS value
+FROM metrics m
+WHERE m.run_id = (SELECT run_id FROM model_run($reward_model)) AND m.name LIKE 'pairwise/%'
+GROUP BY ALL
+ORDER BY figure
+
 -- name: policies
 WITH scored AS (
     SELECT policy, score, min(score) OVER () AS low, max(score) OVER () AS high FROM model_scores($reward_model, $criterion)

@@ -95,3 +95,15 @@ JOIN responses a ON a.response_id = p.response_a
 JOIN responses b ON b.response_id = p.response_b
 LEFT JOIN own o ON o.x = p.response_a AND o.y = p.response_b
 ORDER BY c.created_at, p.place, p.response_a, p.response_b
+
+-- name: steps
+SELECT any_value(l.prompt_id) AS prompt_id, any_value(p.messages)::VARCHAR AS messages, l.response_id,
+       any_value(r.text) AS text, l.annotator, list(l.ends_at ORDER BY l.step) AS ends,
+       list(l.label::INTEGER ORDER BY l.step) AS labels
+FROM step_labels l
+JOIN prompts p ON p.prompt_id = l.prompt_id
+JOIN responses r ON r.response_id = l.response_id
+WHERE ($annotator = '' OR l.annotator = $annotator) AND ($source = '' OR p.source = $source)
+  AND ($kinds IS NULL OR list_contains($kinds, l.annotator_kind) OR l.annotator = $annotator)
+GROUP BY l.response_id, l.annotator
+ORDER BY any_value(l.prompt_id), l.response_id, l.annotator

@@ -15,6 +15,7 @@ from engine.protocol.configs import (
     GenerateConfig,
     JobConfig,
     JudgeConfig,
+    ProcessRewardConfig,
     RegisterConfig,
     RewardConfig,
     ScoreConfig,
@@ -79,6 +80,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(train_app, name="train")
     app.add_typer(runs_app, name="runs")
     train_app.command("reward")(job_command(RewardConfig, train_reward))
+    train_app.command("process-reward")(job_command(ProcessRewardConfig, train_process_reward))
     for job in BUILT_IN.values():
         if job.makes == "policy":
             train_app.command(_command_name(job.kind))(job_command(job.config, train_policy(job)))
@@ -125,6 +127,22 @@ def train_reward(
         _estimate(config, as_json)
         return
     _made("reward", "train", config, export, as_json)
+
+
+def train_process_reward(
+    config: JobConfig,
+    *,
+    dry_run: DryRunOption = False,
+    export: Annotated[
+        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a process reward model on the judged steps in the store, and export it for fast scoring."""
+    if dry_run:
+        _estimate(config, as_json)
+        return
+    _made("process_reward", "train", config, export, as_json)
 
 
 def train_policy(job: JobKind) -> Callable[..., None]:

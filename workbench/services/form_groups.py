@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 ESSENTIALS: Mapping[str, Sequence[str]] = {
     "generate": ("policy", "prompts", "samples", "max_new_tokens", "temperature"),
     "reward": ("name", "policy", "annotator", "criterion", "tuning", "holdout"),
+    "process_reward": ("name", "policy", "annotator", "neutral", "separator", "holdout"),
     "ppo": (
         *("name", "policy", "reward_model", "prompts", "steps", "prompts_per_step", "samples"),
         *("max_new_tokens", "learning_rate", "kl", "beta", "tuning"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.services.direct_formulas import cpo, dpo, kto, online_loss, orpo, simpo
 from workbench.services.formula_parts import MINUS, Figures, Term, number, percent
+from workbench.services.reward_formulas import process_reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,8 @@ def _reward_numbers(config: Figures, latest: Figures, objective: str) -> str:
 
 
 def _judge(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
-    asked = {"reward_model": "reward_model", "function": "function"}.get(str(config.get("by")), "policy")
+    fields = {"reward_model": "reward_model", "preference": "reward_model", "function": "function"}
+    asked = fields.get(str(config.get("by")), "policy")
     return f"Judge, {config.get(asked) or 'a model'}", [
         Term(
             f"P(a ≻ b) = ½ (p(a | a, b) + 1 {MINUS} p(b | b, a))",
@@ -369,5 +371,6 @@ FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "sft": _sft,
     "best_of_n": _best_of_n,
     "reward": _reward,
+    "process_reward": process_reward,
     "judge": _judge,
 }

@@ -99,6 +99,7 @@ def overview(report: RewardReport, width: int) -> list[Line]:
             report.unseen_figures.get("accuracy"),
             "model",
         ),
+        ("  pairwise", _pairwise(report, "heldout_accuracy"), "model"),
         ("longer response", figures.get("longer"), "baseline"),
         ("policy that wins", figures.get("policy"), "baseline"),
         ("constant", constant, "baseline"),
@@ -133,18 +134,38 @@ def unseen(report: RewardReport, width: int) -> list[Line]:
         ("longer_loses", "longer is worse", "model"),
         ("log_loss", "log-loss", "model"),
     ):
+        mark = CONSTANT_LOG_LOSS if figure == "log_loss" else 0.5
         if found := figures.get(figure):
-            mark = CONSTANT_LOG_LOSS if figure == "log_loss" else 0.5
             lines.append(bar_line(label, found, role, width, mark=mark))
+        if found := _pairwise(report, f"unseen_{figure}"):
+            lines.append(bar_line("  pairwise", found, role, width, mark=mark))
     lines += [()]
     if over := figures.get("over_longer"):
         lines.append(signed_line("above longer response", over))
     lines += [
         (("accuracy varies over splits by  ", "muted"), (number(basis.deviation), "strong")),
         (("mean distance of calibration  ", "muted"), (number(basis.calibration_error), "strong")),
+        *_circles(report),
         (),
     ]
     return lines
+
+
+def _pairwise(report: RewardReport, name: str) -> Figure | None:
+    """A figure of the pairwise preference model, which has no interval."""
+    value = report.pairwise.get(name)
+    return None if value is None else Figure(name, value, value, value, 0, 0)
+
+
+def _circles(report: RewardReport) -> list[Line]:
+    """How often preferences run in a circle, which no score can."""
+    share, judged = (report.pairwise.get(name) for name in ("intransitive", "intransitive_judged"))
+    if share is None:
+        return []
+    line = [("triples in a circle, pairwise  ", "muted"), (percent(share), "strong")]
+    if judged is not None:
+        line += [(", people ", "muted"), (percent(judged), "people")]
+    return [tuple(line)]
 
 
 def _log_losses(report: RewardReport, width: int) -> list[Line]:
@@ -152,6 +173,7 @@ def _log_losses(report: RewardReport, width: int) -> list[Line]:
     constant = Figure("constant", CONSTANT_LOG_LOSS, CONSTANT_LOG_LOSS, CONSTANT_LOG_LOSS, 0, 0)
     rows = (
         (report.reward_model, figures.get("log_loss"), "model"),
+        ("  pairwise", _pairwise(report, "heldout_log_loss"), "model"),
         ("longer response", figures.get("longer_log_loss"), "baseline"),
         ("policy that wins", figures.get("policy_log_loss"), "baseline"),
         ("constant", constant, "baseline"),

@@ -19,6 +19,11 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
             "How often the better response is of the policy that won more often on the training pairs; one "
             "half within a policy.",
         ),
+        (
+            "pairwise",
+            "The pairwise preference model that was fitted beside the scores to the same pairs. It compares "
+            "two responses at a time and may find that a beats b, b beats c and c beats a.",
+        ),
         ("constant", "A scorer that gives everything the same score: one half, and ln 2 = 0.693 log-loss."),
         ("person v. the others", "How often one annotator agrees with most of the others: the ceiling."),
         ("two people", "How often two annotators agree about a pair; 1/2 where one of them says tie."),
@@ -71,6 +76,11 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("varies over splits", "Standard deviation of accuracy: what one split alone may be off."),
         ("mean distance", "Expected calibration error over all splits."),
+        (
+            "triples in a circle",
+            "Of three responses to a prompt, how often each beats the next by the pairwise preference model, "
+            "and by what most people said. Coin flips give a quarter.",
+        ),
         ("accuracy, log-loss", "On the held-out prompts, after learning from that many pairs."),
     ),
     "benchmarks": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.wording import counted
 from storage import artifacts, benchmarks, prompts, reports
@@ -70,6 +70,9 @@ class RewardReport:
     """Trained elsewhere."""
     judges: tuple[JudgeCalibration, ...] = ()
     """Models that have judged by the criterion, held against people."""
+    pairwise: Mapping[str, float] = field(default_factory=dict)
+    """Of the pairwise preference model beside it: unseen_accuracy, unseen_log_loss, heldout_accuracy,
+    heldout_log_loss, and the shares of triples that run in a circle, intransitive and intransitive_judged."""
     benchmarks: tuple[Benchmark, ...] = ()
     """The newest measurement on each, the newest first."""
 
@@ -159,6 +162,7 @@ class Reports:
             wrong=tuple(reports.wrong(store, name, about, limit=WRONG_PAIRS)),
             registered=artifacts.is_registered(store, name),
             judges=tuple(Calibrating(store).all([about])),
+            pairwise=reports.pairwise(store, name),
             benchmarks=tuple(benchmarks.listed(store, name)),
         )
 

@@ -34,6 +34,7 @@ PART = 1 << 20
 COMMANDS = {
     "generate": ("generate",),
     "reward": ("train", "reward"),
+    "process_reward": ("train", "process-reward"),
     "export": ("export", "onnx"),
     "score": ("score-torch",),
 }

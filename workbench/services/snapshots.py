@@ -20,6 +20,7 @@ from engine.protocol.configs.needs import (
     QueueTable,
     RankingTable,
     ResponseTable,
+    StepTable,
     Table,
 )
 from engine.protocol.rundir import Inputs, RunDir
@@ -107,6 +108,14 @@ def _write(store: Store, path: Path, table: Table, request: PromptRequest) -> Sn
             return _rankings(store, path, table)
         case ResponseTable():
             return _responses(store, path, table, request)
+        case StepTable():
+            return _refuse_empty(
+                snapshots.write_steps(
+                    store, path, annotator=table.annotator, source=table.source, kinds=table.kinds
+                ),
+                "responses whose steps were judged" + (f" by “{table.annotator}”" if table.annotator else ""),
+                "judge the steps of some, or import solutions with labels",
+            )
         case QueueTable():
             return snapshots.write_queue(store, path, criterion=table.criterion, limit=table.limit)
         case PairTable():

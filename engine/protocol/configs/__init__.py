@@ -21,6 +21,7 @@ from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.judge import JudgeConfig
 from engine.protocol.configs.online import OnlineDPOConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
+from engine.protocol.configs.process_reward import ProcessRewardConfig
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig
 from engine.protocol.configs.scale import ExportConfig, RegisterConfig, ScoreConfig
@@ -46,6 +47,7 @@ __all__ = [
     "PairConfig",
     "PolicyLearningConfig",
     "PreferenceConfig",
+    "ProcessRewardConfig",
     "RLOOConfig",
     "RegisterConfig",
     "RewardConfig",

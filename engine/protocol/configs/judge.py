@@ -26,6 +26,8 @@ FUNCTION = r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?\Z"
 FUNCTION_FORM = {"form": "package.module:function, or plugin:NAME"}
 JUDGE_NAME = r"^(\w[\w .+-]{0,79})?\Z"
 JUDGE_NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
+SCORERS = ("reward_model", "preference")
+WITHOUT_WORDS = (*SCORERS, "function")
 TYPICAL_RUBRIC = 150  # tokens of what is told besides the texts
 
 
@@ -33,9 +35,10 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
     """Let a model judge pairs of responses, each in both orders."""
 
     by: Annotated[
-        Literal["model", "endpoint", "reward_model", "function"],
+        Literal["model", "endpoint", "reward_model", "preference", "function"],
         Meta(
-            description="Who judges: a model here, an OpenAI-compatible endpoint, a reward model, a function."
+            description="Who judges: a model here, an OpenAI-compatible endpoint, a reward model, the "
+            "pairwise preference model beside it, a function."
         ),
     ] = "model"
     policy: Annotated[
@@ -43,7 +46,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         Meta(description="Model that judges, by name, hub id or folder; of an endpoint its name there."),
     ] = "smollm2"
     endpoint: Annotated[str, Meta(description="Address of the endpoint, as http://localhost:11434/v1.")] = ""
-    reward_model: Annotated[str, Meta(description="Registered reward model that judges by its scores.")] = ""
+    reward_model: Annotated[str, Meta(description="Registered reward model that judges.")] = ""
     function: Annotated[
         str,
         Meta(
@@ -91,22 +94,20 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         elsewhere = unequal("by", "endpoint")
         return (
-            Idle(("policy",), equal("by", "reward_model", "function"), "no language model is asked"),
+            Idle(("policy",), equal("by", *WITHOUT_WORDS), "no language model is asked"),
             Idle(("endpoint", "max_new_tokens", *ENDPOINT_FIELDS), elsewhere, "no endpoint is asked"),
-            Idle(("reward_model",), unequal("by", "reward_model"), "no reward model is asked"),
+            Idle(("reward_model",), unequal("by", *SCORERS), "no reward model is asked"),
             Idle(("function",), unequal("by", "function"), "no function is asked"),
-            Idle(
-                ("rubric",), equal("by", "reward_model", "function"), "only a language model reads a rubric"
-            ),
+            Idle(("rubric",), equal("by", *WITHOUT_WORDS), "only a language model reads a rubric"),
             Idle(("device", "dtype"), equal("by", "endpoint", "function"), "nothing is computed here"),
             Idle(("batch_tokens",), equal("by", "endpoint", "function"), "nothing is computed here"),
             Idle(("seed",), equal("pairs_a_prompt", 0), "nothing is drawn by chance"),
         )
 
     def __post_init__(self) -> None:
-        wanted = {"endpoint": self.endpoint, "reward_model": self.reward_model, "function": self.function}
-        if self.by in wanted and not wanted[self.by]:
-            raise UsageError(f"Say which {self.by.replace('_', ' ')} judges: give {self.by}.")
+        field = "reward_model" if self.by in SCORERS else self.by
+        if self.by != "model" and not getattr(self, field):
+            raise UsageError(f"Say which {field.replace('_', ' ')} judges: give {field}.")
         self.check_asking(self.endpoint)
 
     def check_request(self) -> None:
@@ -118,7 +119,11 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
     @property
     def annotator(self) -> str:
         """The annotator that the judgements are stored under."""
-        own = {"reward_model": self.reward_model, "function": self.function.removeprefix("plugin:")}
+        own = {
+            "reward_model": self.reward_model,
+            "preference": f"{self.reward_model} pairwise",
+            "function": self.function.removeprefix("plugin:"),
+        }
         judge = Path(own.get(self.by, self.policy)).name
         rubric = f" {Path(self.rubric).stem}" if self.rubric else ""
         named = self.name or re.sub(r"[^\w .+-]", "-", judge + rubric)[:80]
@@ -136,7 +141,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
 
     @property
     def computes(self) -> bool:
-        return self.by in ("model", "reward_model")
+        return self.by in ("model", *SCORERS)
 
     def inputs(self) -> JobInputs:
         table = PairTable(
@@ -150,7 +155,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         return JobInputs(
             {"pairs": table},
             policy=self.policy if self.by == "model" else None,
-            reward_models={"reward_model": self.reward_model} if self.by == "reward_model" else {},
+            reward_models={"reward_model": self.reward_model} if self.by in SCORERS else {},
             files={"rubric": self.rubric} if self.rubric else {},
             judge=self.annotator,
         )

@@ -74,7 +74,16 @@ class PairTable:
     annotator: str = ""  # whose earlier judgements are told
 
 
-Table = PromptTable | RankingTable | ResponseTable | QueueTable | PairTable
+@dataclass(frozen=True)
+class StepTable:
+    """Responses whose steps somebody has judged, a row for each annotator."""
+
+    annotator: str = ""  # empty: all
+    source: str = ""  # of their prompts
+    kinds: tuple[str, ...] | None = PEOPLE_AND_RULES  # None: all.  One named as annotator always counts
+
+
+Table = PromptTable | StepTable | RankingTable | ResponseTable | QueueTable | PairTable
 
 
 @dataclass(frozen=True)

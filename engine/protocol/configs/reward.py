@@ -89,6 +89,13 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         Literal["raw", "controlled"],
         Meta(description="controlled: length explains verdicts and is left out of scores (tuning frozen)."),
     ] = "raw"
+    pairwise: Annotated[
+        bool,
+        Meta(
+            description="Fit a pairwise preference model too, which may run in circles as no score can "
+            "(tuning frozen)."
+        ),
+    ] = False
     lora_rank: LoraRank = 16
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Epochs = 1
@@ -159,6 +166,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             Idle(
                 ("length",), equal("tuning", "lora", "full"), "only a head on a frozen trunk controls for it"
             ),
+            Idle(("pairwise",), equal("tuning", "lora", "full"), "the pairwise model reads a frozen trunk"),
             Idle(("folds",), equal("tuning", "lora", "full"), "fine-tuning is not cross-validated"),
             Idle(("queue_responses",), equal("tuning", "lora", "full"), "only a frozen trunk has features"),
             Idle(("budget_minutes",), unequal("tuning", "auto"), "only auto compares ways of tuning"),

@@ -28,7 +28,7 @@ from engine.models.features import FEATURE_TOKENS, default_layers, features_of, 
 from engine.models.parts import place
 from engine.models.policy import load_weights
 from engine.models.trunk import Trunk
-from engine.protocol.configs import RewardConfig
+from engine.protocol.configs import JobConfig, RewardConfig
 from engine.protocol.events import Artifact, Event, Message, Progress
 from engine.protocol.rundir import RunDir
 from engine.scoring.head import FeaturePart
@@ -169,7 +169,7 @@ def _complete(path: Path, info: FeatureInfo, rows: dict[str, Any]) -> bool:
     return bool(_usable([path], info)) and not FeatureStore.open(path).missing(rows)
 
 
-def load_trunk(folder: Path, config: RewardConfig, tokeniser: Tokeniser) -> Trunk:
+def load_trunk(folder: Path, config: JobConfig, tokeniser: Tokeniser) -> Trunk:
     """The model in `folder` without its head.  Raises ModelFilesError when weights are missing."""
     device = resolve_device(config.device)
     model, missing = load_weights(AutoModel, folder, config.dtype)

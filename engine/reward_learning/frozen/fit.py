@@ -35,6 +35,7 @@ from engine.reward_learning.fine_tuning.annotators import words
 from engine.reward_learning.fine_tuning.plan import read_training_set
 from engine.reward_learning.frozen.data import JudgedFeatures, judged_of
 from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
+from engine.reward_learning.frozen.preference import run_preference
 from engine.reward_learning.frozen.report import heldout_metrics, learning_curve, unseen_prompts
 from engine.reward_learning.outputs import reward_artifact
 from engine.scoring.head import RewardHead
@@ -81,6 +82,8 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     yield from learning_curve(judged, features_N_F, bare, store.info.layers, PARTS, length_N)
     yield from _save(config, run, folder, fitted.head, judged, scores_N_C, heldout)
     yield from _scores(run, store, fitted.head, cut)
+    if config.pairwise:
+        yield from run_preference(run, store, judged, features_N_F, bare, length_N)
     yield Finished(summary=_summary(judged, fitted, heldout))
 
 

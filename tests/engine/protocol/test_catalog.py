@@ -17,6 +17,7 @@ REQUIRED = {
     "register": {"name": "theirs", "model": "org/name"},
     "generate": {"policy": "smollm2"},
     "reward": {"name": "rm"},
+    "process_reward": {"name": "prm"},
     "sft": {"name": "better"},
     **{kind: {"name": "better"} for kind in ("dpo", "simpo", "cpo", "orpo", "kto")},
     **{

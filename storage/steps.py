@@ -1,0 +1,68 @@
+"""Steps of responses: what people say of them, and what process reward models do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StoreError
+from storage.ids import annotator_id, random_id
+from storage.judgements import ensure_annotator
+from storage.parquet import ALL_ROWS, Span, rows_of
+from storage.sql import block
+from storage.step_records import NewStepJudgement, StepJudgement, StepLabel, StepScore
+from storage.store import Store
+
+
+def record(store: Store, new: NewStepJudgement) -> str:
+    """Store what an annotator says of the steps of a response; its id.  On disk when this returns.
+
+    It stands in the place of what the annotator said of them before; without labels it takes that back.
+    """
+    if len(new.labels) != len(new.ends):
+        raise StoreError(f"There are {len(new.ends)} steps and {len(new.labels)} labels.")
+    with store.transaction():
+        values: dict[str, Any] = {
+            "step_judgement_id": random_id("s"),
+            "response_id": new.response_id,
+            "annotator_id": ensure_annotator(store, new.annotator),
+            "separator": new.separator,
+            "ends": list(new.ends),
+            "labels": list(new.labels),
+            "seconds": new.seconds,
+        }
+        store.write(block("steps", "add"), values)
+    return str(values["step_judgement_id"])
+
+
+def standing(store: Store, annotator: str, response_id: str) -> StepJudgement | None:
+    """What an annotator says of the steps of a response, if anything."""
+    row = store.row(
+        block("steps", "standing"), {"annotator_id": annotator_id(annotator), "response_id": response_id}
+    )
+    return None if row is None or not row[2] else StepJudgement(row[0], tuple(row[1]), tuple(row[2]))
+
+
+def labels(store: Store, response_id: str) -> list[StepLabel]:
+    """What everybody says of the steps of a response, by annotator and step."""
+    return store.records(StepLabel, block("steps", "labels"), {"response_id": response_id})
+
+
+def scores(store: Store, response_id: str, reward_model_id: str) -> list[StepScore]:
+    """The score at each step's end by one process reward model, in order."""
+    values = {"response_id": response_id, "reward_model_id": reward_model_id}
+    return store.records(StepScore, block("steps", "scores"), values)
+
+
+def counted(store: Store) -> Sequence[tuple[str, int, int]]:
+    """(annotator, responses, steps) with labels, the most first."""
+    return [(name, responses, steps) for name, responses, steps in store.rows(block("steps", "counted"))]
+
+
+def insert_scores_from_parquet(
+    store: Store, path: Path, *, reward_model_id: str, rows: Span = ALL_ROWS
+) -> int:
+    """Ingest what a run says at the ends of steps; the same response and model again replaces."""
+    values = {**rows_of(path, rows), "reward_model_id": reward_model_id}
+    return store.write(block("steps", "ingest_scores"), values)
