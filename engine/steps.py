@@ -9,8 +9,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 NEWLINE = "\n"
+
+
+class StepPlaces(NamedTuple):
+    """Where the steps of a response end."""
+
+    ends: list[int]  # in characters
+    at: list[int]  # in tokens, from 0
 
 
 def step_ends(text: str, separator: str = NEWLINE) -> list[int]:
@@ -65,3 +73,16 @@ def token_ends(pieces: Sequence[str], ends: Sequence[int]) -> list[int]:
     reached = list(accumulate(map(len, pieces)))
     last = len(pieces) - 1
     return [*(min(bisect_left(reached, end), last) for end in ends[:-1]), last]
+
+
+def steps_in(pieces: Sequence[str], separator: str = NEWLINE) -> StepPlaces:
+    """Where the steps of a response end that is given by its tokens.
+
+    pieces: as `token_ends` wants them; what the last one, which ends the turn, is called is no text.
+
+    >>> steps_in(["a", "\\nb", "c", "<end>"])
+    StepPlaces(ends=[2, 4], at=[1, 3])
+    """
+    spoken = [*pieces[:-1], ""]
+    ends = step_ends("".join(spoken), separator)
+    return StepPlaces(ends, token_ends(spoken, ends))

@@ -65,6 +65,19 @@ class OptimisationPoint:
     gold: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class GoldPoint:
+    """Best of n by one proxy, in standard deviations of the score within a prompt."""
+
+    labels: int  # that the proxy learned; 0: the gold model itself
+    replicate: int
+    n: int
+    kl: float
+    sqrt_kl: float
+    proxy: float | None
+    gold: float | None
+
+
 def of_step(store: Store, run_id: str, step: int, *, limit: int | None = None) -> list[StoredRollout]:
     """The responses of one step, by prompt and sample."""
     return _rollouts(store, "of_step", run_id, step, limit=limit)
@@ -101,6 +114,11 @@ def best_of_n_runs(store: Store, reward_model: str, policy: str | None) -> list[
     """Finished best-of-n runs against that reward model, newest first; from that policy unless None."""
     where = {"reward_model": reward_model, "policy": policy}
     return [run_id for (run_id,) in store.rows(block("rollouts", "best_of_n_runs"), where)]
+
+
+def gold_curves(store: Store, run_id: str) -> list[GoldPoint]:
+    """Best of n by proxies of a gold model, by labels, replicate and n."""
+    return store.records(GoldPoint, block("rollouts", "gold_curves"), {"run_id": run_id})
 
 
 def _rollouts(store: Store, name: str, run_id: str, step: int, **more: Any) -> list[StoredRollout]:

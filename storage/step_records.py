@@ -47,3 +47,13 @@ class StepScore:
     step: int
     ends_at: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedResponse:
+    """A response with its prompt, its policy kept back."""
+
+    response_id: str
+    prompt_id: str
+    prompt: str
+    text: str

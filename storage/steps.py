@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.errors import StoreError
+from storage.errors import NotFoundError, StoreError
 from storage.ids import annotator_id, random_id
 from storage.judgements import ensure_annotator
 from storage.parquet import ALL_ROWS, Span, rows_of
 from storage.sql import block
-from storage.step_records import NewStepJudgement, StepJudgement, StepLabel, StepScore
+from storage.step_records import NewStepJudgement, StepJudgement, StepLabel, SteppedResponse, StepScore
 from storage.store import Store
 
 
@@ -21,7 +21,7 @@ def record(store: Store, new: NewStepJudgement) -> str:
     It stands in the place of what the annotator said of them before; without labels it takes that back.
     """
     if len(new.labels) != len(new.ends):
-        raise StoreError(f"There are {len(new.ends)} steps and {len(new.labels)} labels.")
+        raise StoreError(f"Each step needs a label: {len(new.ends)} end and {len(new.labels)} are labelled.")
     with store.transaction():
         values: dict[str, Any] = {
             "step_judgement_id": random_id("s"),
@@ -66,3 +66,30 @@ def insert_scores_from_parquet(
     """Ingest what a run says at the ends of steps; the same response and model again replaces."""
     values = {**rows_of(path, rows), "reward_model_id": reward_model_id}
     return store.write(block("steps", "ingest_scores"), values)
+
+
+def next_unjudged(store: Store, annotator: str, separator: str, left: Sequence[str] = ()) -> str | None:
+    """The response whose steps the annotator may judge next, other than those `left` for later."""
+    values = {"annotator_id": annotator_id(annotator), "separator": separator, "left": list(left)}
+    row = store.row(block("steps", "next_unjudged"), values)
+    return None if row is None else str(row[0])
+
+
+def last_judged(store: Store, annotator: str) -> str | None:
+    """The response whose steps the annotator judged last."""
+    row = store.row(block("steps", "last_judged"), {"annotator_id": annotator_id(annotator)})
+    return None if row is None else str(row[0])
+
+
+def response(store: Store, response_id: str) -> SteppedResponse:
+    """A response with its prompt.  Raises NotFoundError."""
+    found = store.records(SteppedResponse, block("steps", "response"), {"response_id": response_id})
+    if not found:
+        raise NotFoundError(f"There is no response {response_id}.")
+    return found[0]
+
+
+def done(store: Store, annotator: str) -> tuple[int, int]:
+    """How many responses, and how many of their steps, the annotator has judged."""
+    row = store.row(block("steps", "done"), {"annotator_id": annotator_id(annotator)})
+    return (int(row[0]), int(row[1])) if row else (0, 0)

@@ -65,6 +65,7 @@ LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
 REPORT = screen_at("workbench.screens.report:ReportScreen")
 PROJECT = screen_at("workbench.screens.project:ProjectScreen")
 DISAGREEMENTS = screen_at("workbench.screens.disagreements:DisagreementsScreen")
+STEPS = screen_at("workbench.screens.steps:StepsScreen")
 LEADERBOARD = screen_at("workbench.screens.leaderboard:LeaderboardScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
@@ -253,6 +254,10 @@ class WorkbenchApp(Shell):
         """The prompts that annotators disagree on, to be adjudicated."""
         self.push_screen(DISAGREEMENTS())
 
+    def action_steps(self) -> None:
+        """Steps of responses, judged one by one."""
+        self.push_screen(STEPS())
+
     def action_leaderboard(self) -> None:
         """Policies by strength."""
         self.push_screen(LEADERBOARD())
@@ -306,6 +311,7 @@ class WorkbenchApp(Shell):
         yield Command("Import a file", "Prompts, ranked responses or pairs", self.action_import)
         yield Command("Project", "Queues of annotators, progress, guidelines", self.action_project)
         yield Command("Disagreements", "Prompts that annotators disagree on", self.action_disagreements)
+        yield Command("Steps", "Judge the steps of responses: good, neutral, bad", self.action_steps)
         yield Command("Leaderboard", "Policies by strength, with intervals", self.action_leaderboard)
         yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
         for title, theme in THEMES.items():

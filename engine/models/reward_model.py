@@ -25,6 +25,7 @@ from engine.models.features import (
     depth,
     features_of,
     row_features,
+    step_features,
     width,
 )
 from engine.models.packing import Row
@@ -32,7 +33,9 @@ from engine.models.parts import output_head, place
 from engine.models.policy import load_weights
 from engine.models.reward_classifier import criteria_of, load_reward_classifier
 from engine.models.trunk import Trunk
+from engine.objectives.steps import Aggregate, aggregated
 from engine.scoring.head import DESCRIPTION, FeaturePart, RewardHead
+from engine.steps import steps_in
 from engine.text import Tokeniser
 
 
@@ -54,6 +57,7 @@ class RewardModel:
     centre: Tensor | None = None  # [F]; with `squash_scale` features pass through tanh((x − centre) / scale)
     squash_scale: Tensor | None = None  # [F]
     steps: str | None = None  # of a process reward model what ends a step
+    aggregate: Aggregate = "min"  # how the scores of its steps become one
 
     @torch.no_grad()
     def features(self, rows: Sequence[Row]) -> Tensor:
@@ -88,10 +92,27 @@ class RewardModel:
         NonFiniteError for a score that is not finite.
         """
         for rows, places in batches_of_pairs(pairs, budget):
-            scores_N_C, members = self.read(self.features(rows))
+            scores_N_C, members = self._whole(rows)
             if not torch.isfinite(scores_N_C).all():
                 raise NonFiniteError("The reward model gave a score that is not finite; train it again.")
             yield places, scores_N_C.cpu(), None if members is None else members.cpu()
+
+    def _whole(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor | None]:
+        """Scores of whole responses: of a process reward model those of the steps as one, by `aggregate`."""
+        if self.steps is None:
+            return self.read(self.features(rows))
+        ends = [
+            steps_in(self.tokeniser.pieces(list(response)), self.steps).at
+            for row in rows
+            for response in row.responses
+        ]
+        found = step_features(self.trunk, rows, self.layers, self.parts, ends)
+        scores_n_C = [self.read(features_S_F)[0] for features_S_F in found]
+        columns = [
+            torch.stack([aggregated(score_S, self.aggregate) for score_S in scores_S_C.T])
+            for scores_S_C in scores_n_C
+        ]
+        return torch.stack(columns), None
 
     def scores_of(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], budget: int = FEATURE_TOKENS

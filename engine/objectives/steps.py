@@ -68,3 +68,24 @@ def still_to_come(rewards_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
     """
     kept = torch.where(mask_N_T.bool(), rewards_N_T, 0)
     return torch.where(mask_N_T.bool(), kept.flip(1).cumsum(dim=1).flip(1), 0)
+
+
+def step_advantages(
+    rewards_N_T: Tensor, mask_N_T: Tensor, group_N: Tensor, *, scale: bool = True, eps: float = 1e-6
+) -> Tensor:
+    """Advantages of process supervision without a critic (DeepSeekMath, arXiv 2402.03300, §4.1.3).  [N, T]
+
+    A_t = Σ over the steps that end at t or later of (r − mean)/std, mean and std over the rewards of all
+    steps of the prompt's samples (group_N); without `scale` the std is 1.
+
+    A token with reward 0 counts as one that ends no step.
+    """
+    ends_N_T = (rewards_N_T != 0) & mask_N_T.bool()
+    compared_N_T = torch.zeros_like(rewards_N_T)
+    for group in group_N.unique():
+        own_N_T = ends_N_T & (group_N == group)[:, None]
+        some = rewards_N_T[own_N_T]
+        if some.numel():
+            spread = some.std(unbiased=False) + eps if scale else 1.0
+            compared_N_T[own_N_T] = (some - some.mean()) / spread
+    return still_to_come(compared_N_T, mask_N_T)

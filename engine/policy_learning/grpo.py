@@ -7,6 +7,9 @@ The loop is `policy_learning.learn`; here is what makes it GRPO:
 - the clipped policy loss, averaged over the tokens of each response, then over responses (`loss_average`)
 - the KL to the reference is a term of the loss, not of the reward
 
+With `process_reward` each token also has what the steps from its own on earn, compared with the steps of the
+other samples (§4.1.3).
+
 Settings make it others:
 
 - GSPO (arXiv 2507.18071): `ratio` sequence; CISPO (arXiv 2506.13585): `surrogate` cispo, `loss_average` token
@@ -31,6 +34,7 @@ from torch import Tensor
 
 from engine.objectives.groups import group_advantages, leave_one_out, token_divisor
 from engine.objectives.kl import k2, k3, sequence_k1
+from engine.objectives.steps import step_advantages
 from engine.policy_learning.loop import learn
 from engine.policy_learning.models import Models
 from engine.policy_learning.rollout import Measured, Rollout, Targets, at_last_token, kl_of
@@ -62,10 +66,17 @@ class GRPO:
         base_N = leave_one_out(final_N, groups) if config.baseline == "others" else final_N
         # the mean of a group's leave-one-out advantages is 0: centring them again changes nothing
         advantages_N = group_advantages(base_N, groups, scale=config.scale_advantages, of=config.scale_of)
+        rewards_N_T = at_last_token(final_N, rollout.mask)
+        advantages_N_T = torch.where(rollout.mask, advantages_N[:, None], 0)
+        if (steps_N_T := measured.step_rewards) is not None:
+            rewards_N_T = rewards_N_T + steps_N_T
+            advantages_N_T = advantages_N_T + step_advantages(
+                steps_N_T, rollout.mask, groups, scale=config.scale_advantages
+            )
         return Targets(
             kl=kl_of(rollout, measured),
-            rewards=at_last_token(final_N, rollout.mask),
-            advantages=torch.where(rollout.mask, advantages_N[:, None], 0),
+            rewards=rewards_N_T,
+            advantages=advantages_N_T,
             returns=None,
         )
 

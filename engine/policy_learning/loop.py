@@ -169,6 +169,8 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
     yield from scale.words()
     if models.critic is not None and measured.values is not None:
         final = objective(models, rollout, measured, scale, config.multiplier, config)
+        if measured.step_rewards is not None:
+            final = final + measured.step_rewards.sum(dim=1)
         models.critic.calibrate(*calibration(measured.values, final, rollout.mask))
     if measured.ratio_max_deviation > 0.2:
         yield Message(
@@ -224,7 +226,7 @@ def sampled_and_measured(
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
     if isinstance(config, OnlineDPOConfig) and config.compare == "preference":
-        wins = compared(rollout, config, models.policy.tokeniser)
+        wins = compared(rollout, config, models.policy.tokeniser, models.rewards.pairwise)
         measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 

@@ -4,7 +4,8 @@ The policy answers input-only prompts; the reward scores the answers; the policy
 while a KL penalty holds it near the policy it started from.  The loop is `policy_learning.learn`; here is
 what makes it PPO:
 
-- reward −β·(log π − log π_ref) a token, the score once at the last one
+- reward −β·(log π − log π_ref) a token, the score once at the last one; a process reward model (`process`)
+  pays at the end of each step too
 - a critic values every token, and generalised advantage estimation compares what came with what it expected
 - the clipped policy loss, and the critic's clipped value loss
 
@@ -52,6 +53,8 @@ class PPO:
         assert measured.values is not None
         kl_N_T = kl_of(rollout, measured)
         rewards_N_T = at_last_token(final_N, rollout.mask) - beta * kl_N_T
+        if measured.step_rewards is not None:
+            rewards_N_T = rewards_N_T + measured.step_rewards
         advantages_N_T, returns_N_T = generalised_advantages(
             rewards_N_T, measured.values, rollout.mask, gamma=self.config.gamma, lam=self.config.lam
         )

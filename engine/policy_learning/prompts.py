@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 import torch
@@ -15,8 +15,7 @@ import torch
 from engine.errors import UsageError
 from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
 from engine.policy_learning.reward_parts import Conversation
-from engine.protocol.configs import RewardedConfig
-from engine.text import Chat, Tokeniser
+from engine.text import Chat, TemplateName, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.split import heldout_prompts
 from engine.wording import counted
@@ -68,7 +67,25 @@ class Prompts:
         return chosen, math.ceil(REFERENCE_SAMPLES / len(chosen))
 
 
-def read_prompts(path: Path, tokeniser: Tokeniser, config: RewardedConfig, positions: int | None) -> Prompts:
+class PromptSettings(Protocol):
+    """What a configuration says of prompts and of the responses to them."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def template(self) -> TemplateName: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def max_prompt_tokens(self) -> int: ...
+    def held_out(self) -> tuple[str, float]:
+        """Which prompts are kept from learning, as `RewardedConfig.held_out` says it, and the share."""
+        ...
+
+
+def read_prompts(path: Path, tokeniser: Tokeniser, config: PromptSettings, positions: int | None) -> Prompts:
     """Read the `prompts` table; rows whose `split` is not 'train', or a share of all, are held out.
 
     A prompt that is too long, or that the chat template refuses, is left out.  Raises UsageError when no

@@ -52,6 +52,9 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
         "policy/beta": beta,
     }
     metrics |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
+    if measured.step_rewards is not None:
+        metrics["policy/step_reward"] = float(measured.step_rewards.sum(dim=1).mean())
+        metrics["policy/reward_steps"] = float((measured.step_rewards != 0).sum(dim=1).float().mean())
     if measured.scored.cost is not None:
         metrics["policy/cost"] = float(measured.scored.cost.mean())
     if measured.wins is not None:

@@ -91,6 +91,9 @@ def joined(one: Sampling, other: Sampling) -> Sampling:
         values=None if m.values is None or n.values is None else _stacked(m.values, n.values),
         ratio_max_deviation=max(m.ratio_max_deviation, n.ratio_max_deviation),
         cut=torch.cat([m.cut, n.cut]),
+        step_rewards=None
+        if m.step_rewards is None or n.step_rewards is None
+        else _stacked(m.step_rewards, n.step_rewards),
     )
     return Sampling(rollout, measured, torch.cat([one.final, other.final]), other.sampled)
 

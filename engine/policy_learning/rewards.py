@@ -8,7 +8,7 @@ response that never stopped has a penalty.  `M` members, `N` responses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 from engine.models.reward_model import RewardModel
 from engine.objectives.groups import penalised
 from engine.objectives.rewards import constrained, pessimistic
+from engine.policy_learning.pairwise import PairwiseModel
+from engine.policy_learning.process import StepRewards, step_rewards
 from engine.policy_learning.reward_parts import (
     Conversation,
     ModelPart,
@@ -40,6 +42,8 @@ class Rewards:
     cost: RewardPart | None
     bound: float  # of the mean cost, as its model scores
     gold: RewardPart | None  # only watches
+    process: StepRewards | None = None  # pays at the ends of steps
+    pairwise: PairwiseModel | None = None  # compares samples
 
     def score(self, conversations: Sequence[Conversation], budget: int) -> RewardScores:
         """Raw scores of all components; `budget` bounds the padded tokens of one forward."""
@@ -117,7 +121,8 @@ def load_rewards(
     ensemble = Ensemble.parse(config.ensemble)
 
     def part(component: Component, role: str, by_member: bool = False) -> RewardPart:
-        return model_part(component, reward_models.load(folders[role]), by_member=by_member, policy=tokeniser)
+        model = replace(reward_models.load(folders[role]), aggregate=config.step_score)
+        return model_part(component, model, by_member=by_member, policy=tokeniser)
 
     parts: list[RewardPart] = []
     for component in config.components():
@@ -128,10 +133,19 @@ def load_rewards(
             role = "reward_model" if own else component.role
             parts.append(part(component, role, by_member=ensemble is not None))
     constraint, bound = config.constrained()
+    process, weight = config.paying_for_steps()
     return Rewards(
         parts=parts,
         ensemble=ensemble,
         cost=part(Component(constraint), "constraint") if constraint else None,
         bound=bound,
         gold=part(Component(config.gold), "gold") if config.gold else None,
+        process=step_rewards(process, reward_models.load(folders["process"]), weight, tokeniser)
+        if process
+        else None,
+        pairwise=PairwiseModel.load(
+            config.comparing(), folders["pairwise"], reward_models.load(folders["pairwise"])
+        )
+        if config.comparing()
+        else None,
     )

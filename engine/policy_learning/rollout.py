@@ -17,10 +17,10 @@ from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.objectives.rewards import overlong
 from engine.policy_learning.models import Models
-from engine.policy_learning.prompts import Prompt
+from engine.policy_learning.prompts import Prompt, PromptSettings
 from engine.policy_learning.reward_parts import Conversation
 from engine.policy_learning.score_scale import RewardScores
-from engine.protocol.configs import PolicyLearningConfig, RewardedConfig
+from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Progress
 from engine.rollout import Sampled, Server, response_text, sample
 from engine.text import Tokeniser
@@ -84,7 +84,7 @@ def draw(
     model: PreTrainedModel | Server,
     tokeniser: Tokeniser,
     prompts: list[Prompt],
-    config: RewardedConfig,
+    config: PromptSettings,
     microbatch: MicroBatchSize,
     *,
     stage: str,
@@ -170,6 +170,7 @@ class Measured:
     values: Tensor | None  # None without a critic
     ratio_max_deviation: float  # max |exp(log π in training − log π at sampling) − 1|
     cut: Tensor  # [N] bool: longer than a reward model reads of it
+    step_rewards: Tensor | None = None  # [N, T] at the ends of steps, where a process reward model pays
     wins: Tensor | None = None  # [N, N] P(row ≻ column) within a prompt, where samples are compared in pairs
 
     @property
@@ -244,7 +245,27 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         values=None if models.critic is None else values,
         ratio_max_deviation=float((apart_M.exp() - 1).abs().max()),
         cut=models.rewards.cut(conversations),
+        step_rewards=(yield from _step_rewards(models, rollout, conversations, mine)),
     )
+
+
+def _step_rewards(
+    models: Models, rollout: Rollout, conversations: Sequence[Conversation], mine: Sequence[int]
+) -> Generator[Event, None, Tensor | None]:
+    """What the steps of all responses earn, [N, T]; None where nothing pays for steps."""
+    process = models.rewards.process
+    if process is None:
+        return None
+
+    def attempt(tokens: int) -> Generator[Event, None, Tensor]:
+        yield Progress(stage="scoring steps", done=0, total=len(mine), unit="responses")
+        return process.of([conversations[n] for n in mine], rollout.mask[list(mine)], tokens)
+
+    rewards_N_T = torch.zeros(rollout.mask.shape)
+    if mine:
+        rewards_N_T[list(mine)] = yield from retry_on_out_of_memory(models.microbatches["scoring"], attempt)
+    current().add(rewards_N_T)
+    return rewards_N_T
 
 
 def _of_all(score_n: Tensor, mine: Sequence[int], count: int, ranks: Ranks) -> Tensor:

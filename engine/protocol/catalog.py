@@ -30,6 +30,7 @@ from engine.protocol.configs import (
     KTOConfig,
     OnlineDPOConfig,
     ORPOConfig,
+    OveroptimiseConfig,
     PPOConfig,
     ProcessRewardConfig,
     RegisterConfig,
@@ -68,26 +69,17 @@ def _policy(kind: str, title: str, config: type[JobConfig], room: str) -> JobKin
     return JobKind(kind, title, config, f"engine.{room}.{kind}", trains=True, makes="policy")
 
 
+def _scorer(kind: str, title: str, config: type[JobConfig], module: str) -> JobKind:
+    """A training of a reward model."""
+    place = f"engine.reward_learning.{module}"
+    return JobKind(kind, title, config, place, trains=True, makes="reward_model")
+
+
 BUILT_IN: dict[str, JobKind] = {
     job.kind: job
     for job in (
         JobKind("generate", "Generate responses", GenerateConfig, "engine.jobs.generate_anywhere"),
-        JobKind(
-            "reward",
-            "Train a reward model",
-            RewardConfig,
-            "engine.reward_learning.job",
-            trains=True,
-            makes="reward_model",
-        ),
-        JobKind(
-            "process_reward",
-            "Train a process reward model",
-            ProcessRewardConfig,
-            "engine.reward_learning.steps.job",
-            trains=True,
-            makes="reward_model",
-        ),
+        _scorer("reward", "Train a reward model", RewardConfig, "job"),
         _policy("ppo", "Optimise a policy with PPO", PPOConfig, "policy_learning"),
         _policy("grpo", "Optimise a policy with GRPO", GRPOConfig, "policy_learning"),
         _policy("rloo", "Optimise a policy with RLOO", RLOOConfig, "policy_learning"),
@@ -98,12 +90,19 @@ BUILT_IN: dict[str, JobKind] = {
         _policy("orpo", "Imitate and prefer at once (ORPO)", ORPOConfig, "offline_learning"),
         _policy("kto", "Learn from good and bad responses (KTO)", KTOConfig, "offline_learning"),
         _policy("sft", "Imitate good responses (SFT)", SFTConfig, "offline_learning"),
+        _scorer("process_reward", "Train a process reward model", ProcessRewardConfig, "steps.job"),
         JobKind(
             "best_of_n",
             "Keep the best of N responses",
             BestOfNConfig,
             "engine.policy_learning.best_of_n",
             makes="policy",
+        ),
+        JobKind(
+            "overoptimise",
+            "Over-optimise proxies of a gold reward model",
+            OveroptimiseConfig,
+            "engine.jobs.overoptimise",
         ),
         JobKind(
             "export",

@@ -20,6 +20,7 @@ from engine.scoring.batches import batches, windows
 from engine.scoring.cache import PassageCache
 from engine.scoring.graph import PRECISIONS, Passage, Precision, TrunkSession, tokeniser_hash
 from engine.scoring.head import RewardHead
+from engine.steps import steps_in
 from engine.text import Chat, ScoreTokens, Tokeniser
 
 BATCH_TOKENS = 1024
@@ -36,11 +37,14 @@ class Scored:
 
     score: float
     tokens: list[str]  # display strings, the last one the end-of-sequence token; may hold control characters
-    token_scores: list[float]  # the score after each of `tokens`; the last is `score`
+    token_scores: list[
+        float
+    ]  # the score after each of `tokens`, or of its step; the last, or least, is `score`
     prompt_score: float | None  # the head at the prompt's last token; None where it reads the response's mean
     cut: bool  # prompt and response were longer than `Scorer.max_tokens`
     uncertainty: float | None = None  # standard deviation of an ensemble's scores; None without an ensemble
     criteria: dict[str, float] = field(default_factory=dict)  # the score by every criterion
+    by_step: bool = False  # of a process reward model: each token has the score of its step
 
 
 class Scorer:
@@ -193,6 +197,7 @@ class Scorer:
 
     def _scored(self, tokens: ScoreTokens, features_S_F: np.ndarray) -> Scored:
         start, head = len(tokens.prompt), self.head
+        pieces = self.tokeniser.pieces(tokens.response)
         read_T_F = head.response_features(features_S_F, start)
         scores_T_C = head.scores(read_T_F)
         if not np.isfinite(features_S_F).all() or not np.isfinite(scores_T_C).all():
@@ -204,15 +209,25 @@ class Scorer:
         if start and head.parts == ("last",):
             prompt_score = float(head.scores(features_S_F[start - 1 : start])[0, 0])
         spread_1_C = head.spread(read_T_F[-1:])
+        if head.steps is not None:
+            scores_T_C = _by_step(scores_T_C, steps_in(pieces, head.steps).at)
+        whole_C = scores_T_C[-1] if head.steps is None else scores_T_C.min(axis=0)
         return Scored(
-            score=float(scores_T_C[-1, 0]),
-            tokens=self.tokeniser.pieces(tokens.response),
+            score=float(whole_C[0]),
+            tokens=pieces,
             token_scores=scores_T_C[:, 0].tolist(),
             prompt_score=prompt_score,
             cut=tokens.was_cut,
             uncertainty=None if spread_1_C is None else float(spread_1_C[0, 0]),
-            criteria=dict(zip(head.criteria, scores_T_C[-1].tolist(), strict=True)),
+            criteria=dict(zip(head.criteria, whole_C.tolist(), strict=True)),
+            by_step=head.steps is not None,
         )
+
+
+def _by_step(scores_T_C: np.ndarray, at: Sequence[int]) -> np.ndarray:
+    """At every token the score at the end of its step, [T, C]."""
+    lengths = np.diff([-1, *at])
+    return np.repeat(scores_T_C[list(at)], lengths, axis=0)
 
 
 def _check_vocabulary(folder: Path, tokeniser: Tokeniser) -> None:

@@ -64,3 +64,14 @@ CREATE TABLE step_scores (
     score           DOUBLE NOT NULL,
     PRIMARY KEY (response_id, reward_model_id, step)
 );
+
+-- Best of n by proxies that learned so many labels of a gold reward model, replicate by replicate: what the proxy thinks
+-- of its choice and what the gold model does, in standard deviations within a prompt.  0 labels is the gold model itself.
+CREATE VIEW gold_curves AS
+SELECT run_id, split_part(name, '/', 2)::INTEGER AS labels, split_part(name, '/', 3)::INTEGER AS replicate, step AS n,
+       ln(step) - (step - 1) / step AS kl, sqrt(greatest(0, ln(step) - (step - 1) / step)) AS sqrt_kl,
+       arg_max("value", seq) FILTER (split_part(name, '/', 4) = 'proxy') AS proxy,
+       arg_max("value", seq) FILTER (split_part(name, '/', 4) = 'gold') AS gold
+FROM metrics
+WHERE name LIKE 'gold\_curves/%' ESCAPE '\'
+GROUP BY ALL;

@@ -44,3 +44,8 @@ FROM runs
 WHERE kind = 'best_of_n' AND status = 'done' AND (config ->> '$.reward_model') = $reward_model
   AND ($policy IS NULL OR (config ->> '$.policy') = $policy)
 ORDER BY created_at DESC
+
+-- name: gold_curves
+SELECT labels, replicate, n, kl, sqrt_kl, proxy, gold FROM gold_curves
+WHERE run_id = $run_id
+ORDER BY labels, replicate, n

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine.steps
-from engine.steps import cut_at, step_ends, steps_of, token_ends
+from engine.steps import cut_at, step_ends, steps_in, steps_of, token_ends
 
 TEXTS = st.text(alphabet=st.sampled_from("ab \n\t;é🤦"), max_size=60)
 SEPARATORS = st.sampled_from(["\n", "\n\n", ";", " ", "ab"])
@@ -60,3 +60,8 @@ def test_steps_beyond_a_cut_share_the_last_token() -> None:
 
 def test_the_examples_hold() -> None:
     assert doctest.testmod(engine.steps).failed == 0
+
+
+def test_the_token_that_ends_the_turn_is_no_text() -> None:
+    found = steps_in(["a", "\nb", "c", "<end>\n"])
+    assert found == ([2, 4], [1, 3])

@@ -19,6 +19,7 @@ from workbench.cli import (
     demo,
     doctor,
     evaluate,
+    experiments,
     jobs,
     judging,
     labels,
@@ -43,7 +44,22 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-PARTS = (data, jobs, judging, labels, project, people, evaluate, reports, sql, store, archives, doctor, demo)
+PARTS = (
+    data,
+    jobs,
+    judging,
+    labels,
+    project,
+    people,
+    evaluate,
+    experiments,
+    reports,
+    sql,
+    store,
+    archives,
+    doctor,
+    demo,
+)
 for part in PARTS:
     part.register(app)
 

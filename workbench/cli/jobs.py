@@ -101,7 +101,7 @@ def _plugged_jobs() -> list[str]:
 
 def generate(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Sample K responses to every prompt with a language model."""
-    _report(_run("generate", config), as_json)
+    _report(run_to_end("generate", config), as_json)
 
 
 def judge_by_model(config: JobConfig, *, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
@@ -109,7 +109,7 @@ def judge_by_model(config: JobConfig, *, dry_run: DryRunOption = False, as_json:
     if dry_run:
         _estimate(config, as_json)
     else:
-        _report(_run("judge", config), as_json)
+        _report(run_to_end("judge", config), as_json)
 
 
 def train_reward(
@@ -152,7 +152,7 @@ def train_policy(job: JobKind) -> Callable[..., None]:
         if dry_run:
             _estimate(config, as_json)
         else:
-            _report(_run(job.kind, config), as_json)
+            _report(run_to_end(job.kind, config), as_json)
 
     train.__doc__ = job.config.__doc__
     return train
@@ -160,7 +160,7 @@ def train_policy(job: JobKind) -> Callable[..., None]:
 
 def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Export a reward model to ONNX and verify it against torch on stored responses."""
-    _report(_run("export", config), as_json)
+    _report(run_to_end("export", config), as_json)
 
 
 def register_reward_model(
@@ -178,7 +178,7 @@ def register_reward_model(
 
 def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
     """Score stored responses with a reward model, in torch."""
-    _report(_run("score", config), as_json)
+    _report(run_to_end("score", config), as_json)
 
 
 def _estimate(config: JobConfig, as_json: bool) -> None:
@@ -203,7 +203,7 @@ def _tell_labels(config: JobConfig) -> None:
         session.narrator.say(words)
 
 
-def _run(kind: str, config: JobConfig) -> RunDetail:
+def run_to_end(kind: str, config: JobConfig) -> RunDetail:
     """Start a job and follow it to its end; Ctrl-C stops it.  One that failed or was stopped is an error."""
     _tell_labels(config)
     run_id = session.workspace().jobs.submit(kind, config)
@@ -217,7 +217,7 @@ def _made(kind: str, name: str, config: JobConfig, export: bool, as_json: bool) 
         ids = session.workspace().jobs.submit_with_export(kind, config)
         runs = {step: _follow(step, run) for step, run in zip((name, "export"), ids, strict=True) if run}
     else:
-        runs = {name: _run(kind, config)}
+        runs = {name: run_to_end(kind, config)}
     if as_json:
         print_json(runs)
     else:

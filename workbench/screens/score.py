@@ -225,7 +225,9 @@ class ScoreScreen(WorkbenchScreen):
                 (f"{scored.score:+.3f}", "bold $text-primary"),
                 f"{unsure} · {counted(len(scored.tokens), 'token')}{cut}",
             )
-        self.query_one("#legend", HeatLegend).show(scale)
+        by_step = any(scored.by_step for scored in answer.scored)
+        label = "score of the step" if by_step else "running score"
+        self.query_one("#legend", HeatLegend).show(scale, label)
         self.query_one("#verdict", Static).update(verdict(*(scored.score for scored in answer.scored)))
         provider = safe_line(answer.provider.removesuffix("ExecutionProvider"), 20)
         live = (

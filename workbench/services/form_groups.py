@@ -23,6 +23,7 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
         *("by", "policy", "endpoint", "reward_model", "function", "rubric", "criterion", "pairs", "prompts"),
         "name",
     ),
+    "overoptimise": ("gold", "policy", "prompts", "labels", "replicates", "samples", "max_new_tokens"),
     "export": ("reward_model", "int8"),
     "score": ("reward_model",),
     "register": ("name", "model"),
@@ -59,6 +60,9 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Reward": (
         *("reward_model", "rewards", "function_seconds", "ensemble", "gold", "gold_every", "normalise_score"),
         *(
+            "step_score",
+            "process_reward",
+            "process_weight",
             "missing_stop_penalty",
             "overlong_tokens",
             "overlong_penalty",
@@ -71,6 +75,10 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Objective": (
         *(
             "objective",
+            "pairwise",
+            "neutral",
+            "after_wrong",
+            "separator",
             "compare",
             "preference",
             "judged_share",

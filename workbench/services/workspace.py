@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from workbench.services.reports import Reports
     from workbench.services.scoring import Scoring
     from workbench.services.sql import Sql
+    from workbench.services.stepping import Stepping
 
 
 class Workspace:
@@ -119,6 +120,13 @@ class Workspace:
 
         settings = self.settings
         return Judging(self.store, self.live, settings.criteria, guidelines=settings.guidelines)
+
+    @cached_property
+    def stepping(self) -> Stepping:
+        """Steps of responses, judged one by one."""
+        from workbench.services.stepping import Stepping
+
+        return Stepping(self.store)
 
     @cached_property
     def labels(self) -> Labels:

@@ -108,7 +108,7 @@ class HeatLine(Static):
 
 
 class HeatLegend(Widget):
-    """What the colours mean: the lowest and highest running score in sight."""
+    """What the colours mean: the lowest and highest score in sight."""
 
     DEFAULT_CSS = "HeatLegend { height: 1; width: auto; color: $foreground-muted; }"
     CELLS = 16
@@ -116,13 +116,14 @@ class HeatLegend(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._scale: Scale | None = None
+        self._label = ""
 
-    def show(self, scale: Scale | None) -> None:
-        """Draw `scale`; None draws nothing."""
-        self._scale = scale
+    def show(self, scale: Scale | None, label: str = "running score") -> None:
+        """Draw `scale`, which is one of `label`; None draws nothing."""
+        self._scale, self._label = scale, label
         self.refresh(layout=True)
 
     def render(self) -> RenderResult:
         if self._scale is None:
             return Content("")
-        return legend_content("running score", self._scale, self.background_colors[1], self.CELLS)
+        return legend_content(self._label, self._scale, self.background_colors[1], self.CELLS)

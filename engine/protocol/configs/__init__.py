@@ -20,6 +20,7 @@ from engine.protocol.configs.generate import GenerateConfig
 from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.judge import JudgeConfig
 from engine.protocol.configs.online import OnlineDPOConfig
+from engine.protocol.configs.overoptimise import OveroptimiseConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.process_reward import ProcessRewardConfig
 from engine.protocol.configs.reward import RewardConfig
@@ -43,6 +44,7 @@ __all__ = [
     "KTOConfig",
     "ORPOConfig",
     "OnlineDPOConfig",
+    "OveroptimiseConfig",
     "PPOConfig",
     "PairConfig",
     "PolicyLearningConfig",

@@ -50,8 +50,8 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     preference: Annotated[
         str,
         Meta(
-            description="Function of (prompt, first, second) that says how likely the first is better, "
-            "package.module:function or plugin:NAME."
+            description="A reward model trained with pairwise, or a function of (prompt, first, second) that "
+            "says how likely the first is better, package.module:function or plugin:NAME."
         ),
     ] = ""
     judged_share: Annotated[
@@ -88,6 +88,13 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
         )
 
+    def comparing(self) -> str:
+        return "" if ":" in self.preference else self.preference
+
+    def watching(self) -> dict[str, str]:
+        pairwise = {"pairwise": self.comparing()} if self.comparing() else {}
+        return PolicyLearningConfig.watching(self) | pairwise
+
     def components(self) -> list[Component]:
         return [] if self.compare != "reward" else PolicyLearningConfig.components(self)
 
@@ -115,4 +122,6 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             who = "People compare" if self.compare == "people" else "A preference compares"
             raise UsageError(f"{who} the samples: leave out reward_model and rewards; gold may watch.")
         if (self.compare == "preference") != bool(self.preference):
-            raise UsageError("A preference needs compare preference and the name of a function; set both.")
+            raise UsageError(
+                "A preference needs compare preference and the name of a reward model or function; set both."
+            )

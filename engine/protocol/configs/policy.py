@@ -274,7 +274,31 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             )
 
 
-class PPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+class SteppedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+    """What the algorithms share that can learn from a reward at each step's end."""
+
+    process_reward: Annotated[
+        str,
+        Meta(description="Process reward model that pays at the end of each step; empty is none."),
+    ] = ""
+    process_weight: Annotated[
+        float, Meta(gt=0, description="What a step that is surely good earns; one surely bad loses it.")
+    ] = 1.0
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        none = Idle(("process_weight",), equal("process_reward", ""), "nothing pays for steps")
+        return (*PolicyLearningConfig.rules(), none)
+
+    def watching(self) -> dict[str, str]:
+        process = {"process": self.process_reward} if self.process_reward else {}
+        return PolicyLearningConfig.watching(self) | process
+
+    def paying_for_steps(self) -> tuple[str, float]:
+        return self.process_reward, self.process_weight
+
+
+class PPOConfig(SteppedConfig, frozen=True, kw_only=True):
     """Proximal policy optimisation against a reward."""
 
     critic: Annotated[
@@ -299,7 +323,7 @@ class PPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         return 1 if self.critic == "separate" else 0
 
 
-class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+class GRPOConfig(SteppedConfig, frozen=True, kw_only=True):
     """Group-relative policy optimisation: no critic, advantages from the other samples of a prompt."""
 
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt: the group (K), two at least.")] = 8
@@ -341,7 +365,7 @@ class GRPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         none = Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term")
         return (
-            *PolicyLearningConfig.rules(),
+            *SteppedConfig.rules(),
             none,
             Idle(("baseline",), equal("scale_advantages", True), "scaling takes the difference away"),
             Idle(("scale_of",), equal("scale_advantages", False), "advantages are not scaled"),

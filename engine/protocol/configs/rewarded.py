@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -68,6 +68,13 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
             extra_json_schema=ENSEMBLE_FORM,
         ),
     ] = ""
+    step_score: Annotated[
+        Literal["min", "product", "sum", "last"],
+        Meta(
+            description="How the steps' scores of a process reward model become one: the worst step's, the "
+            "log-chance that all are good, how many are good, or the last step's."
+        ),
+    ] = "min"
     gold: Annotated[
         str,
         Meta(description="Held-out reward model that only watches the run; empty is none."),
@@ -104,6 +111,14 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     def watching(self) -> dict[str, str]:
         """Further reward models by role, NAME or NAME/CRITERION each."""
         return {"gold": self.gold} if self.gold else {}
+
+    def paying_for_steps(self) -> tuple[str, float]:
+        """The process reward model that pays at the ends of steps, and its weight; an empty name for none."""
+        return "", 0.0
+
+    def comparing(self) -> str:
+        """The reward model whose pairwise preference model compares samples; empty for none."""
+        return ""
 
     def constrained(self) -> tuple[str, float]:
         """The reward model of a cost, and its largest mean; an empty name where nothing is constrained."""

@@ -27,6 +27,7 @@ REQUIRED = {
     "export": {"reward_model": "rm"},
     "score": {"reward_model": "rm"},
     "judge": {},
+    "overoptimise": {"gold": "rm"},
 }
 
 
@@ -141,7 +142,9 @@ def test_a_configuration_says_what_it_reads_and_what_it_costs(kind: str) -> None
     inputs = config.inputs()
     assert bool(inputs.tables) == (kind != "register")  # which reads a model alone
     assert inputs.policy == getattr(config, "policy", None)
-    assert set(inputs.reward_models.values()) == ({"rm"} if "reward_model" in REQUIRED[kind] else set())
+    assert set(inputs.reward_models.values()) == (
+        {"rm"} if {"reward_model", "gold"} & set(REQUIRED[kind]) else set()
+    )
     assert bool(config.cost().tuning) == JOBS[kind].trains
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from engine.errors import ModelFilesError, NonFiniteError, UsageError
 from engine.models.reward_classifier import load_reward_classifier, token_scores
 from engine.scoring import Scorer
+from engine.steps import steps_in
 from engine.text import Tokeniser
 
 CHAT = [{"role": "user", "content": "Say something."}]
@@ -120,3 +122,21 @@ def test_neither_torch_nor_transformers_is_imported(tiny_onnx: Path) -> None:
     )
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+def test_a_process_reward_model_scores_step_by_step(scorer: Scorer) -> None:
+    """Each token has the score at the end of its step, and the response that of its worst step."""
+    text = "one\n\ntwo\nthree"
+    (plain,) = scorer.score(CHAT, [text])
+    stepping = scorer.with_head(replace(scorer.head, steps="\n"))
+    (found,) = stepping.score(CHAT, [text])
+    (batched,) = stepping.score_many([(CHAT, text)])
+    at = steps_in(plain.tokens).at
+    assert len(at) == 3
+    ends = [plain.token_scores[place] for place in at]
+    expected = [score for score, width in zip(ends, np.diff([-1, *at]), strict=True) for _ in range(width)]
+    assert found.token_scores == pytest.approx(expected, abs=1e-5)
+    assert batched.token_scores == pytest.approx(expected, abs=1e-3)
+    assert found.score == pytest.approx(min(ends), abs=1e-5)
+    assert found.by_step
+    assert not plain.by_step
