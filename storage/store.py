@@ -188,6 +188,17 @@ class Store:
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
             self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
 
+    def plain_texts(self, plain: bool) -> None:
+        """Write texts into the file as they are, or compressed again.
+
+        To choose how to compress the 122,880 texts of a group of rows DuckDB copies all of them for one
+        method and a quarter for another, and gives that one twice as much again, all beside its limit: 300 MB
+        where a text has 2,000 characters.
+        """
+        methods = "dictionary,fsst,dict_fsst,zstd" if plain else ""
+        with suppress(duckdb.Error):
+            self.cursor().execute(f"SET disabled_compression_methods = '{methods}'")
+
     def leave_room(self) -> None:
         """Stop something large before it takes the last of the disk, so that judgements still go in.
 

@@ -131,7 +131,7 @@ def comparisons(
         if split is not None and own != split:
             found.leave(OTHER_SPLIT, place)
         else:
-            _take(found, prompts, example, place, example.subset or _folder(plan, part))
+            _take(found, prompts, example, place, example.subset or part.subset or "")
         if on_progress is not None and found.rows % TELL_EVERY == 0:
             on_progress(found.rows, plan.source.share(part))
     if split is not None and split not in splits:
@@ -263,18 +263,6 @@ def _settle(found: FileComparisons, prompt: _Prompt, subset: str) -> None:
 def _place(plan: Plan, part: Part, number: int) -> str:
     where = f"{part.word} {number}"
     return where if len(plan.source.parts) == 1 else f"{part.path.name} {where}"
-
-
-def _folder(plan: Plan, part: Part) -> str:
-    """The folder that a file lies in, under the one named, as `Adversarial/Neighbor`; '' for a single one."""
-    if len(plan.source.parts) == 1 or not plan.source.path.is_dir():
-        return ""
-    folders = {p.path.parent for p in plan.source.parts}
-    try:
-        inside = part.path.relative_to(plan.source.path)
-    except ValueError:
-        return ""
-    return str(inside.parent) if len(folders) > 1 else ""
 
 
 def _nothing(found: FileComparisons) -> str:

@@ -25,6 +25,50 @@ PROMPT_PARTS = {
     "passage",
     "document",
     "tools",
+    "persona",
+    "scenario",
+    "background",
+    "examples",
+    "demonstrations",
+    "few_shot",
+    "premise",
+}
+NO_VERDICT = {
+    "margin",
+    "confidence",
+    "seconds",
+    "time",
+    "at",
+    "id",
+    "index",
+    "turn",
+    "turns",
+    "length",
+    "count",
+    "num",
+    "tokens",
+    "language",
+    "lang",
+    "date",
+    "year",
+    "category",
+    "domain",
+    "type",
+    "topic",
+}
+SEVERAL_VERDICTS = {
+    *("annotation", "annotations", "ranking", "rankings", "ratings", "preference", "preferences"),
+    *(
+        "comparison",
+        "comparisons",
+        "pairs",
+        "votes",
+        "judgments",
+        "judgements",
+        "verdicts",
+        "labels",
+        "winners",
+    ),
 }
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
 
@@ -56,6 +100,7 @@ def fates_of(
             continue
         name = column.path.column
         mine = roles.get(name, [])
+        warning = None
         if mine and mine != ["keep"]:
             became = "left out, as said" if mine == ["ignore"] else ", ".join(r for r in mine if r != "keep")
             if (
@@ -68,9 +113,11 @@ def fates_of(
                     "; the rest of it is kept as metadata of the"
                     f" {'responses' if layout == 'ranked_lists' else 'judgements'}"
                 )
+                if layout == "ranked_lists" and not any(e.judgements for e in examples):
+                    warning = _unread_verdict(name, columns)
             elif name in inner and "keep" not in mine and _unread(name, mapping, columns):
                 became += f"; the rest of it is kept as metadata of the {kept}"
-            fates.append(Fate(name, became))
+            fates.append(Fate(name, became, warning))
         elif column.kind == "empty":
             fates.append(Fate(name, "empty"))
         elif column.kind == "bytes":
@@ -78,6 +125,16 @@ def fates_of(
         else:
             fates.append(Fate(name, f"metadata of the {kept}", _warning(column, mapping, layout)))
     return fates
+
+
+def _unread_verdict(name: str, columns: Sequence[Column]) -> str | None:
+    """What looks like a verdict on each element of a list, where nothing else says which is better."""
+    judging = {*SEVERAL_VERDICTS, "feedback", "score", "scores", "rating", "rank", "reviews"}
+    for column in columns:
+        inner = column.path.listed and column.path.column == name and len(column.path.steps) > 2
+        if inner and tokens(column.name) & judging:
+            return f'"{column.path}" looks like a verdict and is only metadata of the responses'
+    return None
 
 
 def _kept_by_element(name: str, mapping: Mapping, layout: str | None) -> bool:
@@ -128,12 +185,24 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
     compared = layout == "annotated_pairs" and not any(
         mapping.has(role) or mapping.under(role) for role in ("winner", "winner_by", "won_a", "rating_a")
     )
-    if _like_verdict(column, name) or (compared and column.kind == "text" and named("winner", name) >= 0.75):
+    if _like_verdict(column, name) or (compared and _few_values(column)):
         return (
             f'"{column.name}" looks like a verdict and is only metadata; to use it:'
             f" {remedies.column(_verdict_role(column, name, layout), column.path)}"
         )
     return None
+
+
+def _few_values(column: Column) -> bool:
+    """Of two responses nothing is said but, perhaps, by this column."""
+    if named("winner", plain(column.name)) >= 0.75:
+        return column.kind == "text"
+    known = any(
+        named(role, plain(column.name)) == 1
+        for role in ("source", "split", "subset", "policy", "id", "annotator")
+    )
+    short = column.kind in ("text", "number", "truth") and not column.is_id and column.length <= 40
+    return short and not known and 1 < column.distinct <= 12 and tokens(column.name).isdisjoint(NO_VERDICT)
 
 
 def _like_answers(column: Column) -> bool:
@@ -150,21 +219,7 @@ def _like_answers(column: Column) -> bool:
 
 def _like_verdict(column: Column, name: str) -> bool:
     if column.kind in ("number", "numbers", "truth", "truths") and not column.is_id:
-        if tokens(column.name) & {
-            "margin",
-            "confidence",
-            "seconds",
-            "time",
-            "at",
-            "id",
-            "index",
-            "turn",
-            "turns",
-            "length",
-            "count",
-            "num",
-            "tokens",
-        }:
+        if tokens(column.name) & NO_VERDICT:
             return False
         points = max(
             named("winner", name) if named("winner", name) >= 0.75 else 0,
@@ -177,11 +232,8 @@ def _like_verdict(column: Column, name: str) -> bool:
         return sum(read) > len(read) / 2 and (named("winner", name) >= 0.5 or bool(ANNOTATOR.match(name)))
     if column.kind == "other" and max(named("rank", name), named("rating", name)) > 0:
         return True  # numbers deeper than anything reads
-    if column.kind in ("objects", "object", "texts"):
-        return bool(
-            tokens(column.name)
-            & {"annotations", "ranking", "rankings", "ratings", "preference", "preferences"}
-        )
+    if column.kind in ("objects", "object", "texts", "other", "numbers"):
+        return bool(tokens(column.name) & SEVERAL_VERDICTS)
     return False
 
 

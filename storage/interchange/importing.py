@@ -43,6 +43,8 @@ class _Count:
     rows: int = 0
     bad: int = 0  # that cannot be read
     left_out: Counter[str] = field(default_factory=Counter)
+    of_file: Counter[str] = field(default_factory=Counter)  # rows of each file
+    bad_of_file: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
     late: dict[str, str] = field(
         default_factory=dict
@@ -164,6 +166,7 @@ class _Rows:
         else:
             for part, number, row in self.plan.rows():
                 self.count.rows += 1
+                self.count.of_file[part.path.name] += 1
                 self._stage(part, number, row)
                 if self.count.rows == EARLY:
                     self._refuse_early()
@@ -186,6 +189,7 @@ class _Rows:
             if table is not None:
                 self.staging.add_table(table, first, len(batch))
             self.count.rows += len(batch)
+            self.count.of_file[batch.part.path.name] += len(batch)
             if early and self.count.rows >= EARLY:
                 self._refuse_early()
             self._tell(batch.part)
@@ -195,11 +199,12 @@ class _Rows:
             if isinstance(row, RowError):
                 raise row
             self._see_columns(part, number, row)
-            self.staging.add(self.taker.take(row), part.split)
+            self.staging.add(self.taker.take(row), part.split, part.subset)
         except RowError as error:
             place = _place(self.plan, part, number)
             readable = isinstance(error, NothingNewError)
             self.count.bad += not readable
+            self.count.bad_of_file[part.path.name] += not readable
             if self.strict and not readable:
                 raise wrong(self.plan.source.name, f"{place}: {clean_text(str(error))}") from None
             self.count.leave(clean_text(str(error)), place)
@@ -232,6 +237,9 @@ def _place(plan: Plan, part: Any, number: int) -> str:
 def _refuse_bad(plan: Plan, count: _Count, most_bad: float) -> None:
     if count.rows == 0:
         raise wrong(plan.source.name, "there are no rows in it")
+    for name, rows in count.of_file.items():
+        if count.bad_of_file[name] == rows and most_bad < 1:
+            _refuse_other_shape(plan, count, name)
     if count.bad <= most_bad * count.rows:
         return
     reason, number = count.left_out.most_common(1)[0]
@@ -244,6 +252,20 @@ def _refuse_bad(plan: Plan, count: _Count, most_bad: float) -> None:
         plan.source.name,
         f"{count.bad:,} of {count.rows:,} rows cannot be read, most because {reason} (first {place}); "
         f"{remedies.MOST_BAD}",
+    )
+
+
+def _refuse_other_shape(plan: Plan, count: _Count, name: str) -> None:
+    """A file beside others of which no row can be read is another kind of file, and would be lost whole."""
+    if len(count.of_file) == 1:
+        return
+    reason = next(
+        (r for r, places in count.places.items() if any(p.startswith(f"{name} ") for p in places)),
+        "of several reasons",
+    )
+    raise wrong(
+        plan.source.name,
+        f"no row of {name} can be read as the other files are ({reason}); import it by itself",
     )
 
 

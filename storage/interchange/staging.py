@@ -27,9 +27,10 @@ CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
-FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
+FRUGAL = 150_000_000  # bytes that DuckDB may use while a large import is on
 ROOMS = (300_000_000, 450_000_000, 700_000_000, None)  # what is tried next; None: all that the store may use
 LARGE = 2**25  # bytes of files; what is smaller fits into memory, and spilling would only cost time
+LONG = 1_000  # characters of a row; to compress longer ones takes more memory than an import has
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
 TABLES = {
     "stage_prompts": (
@@ -116,8 +117,9 @@ class Staging:
         """What is added next is of this row; rows keep their order whenever they are added."""
         self._n = max(self._n, row * PLACES)
 
-    def add(self, example: Example, split: str | None = None) -> None:
-        """All of one row."""
+    def add(self, example: Example, split: str | None = None, subset: str | None = None) -> None:
+        """All of one row; `split` and `subset` are the file's, where the row says none."""
+        example.subset = example.subset or subset
         prompt = self._prompt(example, split)
         responses = [self._response(prompt, answer) for answer in example.answers]
         for judged in example.judgements:
@@ -245,6 +247,8 @@ class Staging:
         One transaction: all of the file or nothing.  `record` is the row of `imports`.
         """
         self._flush()
+        if self.size > LARGE and self._total * PLACES > LONG * self._n:
+            self.store.plain_texts(True)
         for name in ("settle_wide", "join_groups"):
             self._with_room(partial(self._run, name))
         row = self.store.row(block("staging", "count_single"))
@@ -296,6 +300,7 @@ class Staging:
             self._run("drop")
         finally:
             self.store.spare_memory(None)
+            self.store.plain_texts(False)
 
     def _merge_texts(self, what: str, values: dict[str, Any]) -> Count:
         """Prompts or responses, in portions: one INSERT of a gigabyte would hold all of it in memory."""

@@ -14,8 +14,10 @@ UNSAFE = r"[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e
 # What a prompt could be beside text, or an empty one; `mapping.answers.ask` and `mapping.transcripts` decide.
 PERHAPS_CHAT = (
     r"^[\[{<#\s\p{Z}]|^(?:N/A|n/a|NaN|nan)$|^(?:Human|User|USER|System|SYSTEM):|^$|<extra_id_1>Assistant"
+    r"|^Below is an instruc"
 )
-PERHAPS_MESSAGES = r"^[\[{]|^(?:N/A|n/a|NaN|nan|#N/A|<NA>)$"  # messages, or no text: `cells.ABSENT`
+# Messages, or no text: `cells.ABSENT`, and what `mapping.taking` counts.
+PERHAPS_MESSAGES = r"^[\[{]|^(?:N/A|n/a|NaN|nan|#N/A|<NA>|None|none|NULL|Null|null)$|^[\s\p{Z}]*$"
 
 
 def plain_prompts(texts: Any) -> tuple[Any, Any]:
@@ -33,8 +35,11 @@ def plain_answers(texts: Any) -> tuple[Any, Any]:
     """The texts cleaned, and which of them are answers as they stand."""
     import pyarrow.compute as pc
 
-    plain = pc.fill_null(pc.invert(pc.match_substring_regex(texts, PERHAPS_MESSAGES)), False)
-    return _cleaned(texts)[0], plain
+    odd = pc.match_substring_regex(texts, PERHAPS_MESSAGES)
+    texts, changed = _cleaned(texts)
+    if changed:
+        odd = pc.or_(odd, pc.match_substring_regex(texts, PERHAPS_MESSAGES))
+    return texts, pc.fill_null(pc.invert(odd), False)
 
 
 def _cleaned(texts: Any) -> tuple[Any, bool]:

@@ -194,7 +194,7 @@ class ColumnTaker:
             ("reference", "reference", None),
             ("source", "source", self._source),
             ("split", "split", batch.part.split),
-            ("subset", "subset", None),
+            ("subset", "subset", batch.part.subset),
         ):
             values = self._names(batch, role)
             if values is not None:

@@ -40,6 +40,8 @@ WRAPPERS = (
     "test",
     "validation",
 )
+OF_A_ROW = ("prompt", "question", "instruction", "id", "chosen")  # an object with one of these is a row
+OF_COLUMNS = ("features", "schema", "columns", "fields")  # lists of what columns are, not of rows
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 WHOLE = 8 * 2**20  # characters; a longer document is streamed
 LARGEST = LONGEST_ROW  # characters of one value, which has to be held whole
@@ -193,26 +195,44 @@ def _elements(scanner: Scanner) -> Iterator[Any]:
 
 
 def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
-    """A large object: the elements of its first list of objects are the rows, in columns all of it."""
+    """A large object: the elements of its lists of objects are the rows; without any, its columns.
+
+    A list of objects is read after the first one too: splits and parts stand one behind the other.
+    """
+    listed = False
     scanner.skip("{")
     before: dict[str, Any] = {}
     while True:
         key = scanner.value()
         scanner.skip(":")
-        if scanner.peek() == "[" and (key in WRAPPERS or not before):
+        of_rows = key not in OF_COLUMNS and (key in WRAPPERS or listed or not before)
+        if scanner.peek() == "[" and of_rows:
             stream = _elements(scanner)
             first = next(stream, None)
             if isinstance(first, dict):
-                yield from _unwrapped(first, stream)
-                _note(before, part.notes)
-                return
-            before[key] = [first, *stream]
+                listed = True
+                yield from _belonging(key, _unwrapped(first, stream))
+            elif first is not None:
+                before[key] = [first, *stream]
         else:
             before[key] = scanner.value()
         if scanner.peek() == "}":
             break
         scanner.skip(",")
-    yield from rows_of(before, part.notes)
+    if listed:
+        parts = _parts_in(before)
+        for name, rows in parts.items():
+            yield from _belonging(name, iter(rows))
+        _note({k: v for k, v in before.items() if k not in parts}, part.notes)
+    else:
+        yield from rows_of(before, part.notes)
+
+
+def _belonging(name: str, rows: Iterator[Any]) -> Iterator[Any]:
+    """Rows of a list that is called as a split is, or by the file's own word for a part of itself."""
+    column = "split" if name in SPLITS else "subset" if name not in WRAPPERS else None
+    for row in rows:
+        yield {column: name, **row} if column and isinstance(row, dict) else row
 
 
 def _unwrapped(first: dict[str, Any], rest: Iterator[Any]) -> Iterator[Any]:
@@ -235,33 +255,72 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
             notes.append(f"the viewer has cut cells in {cut} rows")
         yield from (r["row"] for r in rows)
         return
-    names, table = value.get("columns"), value.get("data")
+    names = value.get("columns") or value.get("header") or value.get("fields")
+    table = value.get("data") or rows
     if isinstance(names, list) and isinstance(table, list) and all(isinstance(r, list) for r in table):
         yield from (dict(zip(names, r, strict=False)) for r in table)
         return
     lists = {
         k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)
     }
-    if lists and len(lists) == len(value) and set(value) <= set(SPLITS):
-        yield from ({**row, "split": row.get("split", name)} for name, part in lists.items() for row in part)
+    parts = _parts_in(value)
+    if (len(lists) == len(value) and set(value) <= set(SPLITS)) or _are_parts(parts, value):
+        for name, part in parts.items():
+            yield from _belonging(name, iter(part))
+        _note({k: v for k, v in value.items() if k not in parts}, notes)
         return
     columns = _columns(value)
     if columns is not None:
         yield from columns
         return
     wrapper = next((k for k in WRAPPERS if k in lists and not all(map(is_message, lists[k]))), None)
-    if (
-        wrapper is None
-        and len(lists) == 1
-        and not any(k in value for k in ("prompt", "question", "instruction", "id", "chosen"))
-    ):
+    if wrapper is None and len(lists) == 1 and not any(key in value for key in OF_A_ROW):
         only = next(iter(lists))
         wrapper = None if all(map(is_message, lists[only])) else only
     if wrapper is not None:
         _note({k: v for k, v in value.items() if k != wrapper}, notes)
-        yield from lists[wrapper]
+        yield from _belonging(wrapper, iter(lists[wrapper]))
+        return
+    if (inner := _inner(value)) is not None:
+        _note({k: v for k, v in value.items() if v is not inner}, notes)
+        yield from rows_of(inner, notes)
         return
     yield from _by_name(value)
+
+
+def _parts_in(value: dict[str, Any]) -> dict[str, list[Any]]:
+    """The lists of objects that are neither messages nor columns."""
+    return {
+        k: v
+        for k, v in value.items()
+        if k not in OF_COLUMNS
+        and isinstance(v, list)
+        and v
+        and all(isinstance(e, dict) for e in v)
+        and not all(map(is_message, v))
+    }
+
+
+def _are_parts(parts: dict[str, list[Any]], value: dict[str, Any]) -> bool:
+    """`{"helpful": [rows], "harmless": [rows]}`: lists of rows with the same columns."""
+    columns = [set(rows[0]) for rows in parts.values()]
+    alike = len(columns) > 1 and len(set.intersection(*columns)) > 1
+    return alike and not any(key in value for key in OF_A_ROW)
+
+
+def _inner(value: dict[str, Any]) -> dict[str, Any] | None:
+    """`{"meta": …, "payload": {"items": [rows]}}`: the one object inside that holds a list of rows."""
+    found = [
+        inner
+        for inner in value.values()
+        if isinstance(inner, dict)
+        and any(
+            isinstance(inner.get(k), list) and inner[k] and all(isinstance(e, dict) for e in inner[k])
+            for k in ("data", "rows", "examples", "items", "records", "results", "samples", *SPLITS)
+        )
+    ]
+    spoken = any(isinstance(v, str) and " " in v for v in value.values())
+    return found[0] if len(found) == 1 and not spoken else None
 
 
 def _columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -199,7 +199,19 @@ def _folder(folder: Path, encoding: str | None) -> Source:
     for part in parts:
         inside = part.path.relative_to(folder)
         part.split = split_of(inside.name) or split_of(str(inside.parent))
+    _name_parts(folder, parts)
     return Source(folder.resolve().name, folder, parts, **_card(folder, own=True))
+
+
+def _name_parts(folder: Path, parts: list[Part]) -> None:
+    """`helpful-base/train.jsonl` beside `harmless-base/train.jsonl`: the folders are subsets."""
+    inside = {part.path: part.path.relative_to(folder).parent.parts for part in parts}
+    for part in parts:
+        names = [name for name in inside[part.path] if split_of(name) is None and name not in ("data", ".")]
+        part.subset = "/".join(names) or None
+    if len({part.subset for part in parts}) == 1:
+        for part in parts:
+            part.subset = None
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ class Part:
     read: Callable[[], Iterator[Numbered]]
     word: str = "row"  # what one row is called: line, row
     split: str | None = None
+    subset: str | None = None  # the folder it lies in, where there are several
     size: int = 1
     position: Callable[[], int] = lambda: 0
     columns: tuple[str, ...] = ()  # where the file says them before its rows

@@ -110,11 +110,26 @@ def encoding_of(path: Path, start: bytes, said: str | None) -> str:
     except UnicodeDecodeError as error:
         if _binary(start):
             raise wrong(path, "this is a binary file and not text") from None
+        if start[:1] == b"{" and _mostly_utf8(start.split(b"\n")):
+            return "utf-8"  # of JSON Lines the lines that are broken are left out
         raise wrong(
             path,
             f"its text is not UTF-8 (byte {error.start + 1}); {remedies.ENCODING}",
         ) from None
     return "utf-8"
+
+
+def _mostly_utf8(lines: list[bytes]) -> bool:
+    """Whether letters beyond ASCII stand in more lines as UTF-8 than as something else."""
+    well = broken = 0
+    for line in lines[:-1]:  # the last one is cut
+        if not line.isascii():
+            try:
+                line.decode()
+                well += 1
+            except UnicodeDecodeError:
+                broken += 1
+    return well > broken
 
 
 def _wide(path: Path, start: bytes) -> str:

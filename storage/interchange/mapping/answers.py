@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ PARTED = "the conversations part before the last answer"
 LATER = "later turns of a conversation stand in the response's text"
 TEXTS = ("text", "response", "content", "answer", "completion", "output", "value", "generated_text")
 
+ENDS = re.compile(r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>))+\s*$")
+GAPS = frozenset(("None", "none", "NULL", "Null", "null"))  # can be answers, and mostly are gaps of a table
+
 
 @dataclass(slots=True)
 class Asked:
@@ -37,7 +41,7 @@ def ask(value: Any, dropped: Counter[str], form: str | None, column: str) -> Ask
     if form == "turns":
         turns = turns_of(value, column)
         return Asked([{"role": "user", "content": clean_text(str(turns[0] or ""))}], turns)
-    if isinstance(value, str) and (form == "text" or value[:1] not in "[{<#HUS \n\t"):
+    if isinstance(value, str) and (form == "text" or value[:1] not in "[{<#HUSB \n\t"):
         return Asked([{"role": "user", "content": clean_text(value)}], value)
     chat = chat_of(value, dropped, form)
     if chat is not None:
@@ -52,14 +56,42 @@ def ask(value: Any, dropped: Counter[str], form: str | None, column: str) -> Ask
     raise RowError(f'"{column}" is {kind_of(value)} where text or a list of messages is expected')
 
 
-def answer_all(
+def answers_of(
     asked: Asked,
     values: Sequence[Any],
     columns: Sequence[str],
     dropped: Counter[str],
     forms: Sequence[str | None],
 ) -> tuple[Chat, list[str]]:
-    """The prompt that all answers share, and their texts.  Raises RowError."""
+    """The prompt that all answers share, and their texts; counts those that are mostly gaps of a table.
+
+    Raises RowError.
+    """
+    chat, texts = _answers_of(asked, values, columns, dropped, forms)
+    if isinstance(asked.raw, str) and asked.raw.lstrip()[:1] in ("<", "["):  # a chat template's markers
+        texts = [_without_end(text, dropped) for text in texts]
+    for text in texts:
+        if text in GAPS or not text.strip():
+            said = f"“{text}”" if text.strip() else "empty"
+            dropped[f"responses that are {said}, kept as such"] += 1
+    return chat, texts
+
+
+def _without_end(text: str, dropped: Counter[str]) -> str:
+    found = ENDS.search(text)
+    if found is None or not found[0].strip():
+        return text
+    dropped["responses whose template's end marker is cut off"] += 1
+    return text[: found.start()]
+
+
+def _answers_of(
+    asked: Asked,
+    values: Sequence[Any],
+    columns: Sequence[str],
+    dropped: Counter[str],
+    forms: Sequence[str | None],
+) -> tuple[Chat, list[str]]:
     if "turns" in forms and isinstance(asked.raw, list):
         told = [alternate(asked.raw, turns_of(v, c)) for v, c in zip(values, columns, strict=True)]
         return _part(Asked(None), told, dropped)
@@ -72,10 +104,12 @@ def answer_all(
         return _plain_texts(asked, values, columns, dropped, forms)
     chats = [_conversation(asked, v, c, dropped, f) for v, c, f in zip(values, columns, forms, strict=True)]
     if asked.chat is not None and all(isinstance(c, str) or len(c) == 1 for c in chats):
-        return asked.chat, [c if isinstance(c, str) else _only(c) for c in chats]
+        return asked.chat, [c if isinstance(c, str) else _only(c, dropped) for c in chats]
     whole = [c for c in chats if not isinstance(c, str)]
     if len(whole) < len(chats):
-        if asked.chat is None:
+        if asked.chat is None and whole:  # a whole conversation beside the bare text of another answer
+            asked = Asked(shared_start(whole))
+        if not asked.chat:
             raise RowError(f'"{columns[0]}" is no conversation and there is no prompt beside it')
         return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c, dropped) for c in chats]
     return _part(asked, whole, dropped)
@@ -132,6 +166,14 @@ def _conversation(
     return text
 
 
+def said_in(turns: Chat, dropped: Counter[str]) -> str:
+    """`answer_text`; what the assistant thought and did not say is counted."""
+    for turn in turns:
+        if turn.get("reasoning_content") or turn.get("thinking"):
+            dropped["answers whose thoughts beside the text are not kept"] += 1
+    return answer_text(turns)
+
+
 def turns_of(value: Any, column: str) -> list[Any]:
     """A list of turns of one speaker, as a list or as JSON text."""
     found = parsed(value) if isinstance(value, str) else value
@@ -155,16 +197,16 @@ def _text_in(value: Any) -> str | None:
     return None
 
 
-def _only(chat: Chat) -> str:
+def _only(chat: Chat, dropped: Counter[str]) -> str:
     if chat[0]["role"] != "assistant":
         raise RowError(f"an answer is a message of the {chat[0]['role']}, not of the assistant")
-    return answer_text(chat)
+    return said_in(chat, dropped)
 
 
 def _after(prompt: Chat, chat: Chat, dropped: Counter[str]) -> str:
     """The answer at the end of a conversation whose other answers are plain text."""
     if len(chat) == 1:
-        return _only(chat)
+        return _only(chat, dropped)
     rest = (
         chat[len(prompt) :]
         if chat[: len(prompt)] == prompt
@@ -172,7 +214,7 @@ def _after(prompt: Chat, chat: Chat, dropped: Counter[str]) -> str:
     )
     if not rest:
         raise RowError("a conversation does not end with the assistant")
-    return answer_text(rest)
+    return said_in(rest, dropped)
 
 
 def _part(asked: Asked, chats: list[Chat], dropped: Counter[str]) -> tuple[Chat, list[str]]:
@@ -187,13 +229,13 @@ def _part(asked: Asked, chats: list[Chat], dropped: Counter[str]) -> tuple[Chat,
     rests = [chat[len(start) :] for chat in chats]
     if any(turn["role"] != "assistant" for rest in rests for turn in rest):
         dropped[LATER] += 1
-    return start, [answer_text(rest) for rest in rests]
+    return start, [said_in(rest, dropped) for rest in rests]
 
 
 def _joined(prompt: Chat, chat: Chat) -> Chat:
     """A conversation with the prompt before it, where it does not begin with it already."""
-    if all(turn["role"] == "assistant" for turn in chat):
-        return [*prompt, *chat]
+    if chat[0]["role"] == "assistant" and all(turn["role"] in ("assistant", "tool") for turn in chat):
+        return [*prompt, *chat]  # calls of tools and their answers among them
     system = [turn for turn in prompt if turn["role"] == "system"]
     bare = [turn for turn in prompt if turn["role"] != "system"]
     said = {_bare(turn) for turn in chat}

@@ -59,8 +59,15 @@ def absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def same_name(one: object, other: object) -> bool:
+    """`GPT-4` and `gpt-4 ` are one model."""
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip().casefold() == other.strip().casefold()
+    return one == other
+
+
 def number_of(value: object) -> float | None:
-    """A finite number, of text too (`4/5` is 4, `1,5` is 1.5); None where there is none."""
+    """A finite number, of text too (`4/5` is 4, `1,5` is 1.5, `75 %` is 0.75); None where there is none."""
     if isinstance(value, bool):
         return float(value)
     if isinstance(value, int | float | Decimal):
@@ -73,6 +80,8 @@ def number_of(value: object) -> float | None:
         text = found[1]
     elif re.fullmatch(r"-?\d+,\d{1,2}", text):
         text = text.replace(",", ".")
+    elif found := re.fullmatch(r"(-?\d+(?:[.,]\d+)?)\s*%", text):
+        return round(float(found[1].replace(",", ".")) / 100, 12)
     try:
         number = float(text)
     except ValueError:

@@ -96,7 +96,7 @@ def message_of(message: dict[str, Any], dropped: Counter[str]) -> dict[str, Any]
         )
     content = next((message[k] for k in TEXT_KEYS if message.get(k) is not None), message.get("parts"))
     made: dict[str, Any] = {"role": known, "content": content_text(content, dropped)}
-    if len(message) > 2:
+    if len(message) > 2 or not made["content"]:
         for key, value in message.items():
             if value is None or value == [] or key in ROLE_KEYS or key in TEXT_KEYS or key == "parts":
                 continue
@@ -147,6 +147,24 @@ def chat_of(value: object, dropped: Counter[str], form: str | None = None) -> Ch
     if isinstance(value, list):
         return _turns(value, dropped)
     return None
+
+
+def end_with_assistant(values: Sequence[Any]) -> bool:
+    """Whether most of these conversations end with an answer."""
+    try:
+        chats = [chat_of(value, Counter()) for value in values]
+    except RowError:
+        return False
+    ends = [chat[-1]["role"] == "assistant" for chat in chats if chat]
+    return bool(ends) and sum(ends) > len(ends) / 2
+
+
+def are_turns(value: list[Any]) -> bool:
+    """`[{"user": …, "assistant": …}, …]`: objects of what both say in turn, and of nothing else."""
+    return any(
+        all(set(turn) <= {user, assistant} and isinstance(turn.get(user), str) for turn in value)
+        for user, assistant in TURN_KEYS
+    )
 
 
 def _turns(value: list[Any], dropped: Counter[str]) -> Chat | None:

@@ -46,6 +46,7 @@ def infer(rows: Sequence[Row], said: Sequence[Statement] = (), kind: str = "auto
         _find_policies(search)
         find_judgements(search)
     _find_about(search)
+    _tell_of_order(search)
     mapping = Mapping(tuple(search.statements))
     asked = search.column("prompt")
     if asked is not None and asked.is_id and not _asks(asked):
@@ -57,6 +58,17 @@ def infer(rows: Sequence[Row], said: Sequence[Statement] = (), kind: str = "auto
     if layout_of(mapping) is None:
         search.confidence = 0.0
     return Proposal(mapping, search.codings, search.confidence, search.warnings)
+
+
+def _tell_of_order(search: Search) -> None:
+    """`ranked_responses`: the name says that they stand in an order, and no column says which."""
+    listed = search.column("responses")
+    judged = any(search.has(role) for role in ("ranks", "ratings", "best", "order"))
+    if listed is not None and not judged and tokens(listed.name) & {"ranked", "sorted", "ordered"}:
+        search.warnings.append(
+            f'"{listed.name}" is called as if its order were a ranking, and the order is not read: nothing'
+            " says whether the best one is the first"
+        )
 
 
 def _find_prompt(search: Search) -> None:
@@ -72,6 +84,8 @@ def _find_prompt(search: Search) -> None:
         if column.path.listed or (column.kind == "text" and (column.is_id and not _asks(column))):
             continue
         points = score("prompt", column)
+        if points < 1 and column.kind == "text" and _is_label(column):
+            points -= 0.4
         if column.kind in ("messages", "transcript"):
             points = max(points, 0.75) if not search.has("response") else points
         elif column.kind == "texts" and column.name.lower() not in (
@@ -92,9 +106,14 @@ def _find_prompt(search: Search) -> None:
     if not ranked:
         return
     points, best = max(ranked, key=lambda item: item[0])
-    if conversational and points < 0.9:
+    if conversational and (points < 0.9 or best.is_id):
         return
     search.give("prompt", best, sure=min(1.0, 0.2 + points))
+
+
+def _is_label(column: Column) -> bool:
+    """One word that stands in many rows: `Math` in a column called task."""
+    return column.words == 0 and len(column.present) > 1 and column.distinct <= len(column.present) / 2
 
 
 def _asks(column: Column) -> bool:
@@ -114,7 +133,7 @@ def _carries_prompt(column: Column) -> bool:
 def _find_context(search: Search) -> None:
     """System's turn, Alpaca's input, earlier turns, and whether answers repeat their prompt."""
     prompt = search.column("prompt")
-    for column in search.free("text"):
+    for column in search.free("text", "texts"):
         name = column.name.lower()
         if (
             name in ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
@@ -123,6 +142,7 @@ def _find_context(search: Search) -> None:
             search.give("system", column)
         elif (
             name in ("input", "context", "inputs", "passage", "document")
+            and column.kind == "text"
             and prompt is not None
             and prompt is not column
         ) and (

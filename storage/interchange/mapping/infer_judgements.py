@@ -7,7 +7,8 @@ import re
 from storage.interchange import remedies
 from storage.interchange.mapping import sides
 from storage.interchange.mapping.cells import number_of, truth_of
-from storage.interchange.mapping.language import Step
+from storage.interchange.mapping.conversations import end_with_assistant
+from storage.interchange.mapping.language import Path, Step
 from storage.interchange.mapping.names import CRITERIA, named, plain, score, tokens
 from storage.interchange.mapping.orders import chosen_place, order_of, reads_both_ways
 from storage.interchange.mapping.profile import Column
@@ -43,24 +44,15 @@ def find_judgements(search: Search) -> None:
 
 
 def _answered(search: Search) -> bool:
-    from storage.interchange.mapping.conversations import chat_of
-
     prompt = search.column("prompt")
     if prompt is None or prompt.kind not in ("messages", "transcript"):
         return False
-    from collections import Counter
-
-    try:
-        chats = [chat_of(v, Counter()) for v in prompt.present[:20]]
-    except Exception:
-        return False
-    ends = [c[-1]["role"] == "assistant" for c in chats if c]
-    return bool(ends) and sum(ends) > len(ends) / 2
+    return end_with_assistant(prompt.present[:20])
 
 
 def _find_verdicts(search: Search) -> None:
     one_hot = sides.one_hot(search)
-    for role, column in one_hot.items():
+    for role, column in (one_hot := one_hot or _two_shares(search)).items():
         search.give(role, column)
     ends = sides.ends(search)
     mirrored = sides.mirrored(search)
@@ -94,6 +86,21 @@ def _find_verdicts(search: Search) -> None:
             and column.kind == "number"
         ):
             search.give("strength", column)
+
+
+def _two_shares(search: Search) -> dict[str, Column]:
+    """`[0.8, 0.2]`: what speaks for the first and for the second, in one list."""
+    for column in search.free("numbers", "truths"):
+        if column.path.listed or score("winner", column) < 0.5 or CRITERIA.match(column.name):
+            continue
+        rows = [[number_of(v) for v in row] for row in column.present if isinstance(row, list)]
+        if not all(len(row) == 2 and all(n is not None and 0 <= n <= 1 for n in row) for row in rows):
+            continue
+        return {
+            role: Column(Path((*column.path.steps, place)), [row[place] for row in rows])
+            for role, place in (("won_a", 0), ("won_b", 1))
+        }
+    return {}
 
 
 def _judged_already(search: Search) -> bool:
@@ -171,8 +178,7 @@ def _find_list_judgements(search: Search) -> None:
         same_list = column.path.listed and column.path.list_prefix == responses.list_prefix
         if column.kind not in ("numbers", "truths") or not (same_list or not column.path.listed):
             continue
-        sizes = [len(v) for v in column.present if isinstance(v, list)]
-        if not same_list and sizes and lengths and max(sizes) > max(lengths):
+        if not same_list and listed is not None and not _mostly_as_long(column, listed):
             continue
         if score("rank", column) > 0 or (same_list and _places(column)):
             search.give("ranks", column)
@@ -190,6 +196,17 @@ def _find_list_judgements(search: Search) -> None:
         elif len(column.path.steps) == 2 and named("rating", plain(str(column.path.column))) > 0:
             search.give(f"criterion.{column.name}", column, sure=0.9)
     _find_order_or_best(search, max(lengths, default=0))
+
+
+def _mostly_as_long(column: Column, listed: Column) -> bool:
+    """A number for each response in most rows; the others are left out, each with its reason."""
+    lists = [
+        (len(a), len(b))
+        for a, b in zip(column.values, listed.values, strict=True)
+        if isinstance(a, list) and isinstance(b, list)
+    ]
+    longer = sum(size > count for size, count in lists)
+    return longer <= len(lists) / 2
 
 
 def _find_people_s_lists(search: Search, prefix: tuple[Step, ...], lengths: list[int]) -> None:

@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any
 
-from storage.interchange.mapping.cells import RowError, cleaned, missing, name_of, number_of, parsed, truth_of
+from storage.interchange.mapping.cells import (
+    RowError,
+    cleaned,
+    missing,
+    name_of,
+    number_of,
+    parsed,
+    same_name,
+    truth_of,
+)
 from storage.interchange.mapping.example import Judged
 from storage.interchange.mapping.language import Mapping, Statement, value_at
 from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
@@ -146,8 +155,9 @@ class JudgementReader:
         if (verdict is None or not coding) and isinstance(value, str):
             for what in ("policy", "response"):
                 sides = [self._value(row, f"{what}_{side}") for side in "ab"]
-                if sides[0] != sides[1] and value in sides:
-                    return Verdict("ab"[sides.index(value)])
+                named = [same_name(value, side) for side in sides]
+                if sum(named) == 1:
+                    return Verdict("ab"[named.index(True)])
         if verdict is None:
             if missing(value):
                 return SKIP

@@ -39,6 +39,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
             0.85,
         ),
         (r".*(responses|completions|answers|outputs|candidates|generations)", 0.7),
+        (r"output|children|comments", 0.6),
     ),
     "rank": (
         (r"rank|ranks|ranking|rankings|position_rank|placement|final_rank|overall_rank", 1.0),
@@ -46,7 +47,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "rating": (
         (r"rating|score|reward|ratings|scores|rewards|stars|grade|overall_score|overall|quality", 1.0),
-        (r".*(rating|score|reward)s?|points|votes|upvotes|likes|human_score|karma|mos|likert", 0.7),
+        (r".*(rating|score|reward)s?|points|votes|upvotes|likes|human_score|karma|mos|likert|elo", 0.7),
     ),
     "label": (
         (
@@ -63,6 +64,8 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
             r".*(winner|preference|prefer|verdict|choice|better|label|pref|judge?ment|vote|decision|selected|choose|chosen|annotation|selection|comparison|result|probability|prob|winrate|win).*",
             0.75,
         ),
+        (r"best(_(response|answer|output|id|index|choice|one))?|safer(_response(_id)?)?", 0.85),
+        (r"(score|rating|reward|quality)_(diff|difference|delta|gap|margin)", 0.75),
         (r"annotations?|human|gold|target|rating|score|answer|class|y|p", 0.5),
     ),
     "policy": (
@@ -130,6 +133,14 @@ def named(role: str, name: str) -> float:
     return next((points for pattern, points in _NAMES[role] if re.fullmatch(pattern, name)), 0.0)
 
 
+OF_ANOTHER = re.compile(r"^(orig|original|raw)_")
+OFTEN_PREFIXED = ("prompt", "response", "rating", "rank", "winner")
+
+
 def score(role: str, column: Column) -> float:
-    """Points that a column, by its name, has this role."""
-    return named(role, plain(column.name))
+    """`orig_response` is a response, with fewer points."""
+    name = plain(column.name)
+    points = named(role, name)
+    if role in OFTEN_PREFIXED and (bare := OF_ANOTHER.sub("", name)) != name:
+        points = max(points, 0.8 * named(role, bare))
+    return points

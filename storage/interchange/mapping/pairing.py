@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from storage.interchange import remedies
 from storage.interchange.mapping.by_model import by_model
 from storage.interchange.mapping.cells import is_step_label
+from storage.interchange.mapping.conversations import end_with_assistant
 from storage.interchange.mapping.language import Statement
 from storage.interchange.mapping.names import named, plain, score, tokens
 from storage.interchange.mapping.profile import Column
@@ -41,6 +43,9 @@ BETTER = (
 CONTENT = ("text", "messages", "transcript", "texts", "objects", "chats")
 NO_ANSWER = re.compile(
     r"(^|_)(id|ids|hash|uuid|url|model|policy|name|type|date|time|lang|language|title|source|at|utc)(_|$)"
+)
+WORSE = re.compile(
+    r"^(rejected|dispreferred|non_preferred|worse|losing)_(responses?|messages|answer|output|completion|conversation)$"
 )
 STEP_LABEL = re.compile(r"^(labels?|(step_)?ratings?|step_labels|step_scores|scores?|correct|is_correct)$")
 TEXT_OF_ITEM = re.compile(
@@ -80,7 +85,7 @@ def _steps(search: Search) -> bool:
         if column.path.listed and not TEXT_OF_ITEM.match(column.name) and column.name != "step":
             continue
         for label in labels:
-            truths = label.kind == "truths" or stepped
+            truths = label.kind == "truths" or stepped or _marks_steps(label)
             if truths and label is not column and _alike_long(column, label):
                 search.give("steps", column)
                 search.give("step_labels", label)
@@ -89,6 +94,12 @@ def _steps(search: Search) -> bool:
             search.give("steps", column, sure=0.8)
             return True
     return False
+
+
+def _marks_steps(label: Column) -> bool:
+    """TRL's `labels` as numbers: right and wrong, or PRM800K's −1, 0 and 1."""
+    rows = [row for row in label.present if isinstance(row, list)]
+    return plain(label.name) == "labels" and all(v in (-1, 0, 1) for row in rows for v in row)
 
 
 def _alike_long(column: Column, label: Column) -> bool:
@@ -129,9 +140,8 @@ def _better(search: Search) -> bool:
             words = name.split("_")
             if good not in words and name != good and not name.startswith(good):
                 continue
-            other = spoken.get("_".join(bad if w == good else w for w in words)) or spoken.get(
-                name.replace(good, bad, 1)
-            )
+            turned = "_".join(bad if w == good else w for w in words)
+            other = spoken.get(turned if turned != name and turned in spoken else name.replace(good, bad, 1))
             if other is None or other is column or NO_ANSWER.search(name.replace(good, "")):
                 continue
             if (
@@ -143,7 +153,22 @@ def _better(search: Search) -> bool:
             search.give("chosen", _spoken_in(search, column), sure=1.0 if good == "chosen" else 0.9)
             search.give("rejected", _spoken_in(search, other))
             return True
-    return False
+    return _worse_beside(search)
+
+
+def _worse_beside(search: Search) -> bool:
+    """ms-swift's `messages` that end with the better answer, and a column of the worse one alone."""
+    whole = [
+        c
+        for c in search.free("messages", "transcript")
+        if score("prompt", c) == 1 and end_with_assistant(c.present[:20])
+    ]
+    worse = [c for c in search.free("text", "messages", "transcript") if WORSE.match(plain(c.name))]
+    if len(whole) != 1 or len(worse) != 1 or any(c.path.listed for c in (*whole, *worse)):
+        return False
+    search.give("chosen", whole[0], sure=0.9)
+    search.give("rejected", worse[0])
+    return True
 
 
 def _spoken_in(search: Search, column: Column) -> Column:
@@ -182,6 +207,8 @@ def _side_by_side(search: Search) -> bool:
     if not found:
         return False
     best = max(found, key=lambda item: item[0])
+    if best[0] < 0.6 and any(score("response", c) > 0.5 for c in search.free("text", "messages")):
+        return False
     name = names[str(best[1].path)]
     if turned_name(name, "1", "3") in spoken or turned_name(name, "a", "c") in spoken:
         return False  # more than two side by side are a list
@@ -202,14 +229,18 @@ def _answer_points(name: str, a: Column, b: Column) -> float:
         name,
     )
     if re.search(
-        r"score|rating|rank|preference|label|instruction|prompt|question|feedback|reasoning|critique|rationale|explanation|comment",
+        r"score|rating|rank|preference|label|instruction|prompt|question|feedback|reasoning|critique|rationale|explanation",
         name,
     ):
         return 0.0
+    if "comment" in name:  # answers to a post, where nothing is called a response
+        return 0.55 if a.kind == "text" and max(a.words, b.words) > 0.5 else 0.0
     if a.kind == "object":
         return 0.0
     if said:
         return 1.0
+    if name in ("a", "1", "left", "first") and a.kind == b.kind == "text" and not (a.is_id or b.is_id):
+        return 0.6
     long = min(a.length, b.length) > 15 and min(a.words, b.words) > 0.5
     return 0.7 if long or a.kind in ("messages", "transcript") else 0.0
 
@@ -237,6 +268,12 @@ def _list(search: Search) -> bool:
         return False
     points, column = max(found, key=lambda item: item[0])
     search.give("responses", column, sure=points)
+    if plain(column.name) == "output" and not column.path.listed and all(len(v) == 2 for v in column.present):
+        search.warnings.append(
+            f'"{column.name}" holds two answers and nothing says which is better; where the first one is:'
+            f" {remedies.column('chosen', f'{column.path}[0]')} and"
+            f" {remedies.column('rejected', f'{column.path}[1]')}"
+        )
     return True
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from storage.interchange.mapping.cells import missing, number_of, parsed
-from storage.interchange.mapping.conversations import INNER_KEYS, is_message, messages_in
+from storage.interchange.mapping.conversations import INNER_KEYS, are_turns, is_message, messages_in
 from storage.interchange.mapping.language import AnyKey, Each, Path, Step, value_at
 from storage.interchange.mapping.transcripts import transcript_of
 
@@ -199,8 +199,8 @@ def _kind_of_text(value: str) -> str:
 
 
 def _rivals(messages: list[Any]) -> bool:
-    """Several answers side by side, each with more than its text: candidates, and no conversation."""
-    if len(messages) < 2 or not all(isinstance(m, dict) and len(m) > 2 for m in messages):
+    """Several answers side by side: candidates, and no conversation."""
+    if len(messages) < 2 or not all(isinstance(m, dict) for m in messages):
         return False
     return all(str(m.get("role", m.get("from"))).lower() in ("assistant", "gpt", "model") for m in messages)
 
@@ -214,7 +214,7 @@ def _kind_of_list(value: list[Any]) -> str:
     if all(isinstance(v, bool) for v in present):
         return "truths"
     if all(isinstance(v, dict) for v in present):
-        return "objects"
+        return "messages" if are_turns(present) else "objects"
     if all(isinstance(v, list) and messages_in(v) for v in present):
         return "chats"
     if all(isinstance(v, str) and number_of(v) is None and not missing(v) for v in present):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from storage.interchange.mapping.cells import number_of
+from storage.interchange.mapping.cells import number_of, same_name
 from storage.interchange.mapping.names import CRITERIA, plain, tokens
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.search import Search
@@ -84,23 +84,26 @@ def _shares(values: Iterable[object]) -> bool:
 
 def mirrored(search: Search) -> set[str]:
     """Numbers that stand once for each side, as score_a and score_b: none of them is a verdict."""
-    free = {plain(c.name): c for c in search.free("number", "truth") if not c.path.listed}
+    free = {_whole_name(c): c for c in search.free("number", "truth") if not c.path.listed}
     pairs = [(c, free.get(turned_name(name, *side) or "")) for name, c in free.items() for side in SIDES]
     return {str(c.path) for a, b in pairs if b is not None for c in (a, b)}
 
 
 def two_sided_numbers(search: Search) -> None:
     """`score_a` and `score_b`: a rating of each; several such pairs are criteria."""
-    free = {plain(c.name): c for c in search.free("number") if not c.path.listed}
+    free = {_whole_name(c): c for c in search.free("number") if not c.path.listed}
     for name, column in free.items():
         for left, right in SIDES:
             other = free.get(turned_name(name, left, right) or "")
             if other is None or not (
-                re.search(r"score|rating|reward|upvotes|votes|karma|likes", name) or CRITERIA.match(name)
+                re.search(r"score|rating|reward|upvotes|votes|karma|likes|(^|_)ups(_|$)", name)
+                or CRITERIA.match(name)
             ):
                 continue
             stem = re.sub(rf"(^|_)({left})(_|$)", "_", name).strip("_") or name
-            if search.has("rating_a") or not re.search(r"score|rating|reward|votes|karma|likes", stem):
+            if search.has("rating_a") or not re.search(
+                r"score|rating|reward|votes|karma|likes|(^|_)ups(_|$)", stem
+            ):
                 search.give(f"criterion_a.{stem}", column)
                 search.give(f"criterion_b.{stem}", other)
             else:
@@ -170,6 +173,6 @@ def _names_one(search: Search, column: Column, what: str) -> bool:
     for value, a, b in zip(column.values, *values, strict=True):
         if isinstance(value, str) and value:
             read += 1
-            hit = value in (a, b)
+            hit = same_name(value, a) or same_name(value, b)
             named_side += hit or worded(value) is not None
     return read > 0 and named_side == read

@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.ids import Chat
 from storage.interchange.clean import clean_text
-from storage.interchange.mapping.answers import Asked, answer_all, ask
+from storage.interchange.mapping.answers import Asked, answers_of, ask, said_in
 from storage.interchange.mapping.cells import (
     NothingNewError,
     RowError,
@@ -22,7 +22,6 @@ from storage.interchange.mapping.cells import (
     parsed,
     step_label,
 )
-from storage.interchange.mapping.conversations import answer_text
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
@@ -165,7 +164,7 @@ class Taker:
             split = len(chat)
             while split and chat[split - 1]["role"] == "assistant":
                 split -= 1
-            texts = [answer_text(chat[split:])] if split < len(chat) else []
+            texts = [said_in(chat[split:], self.dropped)] if split < len(chat) else []
             chat = chat[:split]
         policy = self._name(row, "policy") or self.defaults.policy
         answers = [Answer(text, policy) for text in texts]
@@ -175,7 +174,7 @@ class Taker:
         steps, labels = self._opened(row, "steps"), self._opened(row, "step_labels")
         if not isinstance(steps, list) or not steps:
             raise RowError(f'"{self._column("steps")}" is no list of steps')
-        texts = [clean_text(s) if isinstance(s, str) else answer_text(self._step(s)) for s in steps]
+        texts = [clean_text(s) if isinstance(s, str) else said_in(self._step(s), self.dropped) for s in steps]
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(steps)):
             raise RowError(f"there are {len(steps)} steps and another number of labels")
         numbers = [step_label(label) for label in labels or [None] * len(steps)]
@@ -217,7 +216,7 @@ class Taker:
         columns = [self._columns[role] for role in roles]
         forms = [self._forms[role] for role in roles]
         asked = self._asked(row)
-        chat, texts = answer_all(asked, values, columns, self.dropped, forms)
+        chat, texts = answers_of(asked, values, columns, self.dropped, forms)
         return self._completed(row, Asked(chat)).chat or [], texts
 
     def _completed(self, row: Row, asked: Asked) -> Asked:

@@ -41,6 +41,7 @@ class Markers:
     start: tuple[str, ...]  # a text that begins with none of these is no such transcript
 
 
+ALPACA = "Below is an instruc"  # … that describes a task: what Alpaca's template puts before all
 _NOTHING = re.compile(r"(?!)")
 FAMILIES: tuple[Markers, ...] = (
     Markers(
@@ -70,10 +71,12 @@ FAMILIES: tuple[Markers, ...] = (
     Markers(
         "headings",
         re.compile(
-            r"(?:^|\n+)### ?(Human|User|Instruction|Assistant|Response|System):?[^\S\n]*\n?", re.IGNORECASE
+            r"(?:^|\n+)### ?(Human|User|Instruction|Assistant|Response|System):?[^\S\n]*\n?"
+            r"|(?<=\S)### (Human|Assistant):[^\S\n]*\n?",  # OpenAssistant's Guanaco: without a new line
+            re.IGNORECASE,
         ),
         _NOTHING,
-        ("###",),
+        ("###", ALPACA),
     ),
     Markers("Human", re.compile(r"(?:^|\n\n)(Human|Assistant|System):"), _NOTHING, ("Human:", "System:")),
     Markers("User", re.compile(r"(?:^|\n+)(User|Assistant|System|Bot|AI):"), _NOTHING, ("User:", "System:")),
@@ -96,7 +99,7 @@ def transcript_of(text: str) -> Chat | None:
     if "<extra_id_1>Assistant" in text:
         return _megatron(text)
     head = text.lstrip()[:24]
-    if not head or head[0] not in "<#HUS[":
+    if not head or head[0] not in "<#HUSB[":
         return None
     if _LLAMA2.match(text):
         return _llama2(text)
@@ -109,12 +112,19 @@ def transcript_of(text: str) -> Chat | None:
 
 
 def _turns(text: str, family: Markers) -> Chat | None:
-    parts = family.turn.split(text)
-    before = family.end.sub("", parts[0]).replace("<s>", "").replace("<bos>", "").strip()
-    if len(parts) < 5 or before:  # two turns at least
+    found = list(family.turn.finditer(text))
+    if len(found) < 2:
         return None
+    before = family.end.sub("", text[: found[0].start()]).replace("<s>", "").replace("<bos>", "").strip()
     chat: Chat = []
-    for who, said in zip(parts[1::2], parts[2::2], strict=True):
+    if before.startswith(ALPACA):
+        chat.append({"role": "system", "content": before})
+    elif before:
+        return None
+    ends = [*(turn.start() for turn in found[1:]), len(text)]
+    for turn, end in zip(found, ends, strict=True):
+        who = next(group for group in turn.groups() if group is not None)
+        said = text[turn.end() : end]
         role = ROLE_WORDS.get(who.lower())
         if role is None:
             return None

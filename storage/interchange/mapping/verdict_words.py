@@ -56,7 +56,11 @@ _ADVERB_FIRST = re.compile(
     r"(?:prefer|better)?[\s_:-]*(?:response|model|answer|assistant|option)?[\s_-]*([ab12])$",
     re.I,
 )
-_EQUAL = re.compile(r"\b(equal|equally|tie|tied|same|draw|indistinguishable)\b|^both\b|^neither\b")
+_LONE_ARROW = re.compile(r"^(>{1,3}|<{1,3}|[=≈]{1,2})$")
+_POINT = re.compile(r"^-?\d+\s*[-–—:.)=]+\s+(?=\D)")  # of a scale: `1 - A is much better`
+_EQUAL = re.compile(
+    r"\b(equal|equally|tie|tied|same|draw|indistinguishable)\b|^both\b|^neither\b|\bas good as\b"
+)
 _STRENGTH = {
     "negligibly": 1.0, "slightly": 1.0, "somewhat": 1.0, "marginally": 1.0, "a bit": 1.0, "a little": 1.0,
     "moderately": 2.0, "": 2.0, "clearly": 2.0, "definitely": 2.0,
@@ -81,9 +85,15 @@ def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | N
     """A verdict in words; `names` are the candidates' own words, as their policies' names."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    if isinstance(value, list) and len(value) == 2:  # both are ticked
+        said = {found.better for found in map(worded, value) if found is not None}
+        return TIE if said == {"a", "b"} else None
     if not isinstance(value, str):
         return None
-    word = " ".join(value.strip().strip("[]\"'.").lower().split())
+    word = " ".join(value.strip().strip("[]\"'.!").lower().split())
+    if lone := _LONE_ARROW.match(value.strip()):
+        return _arrow("a", lone[1], "b")
+    word = _POINT.sub("", word)
     if names and word in names:
         return PLAIN[names[word]]
     if word in WORDS or word.replace("-", " ") in WORDS:

@@ -97,10 +97,21 @@ def find_coding(
         return _truth(column)
     numbers = [number_of(v) if not isinstance(v, bool) else None for v in present]
     if any(n is None for n in numbers):
+        if table := _places_among_words(numbers, tuple(ends)):
+            present = [v for v, n in zip(present, numbers, strict=True) if n is None]
         read = [worded(v) for v in present]
         unread = sum(v is None for v in read)
-        return Coding("words") if unread <= MOST_UNREAD * len(read) and unread < len(read) else None
+        readable = unread <= MOST_UNREAD * len(read) and unread < len(read)
+        return Coding("words", {k: PLAIN[v] for k, v in table.items()}) if readable else None
     return _numbers(sorted({n for n in numbers if n is not None}), column, tuple(ends), len(present))
+
+
+def _places_among_words(numbers: Sequence[float | None], ends: tuple[str, ...]) -> dict[str, str]:
+    """`1`, `2` and `tie` in one column: what the numbers mean."""
+    found = {n for n in numbers if n is not None}
+    if found and ends == ("0", "1") and found <= {0, 1}:
+        return {"0": "a", "1": "b"}
+    return {"1": "a", "2": "b"} if found and ends != ("0", "1") and found <= {1, 2} else {}
 
 
 def _truth(column: str) -> Coding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.interchange.presets.preset import Preset, hub
+from storage.interchange.presets.preset import CARD, README, Preset, hub
 
 BENCHMARKS: tuple[Preset, ...] = (
     Preset(
@@ -12,6 +12,7 @@ BENCHMARKS: tuple[Preset, ...] = (
         ("prompt", "chosen:texts", "rejected:texts", "models:texts", "subset:text"),
         ("id=id", "prompt=prompt", "chosen=chosen", "rejected=rejected", "policies=models", "subset=subset"),
         licence="ODC-BY-1.0",
+        checked=CARD,
     ),
     Preset(
         "rewardbench",
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[Preset, ...] = (
             "subset=subset",
         ),
         licence="ODC-BY-1.0",
+        checked=CARD,
     ),
     Preset(
         "llmbar",
@@ -50,5 +52,6 @@ BENCHMARKS: tuple[Preset, ...] = (
         ),
         licence="MIT",
         without=("instruction",),
+        checked=README,
     ),
 )

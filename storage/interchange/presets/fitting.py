@@ -19,8 +19,10 @@ def fitting(rows: Sequence[Row]) -> Preset | None:
 
 def fits(preset: Preset, columns: dict[str, Column]) -> bool:
     """Whether a file has the columns that a data set of this preset has, and none that tells it apart."""
-    return all(_meets(need, columns) for need in preset.needs) and not any(
-        c in columns for c in preset.without
+    return (
+        all(_meets(need, columns) for need in preset.needs)
+        and not any(c in columns for c in preset.without)
+        and all(mark in text for column, mark in preset.marks for text in columns[column].texts)
     )
 
 

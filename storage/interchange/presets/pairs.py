@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.interchange.presets.preset import Preset, hub
+from storage.interchange.presets.preset import CARD, README, Preset, hub
 
 PAIRS: tuple[Preset, ...] = (
     Preset(
@@ -28,6 +28,7 @@ PAIRS: tuple[Preset, ...] = (
             "ignore=messages",
         ),
         licence="MIT",
+        checked=CARD,
     ),
     Preset(
         "helpsteer2_preference",
@@ -58,6 +59,7 @@ PAIRS: tuple[Preset, ...] = (
             "subset=domain",
         ),
         licence="CC-BY-4.0",
+        checked=CARD,
     ),
     Preset(
         "shp",
@@ -74,6 +76,7 @@ PAIRS: tuple[Preset, ...] = (
             "id=post_id",
             "subset=domain",
         ),
+        checked=CARD,
     ),
     Preset(
         "arena_55k",
@@ -99,6 +102,7 @@ PAIRS: tuple[Preset, ...] = (
             "won_tie=winner_tie",
         ),
         licence="Apache-2.0",
+        checked=CARD,
     ),
     Preset(
         "arena",
@@ -115,6 +119,7 @@ PAIRS: tuple[Preset, ...] = (
             "annotator=judge",
         ),
         licence="CC",
+        checked=CARD,
     ),
     Preset(
         "multipref",
@@ -145,6 +150,7 @@ PAIRS: tuple[Preset, ...] = (
             "subset=category",
         ),
         licence="ODC-BY-1.0",
+        checked=CARD,
     ),
     Preset(
         "hh",
@@ -171,6 +177,7 @@ PAIRS: tuple[Preset, ...] = (
             "source=prompt_source",
         ),
         licence="CC-BY-NC-4.0",
+        checked=CARD,
     ),
     Preset(
         "webgpt",
@@ -187,6 +194,7 @@ PAIRS: tuple[Preset, ...] = (
             "rating_b=score_1",
             "keep=question",
         ),
+        checked=CARD,
     ),
     Preset(
         "tldr_comparisons",
@@ -204,6 +212,7 @@ PAIRS: tuple[Preset, ...] = (
             "keep=info",
         ),
         unfold="tldr",
+        checked=README,
     ),
     Preset(
         "orca_dpo",

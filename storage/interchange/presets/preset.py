@@ -21,6 +21,8 @@ class Preset:
     unfold: str | None = None  # of presets.unfold, brings rows into a plain form first
     licence: str | None = None
     without: tuple[str, ...] = ()  # columns that tell it apart from a data set with more of them
+    marks: tuple[tuple[str, str], ...] = ()  # column and what stands in all of its texts
+    checked: str = ""  # what columns, values and licence were last compared with
 
 
 def hub(name: str) -> str:
@@ -28,4 +30,6 @@ def hub(name: str) -> str:
     return f"https://huggingface.co/datasets/{name}"
 
 
+CARD = "its card, November 2026"
+README = "its README, November 2026"
 SPOKEN = "text|messages|transcript"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.interchange.presets.preset import SPOKEN, Preset, hub
+from storage.interchange.presets.preset import CARD, README, SPOKEN, Preset, hub
 
 RATED: tuple[Preset, ...] = (
     Preset(
@@ -26,6 +26,7 @@ RATED: tuple[Preset, ...] = (
             "ignore=models",
         ),
         licence="MIT",
+        checked=README,
     ),
     Preset(
         "helpsteer",
@@ -50,6 +51,7 @@ RATED: tuple[Preset, ...] = (
             "criterion.verbosity=verbosity",
         ),
         licence="CC-BY-4.0",
+        checked=CARD,
     ),
     Preset(
         "nectar",
@@ -64,6 +66,7 @@ RATED: tuple[Preset, ...] = (
             "source=source",
         ),
         licence="Apache-2.0",
+        checked=CARD,
     ),
     Preset(
         "tldr_axis",
@@ -82,6 +85,7 @@ RATED: tuple[Preset, ...] = (
             "keep=info",
         ),
         unfold="tldr",
+        checked=README,
     ),
     Preset(
         "kto",
@@ -89,6 +93,7 @@ RATED: tuple[Preset, ...] = (
         "https://huggingface.co/docs/trl/dataset_formats#unpaired-preference",
         ("prompt", "completion", "label:truth"),
         ("prompt=prompt", "response=completion", "label=label"),
+        checked="TRL's documentation, November 2026",
     ),
     Preset(
         "stepwise",
@@ -96,6 +101,7 @@ RATED: tuple[Preset, ...] = (
         "https://huggingface.co/docs/trl/dataset_formats#stepwise-supervision",
         (f"prompt:{SPOKEN}", "completions:texts", "labels:truths"),
         ("prompt=prompt", "steps=completions", "step_labels=labels"),
+        checked="TRL's documentation, November 2026",
     ),
     Preset(
         "prm800k",
@@ -111,6 +117,22 @@ RATED: tuple[Preset, ...] = (
         ),
         unfold="prm800k",
         licence="MIT",
+        checked=README,
+    ),
+    Preset(
+        "math_shepherd",
+        "Math-Shepherd: solutions step by step, each step right or wrong by a machine",
+        hub("peiyi9979/Math-Shepherd"),
+        ("input:text", "label:text", "task:text"),
+        (
+            "prompt=prompt",
+            "steps=steps",
+            "step_labels=step_labels",
+            "subset=task",
+        ),
+        unfold="math_shepherd",
+        marks=(("input", "ки"), ("input", "Step 1:")),
+        checked=CARD,
     ),
     Preset(
         "oasst_trees",
@@ -129,6 +151,7 @@ RATED: tuple[Preset, ...] = (
         ("id=id", "prompt=prompt", "responses=responses[].text", "ranks=responses[].rank"),
         unfold="oasst_messages",
         licence="Apache-2.0",
+        checked=CARD,
     ),
     Preset(
         "argilla",

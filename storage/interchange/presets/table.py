@@ -8,8 +8,11 @@ from storage.interchange.presets.catalogue import PRESETS
 
 def presets_table() -> str:
     """Markdown: one row a preset."""
-    lines = ["| preset | what it is | licence | documented at |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{p.name}` | {p.about} | {p.licence or ''} | <{p.source}> |" for p in PRESETS]
+    lines = [
+        "| preset | what it is | licence | documented at | compared with |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [f"| `{p.name}` | {p.about} | {p.licence or ''} | <{p.source}> | {p.checked} |" for p in PRESETS]
     return "\n".join(lines)
 
 

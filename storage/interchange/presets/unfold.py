@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
@@ -21,6 +22,25 @@ def tldr(row: Row) -> Iterator[Plain]:
     yield {**row, "prompt": text}
 
 
+def math_shepherd(row: Row) -> Iterator[Plain]:
+    """Each step ends with ки in `input`; in `label` + or - stands there, behind the same words."""
+    text, labelled = str(row.get("input") or ""), str(row.get("label") or "").replace("ки", "")
+    parts = [part.strip() for part in re.split(r"ки(?:\s*\?)?", text)]
+    parts = parts[:-1] if not parts[-1] else parts
+    signs, place = [], 0
+    for part in parts:
+        found = re.compile(re.escape(part) + r"\s*([+-])").match(labelled, place)
+        if found is None:
+            raise RowError('"label" does not say of each step of "input" whether it is right')
+        signs.append(found[1])
+        place = found.end() + len(labelled[found.end() :]) - len(labelled[found.end() :].lstrip())
+    question, mark, first = (parts or [""])[0].partition("Step 1:")
+    if not mark:
+        raise RowError('"input" holds no question with steps behind it')
+    rest = {k: v for k, v in row.items() if k not in ("input", "label")}
+    yield {**rest, "prompt": question.strip(), "steps": [mark + first, *parts[1:]], "step_labels": signs}
+
+
 def prm800k(row: Row) -> Iterator[Plain]:
     """The steps that were taken, with their ratings; what else was proposed for a step stays as metadata."""
     question, label = row.get("question") or {}, row.get("label") or {}
@@ -37,7 +57,8 @@ def prm800k(row: Row) -> Iterator[Plain]:
         if not chosen:
             continue
         texts.append(str(chosen.get("text") or "") if isinstance(chosen, dict) else str(chosen))
-        ratings.append(chosen.get("rating") if isinstance(chosen, dict) else None)
+        rating = chosen.get("rating") if isinstance(chosen, dict) else None
+        ratings.append(1 if rating is None and chosen is human else rating)  # who wrote it wrote a right one
         rest = [c for n, c in enumerate(completions) if n != place]
         if rest:
             others.append({"step": number, "completions": rest})
@@ -129,8 +150,6 @@ def argilla(row: Row) -> Iterator[Plain]:
 
 
 def _is_answer(name: str, fields: Mapping[str, Any]) -> bool:
-    import re
-
     from storage.interchange.mapping.names import named, plain
 
     stem = re.sub(r"([_\W]+[a-h]|[_\W]*\d+)$", "", name)
@@ -306,6 +325,7 @@ def _studio_result(made: Plain, result: Plain) -> None:
 ONE: dict[str, Callable[[Row], Iterator[Plain]]] = {
     "tldr": tldr,
     "prm800k": prm800k,
+    "math_shepherd": math_shepherd,
     "oasst_tree": oasst_tree,
     "argilla": argilla,
     "labelstudio": labelstudio,

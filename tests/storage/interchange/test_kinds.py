@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import ImportFileError
+from storage.interchange.containers import json_document
 from storage.interchange.importing import import_file
 from storage.store import Store
 from tests.storage.builders import write
 from tests.storage.interchange.further_kinds import FURTHER
 from tests.storage.interchange.kinds import BAD, GOOD, KINDS, PAIRS, Kind, Q
+from tests.storage.interchange.nastier_kinds import NASTIER
 
 COUNTS = """
 SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM responses),
@@ -36,7 +38,7 @@ def texts(store: Store) -> str:
     return "\n".join(text for (text,) in found)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *FURTHER], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*KINDS, *FURTHER, *NASTIER], ids=lambda kind: kind.name)
 def test_a_layout_comes_in_whole(store: Store, tmp_path: Path, kind: Kind) -> None:
     report = import_file(store, write(tmp_path / "f.jsonl", "".join(json.dumps(r) + "\n" for r in kind.rows)))
     assert store.row(COUNTS) == kind.counts
@@ -66,6 +68,10 @@ CONTAINERS: dict[str, bytes] = {
     "columns.json": json.dumps(COLUMNS).encode(),
     "pandas.json": json.dumps({k: {str(n): v for n, v in enumerate(c)} for k, c in COLUMNS.items()}).encode(),
     "split.json": json.dumps({"columns": list(COLUMNS), "data": [list(r.values()) for r in ROWS]}).encode(),
+    "parts.json": json.dumps({"helpful": ROWS[:2], "harmless": ROWS[2:]}).encode(),
+    "header.json": json.dumps({"header": list(COLUMNS), "rows": [list(r.values()) for r in ROWS]}).encode(),
+    "inner_splits.json": json.dumps({"name": "x", "splits": {"train": ROWS[:2], "test": ROWS[2:]}}).encode(),
+    "deeper.json": json.dumps({"meta": {"v": 1}, "payload": {"items": ROWS}}).encode(),
     "splits.json": json.dumps({"train": ROWS[:2], "test": ROWS[2:]}).encode(),
     "names.json": json.dumps({f"q{n}": row for n, row in enumerate(ROWS)}).encode(),
     "viewer.json": json.dumps(VIEWER).encode(),
@@ -90,6 +96,61 @@ def test_a_container_gives_the_same_rows(store: Store, tmp_path: Path, name: str
     import_file(store, path)
     assert store.row(COUNTS) == PAIRS
     assert all(text in texts(store) for row in ROWS for text in row.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("splits.json", "split"), ("parts.json", "subset"), ("wrapped.json", "split")]
+)
+def test_a_large_document_is_read_to_its_last_list(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, column: str
+) -> None:
+    monkeypatch.setattr(json_document, "WHOLE", 10)
+    monkeypatch.setattr(json_document, "CHUNK", 10)
+    (tmp_path / name).write_bytes(CONTAINERS[name])
+    import_file(store, tmp_path / name)
+    assert store.row(COUNTS) == PAIRS
+    parts = {value for (value,) in store.rows(f"SELECT {column} FROM prompts")}
+    assert parts == set(
+        {"splits.json": ["train", "test"], "parts.json": ["helpful", "harmless"]}.get(name, [None])
+    )
+
+
+@pytest.mark.parametrize("rows", [3, 1200], ids=["by rows", "as columns"])
+def test_a_file_of_another_shape_beside_others_is_not_lost(store: Store, tmp_path: Path, rows: int) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pairs = [{"prompt": f"{Q[0]} {n}", "chosen": GOOD[0], "rejected": BAD[0]} for n in range(rows)]
+    write(folder / "a.jsonl", "".join(json.dumps(row) + "\n" for row in pairs))
+    write(
+        folder / "b.jsonl",
+        json.dumps({"prompt": Q[1], "response_a": GOOD[1], "response_b": BAD[1], "winner": "a"}),
+    )
+    with pytest.raises(ImportFileError, match=r'no row of b\.jsonl can be read .*there is no "chosen"'):
+        import_file(store, folder)
+    assert store.row(COUNTS) == (0, 0, 0, 0, 0)
+    import_file(store, folder, most_bad=1)
+    assert store.row(COUNTS) == (rows, 2 * rows, rows, rows, 0)
+
+
+def test_folders_in_a_folder_are_subsets(store: Store, tmp_path: Path) -> None:
+    for place, row in zip(("helpful/train", "helpful/test", "harmless/train"), ROWS, strict=True):
+        path = tmp_path / "set" / "data" / f"{place}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps(row))
+    import_file(store, tmp_path / "set")
+    parts = store.rows("SELECT subset, split FROM prompts ORDER BY ALL")
+    assert parts == [("harmless", "train"), ("helpful", "test"), ("helpful", "train")]
+
+
+def test_a_broken_letter_costs_its_line_and_not_the_file(store: Store, tmp_path: Path) -> None:
+    lines = LINES.replace("Question", "Größe") + '{"prompt": "\xff", "chosen": "a", "rejected": "b"}\n'
+    (tmp_path / "a.jsonl").write_bytes(lines.encode().replace("\xff".encode(), b"\xff") + LINES.encode()[:-2])
+    report = import_file(store, tmp_path / "a.jsonl")
+    assert report.judgements.added == 5
+    assert report.skipped == {
+        "it is not UTF-8 text": 1,
+        "the last line breaks off; the file seems truncated": 1,
+    }
 
 
 def test_zstd_folders_patterns_and_several_files(store: Store, tmp_path: Path) -> None:
