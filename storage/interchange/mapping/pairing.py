@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from storage.interchange import remedies
 from storage.interchange.mapping.by_model import by_model
 from storage.interchange.mapping.cells import is_step_label
 from storage.interchange.mapping.conversations import end_with_assistant
@@ -270,9 +269,8 @@ def _list(search: Search) -> bool:
     search.give("responses", column, sure=points)
     if plain(column.name) == "output" and not column.path.listed and all(len(v) == 2 for v in column.present):
         search.warnings.append(
-            f'"{column.name}" holds two answers and nothing says which is better; where the first one is:'
-            f" {remedies.column('chosen', f'{column.path}[0]')} and"
-            f" {remedies.column('rejected', f'{column.path}[1]')}"
+            f'"{column.name}" holds two answers and nothing says which is better; where it is the first, say'
+            f" chosen={column.path}[0] and rejected={column.path}[1] in a mapping"
         )
     return True
 

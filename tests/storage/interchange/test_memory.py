@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from storage.interchange import staging
+from storage.interchange.importing import import_file
+from storage.store import Store
+from tests.storage.builders import write
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,3 +46,27 @@ def test_memory_stays_near_the_limit_whatever_the_file(tmp_path: Path) -> None:
     assert added == 30_000
     assert size > 110
     assert grown < 450
+
+
+@pytest.mark.parametrize("answer", ["short", "long " * 500])
+def test_long_texts_are_not_compressed_while_a_large_import_is_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(staging, "LARGE", 0)
+    rows = [{"prompt": f"q{n}", "chosen": f"{answer} {n}", "rejected": "no"} for n in range(20)]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    asked = []
+    with Store.open(tmp_path / "a.duckdb") as store:
+        plain = store.plain_texts
+
+        def spy(wanted: bool) -> None:
+            plain(wanted)
+            asked.append(
+                (wanted, *(store.row("SELECT current_setting('disabled_compression_methods')") or ()))
+            )
+
+        monkeypatch.setattr(store, "plain_texts", spy)
+        assert import_file(store, path).judgements.added == 20
+        assert [wanted for wanted, _ in asked] == ([True, False] if answer != "short" else [False])
+        assert asked[-1] == (False, "")
+        assert answer == "short" or "fsst" in asked[0][1].lower()
