@@ -25,6 +25,7 @@ LATER = "later turns of a conversation stand in the response's text"
 TEXTS = ("text", "response", "content", "answer", "completion", "output", "value", "generated_text")
 
 ENDS = re.compile(r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>))+\s*$")
+TEMPLATED = ("<s>", "[INST]", "<|", "<bos>", "<start_of_turn>")
 GAPS = frozenset(("None", "none", "NULL", "Null", "null"))  # can be answers, and mostly are gaps of a table
 
 
@@ -68,7 +69,7 @@ def answers_of(
     Raises RowError.
     """
     chat, texts = _answers_of(asked, values, columns, dropped, forms)
-    if isinstance(asked.raw, str) and asked.raw.lstrip()[:1] in ("<", "["):  # a chat template's markers
+    if isinstance(asked.raw, str) and asked.raw.lstrip().startswith(TEMPLATED):
         texts = [_without_end(text, dropped) for text in texts]
     for text in texts:
         if text in GAPS or not text.strip():

@@ -55,8 +55,11 @@ def infer(rows: Sequence[Row], said: Sequence[Statement] = (), kind: str = "auto
         if statement.coding and statement.coding != REVERSED:
             search.codings[str(statement.path)] = given(statement.coding)
     _read_codings(search, mapping)
-    if layout_of(mapping) is None:
+    layout = layout_of(mapping)
+    if layout is None:
         search.confidence = 0.0
+    elif layout in ("annotated_pairs", "ranked_lists") and not is_judged(search):
+        search.warnings.append("nothing is taken for a verdict: the responses come in without judgements")
     return Proposal(mapping, search.codings, search.confidence, search.warnings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from storage.interchange import remedies
 from storage.interchange.mapping.by_model import by_model
 from storage.interchange.mapping.cells import is_step_label
 from storage.interchange.mapping.conversations import end_with_assistant
@@ -88,6 +89,12 @@ def _steps(search: Search) -> bool:
             if truths and label is not column and _alike_long(column, label):
                 search.give("steps", column)
                 search.give("step_labels", label)
+                if label.kind != "truths" and not stepped:
+                    search.warnings.append(
+                        f'"{column.path}" is read as the steps of one response; where they are rivals:'
+                        f" {remedies.column('responses', column.path)} and"
+                        f" {remedies.column('ratings', label.path)}"
+                    )
                 return True
         if stepped and not _answers_beside(search, column):
             search.give("steps", column, sure=0.8)

@@ -24,7 +24,7 @@ NASTIER = [
     Kind("replies_of_a_post", rows(lambda n: {"title": f"Help {n}", "selftext": Q[n], "comment_A": GOOD[n], "comment_B": BAD[n], "ups_A": 3, "ups_B": 9}), PAIRS, contains="Question 2"),
     Kind("children", rows(lambda n: {"prompt": Q[n], "children": [{"text": GOOD[n], "score": 2, "children": []}, {"text": BAD[n], "score": 1, "children": []}]}), PAIRS),
     Kind("prometheus", rows(lambda n: {"orig_instruction": Q[n], "orig_response": GOOD[n], "orig_score": str(n), "orig_criteria": "c"}), (3, 3, 3, 0, 0)),
-    Kind("labels_of_steps_as_numbers", rows(lambda n: {"prompt": Q[n], "completions": [f"First {n}.", "Then."], "labels": [1, 0]}), STEPS),
+    Kind("labels_of_steps_as_numbers", rows(lambda n: {"prompt": Q[n], "completions": [f"First {n}.", "Then."], "labels": [1, 0]}), STEPS, said="where they are rivals"),
     Kind("math_shepherd", rows(lambda n: {"input": SOLVED[n], "label": SOLVED[n].replace("First. ки", "First. +").replace("ки", "-"), "task": "GSM8K"}), STEPS, absent="ки"),
     Kind("math_shepherd_of_the_card", rows(lambda n: {"input": SOLVED[n].replace("ки", "ки ?"), "label": SOLVED[n].replace("ки", "ки +"), "task": "MATH"}), STEPS, absent="ки"),
     Kind("points_with_words", two(["1 - A is much better", "2: A better", "3 - equal", "5. B much better"], key="preference"), (4, 8, 4, 3, 1)),
