@@ -100,7 +100,7 @@ def fates_of(
             continue
         name = column.path.column
         mine = roles.get(name, [])
-        warning = None
+        warning: str | None = None
         if mine and mine != ["keep"]:
             became = "left out, as said" if mine == ["ignore"] else ", ".join(r for r in mine if r != "keep")
             if (

@@ -86,8 +86,8 @@ def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | N
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list) and len(value) == 2:  # both are ticked
-        said = {found.better for found in map(worded, value) if found is not None}
-        return TIE if said == {"a", "b"} else None
+        ticked = {found.better for one in value if (found := worded(one)) is not None}
+        return TIE if ticked == {"a", "b"} else None
     if not isinstance(value, str):
         return None
     word = " ".join(value.strip().strip("[]\"'.!").lower().split())

@@ -27,7 +27,8 @@ def math_shepherd(row: Row) -> Iterator[Plain]:
     text, labelled = str(row.get("input") or ""), str(row.get("label") or "").replace("ки", "")
     parts = [part.strip() for part in re.split(r"ки(?:\s*\?)?", text)]
     parts = parts[:-1] if not parts[-1] else parts
-    signs, place = [], 0
+    signs: list[str] = []
+    place = 0
     for part in parts:
         found = re.compile(re.escape(part) + r"\s*([+-])").match(labelled, place)
         if found is None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_long_texts_are_not_compressed_while_a_large_import_is_merged(
     monkeypatch.setattr(staging, "LARGE", 0)
     rows = [{"prompt": f"q{n}", "chosen": f"{answer} {n}", "rejected": "no"} for n in range(20)]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    asked = []
+    asked: list[tuple[Any, ...]] = []
     with Store.open(tmp_path / "a.duckdb") as store:
         plain = store.plain_texts
 
