@@ -39,7 +39,9 @@ def annotator_kind(name: str) -> str:
 def ensure_annotator(store: Store, name: str, kind: str | None = None) -> str:
     """Register an annotator unless the name is taken; its id."""
     values = {"annotator_id": annotator_id(name), "name": name, "kind": kind or annotator_kind(name)}
-    store.write(block("judgements", "add_annotator"), values)
+    known = {"annotator_id": values["annotator_id"]}
+    if store.row(block("judgements", "annotator"), known) is None:  # asking is much cheaper than inserting
+        store.write(block("judgements", "add_annotator"), values)
     return values["annotator_id"]
 
 
@@ -220,11 +222,21 @@ def pair_is_open(store: Store, pair: CandidatePair, annotator: str, criterion: s
 
 
 def pace(
-    store: Store, annotator: str, *, mode: str = "rank", criterion: str = "overall", since: datetime
+    store: Store,
+    annotator: str,
+    *,
+    mode: str = "rank",
+    criterion: str = "overall",
+    since: datetime,
+    left: int | None = None,
 ) -> PaceCounts:
-    """How much is done and left.  `since` is the start of today in naive UTC; `mode` is rank or pair."""
+    """How much is done and left.  `since` is the start of today in naive UTC; `mode` is rank or pair.
+
+    `left` is counted, in a large store for a second, unless the caller knows it.
+    """
     kinds = ("pair",) if mode == "pair" else RANKING_KINDS
-    left = count_pairs if mode == "pair" else count_to_rank
+    if left is None:
+        left = (count_pairs if mode == "pair" else count_to_rank)(store, annotator, criterion)
     row = store.row(
         block("judgements", "pace"),
         {
@@ -235,7 +247,7 @@ def pace(
         },
     )
     done, today, recent, seconds = row or (0, 0, 0, 0.0)
-    return PaceCounts(done, left(store, annotator, criterion), today, recent, seconds)
+    return PaceCounts(done, left, today, recent, seconds)
 
 
 def agreement(store: Store) -> list[AgreementRow]:
@@ -304,12 +316,6 @@ def _values(judgement_id: str, annotator: str, new: NewJudgement) -> dict[str, A
         "sitting": new.sitting,
         "assignment_id": new.assignment_id,
     }
-
-
-def prompts_of(store: Store, responses: Sequence[str]) -> list[str]:
-    """The prompts of some responses."""
-    asked = {"responses": json.dumps(list(responses))}
-    return [prompt for (prompt,) in store.rows(block("judgements", "prompts_of"), asked)]
 
 
 def prompts_by_response(store: Store, responses: Sequence[str]) -> dict[str, str]:

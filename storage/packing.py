@@ -1,19 +1,21 @@
 """A whole store in one statement, and a new file made of its rows.
 
-One SELECT sees one moment.  So what is copied while a job writes is asked for at once: every row of every
-table as a struct in the column of its table's name.  The holder of the file answers the same question.
+One SELECT sees one moment.  So what another process holds is asked for at once: every row of every table as a
+struct in the column of its table's name.  In the process that holds the file a transaction does the same, and
+sixty empty columns beside every row are spared.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.errors import FileNameError, StoreError
 from storage.faults import told
+from storage.remote import RemoteStore
 from storage.sql import block
 from storage.store import Parameters, Store
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 OWN = ("schema_migrations",)
 """Tables that every store makes for itself."""
 BATCH_ROWS = 20_000
+COMMIT_ROWS = 200_000
+"""What is not committed yet is held in memory, whatever its limit; the file appears whole all the same."""
 
 
 def tables(store: Store) -> list[str]:
@@ -36,8 +40,11 @@ def snapshot(store: Store, target: Path, on_rows: Callable[[int], None] | None =
     Token traces and models stay where they are.  The file appears whole or not at all, for its owner alone.
     Raises FileNameError where something is there already, StoreError.
     """
-    parts = [f'SELECT "{name}" FROM "{name}"' for name in tables(store)]
-    return write_store(store, target, "\nUNION ALL BY NAME ".join(parts), on_rows)
+    names = tables(store)
+    if isinstance(store, RemoteStore):
+        parts = [f'SELECT "{name}" FROM "{name}"' for name in names]
+        return write_store(store, target, "\nUNION ALL BY NAME ".join(parts), on_rows)
+    return _write(store, target, _read(store, names), on_rows)
 
 
 def write_store(
@@ -52,17 +59,26 @@ def write_store(
 
     `question` is one SELECT; each column is named after a table and holds structs of its columns.
     """
+    return _write(source, target, _asked(source, question, parameters), on_rows)
+
+
+def _write(
+    source: Store,
+    target: Path,
+    asked: Iterator[tuple[str, pyarrow.Table]],
+    on_rows: Callable[[int], None] | None = None,
+) -> int:
+    """A new store at `target` of rows by table; the number of rows."""
     if target.exists():
         raise FileNameError(f"{target} is there already; give another name, or remove it.")
     if not target.absolute().parent.is_dir():
         raise FileNameError(f"{target} cannot be written: there is no folder {target.absolute().parent}.")
     unfinished = target.absolute().with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with Store.open(unfinished, runs_root=source.runs_root) as made, made.transaction():
+        with Store.open(unfinished, runs_root=source.runs_root) as made:
             count, keyed = 0, keys(made)
-            for table, rows in _asked(source, question, parameters):
-                _insert(made, table, rows, keyed=table in keyed)
-                count += rows.num_rows
+            while more := _insert_some(made, asked, keyed):
+                count += more
                 if on_rows is not None:
                     on_rows(count)
         os.link(unfinished, target.absolute())  # which, unlike a rename, never replaces
@@ -92,6 +108,33 @@ def _asked(source: Store, question: str, parameters: Parameters) -> Iterator[tup
                         yield name, pyarrow.Table.from_arrays(held.flatten(), schema=pyarrow.schema(fields))
     finally:
         cursor.close()
+
+
+def _read(source: Store, names: Sequence[str]) -> Iterator[tuple[str, pyarrow.Table]]:
+    """(table, rows), batch by batch: in the process that holds the file one transaction sees one moment."""
+    import pyarrow
+
+    cursor = source.new_cursor()
+    try:
+        with told(source.path):
+            cursor.execute("BEGIN TRANSACTION")
+            for name in names:
+                for batch in cursor.execute(f'SELECT * FROM "{name}"').to_arrow_reader(BATCH_ROWS):
+                    yield name, pyarrow.Table.from_batches([batch])
+    finally:
+        cursor.close()
+
+
+def _insert_some(store: Store, asked: Iterator[tuple[str, pyarrow.Table]], keyed: Collection[str]) -> int:
+    """Insert what comes next and commit it; how many rows, 0 at the end."""
+    count = 0
+    with store.transaction():
+        for table, rows in asked:
+            _insert(store, table, rows, keyed=table in keyed)
+            count += rows.num_rows
+            if count >= COMMIT_ROWS:
+                break
+    return count
 
 
 def _insert(store: Store, table: str, rows: pyarrow.Table, *, keyed: bool) -> None:

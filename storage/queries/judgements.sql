@@ -1,3 +1,6 @@
+-- name: annotator
+SELECT 1 FROM annotators WHERE annotator_id = $annotator_id
+
 -- name: add_annotator
 INSERT INTO annotators (annotator_id, name, kind) VALUES ($annotator_id, $name, $kind) ON CONFLICT DO NOTHING
 
@@ -91,7 +94,7 @@ WITH seen AS (
     LEFT JOIN seen s USING (response_id)
     WHERE $among IS NULL OR r.prompt_id IN (SELECT unnest(from_json($among, '["VARCHAR"]')))
     GROUP BY r.prompt_id
-    HAVING count(DISTINCT r.text) >= 2 AND count(*) > count(s.response_id)
+    HAVING min(hash(r.text)) <> max(hash(r.text)) AND count(*) > count(s.response_id)
 )
 SELECT o.prompt_id
 FROM open o
@@ -136,19 +139,22 @@ HAVING count(DISTINCT i.response_id) = 2
 LIMIT 1
 
 -- name: candidates
-WITH seen AS (
+-- A table that is also joined is read by its index only when it is asked for apart.
+WITH chosen AS MATERIALIZED (
+    SELECT response_id, policy_id, text, created_at, sample_index FROM responses WHERE prompt_id = $prompt_id
+), judged AS MATERIALIZED (
+    SELECT judgement_id, annotator_id, criterion, kind FROM judgements WHERE prompt_id = $prompt_id
+), seen AS (
     SELECT DISTINCT i.response_id
-    FROM judgements j
+    FROM judged j
     JOIN judgement_items i USING (judgement_id)
-    WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
-      AND j.kind <> 'retraction'
+    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
       AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
 )
 SELECT r.response_id, r.text, p.name, s.response_id IS NOT NULL
-FROM responses r
+FROM chosen r
 JOIN policies p USING (policy_id)
 LEFT JOIN seen s USING (response_id)
-WHERE r.prompt_id = $prompt_id
 ORDER BY r.created_at, p.name, r.sample_index, r.response_id
 
 -- name: pace
@@ -275,9 +281,6 @@ SELECT count(*) FROM judgements WHERE criterion = $criterion
 -- name: standing_count
 SELECT count(*) FROM current_judgements WHERE criterion = $criterion
 
--- name: prompts_of
-SELECT DISTINCT prompt_id FROM responses WHERE response_id IN (SELECT unnest(from_json($responses, '["VARCHAR"]')))
-
 -- name: prompts_by_response
 SELECT prompt_id, response_id FROM responses
 WHERE response_id IN (SELECT unnest(from_json($responses, '["VARCHAR"]')))
@@ -299,6 +302,6 @@ SELECT r.prompt_id, list(r.response_id ORDER BY r.created_at, r.response_id)
 FROM responses r
 LEFT JOIN judged j USING (prompt_id)
 GROUP BY r.prompt_id
-HAVING count(DISTINCT r.text) >= 2
+HAVING min(hash(r.text)) <> max(hash(r.text))
 ORDER BY any_value(coalesce(j.times, 0)), hash(r.prompt_id)
 LIMIT $limit

@@ -23,6 +23,10 @@ ORDER BY p.created_at, p.name, r.created_at, r.sample_index, r.response_id
 -- name: scores_of_prompts
 WITH chosen AS MATERIALIZED (
     SELECT response_id FROM responses WHERE prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[]))
+), found AS MATERIALIZED (
+    SELECT response_id, reward_model_id, score, criterion, backend, scored_at
+    FROM scores
+    WHERE response_id IN (SELECT response_id FROM chosen)
 ), models AS (
     SELECT artifact_id, name, details
     FROM artifacts
@@ -31,8 +35,7 @@ WITH chosen AS MATERIALIZED (
 )
 SELECT s.response_id, m.name,
        arg_min(s.score, (criterion_place(s.criterion, m.details), s.criterion, exactness(s.backend), -epoch(s.scored_at)))
-FROM scores s
-SEMI JOIN chosen USING (response_id)
+FROM found s
 JOIN models m ON m.artifact_id = s.reward_model_id
 GROUP BY ALL
 

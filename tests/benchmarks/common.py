@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PEERS = Path(__file__).resolve().parents[2].parent / "shared" / "peers"
+PANDALM = PEERS.parent / "data" / "pandalm_pairs.jsonl"
 
 
 def parser(what: str) -> argparse.ArgumentParser:

@@ -16,6 +16,8 @@ other's length, and the logistic regression of the verdict on the margin and the
 
 from __future__ import annotations
 
+import collections
+import json
 import time
 from pathlib import Path
 
@@ -24,8 +26,7 @@ import numpy as np
 from engine.frozen.comparisons import Comparisons
 from engine.frozen.fit import CrossValidation, FitSettings, cross_validate, fit_head, fold_of
 from engine.frozen.measure import Measure, measure
-from tests.benchmarks.common import parser, report, say, versions
-from tests.benchmarks.label_efficiency import DATA, read_pairs
+from tests.benchmarks.common import PANDALM, parser, report, say, versions
 
 SHIPPED = "½ 1, squashed"
 SETTINGS: dict[str, tuple[tuple[float, ...], bool]] = {
@@ -41,6 +42,18 @@ SETTINGS: dict[str, tuple[tuple[float, ...], bool]] = {
     "1": ((1.0,), False),
 }
 """Layers as shares of the depth, and whether features pass through tanh."""
+
+
+def read_pairs(path: Path) -> tuple[list[tuple[str, str, str, int]], list[tuple[str, str]]]:
+    """(prompt, first, second, 1 where the first is preferred) and the distinct responses."""
+    pairs = []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        label, votes = collections.Counter([row[f"annotator_{n}"] for n in (1, 2, 3)]).most_common(1)[0]
+        if label != "tie" and votes >= 2 and row["response_a"] != row["response_b"]:
+            pairs.append((row["prompt"], row["response_a"], row["response_b"], int(label == "a")))
+    responses = dict.fromkeys((prompt, text) for prompt, *both, _ in pairs for text in both)
+    return pairs, list(responses)
 
 
 def all_layers(responses: list[tuple[str, str]], model: str, file: Path | None) -> np.ndarray:
@@ -195,7 +208,7 @@ def main() -> None:
     """Print a line a setting on stderr and everything as JSON on stdout."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
-    arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--data", type=Path, default=PANDALM)
     arguments.add_argument("--features", type=Path, help="cache of the states, .npz")
     arguments.add_argument("--shuffles", type=int, default=5)
     options = arguments.parse_args()

@@ -53,6 +53,20 @@ with workbench.connect(sys.argv[1]) as db:
 """
 
 
+PAGE = """
+import resource, sys
+from workbench.services.workspace import Workspace
+from workbench.settings import Settings
+with Workspace.open(Settings(sys.argv[1], "ada")) as workspace:
+    with workspace.sql.stream("SELECT 1") as batches:
+        next(iter(batches))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with workspace.sql.stream("SELECT * FROM scores") as batches:
+        next(iter(batches))
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+"""
+
+
 def fill(path: Path) -> float:
     """Write the store; seconds."""
     from storage.store import Store
@@ -73,7 +87,13 @@ def opened(path: Path) -> float:
         "store = Store.open(sys.argv[1])\nprint((time.perf_counter() - started) * 1000)\nstore.close()"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    return float(done.stdout.split()[-1])  # DuckDB may show how far a long statement is
+
+
+def page_megabytes(path: Path) -> float:
+    """What a process grows by for the first page of all scores."""
+    done = subprocess.run([sys.executable, "-c", PAGE, str(path)], capture_output=True, text=True, check=True)
+    return round(float(done.stdout), 1)
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:
@@ -106,6 +126,9 @@ def lists(path: Path, repeats: int) -> dict[str, float]:
             "runs": lambda: workspace.jobs.list(),
             "metrics_of_run": lambda: workspace.jobs.metrics("ppo-7"),
             "next_to_rank": lambda: workspace.judging.next_item("ada"),
+            "what_is_left": lambda: workspace.judging.pace("ada"),
+            "judged_and_next": lambda: judge(workspace),
+            "judged_and_what_is_left": lambda: (judge(workspace), workspace.judging.pace("ada")),
             "compare": lambda: workspace.comparing.win_rate("policy 0", "policy 1", "model 0"),
             "sql_first_page": lambda: first_page(sql, "SELECT * FROM scores"),
             "sql_sorted": lambda: sql.run("SELECT * FROM scores ORDER BY score DESC LIMIT 100"),
@@ -115,6 +138,14 @@ def lists(path: Path, repeats: int) -> dict[str, float]:
             found[name] = round(timed(call, repeats), 1)
             say(f"{found[name]:9.1f} ms  {name}")
         return found
+
+
+def judge(workspace: Any) -> Any:
+    """Record a ranking of what waits; the next item."""
+    item = workspace.judging.next_item("ada")
+    ranks = {found.response_id: place for place, found in enumerate(item.responses, 1)}
+    workspace.judging.record(item, "ada", ranks, seconds=1.0)
+    return workspace.judging.next_item("ada")
 
 
 def first_page(sql: Any, text: str) -> int:
@@ -160,11 +191,13 @@ def main() -> None:
         filled = None if path.exists() else round(fill(path), 1)
         empty = folder / "empty.duckdb"
         opened(empty)
+        opened(path)  # which may bring a kept one up to date
         figures: dict[str, Any] = {
             "fill_seconds": filled,
             "megabytes": round(path.stat().st_size / 1e6),
             "open_empty_ms": round(statistics.median(opened(empty) for _ in range(options.repeats)), 1),
             "open_full_ms": round(statistics.median(opened(path) for _ in range(options.repeats)), 1),
+            "page_megabytes": page_megabytes(path),
             "milliseconds": lists(path, options.repeats),
             "beside": beside(path, options.repeats),
         }

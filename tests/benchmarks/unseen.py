@@ -26,8 +26,7 @@ from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, Prepared, cross_validate, prepare, scaling_of
 from engine.frozen.measure import measure
 from engine.frozen.splits import unseen
-from tests.benchmarks.common import parser, report, say, versions
-from tests.benchmarks.label_efficiency import DATA
+from tests.benchmarks.common import PANDALM, parser, report, say, versions
 
 Pair = tuple[str, str, str, int, int, int]
 """Messages as JSON, two responses, votes for the first, the second, neither."""
@@ -66,8 +65,10 @@ def transcripts(path: Path) -> list[Pair]:
     return pairs
 
 
-def features(responses: list[tuple[str, str]], model: str, file: Path | None) -> np.ndarray:
-    """What the shipped head reads, [N, F] float32; kept in `file`."""
+def features(
+    responses: list[tuple[str, str]], model: str, file: Path | None, tokens: int | None = None
+) -> np.ndarray:
+    """What the shipped head reads, [N, F] float32; kept in `file`.  `tokens`: at most so many."""
     if file is not None and file.exists():
         held = np.load(file, allow_pickle=False)
         rows = {key: row for row, key in enumerate(zip(held["chats"], held["texts"], strict=True))}
@@ -82,8 +83,9 @@ def features(responses: list[tuple[str, str]], model: str, file: Path | None) ->
     folder = resolve_model(model)
     tokeniser = Tokeniser.from_folder(folder)
     trunk = Trunk.of(load_policy(folder, "bfloat16", "cpu"), tokeniser.pad_id, resolve_device("cpu"))
-    tokens = [tokeniser.encode_for_score(json.loads(chat), text, SCORE_TOKENS) for chat, text in responses]
-    pairs = [(each.prompt, each.response) for each in tokens]
+    limit = tokens or SCORE_TOKENS
+    encoded = [tokeniser.encode_for_score(json.loads(chat), text, limit) for chat, text in responses]
+    pairs = [(each.prompt, each.response) for each in encoded]
     layers = default_layers(depth(trunk.module))
     parts = {}
     for places, found_n_F in features_of(trunk, pairs, layers, ("last", "mean")):
@@ -190,7 +192,7 @@ def main() -> None:
     """Print a line a data set on stderr and everything as JSON on stdout."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
-    arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--data", type=Path, default=PANDALM)
     arguments.add_argument("--hh", type=Path, help="transcripts in pairs, JSON Lines")
     arguments.add_argument("--features", type=Path, help="cache of the features, .npz")
     arguments.add_argument("--heads", action="store_true", help="a head for each data set of the mixture too")

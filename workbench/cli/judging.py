@@ -42,7 +42,7 @@ def judge(
         str | None,
         typer.Option(
             help="Order in which prompts come from now on.",
-            metavar="oldest|random|least_agreed|disagreement|d_optimality",
+            metavar="oldest|random|least_agreed",
         ),
     ] = None,
     waiting: Annotated[
@@ -83,8 +83,6 @@ def judge(
 
 def _queue(order: str | None, count: int, as_json: bool) -> None:
     """Remember the order; print what waits."""
-    from workbench.services.label_queue import INFORMED
-
     workspace = session.reading() if order is None else session.workspace()
     queue = workspace.judging.queue
     if order is not None:
@@ -92,8 +90,6 @@ def _queue(order: str | None, count: int, as_json: bool) -> None:
     if not count:
         print(f"Prompts come in the order “{queue.order}”.", file=sys.stderr)
         return
-    if queue.order in INFORMED:
-        workspace.live.refit()
     waiting = queue.prompts(workspace.settings.annotator, queue.order, limit=count)
     texts = {prompt: workspace.library.messages(prompt)[-1]["content"] for prompt in waiting}
     rows = [{"prompt_id": prompt, "prompt": texts[prompt]} for prompt in waiting]

@@ -80,13 +80,16 @@ class WorkbenchScreen(Screen[Any]):
 
         Textual styles everything in the outermost pane that a rule with `:focus-within` knows; in a long form
         that takes a third of a second a key.  Here such a rule changes the pane itself; a widget whose parts
-        it changes says so by `FOCUS_CHANGES_PARTS`.
+        it changes says so by `FOCUS_CHANGES_PARTS`.  What lies around both widgets has the cursor in it as
+        before, and is not painted anew.
         """
         changed: set[DOMNode] = set()
-        for widget in (focused, blurred):
-            if widget is not None:
-                changed.update(widget.walk_children(with_self=True))
-                for above in widget.ancestors:
+        moved = [widget for widget in (focused, blurred) if widget is not None]
+        around = set.intersection(*(set(widget.ancestors) for widget in moved)) if len(moved) == 2 else set()
+        for widget in moved:
+            changed.update(widget.walk_children(with_self=True))
+            for above in widget.ancestors:
+                if above not in around:
                     if above._has_focus_within:
                         changed.add(above)
                     if getattr(above, "FOCUS_CHANGES_PARTS", False):

@@ -225,7 +225,7 @@ class LaunchScreen(WorkbenchScreen):
                 (f"\nTakes {field.expects}.", "$foreground-muted"),
                 (f" In the store: {names} (ctrl+o)." if names else "", "$foreground-muted"),
             )
-        self.query_one("#field-help", Static).update(text)
+        self.query_one("#field-help", Static).update(text, layout=False)  # of a fixed height: no field moves
 
     def action_back(self) -> None:
         """From the form to the list of jobs, from there away."""

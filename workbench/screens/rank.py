@@ -25,7 +25,7 @@ from workbench.screens.rank_card import ResponseCard
 from workbench.screens.rank_cards import Cards, PromptPane
 from workbench.screens.rank_dialogs import SkipScreen
 from workbench.screens.rank_keys import BINDINGS
-from workbench.screens.rank_lines import order_line, pace_line
+from workbench.screens.rank_lines import Scales, order_line, pace_line
 from workbench.screens.rank_live import LIVE_BINDINGS
 from workbench.screens.rank_nothing import nothing_content
 from workbench.services.attention import Attention
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
     Way = Callable[[Workspace], RankItem | None]
     Then = Callable[[RankItem], Awaitable[None]]
+
+
+SLOW_SECONDS = 0.15
+"""After so long a person is told that the judgement is being recorded."""
 
 
 class RankScreen(AskingScreen):
@@ -64,6 +68,7 @@ class RankScreen(AskingScreen):
         self._ready = False
         self._wanted: str | None = None
         self._ask_for_begun = True
+        self._lines: dict[str, Content] = {}
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="pace")
@@ -165,27 +170,32 @@ class RankScreen(AskingScreen):
 
     async def _fetch(self) -> None:
         """What was asked for, what was begun before a crash, or what comes next."""
-        mode, wanted, item = self.mode, self._wanted, None
-        self._wanted = None
-        if wanted is not None:
-            item = await self.ask(lambda w: w.judging.item(wanted, w.settings.annotator, mode=mode))
-        elif self._ask_for_begun:
-            item = await self.ask(lambda w: w.judging.resume(w.settings.annotator))
-        self._ask_for_begun = False
-        if item is None:
-            item = await self.ask(lambda w: w.judging.next_item(w.settings.annotator, mode=mode))
+        mode, wanted, begun = self.mode, self._wanted, self._ask_for_begun
+        self._wanted, self._ask_for_begun = None, False
+
+        def find(w: Workspace) -> tuple[RankItem | None, Scales]:
+            """In one turn of a thread: beside a training each waits for a core."""
+            judging, annotator = w.judging, w.settings.annotator
+            item = None
+            if wanted is not None:
+                item = judging.item(wanted, annotator, mode=mode)
+            elif begun:
+                item = judging.resume(annotator)
+            return item or judging.next_item(annotator, mode=mode), judging.criteria
+
+        item, scales = await self.ask(find)
         if self._wanted is None:
-            await self._show(item)
+            await self._show(item, scales)
         else:  # asked for meanwhile: what comes next is not even shown
             await self._fetch()
 
-    async def _show(self, item: RankItem | None) -> None:
+    async def _show(self, item: RankItem | None, scales: Scales) -> None:
         """Replace what stands here."""
         self.item, self.draft = None, Draft()
         if item is not None:
             self.mode = item.mode
         mode = self.mode
-        self.scales = await self.ask(lambda w: w.judging.criteria)
+        self.scales = scales
         self.set_class(item is None, "-nothing")
         if item is None:
             self.pace = pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
@@ -196,22 +206,28 @@ class RankScreen(AskingScreen):
             await self.query_one(Cards).show(item.responses, item.draft)
             self.item, self.draft = item, item.draft
             self.fit()
-            self.count()
+            self.call_after_refresh(self.count)
         self.attention.begin(self.draft.seconds)
         self.show_lines()
 
     def show_lines(self, *, incomplete: bool = False) -> None:
         """Both lines anew; `incomplete` says what is missing after ⏎ came too early."""
         pace = pace_line(self.pace, self.draft, self.mode, self.acknowledged, self.app.size.width - 4)
-        self.query_one("#pace", Static).update(pace, layout=False)
+        self._put("#pace", pace)
         self.show_live()
         line = Content("")
         if self.item is not None and self._at_work and self.draft.complete:
             line = Content.styled("recording …", "$foreground-muted")
         elif self.item is not None:
             line = order_line(self.draft, self.rating_now, self.scales, incomplete=incomplete)
-        self.query_one("#order", Static).update(line, layout=False)
+        self._put("#order", line)
         self.refresh_bindings()
+
+    def _put(self, place: str, line: Content) -> None:
+        """What stays as it is, colours too, need not be painted."""
+        if not self._lines.setdefault(place, Content("")).is_same(line):
+            self._lines[place] = line
+            self.query_one(place, Static).update(line, layout=False)
 
     # -- what is begun is kept ------------------------------
 
@@ -241,8 +257,13 @@ class RankScreen(AskingScreen):
             self.show_lines(incomplete=True)
             return
         self._at_work += 1
-        self.show_lines()
+        self.set_timer(SLOW_SECONDS, self._say_it_takes_long)
         self.record(self.item, self.draft)
+
+    def _say_it_takes_long(self) -> None:
+        """What is recorded as fast as one looks up is not announced: it would be painted for nothing."""
+        if self._at_work and self.item is not None and self.draft.complete:
+            self.show_lines()
 
     @work(group="item")
     @told
@@ -276,9 +297,12 @@ class RankScreen(AskingScreen):
         if self.pace is not None:
             done, left = self.pace.done + judged, max(0, self.pace.remaining - 1)
             self.pace = replace(self.pace, done=done, remaining=left)
-        self.show_lines()
-        self.workbench.refresh_status()
-        await self._fetch()
+        try:
+            await self._fetch()
+        except BaseException:  # what was recorded is said all the same
+            self.show_lines()
+            raise
+        self.call_after_refresh(self.workbench.refresh_status)  # what is seen comes first
 
     @work(group=DIALOG)
     @told
@@ -340,8 +364,8 @@ class RankScreen(AskingScreen):
 
     async def _show_again(self, item: RankItem) -> None:
         self.acknowledged = "✓ taken back"
-        self.workbench.refresh_status()
-        await self._show(item)
+        await self._show(item, await self.ask(lambda w: w.judging.criteria))
+        self.call_after_refresh(self.workbench.refresh_status)
 
     async def _recorded_again(self, item: RankItem) -> None:
         self._unkept = None

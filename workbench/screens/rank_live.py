@@ -96,7 +96,7 @@ class LiveScreen(WorkbenchScreen):
             self._agreement = None
         order = "the project’s order" if self.project else ORDERS.get(self.queue_order, "")
         line = live_line(self.workspace.live.state, self._agreement, order, self.app.size.width - 4)
-        if line != self._live_line:  # what stays as it is need not be painted
+        if not line.is_same(self._live_line):  # what stays as it is, colours too, need not be painted
             self._live_line = line
             self.query_one("#live", Static).update(line, layout=False)
 

@@ -16,7 +16,7 @@ from storage.projects import Assignment
 from storage.records import JudgedItem, JudgementRow, NewJudgement
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
-from workbench.services.label_queue import Informed, LabelQueue
+from workbench.services.label_queue import LabelQueue
 from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_of_store
 from workbench.services.projects.projects import Active, Projects
 from workbench.services.rank_item import (
@@ -30,6 +30,7 @@ from workbench.services.rank_item import (
     said_of,
 )
 from workbench.services.reading import Reading
+from workbench.services.remaining import Remaining
 from workbench.services.rule_judging import apply
 from workbench.services.rules import RULES, Rule
 from workbench.services.taking_back import REVEALED, TakingBack
@@ -43,7 +44,7 @@ CRITERIA: Mapping[str, tuple[str, ...]] = {"overall": ("very bad", "bad", "fair"
 
 
 class Judging:
-    """Judgements on one store.  `informed` tells the queue what would be learned from a judgement.
+    """Judgements on one store.
 
     `criteria` are the scales of ratings: by criterion the words of its values 1, 2, …, the worst first.
     """
@@ -51,20 +52,20 @@ class Judging:
     def __init__(
         self,
         store: Store,
-        informed: Informed | None = None,
         criteria: Mapping[str, tuple[str, ...]] | None = None,
         *,
         guidelines: str = "",
     ) -> None:
         self.store = store
         self.reading = Reading(store, guidelines, self._project_guidelines)
-        self.queue = LabelQueue(store, informed)
+        self.queue = LabelQueue(store)
         self.projects = Projects(store, self.queue)
         self._own_criteria: Mapping[str, tuple[str, ...]] = criteria or CRITERIA
         self.began = utc_now()
         """Since when the session goes on."""
         self._taking_back = TakingBack(store)
         self._next = Next(store, self.queue)
+        self._remaining = Remaining(store)
 
     @property
     def criteria(self) -> Mapping[str, tuple[str, ...]]:
@@ -295,7 +296,7 @@ class Judging:
         active = self.projects.current()
         if active is not None:
             return pace_of_project(self.projects, active, annotator)
-        return pace_of_store(self.store, annotator, mode, self._criterion(mode, criterion))
+        return pace_of_store(self.store, self._remaining, annotator, mode, self._criterion(mode, criterion))
 
     def rules(self) -> Mapping[str, Rule]:
         """The rule annotators by name, without the prefix `rule:`."""
@@ -323,7 +324,7 @@ class Judging:
         only: Collection[str] | None = None,
         assignment: Assignment | None = None,
     ) -> RankItem:
-        found = judgements.candidates(self.store, prompt_id, annotator, criterion)
+        found = self._next.candidates(prompt_id, annotator, criterion)
         found = [entry for entry in found if only is None or entry.response_id in only]
         shuffler = random.Random() if seed is None else random.Random(f"{seed} {annotator} {prompt_id}")
         shuffler.shuffle(found)

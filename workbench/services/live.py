@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -41,7 +41,7 @@ FIRST = 20
 EVERY = 3
 """New judgements, undone ones too, before the next fit."""
 CANDIDATES = 1000
-"""Prompts whose information is computed; those with the fewest judgements."""
+"""Prompts whose scores are computed before they are judged; those with the fewest judgements."""
 NICENESS = 10
 BUDGET = 500
 """Responses of the label queue whose features are computed when a person asks for the live model."""
@@ -194,7 +194,7 @@ class Live:
         """The frozen reward job that is queued or running."""
         from storage import runs
 
-        waiting = (row for row in runs.run_rows(self.store) if row.status in ("queued", "running"))
+        waiting = reversed(runs.unfinished(self.store))
         return next((row for row in waiting if row.config.get("tuning") == "frozen"), None)
 
     def _work(self) -> None:
@@ -254,16 +254,6 @@ class Live:
             )
 
     # -- what it is for -------------------------------------------------------------------------------------
-
-    def prompts_by(self, order: str) -> Sequence[str]:
-        """Prompts by information, the most first: `disagreement` or `d_optimality`.  Empty before a fit."""
-        fitted = self._fitted
-        return () if fitted is None else fitted.prompts(order)
-
-    def pairs_by(self, order: str) -> Sequence[tuple[str, str]]:
-        """Pairs by information, the most first, the lesser id first in each.  Empty before a fit."""
-        fitted = self._fitted
-        return () if fitted is None else fitted.ordered_pairs(order)
 
     def agreement(self, ranks: Mapping[str, int]) -> Agreement | None:
         """How the model, as it is now, orders responses that a person ranks so; None when it cannot.

@@ -1,14 +1,12 @@
-"""One fit of the live model: features from their file, the head, and what a further judgement would tell.
+"""One fit of the live model: features from their file, the head, and how good it is.
 
 numpy all through, so it is imported by the thread that fits.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from engine.errors import ModelFilesError
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import CrossValidation
 from engine.frozen.fit import fit as fit_frozen
-from engine.frozen.information import chance, determinant_gain, difference_variance, disagreement
 from engine.frozen.settings import live_settings
 from engine.frozen.store import FILE, FeatureInfo, FeatureStore
 from engine.scoring.head import FeaturePart, RewardHead
@@ -31,7 +28,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class LiveFit:
-    """A head, how good it is, and what it would learn most from."""
+    """A head and how good it is."""
 
     head: RewardHead
     pairs: int
@@ -41,29 +38,6 @@ class LiveFit:
     log_loss: float
     strength: float
     scores: Mapping[str, float]
-    information: Mapping[str, Mapping[Pair, float]] = field(default_factory=dict)
-    """By order and pair of response ids, the lesser first; in nats."""
-    prompt_of: Mapping[Pair, str] = field(default_factory=dict)
-    judged: Mapping[str, int] = field(default_factory=dict)
-    """Judged pairs by prompt."""
-
-    def ordered_pairs(self, order: str) -> tuple[Pair, ...]:
-        """Pairs of the prompts with the fewest judged pairs, of these those whose judgement tells most.
-
-        Pairs of one prompt resemble each other: without the first rule a few odd prompts would be asked out.
-        """
-        worth, judged = self.information.get(order, {}), self.judged
-        return tuple(
-            sorted(worth, key=lambda pair: (judged.get(self.prompt_of[pair], 0), -worth[pair], pair))
-        )
-
-    def prompts(self, order: str) -> tuple[str, ...]:
-        """Prompts by the mean over their pairs, so that one with many responses is not preferred for that."""
-        worths: dict[str, list[float]] = {}
-        for pair, worth in self.information.get(order, {}).items():
-            worths.setdefault(self.prompt_of[pair], []).append(worth)
-        means = {prompt: sum(found) / len(found) for prompt, found in worths.items()}
-        return tuple(sorted(means, key=lambda prompt: (-means[prompt], prompt)))
 
 
 def fit(
@@ -96,7 +70,6 @@ def fit(
         settings=SETTINGS,
     )
     (report,) = made.reports.values()
-    information, prompt_of = _information(made.head, features_N_F, comparisons, report, waiting, rows)
     return LiveFit(
         head=made.head,
         pairs=len(comparisons),
@@ -106,9 +79,6 @@ def fit(
         log_loss=report.calibrated.log_loss,
         strength=report.strength,
         scores=dict(zip(ids, made.head.scores(features_N_F)[:, 0].tolist(), strict=True)),
-        information=information,
-        prompt_of=prompt_of,
-        judged=Counter(vote.prompt_id for vote in votes),
     )
 
 
@@ -172,49 +142,3 @@ def accuracy_error(report: CrossValidation, comparisons: Comparisons) -> float:
         return float("nan")
     sums = np.bincount(which, weights=right_M - right_M.mean())
     return float(np.sqrt(np.square(sums).sum()) / len(right_M))
-
-
-def _information(
-    head: RewardHead,
-    features_N_F: np.ndarray,
-    comparisons: Comparisons,
-    report: CrossValidation,
-    waiting: Sequence[tuple[str, Sequence[str]]],
-    rows: Mapping[str, int],
-) -> tuple[dict[str, dict[Pair, float]], dict[Pair, str]]:
-    """Worth of every pair of responses that may be judged and have features, by both measures."""
-    prompt_of = {
-        (min(x, y), max(x, y)): prompt
-        for prompt, found in waiting
-        for x, y in combinations([response for response in found if response in rows], 2)
-    }
-    if not prompt_of:
-        return {}, {}
-    left_P, right_P = (np.array([rows[pair[side]] for pair in prompt_of]) for side in (0, 1))
-    members = head.members(features_N_F)
-    found: dict[str, np.ndarray] = {}
-    if members is not None:
-        found["disagreement"] = disagreement(members[:, left_P, 0] - members[:, right_P, 0])
-    score_N = head.scores(features_N_F)[:, 0]
-    learned = comparisons.learned(SETTINGS.votes, SETTINGS.ties)
-    chance_M = chance(score_N[learned.left] - score_N[learned.right])
-    variance_P = difference_variance(
-        gram(head, features_N_F),
-        (learned.left, learned.right),
-        learned.total * chance_M * (1 - chance_M),
-        report.strength,
-        (left_P, right_P),
-    )
-    found["d_optimality"] = determinant_gain(chance(score_N[left_P] - score_N[right_P]), variance_P)
-    return {
-        order: dict(zip(prompt_of, worth.tolist(), strict=True)) for order, worth in found.items()
-    }, prompt_of
-
-
-def gram(head: RewardHead, features_N_F: np.ndarray) -> np.ndarray:
-    """Inner products of responses in the space in which the ridge of the fit is round, [N, N]."""
-    seen_N_F = head.squashed(features_N_F)
-    if head.centre is None:
-        spread_F = seen_N_F.std(axis=0)
-        seen_N_F = (seen_N_F - seen_N_F.mean(axis=0)) / np.where(spread_F > 0, spread_F, 1.0)
-    return np.asarray(seen_N_F @ seen_N_F.T, dtype=np.float64) / seen_N_F.shape[1]

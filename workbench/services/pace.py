@@ -9,6 +9,7 @@ from storage import judgements
 from storage.records import SessionPolicy
 from storage.store import Store
 from workbench.services.projects.projects import Active, Projects
+from workbench.services.remaining import Remaining
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class JudgingSession:
     policies: tuple[SessionPolicy, ...]
 
 
-def pace_of_store(store: Store, annotator: str, mode: str, criterion: str) -> Pace:
+def pace_of_store(store: Store, remaining: Remaining, annotator: str, mode: str, criterion: str) -> Pace:
     """Of the label queue of the whole store."""
-    counts = judgements.pace(store, annotator, mode=mode, criterion=criterion, since=midnight())
+    left = remaining.left(annotator, criterion, pairs=mode == "pair")
+    counts = judgements.pace(store, annotator, mode=mode, criterion=criterion, since=midnight(), left=left)
     return Pace(counts.done, counts.remaining, counts.today, counts.per_hour)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from storage import judgements
-from storage.records import CandidatePair
+from storage.records import CandidatePair, CandidateResponse
 from storage.store import Store
 from workbench.services.label_queue import LabelQueue
 
@@ -21,8 +21,6 @@ LOW = 24
 """With so few left, the next batch is worth fetching."""
 FIXED = ("oldest", "random")
 """Orders that no judgement changes."""
-LOOKED_AT = 32
-"""Of those that the live model would learn most from, so many are looked at one by one before all are."""
 OTHERS = 16
 """After so many judgements of others, who agrees least is asked anew."""
 Key = tuple[str, ...]
@@ -89,10 +87,6 @@ class _Kind(Generic[Value]):
 
     listed: Callable[..., Sequence[Value]]
     """As `LabelQueue.prompts`: by annotator, order, criterion, limit, seed and what is held back."""
-    best: Callable[[str], Sequence[Any]]
-    """What the live model would learn most from, as it names them."""
-    named: Callable[[Sequence[Any]], Sequence[Value]]
-    """Those of `best` as the queue has them."""
     is_open: Callable[[Value, str, str], bool]
     """Whether it still waits for an annotator by a criterion."""
     prompt_of: Callable[[Value], str]
@@ -104,13 +98,10 @@ class Next:
 
     def __init__(self, store: Store, queue: LabelQueue) -> None:
         self._store, self._queue = store, queue
-        self._prompts: _Kind[str] = _Kind(
-            queue.prompts, queue.best_prompts, list, self._prompt_is_open, str, Upcoming()
-        )
+        self._known: tuple[tuple[int, str, str, str], list[CandidateResponse]] | None = None
+        self._prompts: _Kind[str] = _Kind(queue.prompts, self._prompt_is_open, str, Upcoming())
         self._pairs: _Kind[CandidatePair] = _Kind(
             self._list_pairs,
-            queue.best_pairs,
-            self._named_pairs,
             self._pair_is_open,
             lambda pair: pair.prompt_id,
             Upcoming(),
@@ -148,16 +139,21 @@ class Next:
 
         if seed is not None:
             return next(iter(listed(seed=seed)), None)
-        if best := kind.best(order):
-            looked_at = kind.named(best[:LOOKED_AT])
-            found = next((value for value in looked_at if not held_back(value) and is_open(value)), None)
-            return found or next(iter(listed()), None)
         key = self._key(annotator, order, criterion)
         return kind.upcoming.first(key, lambda limit: listed(limit=limit), is_open, held_back)
 
+    def candidates(self, prompt_id: str, annotator: str, criterion: str) -> list[CandidateResponse]:
+        """The responses to a prompt.  What was read to see whether it is open is given out once."""
+        known, self._known = self._known, None
+        if known is not None and known[0] == (self._store.changes, prompt_id, annotator, criterion):
+            return known[1]
+        return judgements.candidates(self._store, prompt_id, annotator, criterion)
+
     def _prompt_is_open(self, prompt_id: str, annotator: str, criterion: str) -> bool:
         """Whether there are two different responses, one of them new to the annotator."""
+        key = (self._store.changes, prompt_id, annotator, criterion)
         found = judgements.candidates(self._store, prompt_id, annotator, criterion)
+        self._known = key, found
         return len({entry.text for entry in found}) > 1 and not all(entry.seen for entry in found)
 
     def _pair_is_open(self, pair: CandidatePair, annotator: str, criterion: str) -> bool:
@@ -167,11 +163,6 @@ class Next:
         found = judgements.candidates(self._store, pair.prompt_id, annotator, criterion)
         texts = {entry.text for entry in found if entry.response_id in (pair.response_a, pair.response_b)}
         return len(texts) == 2
-
-    def _named_pairs(self, best: Sequence[tuple[str, str]]) -> list[CandidatePair]:
-        """Pairs of response ids with their prompts; a response that is gone has none."""
-        prompts_of = judgements.prompts_by_response(self._store, [key for pair in best for key in pair])
-        return [CandidatePair(prompts_of[a], a, b) for a, b in best if a in prompts_of]
 
     def _list_pairs(self, annotator: str, order: str, **settings: Any) -> list[CandidatePair]:
         """The first pairs.  Of the least agreed one a prompt: its verdict puts the prompt's others back."""
@@ -191,8 +182,6 @@ class Next:
             self._refill(self._prompts, annotator, order, criterion)
 
     def _refill(self, kind: _Kind[Value], annotator: str, order: str, criterion: str) -> None:
-        if kind.best(order):
-            return
         key = self._key(annotator, order, criterion)
         kind.upcoming.refill(
             key, lambda limit: kind.listed(annotator, order, criterion=criterion, limit=limit)

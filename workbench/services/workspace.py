@@ -119,7 +119,7 @@ class Workspace:
         from workbench.services.judging import Judging
 
         settings = self.settings
-        return Judging(self.store, self.live, settings.criteria, guidelines=settings.guidelines)
+        return Judging(self.store, settings.criteria, guidelines=settings.guidelines)
 
     @cached_property
     def stepping(self) -> Stepping:

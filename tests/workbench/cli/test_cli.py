@@ -154,7 +154,7 @@ def test_the_order_of_the_queue_is_kept_and_shown(workbench: Shell) -> None:
     assert {row["prompt_id"][0] for row in workbench.json("judge", "--next", "9")} == {"p"}
     told = workbench("judge", "--order", "disagreement", "--next", "1")
     assert told.returncode == 2
-    assert "no features of responses yet" in told.stderr
+    assert "There is no order “disagreement”" in told.stderr
 
 
 def test_a_locale_without_utf8_is_no_error(filled: Shell) -> None:

@@ -28,19 +28,6 @@ def judge(workspace: Workspace, annotator: str, prompt: str, order: list[str], *
     judgements.record(workspace.store, NewJudgement(prompt, annotator, "ranking", items))
 
 
-class Knows:
-    """An informed one that has made up its mind."""
-
-    def __init__(self, prompts: list[str], pairs: list[tuple[str, str]]) -> None:
-        self._prompts, self._pairs = prompts, pairs
-
-    def prompts_by(self, order: str) -> list[str]:
-        return self._prompts if order == "disagreement" else []
-
-    def pairs_by(self, order: str) -> list[tuple[str, str]]:
-        return self._pairs if order == "disagreement" else []
-
-
 def test_oldest_and_random(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
     queue = workspace.judging.queue
     names = [prompt for prompt, _ in three]
@@ -90,35 +77,17 @@ def test_a_rules_verdicts_are_no_agreement_of_people(
     assert workspace.judging.queue.prompts("ada", "least_agreed", limit=9) == [prompt for prompt, _ in three]
 
 
-def test_the_informed_order_comes_first_and_the_rest_behind(
-    workspace: Workspace, three: list[tuple[str, list[str]]]
-) -> None:
-    (one, _), (two, _), (three_, c) = three
-    wanted = (min(c[0], c[2]), max(c[0], c[2]))
-    judging = Judging(workspace.store, Knows([three_, "gone", two], [wanted]))
-    assert judging.queue.prompts("ada", "disagreement", limit=9) == [three_, two, one]
-    assert judging.queue.prompts("ada", "d_optimality", limit=9) == [one, two, three_]
-    first, *others = judging.queue.pairs("ada", "disagreement", limit=99)
-    assert (first.response_a, first.response_b) == wanted
-    assert len(others) == 8
-    judge(workspace, "ada", three_, c)
-    item = judging.next_item("ada", order="disagreement")
-    assert item is not None
-    assert item.prompt_id == two
-    pair = judging.next_item("ada", mode="pair", order="disagreement")
-    assert pair is not None
-    assert pair.prompt_id == one
-
-
 def test_letters_are_random_in_every_order(workspace: Workspace, three: list[tuple[str, list[str]]]) -> None:
-    for order in ("oldest", "least_agreed", "disagreement"):
+    for order in ("oldest", "least_agreed", "random"):
         items = [workspace.judging.next_item("ada", order=order) for _ in range(30)]
         assert len({tuple(c.response_id for c in item.responses) for item in items if item}) > 2
 
 
 def test_the_order_is_remembered_and_a_wrong_one_is_told(workspace: Workspace) -> None:
     assert workspace.judging.queue.order == "oldest"
-    workspace.judging.queue.set_order("d_optimality")
-    assert Judging(workspace.store).queue.order == "d_optimality"
+    workspace.judging.queue.set_order("least_agreed")
+    assert Judging(workspace.store).queue.order == "least_agreed"
+    with pytest.raises(UsageError, match="There is no order “d_optimality”"):
+        workspace.judging.queue.set_order("d_optimality")
     with pytest.raises(UsageError, match="Did you mean “random”"):
         workspace.judging.queue.set_order("rando")

@@ -149,7 +149,7 @@ def test_a_broken_file_is_told_and_judging_goes_on(workspace: Workspace, study: 
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert "is not a file of features" in workspace.live.state.problem
-    assert workspace.judging.next_item("ada", order="disagreement") is not None
+    assert workspace.judging.next_item("ada") is not None
 
 
 def test_agreement_counts_the_pairs_that_were_put_in_order(workspace: Workspace, study: Study) -> None:
@@ -166,33 +166,6 @@ def test_agreement_counts_the_pairs_that_were_put_in_order(workspace: Workspace,
     assert tied is not None
     assert (tied.agree, tied.pairs) == (2, 2)
     assert live.agreement({a: 1, "unknown": 2}) is None
-
-
-@pytest.mark.parametrize("order", ["disagreement", "d_optimality"])
-def test_the_queue_follows_information(workspace: Workspace, study: Study, order: str) -> None:
-    study.write()
-    study.judge(0, 30)
-    workspace.live.refit()
-    ranked = list(workspace.live.prompts_by(order))
-    assert sorted(ranked) == sorted(prompt for prompt, _ in study.items)
-    waiting = {prompt for prompt, _ in study.items[30:]}
-    assert workspace.judging.queue.prompts("ada", order, limit=99) == [p for p in ranked if p in waiting]
-    item = workspace.judging.next_item("ada", order=order)
-    assert item is not None
-    assert item.prompt_id == next(prompt for prompt in ranked if prompt in waiting)
-    pairs = workspace.judging.queue.pairs("ada", order, limit=99)
-    ordered = list(workspace.live.pairs_by(order))
-    places = [ordered.index((pair.response_a, pair.response_b)) for pair in pairs]
-    assert places == sorted(places)
-    assert len(places) == 30
-
-
-def test_d_optimality_prefers_what_has_not_been_judged(workspace: Workspace, study: Study) -> None:
-    study.write()
-    study.judge(0, 30)
-    workspace.live.refit()
-    first = workspace.live.prompts_by("d_optimality")[:5]
-    assert set(first) <= {prompt for prompt, _ in study.items[30:]}
 
 
 def test_features_are_asked_of_the_policy_with_most_responses(workspace: Workspace, study: Study) -> None:

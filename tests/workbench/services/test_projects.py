@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.errors import UsageError
-from storage import policies, prompts
+from storage import judgements, policies, prompts
+from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 from workbench.services.judging import Judging, RankItem
 
@@ -179,20 +180,17 @@ def test_undo_and_redo_give_the_entry_back_and_take_it_again(tmp_path: Path) -> 
 
 
 def test_one_order_of_the_label_queue_chooses_among_open_labels(tmp_path: Path) -> None:
-    class Knows:
-        def prompts_by(self, order: str) -> list[str]:
-            return wanted
-
-        def pairs_by(self, order: str) -> list[tuple[str, str]]:
-            return []
-
     with filled(tmp_path) as store:
-        wanted = [row[0] for row in store.rows("SELECT prompt_id FROM prompts ORDER BY prompt_id DESC")]
-        judging = Judging(store, Knows())
-        text = FILE.replace("0.5", "0.0") + 'order = "disagreement"\n'
+        *_, disputed = [row[0] for row in store.rows("SELECT prompt_id FROM prompts ORDER BY prompt_id")]
+        judging = Judging(store)
+        text = FILE.replace("0.5", "0.0") + 'order = "least_agreed"\n'
         judging.projects.follow_file(write(tmp_path, text))
-        came = [item.prompt_id for _ in range(4) if (item := judge(judging, "ada")) is not None]
-        assert came == wanted
+        for annotator, better in (("cleo", "0"), ("dora", "1")):
+            items = tuple(JudgedItem(disputed + k, rank=1 if k == better else 2) for k in "012")
+            judgements.record(store, NewJudgement(disputed, annotator, "ranking", items))
+        item = judge(judging, "ada")
+        assert item is not None
+        assert item.prompt_id == disputed
 
 
 def test_pairs_and_ratings_by_a_project(tmp_path: Path) -> None:
