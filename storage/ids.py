@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 _json_string = json.JSONEncoder(ensure_ascii=False).encode
@@ -65,21 +64,6 @@ def imported_response_id(prompt: str, policy: str, text: str) -> str:
     return content_id("r", prompt, policy, text)
 
 
-def generated_response_id(run: str, prompt: str, sample_index: int) -> str:
-    """Of run, prompt and place among its samples: a resumed run stores no response twice."""
-    return content_id("r", run, prompt, str(sample_index))
-
-
 def artifact_id(run: str, kind: str, name: str, step: int | None) -> str:
     """Of run, kind, name and step: an event that is read twice makes one artifact."""
     return content_id("f", run, kind, name, "" if step is None else str(step))
-
-
-def imported_judgement_id(
-    prompt: str, annotator: str, kind: str, criterion: str, verdict: Sequence[tuple[str, str]]
-) -> str:
-    """The same verdict of one annotator on the same responses is one judgement; another verdict is another.
-
-    `verdict` holds (response id, rank or rating as text); its order does not matter.
-    """
-    return content_id("j", prompt, annotator, kind, criterion, *(f"{r}={v}" for r, v in sorted(verdict)))

@@ -15,7 +15,6 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -31,14 +30,6 @@ HELD = "held"  # the table macro of `client`
 
 class GoneError(ShareError):
     """Nobody shares the store, or no longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteResult:
-    """Rows that another process's store has sent."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
 
 
 @dataclass
@@ -102,22 +93,6 @@ def share(store: Store, token_path: Path | None = None) -> Share:
     address = f"quack:localhost:{door.port}"
     _write_private(token_path, json.dumps({"address": address, "token": token, "pid": os.getpid()}))
     return Share(store, address, token, token_path, door, server, private, cursor)
-
-
-def query_remote(database: Path, sql: str) -> RemoteResult:
-    """Run one SELECT in the workbench that holds `database`.
-
-    Raises ShareError when nobody shares it, the statement is not a SELECT, or the query is wrong.
-    """
-    connection = client(database)
-    try:
-        table = connection.execute(f"FROM {HELD}($sql)", {"sql": sql})
-        columns = tuple(column[0] for column in table.description or ())
-        return RemoteResult(columns, table.fetchall())
-    except duckdb.Error as error:
-        raise refusal(str(error), database) from error
-    finally:
-        connection.close()
 
 
 def client(database: Path) -> duckdb.DuckDBPyConnection:

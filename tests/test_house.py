@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("workbench", "engine", "storage")
 HEAVY = ("torch", "transformers", "polars", "pyarrow", "onnxruntime")
+CALLED_FROM_OUTSIDE = {
+    "cross_validate": "benchmarks",
+    "presets_table": "docs/formats.md is written from it",
+    "roles_table": "docs/formats.md is written from it",
+    "formats_table": "docs/formats.md is written from it",
+    "readinto": "io.RawIOBase",
+    "handleError": "logging.Handler",
+    "_fatal_error": "textual.app.App",
+    "_update_focus_styles": "textual.screen.Screen",
+    "update_suggestion": "textual.widgets.TextArea",
+    "filter_paths": "textual.widgets.DirectoryTree",
+    "discover": "textual.command.Provider",
+}
+"""Names that nothing in the house calls, and who does."""
 FIRST_FRAME = """
 import asyncio, json, sys
 from engine.protocol import plugins
@@ -152,3 +168,20 @@ def test_functions_fit_on_a_screen_and_files_in_a_head() -> None:
                 if lines > 60:
                     long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines")
     assert long == []
+
+
+def test_no_function_lives_for_its_tests_alone() -> None:
+    """A name that stands nowhere but where it is defined is called by nobody, or by somebody outside."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sources()}
+    words = Counter(word for text in texts.values() for word in re.findall(r"\w+", text))
+    alone = {
+        node.name
+        for text in texts.values()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and words[node.name] == 1
+        and not re.match(r"__|_?on_|action_|compose|watch_|validate_|render|get_", node.name)
+        and not any(re.search(r"command|callback|\bon\(", ast.unparse(d)) for d in node.decorator_list)
+    }
+    assert alone - set(CALLED_FROM_OUTSIDE) == set()
+    assert set(CALLED_FROM_OUTSIDE) - alone == set(), "these are used in the house, or gone"

@@ -45,7 +45,7 @@ class Asking:
         cache does not hold has then no reply.  Raises EndpointError.
         """
         waiting: queue.SimpleQueue[tuple[int, Body] | None] = queue.SimpleQueue()
-        came: queue.SimpleQueue[tuple[int, Body, Received | Exception]] = queue.SimpleQueue()
+        came: queue.SimpleQueue[tuple[int, Received | Exception]] = queue.SimpleQueue()
         threads = [
             threading.Thread(target=self._work, args=(waiting, came), daemon=True, name=f"asking-{number}")
             for number in range(min(self._at_once, count))
@@ -67,7 +67,7 @@ class Asking:
                 if not under_way:
                     continue
                 try:
-                    reply = self._taken(*came.get(timeout=LOOK_EVERY))
+                    reply = _reply(*came.get(timeout=LOOK_EVERY))
                 except queue.Empty:
                     yield None
                     continue
@@ -88,23 +88,25 @@ class Asking:
         """Keep an answer that could be read, so that it need not be asked for again."""
         self._cache.put(request_key(self._client.endpoint, self._path, body), content)
 
-    def _taken(self, place: int, asked: Body, result: Received | Exception) -> Reply:
-        if isinstance(result, RequestRefusedError):
-            return Reply(place, refused=result)
-        if isinstance(result, Exception):
-            raise result
-        return Reply(place, result.content, result.seconds)
-
     def _work(
         self,
         waiting: queue.SimpleQueue[tuple[int, Body] | None],
-        came: queue.SimpleQueue[tuple[int, Body, Received | Exception]],
+        came: queue.SimpleQueue[tuple[int, Received | Exception]],
     ) -> None:
         while (task := waiting.get()) is not None:
             place, asked = task
             try:
-                came.put((place, asked, self._client.post(self._path, asked)))
+                came.put((place, self._client.post(self._path, asked)))
             except StoppedAskingError:
                 return
             except Exception as error:
-                came.put((place, asked, error))
+                came.put((place, error))
+
+
+def _reply(place: int, result: Received | Exception) -> Reply:
+    """What came of a request; raises what is no answer to this one alone."""
+    if isinstance(result, RequestRefusedError):
+        return Reply(place, refused=result)
+    if isinstance(result, Exception):
+        raise result
+    return Reply(place, result.content, result.seconds)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -87,35 +85,6 @@ def majority(
     """Of M pairs, which more than half of the votes say is won, lost or tied: [M] bool each."""
     half_M = (win_M + loss_M + tie_M) / 2
     return win_M > half_M, loss_M > half_M, tie_M > half_M
-
-
-def comparisons_of(
-    ranks: Iterable[tuple[str, str, str, int | None]],
-    rows: Mapping[str, int],
-    *,
-    prompts: Mapping[str, int] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> Comparisons:
-    """All pairs that judgements imply.
-
-    ranks: (prompt id, judgement id, response id, rank from 1 for the best, or None for not ranked); equal
-    ranks of one judgement are a tie.  rows: the row of the features of each response; responses without one
-    are left out.  prompts: numbers for the prompts, else they are counted.  weights: how many votes a
-    judgement is worth, else 1.
-    """
-    judgements: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for prompt_id, judgement_id, response_id, rank in ranks:
-        if rank is not None and response_id in rows:
-            judgements[prompt_id, judgement_id].append((rows[response_id], rank))
-    numbers: dict[str, int] = dict(prompts or {})
-    votes: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for (prompt_id, judgement_id), items in sorted(judgements.items()):
-        prompt = numbers.setdefault(prompt_id, len(numbers))
-        weight = 1.0 if weights is None else weights.get(judgement_id, 1.0)
-        for (one, rank), (other, other_rank) in combinations(sorted(items), 2):
-            place = 2 if rank == other_rank else int(rank > other_rank)
-            votes[prompt, one, other][place] += weight
-    return stacked([(prompt, one, other, *counts) for (prompt, one, other), counts in votes.items()])
 
 
 def stacked(rows: Sequence[tuple[float, ...]]) -> Comparisons:

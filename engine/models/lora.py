@@ -101,13 +101,6 @@ def has_lora(model: nn.Module, *, active: bool = False) -> bool:
     return any(not (active and layer._disable_adapters) for layer in _layers(model))
 
 
-def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters that training changes, by name: what a checkpoint needs."""
-    return {
-        name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
-
-
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """Inside the block the model is its frozen base: the reference policy, at no cost of memory."""

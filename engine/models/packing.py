@@ -192,12 +192,6 @@ def response_states(backbone: nn.Module, batch: PackedBatch, *, where: Where) ->
     return ResponseStates(hidden_R_S_D[batch.row[:, None], index_N_T], batch.tokens, batch.mask)
 
 
-def last_states(states: ResponseStates) -> Tensor:
-    """Hidden state of the last token of each response, [N, D]."""
-    last_N = states.mask.sum(dim=1) - 1
-    return states.hidden[torch.arange(len(last_N), device=last_N.device), last_N]
-
-
 def why_not_packable(backbone: nn.Module) -> str | None:
     """None if packed rows give the plain hidden states on this model, else half a sentence that says why not.
 

@@ -106,8 +106,3 @@ def token_scores(
     ):  # the head is cheap: no bfloat16 rounding of scores
         bias = head.bias[:1].float() if head.bias is not None else None
         return torch.nn.functional.linear(hidden.float(), head.weight[:1].float(), bias).squeeze(-1)
-
-
-def last_scores(token_scores_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch.Tensor:
-    """The score of each sequence: at its last real token, position length − 1.  [N]"""
-    return token_scores_NT.gather(1, (lengths_N - 1).unsqueeze(1)).squeeze(1)

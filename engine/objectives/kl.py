@@ -61,12 +61,6 @@ def sequence_k1(logprobs_N_T: Tensor, ref_logprobs_N_T: Tensor, mask_N_T: Tensor
     return value + to_go * (log_ratio - value)
 
 
-def exact_kl(logits_N_V: Tensor, ref_logits_N_V: Tensor) -> Tensor:
-    """KL(π ‖ π_ref) of each row of logits, in nats, [N]."""
-    logp, logq = torch.log_softmax(logits_N_V, dim=-1), torch.log_softmax(ref_logits_N_V, dim=-1)
-    return (logp.exp() * (logp - logq)).sum(dim=-1)
-
-
 PROPORTION = 3.0  # power of KL/goal that β follows at once
 CLIP = 0.5  # of ln(KL/goal): beyond a factor 1.65 the error counts no more
 RISE = 0.7  # share of the run over which the goal rises to the target

@@ -14,9 +14,10 @@ import pytest
 
 from storage import door
 from storage.door import Door
-from storage.sharing import Share, query_remote, share
+from storage.sharing import Share, share
 from storage.store import Store
 from tests.storage.builders import add_prompt
+from tests.storage.remote_query import query_remote
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def request(
 
 
 def test_who_has_the_token_is_answered(shared: Share) -> None:
-    assert query_remote(path_of(shared), "SELECT text FROM prompts").rows == [("shared",)]
-    large = query_remote(path_of(shared), "SELECT range AS n, repeat('x', 100) AS x FROM range(50000)").rows
+    assert query_remote(path_of(shared), "SELECT text FROM prompts") == [("shared",)]
+    large = query_remote(path_of(shared), "SELECT range AS n, repeat('x', 100) AS x FROM range(50000)")
     assert len(large) == 50_000
 
 
@@ -133,7 +134,7 @@ def test_idle_connections_keep_no_reader_out(shared: Share) -> None:
     idle = [connect(port_of(shared)) for _ in range(300)]
     try:
         for _ in range(3):
-            assert query_remote(path_of(shared), "SELECT text FROM prompts").rows == [("shared",)]
+            assert query_remote(path_of(shared), "SELECT text FROM prompts") == [("shared",)]
     finally:
         for connection in idle:
             connection.close()

@@ -9,7 +9,7 @@ import pytest
 
 from storage import artifacts, ingest, policies, responses, rollouts, runs
 from storage.errors import NotFoundError, StoreError
-from storage.ids import generated_response_id
+from storage.ids import content_id
 from storage.store import Store
 from tests.storage.builders import add_prompt
 
@@ -89,7 +89,7 @@ def test_generated_responses_come_from_parquet_once(store: Store, folder: Path) 
     assert [(r.text, r.policy, r.tokens, r.finish_reason) for r in found] == [
         (f"hello {n}", "smollm2", 2, "stop") for n in range(3)
     ]
-    assert found[1].response_id == generated_response_id("generate-1", prompt, 1)
+    assert found[1].response_id == content_id("r", "generate-1", prompt, "1")
     assert store.rows("SELECT DISTINCT seed, sampling ->> '$.temperature' FROM responses") == [(3, "0.7")]
 
 

@@ -11,19 +11,20 @@ import pytest
 
 from storage import prompts
 from storage.errors import ShareError
-from storage.sharing import query_remote, share, token_path_of
+from storage.sharing import share, token_path_of
 from storage.store import Store
 from tests.storage.builders import add_prompt
+from tests.storage.remote_query import query_remote
 
 ROOT = Path(__file__).parents[2]
 ASK = """
 import json, sys
 from pathlib import Path
 from storage.errors import ShareError
-from storage.sharing import query_remote
+from tests.storage.remote_query import query_remote
 for sql in sys.argv[2:]:
     try:
-        print(json.dumps(query_remote(Path(sys.argv[1]), sql).rows))
+        print(json.dumps(query_remote(Path(sys.argv[1]), sql)))
     except ShareError as error:
         print(json.dumps(str(error)))
 """

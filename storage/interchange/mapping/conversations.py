@@ -44,10 +44,6 @@ TURN_KEYS = (
 )
 
 
-class Dropped(Counter[str]):
-    """What of conversations was not kept, with how often."""
-
-
 def is_message(value: object) -> bool:
     """Whether a value is one turn: an object with a role and a text, tool calls or parts."""
     return (

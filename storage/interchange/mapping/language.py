@@ -166,11 +166,6 @@ class Mapping:
         return "\n".join(str(s) for s in self.statements)
 
 
-def parse_mapping(lines: Iterable[str]) -> Mapping:
-    """Statements, one a line.  Raises MappingError."""
-    return Mapping(tuple(parse_statement(line) for line in lines if line.strip()))
-
-
 def parse_statement(text: str) -> Statement:
     """One statement.  Raises MappingError with what is wrong and what is expected there."""
     role, equals, rest = text.partition("=")

@@ -6,31 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.frozen.comparisons import comparisons_of, stacked
+from engine.frozen.comparisons import stacked
 from engine.frozen.measure import best_temperature, measure, strict_majority
-
-ROWS = {name: row for row, name in enumerate("abcd")}
-
-
-def test_a_ranking_implies_all_its_pairs_and_several_people_add_up() -> None:
-    ranks = [
-        ("p", "j1", "a", 1), ("p", "j1", "b", 2), ("p", "j1", "c", 2), ("p", "j1", "d", None),
-        ("p", "j2", "b", 1), ("p", "j2", "a", 2),
-        ("q", "j3", "c", 3), ("q", "j3", "d", 1), ("q", "j3", "unknown", 2),
-    ]  # fmt: skip
-    found = comparisons_of(ranks, ROWS)
-    table = {
-        (int(p), int(i), int(j)): votes
-        for p, i, j, *votes in zip(
-            found.prompt, found.left, found.right, found.win, found.loss, found.tie, strict=True
-        )
-    }
-    assert table == {(0, 0, 1): [1, 1, 0], (0, 0, 2): [1, 0, 0], (0, 1, 2): [0, 0, 1], (1, 2, 3): [0, 1, 0]}
-    assert found.prompts == 2
-
-
-def test_nothing_judged_is_no_pairs() -> None:
-    assert len(comparisons_of([], ROWS)) == 0
 
 
 def test_three_ways_to_count_votes() -> None:

@@ -17,7 +17,6 @@ from engine.models.parts import backbone, output_head
 from engine.models.policy import load_policy
 from engine.models.reward_classifier import (
     init_reward_classifier,
-    last_scores,
     load_reward_classifier,
     token_scores,
 )
@@ -72,7 +71,7 @@ def test_scores_equal_those_of_plain_transformers_on_a_padded_batch(tiny_reward:
     for row, ids in enumerate(encoded):
         padded[row, : len(ids)] = torch.tensor(ids)
     with torch.no_grad():
-        ours = last_scores(token_scores(model, padded), lengths)
+        ours = token_scores(model, padded)[torch.arange(3), lengths - 1]
         theirs = AutoModelForSequenceClassification.from_pretrained(tiny_reward)(
             input_ids=padded, attention_mask=(torch.arange(padded.shape[1]) < lengths[:, None]).long()
         ).logits[:, 0]
@@ -84,7 +83,7 @@ def test_adapters_change_nothing_at_first_and_are_merged_on_saving(tiny_model: P
     policy = lora.add_lora(load_policy(tiny_model, "float32"), rank=4, seed=3)
     assert torch.equal(logits(policy), base)
     with torch.no_grad():
-        for parameter in lora.trainable_state(policy).values():
+        for parameter in (p for p in policy.parameters() if p.requires_grad):
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     changed = logits(policy)
     assert (changed - base).abs().max() > 1e-3
@@ -99,7 +98,7 @@ def test_adapters_change_nothing_at_first_and_are_merged_on_saving(tiny_model: P
 
 def test_only_adapters_and_a_reward_head_are_trained(tiny_reward: Path) -> None:
     model = lora.add_lora(load_reward_classifier(tiny_reward, "bfloat16"), rank=2, seed=0)
-    state = lora.trainable_state(model)
+    state = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert "score.weight" in state
     assert all("lora_" in name or name == "score.weight" for name in state)
     assert all(tensor.dtype == torch.float32 for name, tensor in state.items() if "lora_" in name)
