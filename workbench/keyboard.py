@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
 from textual import events
@@ -44,6 +44,16 @@ DIALOG = "dialog"
 """Group of the workers that a key starts and that put a question on top: until it stands there, keys wait."""
 LOOK_SECONDS = 0.005
 Typed = events.Key | events.Paste
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A screen that now and then stores or fetches, and shows something else after it."""
+
+    @property
+    def keys_wait(self) -> bool:
+        """Whether it does so now: a key would meet what goes away."""
+        ...
 
 
 class EscapeParser(XTermParser):
@@ -153,7 +163,7 @@ class Keyboard:
 
     def _busy(self, screen: Screen[Any]) -> bool:
         """Whether something is under way after which this screen, or another, shows something else."""
-        if getattr(screen, "keys_wait", False):
+        if isinstance(screen, Waits) and screen.keys_wait:
             return True
         return any(
             worker.group == DIALOG

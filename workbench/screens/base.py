@@ -8,6 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.css.query import QueryError
 from textual.dom import DOMNode
 from textual.screen import Screen
@@ -55,6 +56,10 @@ def is_leaving(node: DOMNode) -> bool:
     return not node.is_attached or not all(above.display for above in node.ancestors_with_self)
 
 
+class FocusChangesParts:
+    """A widget whose parts are drawn otherwise while the focus is within it."""
+
+
 class WorkbenchScreen(Screen[Any]):
     """A screen with the header above and the keys below; subclasses compose what lies between.
 
@@ -64,6 +69,10 @@ class WorkbenchScreen(Screen[Any]):
     TITLE_TEXT = ""
     LOOP = ""
     AUTO_FOCUS = "*"
+
+    def explained(self) -> Content | None:
+        """What F1 says of this screen behind its keys; None where the keys say it all."""
+        return None
 
     @property
     def workbench(self) -> Shell:
@@ -80,8 +89,8 @@ class WorkbenchScreen(Screen[Any]):
 
         Textual styles everything in the outermost pane that a rule with `:focus-within` knows; in a long form
         that takes a third of a second a key.  Here such a rule changes the pane itself; a widget whose parts
-        it changes says so by `FOCUS_CHANGES_PARTS`.  What lies around both widgets has the cursor in it as
-        before, and is not painted anew.
+        it changes is one of `FocusChangesParts`.  What lies around both widgets has the cursor in it as before,
+        and is not painted anew.
         """
         changed: set[DOMNode] = set()
         moved = [widget for widget in (focused, blurred) if widget is not None]
@@ -92,7 +101,7 @@ class WorkbenchScreen(Screen[Any]):
                 if above not in around:
                     if above._has_focus_within:
                         changed.add(above)
-                    if getattr(above, "FOCUS_CHANGES_PARTS", False):
+                    if isinstance(above, FocusChangesParts):
                         changed.update(above.walk_children())
         if changed:
             self.app.stylesheet.update_nodes(changed, animate=True)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from workbench.screens.base import WorkbenchScreen
 from workbench.widgets.keybar import key_name
 
 KEY_CELLS = 14
@@ -71,8 +72,8 @@ def key_lines(lines: list[tuple[str, str]]) -> Content:
 
 def help_content(screen: Screen[Any]) -> Content:
     """Keys of the screen, keys of everywhere, the loop."""
-    title = getattr(screen, "TITLE_TEXT", "") or "This screen"
-    purpose = getattr(screen, "LOOP", "")
+    ours = screen if isinstance(screen, WorkbenchScreen) else None
+    title, purpose = (ours.TITLE_TEXT, ours.LOOP) if ours is not None else ("This screen", "")
     parts: list[Content | str | tuple[str, str]] = [(title, "bold $primary")]
     parts += [
         (f"   {purpose}", "$foreground-muted"),
@@ -80,8 +81,8 @@ def help_content(screen: Screen[Any]) -> Content:
         key_lines(merged(grouped_bindings(screen, lambda node: node is screen))),
     ]
     parts += [key_lines(grouped_bindings(screen, lambda node: node is not screen and node is not screen.app))]
-    explained = getattr(screen, "explained", None)
-    parts += [explained()] if explained is not None else []
+    explained = None if ours is None else ours.explained()
+    parts += [] if explained is None else [explained]
     parts += [
         ("\nEverywhere\n\n", "bold $primary"),
         key_lines(grouped_bindings(screen, lambda node: node is screen.app)),

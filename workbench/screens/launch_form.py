@@ -20,6 +20,7 @@ from textual.widgets import Input, Static
 from engine.errors import UsageError
 from engine.protocol.catalog import JOBS, FieldInfo, build, check_field, fields, idle_fields
 from engine.protocol.configs import JobConfig
+from workbench.screens.base import FocusChangesParts
 from workbench.services.form_groups import essentials, groups
 from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
@@ -28,7 +29,7 @@ from workbench.widgets.typed import SafeInput
 LABEL_CELLS = 24
 
 
-class FieldRow(Vertical):
+class FieldRow(Vertical, FocusChangesParts):
     """One field: name, control, and below it the sentence that says what is wrong."""
 
     DEFAULT_CSS = """
@@ -48,8 +49,6 @@ class FieldRow(Vertical):
         Input { background: $surface; &:focus { background: $panel; } }
     }
     """
-
-    FOCUS_CHANGES_PARTS = True
 
     def __init__(self, field: FieldInfo, start: str, offers: Sequence[str]) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -214,9 +214,10 @@ class PromptsScreen(WorkbenchScreen):
     # -- keys ------------------------------
 
     @property
-    def current(self) -> Any | None:
+    def current(self) -> PromptRow | None:
         """The row under the cursor."""
-        return self.query_one(RowList).current
+        row: PromptRow | None = self.query_one(RowList).current
+        return row
 
     def action_read(self) -> None:
         """Goes to the responses, where keys scroll; on a narrow terminal they take the list's place."""

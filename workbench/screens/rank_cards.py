@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from textual.app import ComposeResult
@@ -15,6 +15,9 @@ from workbench.screens.rank_card import FRAME_CELLS, SHOWN_CHARACTERS, ResponseC
 from workbench.screens.rank_layout import View, card_rows, columns_in
 from workbench.services.draft import Draft
 from workbench.widgets.safe import safe_content, safe_line
+
+if TYPE_CHECKING:
+    from workbench.services.rank_item import Candidate
 
 
 class Scroller(VerticalScroll, can_focus=True, inherit_bindings=False):
@@ -83,7 +86,7 @@ class Cards(Container):
         super().__init__(**options)
         self._given: WeakKeyDictionary[ResponseCard, str | int] = WeakKeyDictionary()
 
-    async def show(self, responses: Sequence[Any], draft: Draft) -> None:
+    async def show(self, responses: Sequence[Candidate], draft: Draft) -> None:
         """Replace what is shown; the first is opened.  Cards that stand already are used again."""
         cards = self.cards
         if len(cards) == len(responses):

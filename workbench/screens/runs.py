@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -19,6 +19,10 @@ from workbench.widgets.charts import MOST_RUNS
 from workbench.widgets.plot import COLOURS, SHAPES
 from workbench.widgets.run_lines import clock, run_line
 from workbench.widgets.run_pane import RunPane, read_run
+
+if TYPE_CHECKING:
+    from storage.records import RunRow
+
 
 SHOWN_RUNS = 500
 NO_RUNS = "No runs yet.\n\nF8 starts one: generate responses, train a reward model, optimise a policy."
@@ -50,7 +54,7 @@ class RunsScreen(RunActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runs: list[Any] = []
+        self._runs: list[RunRow] = []
         self._lines: dict[str, Content] = {}
         self._wanted: str | None = None
         self._coming: str | None = None  # a run to go to, until the list holds it
@@ -98,7 +102,7 @@ class RunsScreen(RunActions):
         self.show_runs(await self.ask(lambda workspace: workspace.jobs.list()))
         await super().poll()
 
-    def show_runs(self, runs: list[Any]) -> None:
+    def show_runs(self, runs: list[RunRow]) -> None:
         """Draw the list of runs, newest first as the service gives them."""
         self._runs = runs[:SHOWN_RUNS]
         self.query_one("#runs").set_class(not runs, "-nothing")

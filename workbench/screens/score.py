@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -32,6 +32,10 @@ from workbench.widgets.choice import Choice
 from workbench.widgets.heatline import HeatLegend, HeatLine, Scale
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeTextArea
+
+if TYPE_CHECKING:
+    from storage.records import RewardModelRow
+
 
 DEBOUNCE_SECONDS = 0.08
 LOOK_SECONDS = 0.5
@@ -63,8 +67,8 @@ class ScoreScreen(WorkbenchScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._models: list[Any] = []
-        self._choices: dict[str, tuple[Any, bool]] = {}
+        self._models: list[RewardModelRow] = []
+        self._choices: dict[str, tuple[RewardModelRow, bool]] = {}
         self._example = StoredPair()
         self._refits = 0
         self._precision = "int8"
@@ -149,7 +153,7 @@ class ScoreScreen(WorkbenchScreen):
         self.score_soon()
 
     @property
-    def model(self) -> Any | None:
+    def model(self) -> RewardModelRow | None:
         """The chosen reward model, None when there is none to score with."""
         return self._choices.get(self.query_one(Choice).value, (None, False))[0]
 

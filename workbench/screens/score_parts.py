@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 if TYPE_CHECKING:
+    from engine.scoring import Scored
+    from storage.records import RewardModelRow
     from workbench.services.workspace import Workspace
 
 EDITORS = ("prompt", "text-a", "text-b")
@@ -34,8 +36,8 @@ class ScoredPair:
     """Scores of a request and how they came about."""
 
     request: ScoreRequest
-    scored: Sequence[Any]
-    """One `Scored` a response."""
+    scored: Sequence[Scored]
+    """One a response."""
     provider: str
     milliseconds: float
 
@@ -99,7 +101,7 @@ def example(workspace: Workspace, number: int) -> StoredPair | None:
     return None
 
 
-def known_models(workspace: Workspace) -> tuple[list[Any], list[Any]]:
+def known_models(workspace: Workspace) -> tuple[list[RewardModelRow], list[RewardModelRow]]:
     """Every reward model, and those exported whose trunk the live head reads."""
     models = list(workspace.library.reward_models())
     return models, [model for model in models if model.onnx_folder and workspace.live.fits(model)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -26,7 +26,11 @@ from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
+    import pyarrow
+    from textual_fastdatatable import DataTable
+
     from workbench.screens.sql_results import SafeBackend
+    from workbench.services.sql import Result
     from workbench.services.workspace import Workspace
 
 SHOWN_ROWS = 200_000
@@ -199,7 +203,7 @@ class SqlScreen(WorkbenchScreen):
                 )
             )
 
-    async def show_result(self, result: Any, backend: SafeBackend) -> None:
+    async def show_result(self, result: Result, backend: SafeBackend) -> None:
         """Replace the table; told how many rows there are and when there are more."""
         from workbench.screens.sql_results import ResultTable
 
@@ -218,7 +222,7 @@ class SqlScreen(WorkbenchScreen):
             "  <1 ms" if result.seconds < 0.001 else f"  {result.seconds * 1000:,.0f} ms",
             "$foreground-muted",
         )
-        last = getattr(result, "statements", 1) > 1
+        last = result.statements > 1
         several = (f"; of the last of {result.statements} statements" if last else "", "$text-warning")
         self.say(Content.assemble((shown, "bold"), took, several, more))
 
@@ -335,7 +339,7 @@ class SqlScreen(WorkbenchScreen):
             return
         self.say(Content(f"{counted(rows, 'row')} written to {safe_line(path, 200)}."))
 
-    def on_data_table_cell_selected(self, event: Any) -> None:
+    def on_data_table_cell_selected(self, event: DataTable.CellSelected) -> None:
         """⏎ on a cell shows the whole value."""
         from workbench.screens.sql_history import ValueScreen
         from workbench.screens.sql_results import ResultTable
@@ -344,7 +348,7 @@ class SqlScreen(WorkbenchScreen):
             self.app.push_screen(ValueScreen(*event.data_table.full_text()))
 
 
-def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Any, SafeBackend]:
+def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Result, SafeBackend]:
     """Run a query and make its rows ready to draw, all in one thread."""
     result = workspace.sql.run(sql, unlocked, SHOWN_ROWS)
     from workbench.screens.sql_results import measured
@@ -352,7 +356,7 @@ def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Any, SafeBack
     return result, measured(readable(result.table))
 
 
-def readable(table: Any) -> Any:
+def readable(table: pyarrow.Table) -> pyarrow.Table:
     """The plan that EXPLAIN gives in one cell, as one row a line."""
     if table.column_names != ["explain_key", "explain_value"]:
         return table

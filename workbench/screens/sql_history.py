@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,9 +15,14 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.wording import counted
-from workbench.screens.sql_text import history_line
+from workbench.screens.sql_text import history_line, searched
 from workbench.widgets.safe import safe_content, safe_line
 from workbench.widgets.typed import SafeInput
+
+if TYPE_CHECKING:
+    from storage.records import SavedQuery
+    from workbench.services.gallery import GalleryQuery
+
 
 VALUE_LIMIT = 200_000
 
@@ -37,10 +42,14 @@ class HistoryScreen(ModalScreen[str | None]):
     HistoryScreen OptionList > .option-list--option-highlighted { background: $primary 25%; color: $text; }
     """
 
-    def __init__(self, saved: Sequence[Any], history: Sequence[Any], gallery: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, saved: Sequence[SavedQuery], history: Sequence[SavedQuery], gallery: Sequence[GalleryQuery] = ()
+    ) -> None:
         super().__init__()
-        seen: dict[tuple[str, str], Any] = {}
-        for query in [*saved, *gallery, *(item for item in history if not item.name)]:
+        queries: list[SavedQuery | GalleryQuery] = [*saved, *gallery]
+        queries += [item for item in history if not item.name]
+        seen: dict[tuple[str, str], SavedQuery | GalleryQuery] = {}
+        for query in queries:
             seen.setdefault((query.name or "", query.sql), query)
         self._queries = list(seen.values())
         self._shown = self._queries
@@ -62,11 +71,7 @@ class HistoryScreen(ModalScreen[str | None]):
 
     def _fill(self, search: str) -> None:
         wanted = search.lower()
-        self._shown = [
-            query
-            for query in self._queries
-            if wanted in f"{query.name or ''} {getattr(query, 'question', '')} {query.sql}".lower()
-        ]
+        self._shown = [query for query in self._queries if wanted in searched(query)]
         listing = self.query_one(OptionList)
         listing.set_options(
             [Option(history_line(query)) for query in self._shown]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.content import Content
 
 from engine.wording import counted
+from workbench.services.gallery import GalleryQuery
 from workbench.widgets.safe import safe_line, safe_text
+
+if TYPE_CHECKING:
+    from storage.records import SavedQuery, TableInfo
+
 
 PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
 
@@ -39,7 +44,7 @@ def error_sentence(error: BaseException, sentence: str) -> Content:
     return Content.assemble((where, "bold $text-error"), (safe_line(safe_text(sentence)), "$text-error"))
 
 
-def relation_label(relation: Any) -> Text:
+def relation_label(relation: TableInfo) -> Text:
     """A table, or in italics a view, in the tree."""
     name = safe_line(relation.name, 60) or " "
     return Text(name, style="italic" if relation.kind == "view" else "", no_wrap=True)
@@ -52,9 +57,15 @@ def column_label(name: str, data_type: str) -> Text:
     return label
 
 
-def history_line(query: Any, width: int = 54) -> Content:
+def searched(query: SavedQuery | GalleryQuery) -> str:
+    """What a search for it looks through, in lower case."""
+    question = query.question if isinstance(query, GalleryQuery) else ""
+    return f"{query.name or ''} {question} {query.sql}".lower()
+
+
+def history_line(query: SavedQuery | GalleryQuery, width: int = 54) -> Content:
     """A question of the gallery, or a query of the history: its name, its text, what came of it."""
-    if hasattr(query, "question"):
+    if isinstance(query, GalleryQuery):
         return Content.styled(safe_line(query.question, width + 12), "$secondary")
     if query.error:
         outcome = ("failed", "$text-error")

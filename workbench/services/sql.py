@@ -39,7 +39,7 @@ class Result:
 
     @property
     def rows(self) -> int:
-        """Rows that were fetched; `more` says whether the query had others."""
+        """Rows that were fetched; `truncated` says whether the query had others."""
         return int(self.table.num_rows)
 
 

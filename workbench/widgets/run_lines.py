@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
 from workbench.widgets.safe import safe_line, safe_text
 from workbench.widgets.series import short_number
+
+if TYPE_CHECKING:
+    from storage.records import RunRow
+    from workbench.services.jobs import RunDetail
+
 
 MARKS = {
     "running": ("●", "$primary"),
@@ -42,14 +47,14 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def took(run: Any, now: datetime) -> float | None:
+def took(run: RunRow, now: datetime) -> float | None:
     """Seconds from the start of a run to its end, or to `now`; None when it has not started."""
     if run.started_at is None:
         return None
     return float(((run.ended_at or now) - run.started_at).total_seconds())
 
 
-def state_text(run: Any) -> str:
+def state_text(run: RunRow) -> str:
     """What a run is doing: “training 62 %”, “done”, “queued”."""
     if run.status != "running":
         return str(run.status)
@@ -57,9 +62,9 @@ def state_text(run: Any) -> str:
     return stage if run.progress is None else f"{stage} {run.progress:.0%}"
 
 
-def pace_text(run: Any) -> str:
+def pace_text(run: RunDetail) -> str:
     """How far the stage is and how fast: “24 of 64 responses · 245 tokens/s”; empty when not known."""
-    latest = getattr(run, "latest", None)
+    latest = run.latest
     if latest is None:
         return ""
     parts = []
@@ -70,7 +75,7 @@ def pace_text(run: Any) -> str:
     return " · ".join(parts)
 
 
-def run_line(run: Any, now: datetime, width: int, shape: Part | None = None) -> Content:
+def run_line(run: RunRow, now: datetime, width: int, shape: Part | None = None) -> Content:
     """One line of the list of runs, `width` cells; `shape` is how a marked run is drawn, with its colour."""
     mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
     time = duration(took(run, now))
@@ -89,10 +94,10 @@ def run_line(run: Any, now: datetime, width: int, shape: Part | None = None) -> 
     )
 
 
-def head_lines(run: Any, now: datetime) -> Content:
+def head_lines(run: RunDetail, now: datetime) -> Content:
     """Two lines over a run's views: what it is; what it does, or why it failed."""
     mark, colour = MARKS.get(run.status, ("·", "$foreground-muted"))
-    places = [safe_line(place, 30) for place in (run.device, getattr(run, "dtype", None)) if place]
+    places = [safe_line(place, 30) for place in (run.device, run.dtype) if place]
     device = "".join(f" · {place}" for place in places)
     first: list[Part] = [
         (f"{mark} {safe_line(run.status, 12)}", f"bold {colour}"),
@@ -114,9 +119,9 @@ def head_lines(run: Any, now: datetime) -> Content:
     return Content.assemble(*first, "\n", second)
 
 
-def summary_line(run: Any) -> str:
+def summary_line(run: RunDetail) -> str:
     """The figures a finished run ended with, on one line."""
-    summary = as_mapping(getattr(run, "summary", None))
+    summary = as_mapping(run.summary)
     return figures_line(summary) or "Done."
 
 
@@ -163,14 +168,12 @@ def _table(rows: Mapping[str, Any]) -> list[Content]:
     ]
 
 
-def details_content(detail: Any, time_words: str = "") -> Content:
+def details_content(detail: RunDetail, time_words: str = "") -> Content:
     """Summary, failure, messages, artifacts and configuration of a run, one below the other.
 
     time_words: where the time of its steps goes, if that is known.
     """
-    messages = [
-        Content.assemble(("  ", ""), safe_text(text)) for text in map(message_text, detail.messages or ())
-    ]
+    messages = [Content.assemble(("  ", ""), safe_text(message.text)) for message in detail.messages]
     stderr = [
         Content.styled(f"  {line}", "$foreground-muted")
         for line in safe_text(detail.stderr_tail or "").splitlines()
@@ -184,7 +187,7 @@ def details_content(detail: Any, time_words: str = "") -> Content:
                 "$foreground-muted",
             ),
         )
-        for item in detail.artifacts or ()
+        for item in detail.artifacts
     ]
     failed = detail.status == "failed"
     parts = [
@@ -196,8 +199,3 @@ def details_content(detail: Any, time_words: str = "") -> Content:
         *_section("Settings", _table(as_mapping(detail.config))),
     ]
     return Content("\n").join(parts) if parts else Content.styled("Nothing yet.", "$foreground-muted")
-
-
-def message_text(message: Any) -> str:
-    """The sentence of a message, whether it comes as text or as a record with `.text`."""
-    return message if isinstance(message, str) else str(getattr(message, "text", message))

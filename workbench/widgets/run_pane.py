@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -21,6 +21,7 @@ from workbench.widgets.series import finite
 
 if TYPE_CHECKING:
     from workbench.services.formulas import Formula
+    from workbench.services.jobs import RunDetail
     from workbench.services.policy_learning import Against, Step
     from workbench.services.workspace import Workspace
 
@@ -31,7 +32,7 @@ VIEWS = {"charts": "c", "samples": "s", "details": "d", "formula": "f"}
 class RunPicture:
     """All that the pane shows of a run, read in a thread."""
 
-    detail: Any
+    detail: RunDetail
     series: Mapping[str, Sequence[tuple[float, float]]]
     """Decimated metrics by name."""
     steps: Sequence[int] = ()

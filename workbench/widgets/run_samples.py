@@ -177,13 +177,13 @@ class SamplesView(Vertical):
         if step is None:
             return
         cells = max(16, min(96, self.size.width - 60))
-        told = {"previous": ", beside the step before", "first": ", beside the first step"}
+        beside = {"previous": ", beside the step before", "first": ", beside the first step"}
         head.update(
             Content.assemble(
                 slider(self._steps, step.step, self._traced, cells),
                 f" step {step.step} of {self._steps[-1]}",
                 (
-                    f" · {counted(len(step.samples), 'response')}{told.get(step.against, '')}",
+                    f" · {counted(len(step.samples), 'response')}{beside.get(step.against, '')}",
                     "$foreground-muted",
                 ),
             )
