@@ -25,7 +25,7 @@ def write_package(
     `source` is the project's TOML text as the annotator may see it.  Raises as `packing.write_store`.
     """
     who = {"project_id": project_id(project), "annotator_id": annotator_id(annotator)}
-    told = {"project": project, "annotator": annotator, "source": source, "guidelines": guidelines}
-    write_store(store, target, block("assigning", "package"), parameters={**who, **told, "key": PACKAGE})
+    details = {"project": project, "annotator": annotator, "source": source, "guidelines": guidelines}
+    write_store(store, target, block("assigning", "package"), parameters={**who, **details, "key": PACKAGE})
     row = store.row(block("assigning", "entries"), who)
     return int(row[0]) if row else 0

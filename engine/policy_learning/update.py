@@ -262,8 +262,8 @@ class Update:
             for name, optimiser in self.models.optimisers.items()
         }
         if not all(math.isfinite(norm) for norm in norms.values()):
-            told = ", ".join(f"{name} {norm}" for name, norm in norms.items())
-            raise BrokenUpdateError(f"gradient norm of {told}")
+            norms_text = ", ".join(f"{name} {norm}" for name, norm in norms.items())
+            raise BrokenUpdateError(f"gradient norm of {norms_text}")
         for name, optimiser in self.models.optimisers.items():
             optimiser.step(annealed(self.step, self.config.steps, self.models.peaks[name]))
             stats.grad_norms[name].append(norms[name])

@@ -235,11 +235,11 @@ class Staging:
         items = {responses[place]: (rank, rating, place) for place, rank, rating in reversed(judged.items)}
         self.repeated += len(items) < len(judged.items)
         ranks = whole_ranks([rank for rank, _, _ in items.values()])
-        told = [
+        rows = [
             (response, rank, rating, place)
             for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True)
         ]
-        return [f"{r}={rating if rank is None else rank}" for r, rank, rating, _ in told], told
+        return [f"{r}={rating if rank is None else rank}" for r, rank, rating, _ in rows], rows
 
     def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.

@@ -56,9 +56,9 @@ def _print_way(way: Way) -> None:
     print_table((f"{law}, d = √KL", "points", "α", "β", "R₀", "rms"), rows)
     if way.peak is not None:
         how = "fitted" if way.peak.fitted else "measured"
-        told = "gold peaks at" if way.peak.passed else "gold still rises; best so far at"
+        ends = "gold peaks at" if way.peak.passed else "gold still rises; best so far at"
         print(
-            f"{told} √KL {way.peak.d:.3f}, {way.peak.score:.3f} ({how}); the run went to {way.farthest:.3f}."
+            f"{ends} √KL {way.peak.d:.3f}, {way.peak.score:.3f} ({how}); the run went to {way.farthest:.3f}."
         )
 
 

@@ -75,11 +75,11 @@ def against_longer(found: Benchmark) -> tuple[str, str]:
 
 
 def _warnings(found: Benchmark) -> list[tuple[str, str]]:
-    told = []
+    lines = []
     if found.learned:
-        told.append((_learned(found), "warning"))
+        lines.append((_learned(found), "warning"))
     if found.cut:
-        told.append(
+        lines.append(
             (
                 "A response is longer than the model reads, and is scored by a part: "
                 f"{counted(found.cut, 'comparison')}.",
@@ -87,11 +87,11 @@ def _warnings(found: Benchmark) -> list[tuple[str, str]]:
             )
         )
     for reason, count in list(found.left_out.items())[:SHOWN_REASONS]:
-        told.append((f"left out {count:,}: {reason}", "muted"))
+        lines.append((f"left out {count:,}: {reason}", "muted"))
     rest = list(found.left_out.values())[SHOWN_REASONS:]
     if rest:
-        told.append((f"left out {sum(rest):,} more for {counted(len(rest), 'other reason')}", "muted"))
-    return told
+        lines.append((f"left out {sum(rest):,} more for {counted(len(rest), 'other reason')}", "muted"))
+    return lines
 
 
 def _learned(found: Benchmark) -> str:

@@ -102,8 +102,8 @@ def _score(config: Figures, latest: Figures) -> list[Term]:
     parts = {n.removeprefix("reward/"): v for n, v in latest.items() if n.startswith("reward/")}
     if len(parts) > 1:
         rule = str(config.get("ensemble") or "") or "weighted sum"
-        told = ", ".join(f"{name} {number(value)}" for name, value in list(parts.items())[:6])
-        terms.append(Term("s from its components", told, rule))
+        listed = ", ".join(f"{name} {number(value)}" for name, value in list(parts.items())[:6])
+        terms.append(Term("s from its components", listed, rule))
     if config.get("constraint"):
         terms.append(
             Term(
@@ -323,15 +323,15 @@ def _centred(symbols: str, objective: str) -> str:
 
 def _reward_numbers(config: Figures, latest: Figures, objective: str) -> str:
     """The loss, and the settings that this objective has."""
-    told = [number(latest.get("train/loss"))]
+    figures = [number(latest.get("train/loss"))]
     if objective == "bradley_terry":
-        told.append(f"m {number(config.get('margin'))}, smoothing {number(config.get('label_smoothing'))}")
+        figures.append(f"m {number(config.get('margin'))}, smoothing {number(config.get('label_smoothing'))}")
     if objective in ("davidson", "rao_kupper"):
         name = "ν" if objective == "davidson" else "log θ"
-        told.append(f"{name} {number(latest.get('train/tie', config.get('tie') or None))}")
+        figures.append(f"{name} {number(latest.get('train/tie', config.get('tie') or None))}")
     if objective != "rating":
-        told.append(f"c {number(config.get('centring'))}")
-    return told[0] + ("    " + ", ".join(told[1:]) if told[1:] else "")
+        figures.append(f"c {number(config.get('centring'))}")
+    return figures[0] + ("    " + ", ".join(figures[1:]) if figures[1:] else "")
 
 
 def _judge(config: Figures, latest: Figures) -> tuple[str, list[Term]]:

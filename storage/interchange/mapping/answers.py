@@ -94,15 +94,15 @@ def _answers_of(
     forms: Sequence[str | None],
 ) -> tuple[Chat, list[str]]:
     if "turns" in forms and isinstance(asked.raw, list):
-        told = [alternate(asked.raw, turns_of(v, c)) for v, c in zip(values, columns, strict=True)]
-        return _part(Asked(None), told, dropped)
+        conversations = [alternate(asked.raw, turns_of(v, c)) for v, c in zip(values, columns, strict=True)]
+        return _part(Asked(None), conversations, dropped)
     if (
         all(isinstance(v, str) and (v[:1] not in "[{" or messages_in(v) is None) for v in values)
         and asked.chat
     ):
         if not any(forms):
             return asked.chat, [clean_text(v) for v in values]
-        return _plain_texts(asked, values, columns, dropped, forms)
+        return _plain_texts(asked, values, dropped, forms)
     chats = [_conversation(asked, v, c, dropped, f) for v, c, f in zip(values, columns, forms, strict=True)]
     if asked.chat is not None and all(isinstance(c, str) or len(c) == 1 for c in chats):
         return asked.chat, [c if isinstance(c, str) else _only(c, dropped) for c in chats]
@@ -112,14 +112,13 @@ def _answers_of(
             asked = Asked(shared_start(whole))
         if not asked.chat:
             raise RowError(f'"{columns[0]}" is no conversation and there is no prompt beside it')
-        return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c, dropped) for c in chats]
+        return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c) for c in chats]
     return _part(asked, whole, dropped)
 
 
 def _plain_texts(
     asked: Asked,
     values: Sequence[str],
-    columns: Sequence[str],
     dropped: Counter[str],
     forms: Sequence[str | None],
 ) -> tuple[Chat, list[str]]:
@@ -204,7 +203,7 @@ def _only(chat: Chat, dropped: Counter[str]) -> str:
     return said_in(chat, dropped)
 
 
-def _after(prompt: Chat, chat: Chat, dropped: Counter[str]) -> str:
+def _after(prompt: Chat, chat: Chat) -> str:
     """The answer at the end of a conversation whose other answers are plain text."""
     if len(chat) == 1:
         return _only(chat, dropped)

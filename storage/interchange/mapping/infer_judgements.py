@@ -214,13 +214,13 @@ def _find_people_s_lists(search: Search, prefix: tuple[Step, ...], lengths: list
     for column in search.free():
         if not column.path.listed or column.path.list_prefix == prefix or not lengths:
             continue
-        told = [each for row in column.present if isinstance(row, list) for each in row]
+        elements = [each for row in column.present if isinstance(row, list) for each in row]
         whole = all(
             isinstance(v, list) and len(v) in lengths and all(number_of(n) is not None for n in v)
-            for v in told
+            for v in elements
         )
         role = "ranks" if score("rank", column) > 0 else "ratings" if score("rating", column) > 0 else ""
-        if not told or not whole or not role or search.has(role):
+        if not elements or not whole or not role or search.has(role):
             continue
         search.give(role, column, sure=0.9)
         people = [c for c in search.free() if c.path.list_prefix == column.path.list_prefix]
