@@ -89,8 +89,8 @@ class WorkbenchScreen(Screen[Any]):
 
         Textual styles everything in the outermost pane that a rule with `:focus-within` knows; in a long form
         that takes a third of a second a key.  Here such a rule changes the pane itself; a widget whose parts
-        it changes is one of `FocusChangesParts`.  What lies around both widgets has the cursor in it as before,
-        and is not painted anew.
+        it changes is one of `FocusChangesParts`.  What lies around both widgets has the cursor in it as
+        before, and is not painted anew.
         """
         changed: set[DOMNode] = set()
         moved = [widget for widget in (focused, blurred) if widget is not None]

@@ -25,6 +25,7 @@ from workbench.keyboard import DIALOG
 from workbench.screens.base import told
 from workbench.screens.import_plan import ImportPlanScreen, in_keys
 from workbench.services.import_draft import ImportOptions
+from workbench.services.importing import is_readable
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
 
@@ -35,15 +36,6 @@ HINT = (
     "A file, a folder of shards (space in the tree), a pattern such as data/*.jsonl, or a hub data set. "
     "What its columns are is shown before anything comes in."
 )
-SUFFIXES = (
-    *(".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".txt"),
-    *(".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4"),
-)
-
-
-def is_readable(name: str) -> bool:
-    """Whether a file may be one, by its ending; hidden ones are not shown."""
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
 class PathSuggester(Suggester):

@@ -183,6 +183,13 @@ def _lines(roles: dict[str, Any], prefix: str = "") -> Iterable[str]:
             yield f"{prefix}{role}={path}"
 
 
+def is_readable(name: str) -> bool:
+    """Whether a file may be imported, by its ending."""
+    from storage.interchange import endings
+
+    return endings.is_readable(name)
+
+
 def presets() -> list[tuple[str, str, str]]:
     """(name, what it is, where it is documented) of every known layout."""
     from storage.interchange.presets.catalogue import PRESETS

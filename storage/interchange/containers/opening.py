@@ -24,9 +24,8 @@ from storage.interchange.containers.parts import Numbered, Part, Source, wrong
 from storage.interchange.containers.plugged import has_reader, open_plugged
 from storage.interchange.containers.streams import encoding_of, opened, packing, start_of
 from storage.interchange.containers.text_lines import open_text
+from storage.interchange.endings import ENDINGS, PACKED_ENDINGS
 
-PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4")
-ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".txt")
 NO_ROWS = {
     "dataset_infos.json",
     "dataset_info.json",

@@ -112,7 +112,7 @@ def _answers_of(
             asked = Asked(shared_start(whole))
         if not asked.chat:
             raise RowError(f'"{columns[0]}" is no conversation and there is no prompt beside it')
-        return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c) for c in chats]
+        return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c, dropped) for c in chats]
     return _part(asked, whole, dropped)
 
 
@@ -203,7 +203,7 @@ def _only(chat: Chat, dropped: Counter[str]) -> str:
     return said_in(chat, dropped)
 
 
-def _after(prompt: Chat, chat: Chat) -> str:
+def _after(prompt: Chat, chat: Chat, dropped: Counter[str]) -> str:
     """The answer at the end of a conversation whose other answers are plain text."""
     if len(chat) == 1:
         return _only(chat, dropped)
