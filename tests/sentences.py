@@ -63,7 +63,8 @@ def main() -> None:
         if path != file:
             print(f"\n{path}")
             file = path
-        print(f"{line:>5}  {' '.join(text.split())}")
+        printable = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()  # lone surrogates too
+        print(f"{line:>5}  {printable}")
 
 
 if __name__ == "__main__":

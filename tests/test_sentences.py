@@ -9,7 +9,7 @@ import pytest
 
 from engine.wording import counted
 from storage.sql_guard import first_lines
-from tests.sentences import Sentence, sentences
+from tests.sentences import Sentence, main, sentences
 
 THINGS = (
     "pairs|prompts|responses|judgements|tokens|rows|runs|ties|annotators|samples|features|steps|folds|files|"
@@ -85,6 +85,12 @@ def test_the_list_holds_what_a_person_reads() -> None:
     assert "Jobs go on without the workbench" in texts
     assert any(text.startswith("There is no job kind “{kind}”.") for text in texts)
     assert len(texts) > 1000
+
+
+def test_the_list_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    listed = capsys.readouterr().out.encode()  # as a terminal or a file takes it
+    assert listed.count(b"\n") > len(list(sentences()))
 
 
 def test_one_is_not_several() -> None:

@@ -114,8 +114,8 @@ def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
         usable = {prompt: ranks for prompt, ranks in ranked.items() if 2 <= len(ranks) <= most}
         if not usable:
             raise UsageError(
-                f"The project “{project.name}”: “{asked.by}” has ranked no {most} or fewer responses to "
-                "a prompt; their rankings are to be the gold answers."
+                f"The project “{project.name}”: “{asked.by}” has ranked no prompt of at most {most} "
+                "responses; their rankings are to be the gold answers."
             )
         chosen = sorted(usable)
         if asked.count is not None and asked.count < len(chosen):
