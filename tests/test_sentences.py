@@ -90,7 +90,7 @@ def test_the_list_holds_what_a_person_reads() -> None:
 def test_the_list_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     main()
     listed = capsys.readouterr().out.encode()  # as a terminal or a file takes it
-    assert listed.count(b"\n") > len(list(sentences()))
+    assert listed.count(b"\n") > len(sentences())
 
 
 def test_one_is_not_several() -> None:
