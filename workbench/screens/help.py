@@ -73,8 +73,8 @@ def key_lines(lines: list[tuple[str, str]]) -> Content:
 def help_content(screen: Screen[Any]) -> Content:
     """Keys of the screen, keys of everywhere, the loop."""
     ours = screen if isinstance(screen, WorkbenchScreen) else None
-    title, purpose = (ours.TITLE_TEXT, ours.LOOP) if ours is not None else ("This screen", "")
-    parts: list[Content | str | tuple[str, str]] = [(title, "bold $primary")]
+    title, purpose = (ours.TITLE_TEXT, ours.LOOP) if ours is not None else ("", "")
+    parts: list[Content | str | tuple[str, str]] = [(title or "This screen", "bold $primary")]
     parts += [
         (f"   {purpose}", "$foreground-muted"),
         "\n\n",

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from tests.workbench.ui_rank.fakes import fake_workspace
+from workbench.services.sql import Result
 from workbench.services.text_diff import word_diff
 
 START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -42,6 +43,8 @@ def run(run_id: str, kind: str, status: str, name: str = "", **more: Any) -> Any
         "ended_at": START + timedelta(seconds=252) if status in ("done", "failed", "stopped") else None,
         "reason": None,
         "device": "cpu",
+        "dtype": None,
+        "latest": None,
         "config": {"name": name or run_id, "learning_rate": 2e-5, "epochs": 1, "tuning": "lora"},
         "summary": {"heldout/accuracy": 0.71, "pairs": 412} if status == "done" else {},
         "stderr_tail": "",
@@ -264,9 +267,7 @@ class FakeSql:
             raise self.error
         if "delete" in sql.lower() and not unlocked:
             raise UsageError("This session is read-only and DELETE writes. Unlock the session to run it.")
-        return SimpleNamespace(
-            columns=self.table.column_names, table=self.table, seconds=0.004, truncated=False
-        )
+        return Result(tuple(self.table.column_names), self.table, seconds=0.004, truncated=False)
 
     def cancel(self) -> None:
         self.cancelled += 1
