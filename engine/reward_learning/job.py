@@ -50,6 +50,11 @@ def run(config: RewardConfig, directory: RunDir) -> Iterator[Event]:
     if config.tuning == "frozen":
         yield from run_frozen(config, directory, folder)
     else:
+        if config.pairwise:
+            text = (
+                f"No pairwise preference model is fitted: {config.tuning} cross-validated best, and it reads "
+            )
+            yield Message(level="warning", text=text + "a frozen trunk; set tuning to frozen for one.")
         yield from fine_tune(config, directory, folder)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ from engine.models.features import fingerprint
 from engine.models.reward_model import load_reward_model
 from engine.protocol.catalog import build
 from engine.protocol.configs import JudgeConfig, RewardConfig
-from engine.protocol.events import Event, Message, Metrics
+from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
+from engine.reward_learning import job
 from engine.reward_learning.frozen.fit import run_frozen
 from engine.scoring.preference import PreferenceHead, load_preference
 from tests.engine.training.runs import make_run, only, rankings
@@ -88,3 +91,18 @@ def test_what_cannot_be_is_said_in_a_sentence(tiny_reward: Path) -> None:
     with pytest.raises(UsageError, match="pairwise"):
         build(RewardConfig, {"name": "rm", "tuning": "lora", "pairwise": "yes"})
     assert JudgeConfig(by="preference", reward_model="both").annotator == "ai:both pairwise"
+
+
+def test_where_auto_chooses_another_way_it_is_said_that_there_is_none(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(*_: object) -> Generator[Event, None, str]:
+        yield Progress(stage="comparing", done=1)
+        return "lora"
+
+    monkeypatch.setattr(job, "compare", compared)
+    monkeypatch.setattr(job, "fine_tune", lambda *_: iter(()))
+    config = msgspec.structs.replace(CONFIG, tuning="auto")
+    run = make_run(tmp_path / "run", config, {"policy": tiny_model}, {"rankings": rankings()})
+    (told,) = only(job.run(config, run), Message)
+    assert "lora cross-validated best" in told.text
