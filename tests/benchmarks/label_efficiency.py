@@ -35,7 +35,7 @@ HH = PEERS.parent / "data" / "hh_harmless.jsonl"
 FIRST, MOST = 20, 240
 GOALS = (60, 100, 150, 200)
 """Labels of random whose log-loss is the goal of the others."""
-STRENGTHS = (0.03, 0.1, 0.25, 0.7, 2.0, 6.0)
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.25, 0.7, 2.0)
 STRENGTHS_AT = (20, 60, 120, 240)
 RESAMPLES = 1000
 
