@@ -21,6 +21,7 @@ from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_report.stores import MODEL, fill
 from workbench.app import WorkbenchApp
 from workbench.screens.base import WorkbenchScreen
+from workbench.screens.project import FollowScreen
 from workbench.screens.rank_asking import AskingScreen
 from workbench.screens.rank_live import LiveScreen
 from workbench.screens.rank_placing import PlacingScreen
@@ -53,6 +54,7 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "PromptsScreen": lambda w: (),
     "RankScreen": lambda w: (),
     "ScoreScreen": lambda w: (),
+    "StepsScreen": lambda w: (),
     "RunsScreen": lambda w: (),
     "CompareScreen": lambda w: (),
     "SqlScreen": lambda w: (),
@@ -98,7 +100,15 @@ def all_screens() -> dict[str, type[Screen[Any]]]:
             yield child
             yield from below(child)
 
-    bases = (WorkbenchScreen, RunActions, LiveScreen, ReadingScreen, PlacingScreen, AskingScreen)
+    bases = (
+        WorkbenchScreen,
+        RunActions,
+        LiveScreen,
+        ReadingScreen,
+        PlacingScreen,
+        AskingScreen,
+        FollowScreen,
+    )
     return {
         kind.__name__: kind
         for kind in below(Screen)

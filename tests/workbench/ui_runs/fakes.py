@@ -226,6 +226,7 @@ class FakeScorer:
                     token_scores=running,
                     cut=len(tokens) > 400,
                     uncertainty=None,
+                    by_step=False,
                 )
             )
         return scored

@@ -8,8 +8,9 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
+from storage.records import RunMessage
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
-from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, run, workspace
+from tests.workbench.ui_runs.fakes import HOSTILE, START, FakeJobs, run, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
 from workbench.screens.runs import RunsScreen
@@ -150,7 +151,8 @@ async def test_hostile_names_reasons_settings_and_samples_are_drawn_as_text() ->
     jobs = FakeJobs(texts=HOSTILE)
     for item, text in zip(jobs.runs, HOSTILE, strict=False):
         item.name, item.stage, item.device = text, text, text
-        item.reason, item.stderr_tail, item.messages = text, "\n".join(HOSTILE), HOSTILE
+        item.reason, item.stderr_tail = text, "\n".join(HOSTILE)
+        item.messages = [RunMessage(0, "info", line, START) for line in HOSTILE]
         item.config, item.summary = {key: list(HOSTILE) for key in HOSTILE}, {text: text}
     jobs.runs[1].status = "failed"
     jobs.metric_rows["export-11aa22"] = {text: [(1, 0.5), (2, 0.7)] for text in HOSTILE}

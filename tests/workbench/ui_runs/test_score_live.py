@@ -33,7 +33,9 @@ class FittingLive(FakeLive):
         refits = self.state.refits
 
         def score(messages: Any, responses: list[str]) -> list[Any]:
-            one = SimpleNamespace(tokens=["a"], token_scores=[float(refits)], cut=False, uncertainty=0.125)
+            one = SimpleNamespace(
+                tokens=["a"], token_scores=[float(refits)], cut=False, uncertainty=0.125, by_step=False
+            )
             return [SimpleNamespace(**vars(one), score=float(refits)) for _ in responses]
 
         return SimpleNamespace(score=score, provider="CPU")
