@@ -148,7 +148,7 @@ class StepsScreen(WorkbenchScreen):
             line.update(step_content(n + 1, item.texts[n], item.labels[n]))
             if n == self.cursor:
                 line.scroll_visible(animate=False)
-        said = item.said() or "g good, n neutral, b bad, w the first wrong step; enter records"
+        said = item.said() or "g good, n neutral, b bad, w first wrong step; ⏎ records"
         hidden = len(item.texts) - SHOWN_STEPS
         more = f"   {counted(hidden, 'further step')} not shown" if hidden > 0 else ""
         self.query_one("#steps-line", Static).update(
