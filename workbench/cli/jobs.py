@@ -15,9 +15,7 @@ from engine.protocol.configs import (
     GenerateConfig,
     JobConfig,
     JudgeConfig,
-    ProcessRewardConfig,
     RegisterConfig,
-    RewardConfig,
     ScoreConfig,
 )
 from workbench.cli.data import JsonOption, export_app
@@ -59,6 +57,13 @@ runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_ar
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
 ]
+ExportOption = Annotated[bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")]
+REWARD_MODELS = {
+    "reward": "Train a reward model on the rankings in the store, and export it for fast scoring.",
+    "process_reward": "Train a process reward model on the judged steps in the store, and export it for fast "
+    "scoring.",
+}
+"""What the commands of the jobs do that make a reward model."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -79,8 +84,9 @@ def register(app: typer.Typer) -> None:
     judge_app.command("ai")(job_command(JudgeConfig, judge_by_model))
     app.add_typer(train_app, name="train")
     app.add_typer(runs_app, name="runs")
-    train_app.command("reward")(job_command(RewardConfig, train_reward))
-    train_app.command("process-reward")(job_command(ProcessRewardConfig, train_process_reward))
+    for kind, says in REWARD_MODELS.items():
+        command = job_command(BUILT_IN[kind].config, train_reward_model(kind, says))
+        train_app.command(_command_name(kind))(command)
     for job in BUILT_IN.values():
         if job.makes == "policy":
             train_app.command(_command_name(job.kind))(job_command(job.config, train_policy(job)))
@@ -112,37 +118,23 @@ def judge_by_model(config: JobConfig, *, dry_run: DryRunOption = False, as_json:
         _report(run_to_end("judge", config), as_json)
 
 
-def train_reward(
-    config: JobConfig,
-    *,
-    dry_run: DryRunOption = False,
-    export: Annotated[
-        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
-    ] = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a reward model on the rankings in the store, and export it for fast scoring."""
-    assert isinstance(config, RewardConfig)
-    if dry_run:
-        _estimate(config, as_json)
-        return
-    _made("reward", "train", config, export, as_json)
+def train_reward_model(kind: str, says: str) -> Callable[..., None]:
+    """The command of a job that makes a reward model, which `says` what it does."""
 
+    def train(
+        config: JobConfig,
+        *,
+        dry_run: DryRunOption = False,
+        export: ExportOption = True,
+        as_json: JsonOption = False,
+    ) -> None:
+        if dry_run:
+            _estimate(config, as_json)
+        else:
+            _made(kind, "train", config, export, as_json)
 
-def train_process_reward(
-    config: JobConfig,
-    *,
-    dry_run: DryRunOption = False,
-    export: Annotated[
-        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
-    ] = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a process reward model on the judged steps in the store, and export it for fast scoring."""
-    if dry_run:
-        _estimate(config, as_json)
-        return
-    _made("process_reward", "train", config, export, as_json)
+    train.__doc__ = says
+    return train
 
 
 def train_policy(job: JobKind) -> Callable[..., None]:
@@ -166,9 +158,7 @@ def export_onnx(config: JobConfig, *, as_json: JsonOption = False) -> None:
 def register_reward_model(
     config: JobConfig,
     *,
-    export: Annotated[
-        bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")
-    ] = True,
+    export: ExportOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Register somebody's AutoModelForSequenceClassification as a reward model, and export it."""

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
-from safetensors.torch import load_file
 
 from engine.offline_learning import cpo, dpo, kto, orpo, sft, simpo
 from engine.protocol.configs import (
@@ -18,9 +16,7 @@ from engine.protocol.configs import (
     SimPOConfig,
     StoredResponsesConfig,
 )
-from engine.protocol.events import Event
-from engine.protocol.rundir import RunDir
-from tests.engine.training.runs import make_run, rankings
+from tests.engine.training.runs import TrainingJob, make_run, rankings
 
 COMMON: dict[str, Any] = {
     "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "epochs": 2, "batch_prompts": 4,
@@ -39,18 +35,11 @@ RUNS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-class Job:
+class Job(TrainingJob):
+    """A run of one kind on a few rankings."""
+
     def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
-        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
+        config = msgspec.structs.replace(CONFIGS[kind], **changes)
         rows = rankings(10)
-        self.run: RunDir = make_run(path, self.config, models, {"rankings": rows, "responses": rows[:8]})
-        self.kind = kind
-
-    def start(self) -> Any:
-        return RUNS[self.kind](self.config, self.run)
-
-    def events(self) -> list[Event]:
-        return list(self.start())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return load_file(self.run.path / "model" / "model.safetensors")
+        run = make_run(path, config, models, {"rankings": rows, "responses": rows[:8]})
+        super().__init__(config, run, RUNS[kind])

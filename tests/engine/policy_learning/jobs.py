@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
-from safetensors.torch import load_file
 
 from engine.policy_learning import grpo, ppo, rloo
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
-from engine.protocol.events import Event
-from engine.protocol.rundir import RunDir
-from tests.engine.training.runs import make_run, prompts
+from tests.engine.training.runs import TrainingJob, make_run, prompts
 
 COMMON: dict[str, Any] = {
     "name": "better", "policy": "p", "reward_model": "reward_model", "device": "cpu", "dtype": "float32",
@@ -27,19 +23,9 @@ CONFIGS: dict[str, PolicyLearningConfig] = {
 RUNS: dict[str, Callable[..., Any]] = {"grpo": grpo.run, "rloo": rloo.run, "shared": ppo.run}
 
 
-class Job:
-    """A run of one kind in a directory of its own."""
+class Job(TrainingJob):
+    """A run of one kind on a few prompts."""
 
     def __init__(self, path: Path, models: dict[str, Path], kind: str, **changes: Any) -> None:
-        self.config = msgspec.structs.replace(CONFIGS[kind], **changes)
-        self.run: RunDir = make_run(path, self.config, models, {"prompts": prompts()})
-        self.kind = kind
-
-    def start(self) -> Any:
-        return RUNS[self.kind](self.config, self.run)
-
-    def events(self) -> list[Event]:
-        return list(self.start())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return load_file(self.run.path / "model" / "model.safetensors")
+        config = msgspec.structs.replace(CONFIGS[kind], **changes)
+        super().__init__(config, make_run(path, config, models, {"prompts": prompts()}), RUNS[kind])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.torch import load_file
+from torch import Tensor
 
 from engine.protocol.configs import JobConfig
 from engine.protocol.events import Event
@@ -37,6 +39,22 @@ def make_run(
         )
     )
     return run
+
+
+class TrainingJob:
+    """A run of one kind in a directory of its own; `start` is the job's function."""
+
+    def __init__(self, config: Any, run: RunDir, function: Callable[..., Any]) -> None:
+        self.config, self.run, self._function = config, run, function
+
+    def start(self) -> Any:
+        return self._function(self.config, self.run)
+
+    def events(self) -> list[Event]:
+        return list(self.start())
+
+    def weights(self) -> dict[str, Tensor]:
+        return load_file(self.run.path / "model" / "model.safetensors")
 
 
 def rankings(prompts: int = 16, seed: int = 0) -> list[dict[str, Any]]:
