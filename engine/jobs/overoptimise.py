@@ -32,6 +32,7 @@ from engine.models.features import FEATURE_TOKENS, default_layers, depth, featur
 from engine.models.policy import load_policy
 from engine.models.reward_model import load_reward_model
 from engine.objectives.best_of import best_of, subset_sizes
+from engine.objectives.groups import group_advantages, spread_within
 from engine.policy_learning.best_of_n import SAMPLED
 from engine.policy_learning.prompts import Prompt, read_prompts
 from engine.policy_learning.rollout import draw
@@ -179,11 +180,8 @@ def _words(config: OveroptimiseConfig, answers: Answers, pairs: int) -> Iterator
 
 def within(scores_N: np.ndarray, group_N: np.ndarray) -> tuple[np.ndarray, float]:
     """Scores less the mean of their prompt, and their standard deviation about it."""
-    sizes = np.bincount(group_N)
-    means = np.bincount(group_N, weights=scores_N) / np.maximum(sizes, 1)
-    apart_N = scores_N - means[group_N]
-    freedom = max(1, len(scores_N) - int((sizes > 0).sum()))
-    return apart_N, float(np.sqrt((apart_N**2).sum() / freedom))
+    score_N, groups = torch.from_numpy(scores_N).double(), torch.from_numpy(group_N)
+    return group_advantages(score_N, groups, scale=False).numpy(), spread_within(score_N, groups)[0]
 
 
 def labels(
