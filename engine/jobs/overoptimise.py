@@ -242,16 +242,17 @@ def _curves(
     0 labels; the summary says what the largest n is worth by each number of labels."""
     apart_N, spread = within(gold_N, group_N)
     truth_N = torch.from_numpy(apart_N / spread)
-    everything = {(0, 0): gold_N, **proxies}
+    everything = {}
+    for key, scores_N in {(0, 0): gold_N, **proxies}.items():
+        own_N, scale = within(scores_N, group_N)
+        everything[key] = torch.from_numpy(own_N / scale if scale > 0 else own_N)
     summary: dict[str, float | int | str | None] = {"prompts": len(np.unique(group_N))}
     last: dict[int, list[float]] = {}
     sizes = subset_sizes(int(np.bincount(group_N).max()))
     groups = torch.from_numpy(group_N)
     for n in sizes:
         values = {}
-        for (count, replicate), scores_N in everything.items():
-            own_N, scale = within(scores_N, group_N)
-            proxy_N = torch.from_numpy(own_N / scale if scale > 0 else own_N)
+        for (count, replicate), proxy_N in everything.items():
             name = f"gold_curves/{count}/{replicate}"
             values[f"{name}/proxy"] = curve(proxy_N, proxy_N, groups, n)
             values[f"{name}/gold"] = curve(proxy_N, truth_N, groups, n)
