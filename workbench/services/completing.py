@@ -6,13 +6,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-KEYWORDS = tuple(
-    (
-        "SELECT, DISTINCT, FROM, WHERE, GROUP BY ALL, ORDER BY, HAVING, QUALIFY, LIMIT, OFFSET, "
-        "JOIN, LEFT JOIN, ANTI JOIN, SEMI JOIN, USING, UNION ALL, WITH, OVER, PARTITION BY, "
-        "BETWEEN, IS NULL, IS NOT NULL, NULLS LAST, CASE WHEN, THEN, ELSE, DESC, FILTER, "
-        "DESCRIBE, SUMMARIZE, EXPLAIN"
-    ).split(", ")
+KEYWORDS = (
+    *(
+        "SELECT",
+        "DISTINCT",
+        "FROM",
+        "WHERE",
+        "GROUP BY ALL",
+        "ORDER BY",
+        "HAVING",
+        "QUALIFY",
+        "LIMIT",
+        "OFFSET",
+    ),
+    *("JOIN", "LEFT JOIN", "ANTI JOIN", "SEMI JOIN", "USING", "UNION ALL", "WITH", "OVER", "PARTITION BY"),
+    *(
+        "BETWEEN",
+        "IS NULL",
+        "IS NOT NULL",
+        "NULLS LAST",
+        "CASE WHEN",
+        "THEN",
+        "ELSE",
+        "DESC",
+        "FILTER",
+        "DESCRIBE",
+    ),
+    *("SUMMARIZE", "EXPLAIN"),
 )
 PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 WORD = re.compile(r"(?:\b([A-Za-z_]\w*)\.)?([A-Za-z_]\w*)?$", re.ASCII)
