@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from rich.text import Text
 from textual import events, work
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 
 from workbench.garbage import keep_loaded
 from workbench.keyboard import DIALOG
-from workbench.messages import RunsMoved, ShowQuery, ShowRun
+from workbench.messages import RankPrompt, RunsMoved, ShowQuery, ShowRun
 from workbench.shell import Command, Place, Shell
 from workbench.status import read_job, read_status
 from workbench.themes import DARK, THEMES
@@ -267,18 +268,22 @@ class WorkbenchApp(Shell):
 
     def rank_prompt(self, prompt_id: str) -> None:
         """Go to the rank screen with this prompt first."""
-        self.action_go("rank")
-        self.screen.judge_prompt(prompt_id)  # type: ignore[attr-defined]
+        self._ask_of("rank", RankPrompt(prompt_id))
 
     def show_query(self, sql: str) -> None:
         """Go to the SQL screen with this query in its editor."""
-        self.action_go("sql")
-        self.screen.post_message(ShowQuery(sql))
+        self._ask_of("sql", ShowQuery(sql))
 
     def show_run(self, run_id: str) -> None:
         """Go to the runs, with the cursor on this one as soon as it is listed."""
-        self.action_go("runs")
-        self.screen.post_message(ShowRun(run_id))
+        self._ask_of("runs", ShowRun(run_id))
+
+    def _ask_of(self, mode: str, message: Message) -> None:
+        """Go to the place itself, away from what was opened above it, and give it this message."""
+        self.action_go(mode)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.screen.post_message(message)
 
     @work(group=DIALOG, exclusive=True)
     async def action_report(self, reward_model: str = "") -> None:

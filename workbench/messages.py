@@ -18,6 +18,14 @@ class RunsMoved(Message):
         return isinstance(message, RunsMoved)
 
 
+class RankPrompt(Message):
+    """To the rank screen: this prompt next."""
+
+    def __init__(self, prompt_id: str) -> None:
+        super().__init__()
+        self.prompt_id = prompt_id
+
+
 class ShowQuery(Message):
     """To the SQL screen: this query into the editor."""
 

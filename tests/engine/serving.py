@@ -62,7 +62,10 @@ class Fake(ThreadServer):
 
             def do_POST(self) -> None:
                 assert self.path == "/v1/completions"
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(length := int(self.headers["Content-Length"]))
+                if len(body) < length:  # who asked has gone
+                    return
+                asked = json.loads(body)
                 fake.asked.append(asked)
                 fake.keys.append(self.headers["Authorization"])
                 self._send(*fake.answer(asked))

@@ -13,6 +13,7 @@ from textual import events
 from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import TextArea
 
 import workbench.screens
 import workbench.widgets
@@ -22,10 +23,13 @@ from tests.workbench.ui_report.stores import MODEL, fill
 from workbench.app import WorkbenchApp
 from workbench.screens.base import WorkbenchScreen
 from workbench.screens.project import FollowScreen
+from workbench.screens.rank import RankScreen
 from workbench.screens.rank_asking import AskingScreen
 from workbench.screens.rank_live import LiveScreen
 from workbench.screens.rank_placing import PlacingScreen
 from workbench.screens.rank_reading import ReadingScreen
+from workbench.screens.report import ReportScreen
+from workbench.screens.report_pair import PairScreen
 from workbench.screens.run_actions import RunActions
 from workbench.services.demo import DemoTable
 from workbench.services.import_draft import ImportOptions
@@ -202,3 +206,38 @@ async def test_a_job_can_be_started_as_fast_as_one_types(key: str, tmp_path: Pat
                 await until(pilot, lambda: app.screen.has_class("-in-form"))
             else:
                 await until(pilot, lambda: any("no names" in note.message for note in app._notifications))
+
+
+async def test_a_prompt_is_ranked_from_whatever_stands_above_the_rank_screen(tmp_path: Path) -> None:
+    """The pair of a report that was opened there: its J leads down to the place and to this prompt."""
+    with filled(tmp_path) as workspace:
+        async with opened(workspace) as (app, pilot):
+            app.action_go("rank")
+            await pilot.pause()
+            report = workspace.reports.reward(MODEL, None)
+            app.push_screen(ReportScreen(MODEL))
+            app.push_screen(PairScreen(report, 0))
+            await pilot.pause()
+            app.rank_prompt(report.wrong[0].prompt_id)
+            rank = app.screen
+            assert isinstance(rank, RankScreen)
+            await until(
+                pilot, lambda: rank.item is not None and rank.item.prompt_id == report.wrong[0].prompt_id
+            )
+
+
+async def test_a_query_goes_to_the_sql_screen_itself(tmp_path: Path) -> None:
+    """A report opened above the SQL screen: the query is in the editor, and the editor is seen."""
+    with filled(tmp_path) as workspace:
+        async with opened(workspace) as (app, pilot):
+            app.action_go("sql")
+            app.push_screen(ReportScreen(MODEL))
+            await pilot.pause()
+            app.show_query("SELECT 42")
+            await until(
+                pilot,
+                lambda: (
+                    bool(app.screen.query("#editor"))
+                    and app.screen.query_one("#editor", TextArea).text == "SELECT 42"
+                ),
+            )

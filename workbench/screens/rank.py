@@ -18,7 +18,7 @@ from textual.events import DescendantFocus
 from textual.widgets import Static
 
 from workbench.keyboard import DIALOG
-from workbench.messages import Status
+from workbench.messages import RankPrompt, Status
 from workbench.screens.base import told
 from workbench.screens.rank_asking import AskingScreen
 from workbench.screens.rank_card import ResponseCard
@@ -93,10 +93,18 @@ class RankScreen(AskingScreen):
     @work(group="item")
     @told
     async def look_again(self) -> None:
-        """Fetch where nothing stands here, or what does is of a project that is not followed any more."""
-        item = self.item
-        if item is None or not (await self.ask(lambda w: w.judging.follows(item)) or self.keys_wait):
-            self.next_item()
+        """Fetch where nothing stands here, or what does is of a project that is not followed any more.
+
+        What is being fetched already comes first: it may be what was asked for by name.
+        """
+        async with self._turn:
+            item = self.item
+            if item is None or not (await self.ask(lambda w: w.judging.follows(item)) or self.keys_wait):
+                self._at_work += 1
+                try:
+                    await self._fetch()
+                finally:
+                    self._at_work -= 1
 
     def on_screen_suspend(self) -> None:
         self.attention.leave()
@@ -114,7 +122,7 @@ class RankScreen(AskingScreen):
     def _store_changed(self, status: Status) -> None:
         self.notice()
         if self.nothing and self.is_current and not self.keys_wait:
-            self.next_item()
+            self.look_again()
 
     @property
     def nothing(self) -> bool:
@@ -148,23 +156,24 @@ class RankScreen(AskingScreen):
         if not self.draft.begun and not self.keys_wait:  # a ranking that has begun is ended first
             self.next_item()
 
-    def judge_prompt(self, prompt_id: str) -> None:
+    def on_rank_prompt(self, message: RankPrompt) -> None:
         """Show this prompt next, whatever stands here."""
-        self._wanted = prompt_id
+        self._wanted = message.prompt_id
         if self._ready:
-            self.next_item()
+            self.next_item(only_wanted=True)
 
-    def next_item(self) -> None:
-        """Fetch what comes next and show it."""
+    def next_item(self, *, only_wanted: bool = False) -> None:
+        """Fetch what comes next and show it; `only_wanted`: unless an earlier fetch has shown it by then."""
         self._at_work += 1
-        self._next_item()
+        self._next_item(only_wanted)
 
     @work(group="item")
     @told
-    async def _next_item(self) -> None:
+    async def _next_item(self, only_wanted: bool) -> None:
         try:
             async with self._turn:
-                await self._fetch()
+                if self._wanted is not None or not only_wanted:
+                    await self._fetch()
         finally:
             self._at_work -= 1
 

@@ -180,12 +180,13 @@ class SqlScreen(WorkbenchScreen):
         self._tick()
         try:
             result, backend = await asyncio.to_thread(fetch, workspace, sql, unlocked)
-            self._ran = sql
-            await self.show_result(result, backend)
         except Exception as error:
             await self._no_result("No result: the query failed.")
             self.say(error_sentence(error, self.workbench.explain(error)))
             self._point_at(error, written)
+        else:
+            self._ran = sql
+            await self.show_result(result, backend)
         finally:
             self._started = None
             if self._clock is not None:
