@@ -63,13 +63,13 @@ class ConversationTokeniser(Tokeniser):
         at = max(len(ids) - self._closing, start)
         body, closing = ids[start:at], ids[at:][-max_tokens:]
         least = min(start, max(max_tokens // PROMPT_SHARE, 1))
-        kept = body[: max(max_tokens - least - len(closing), 0 if closing else 1)]
-        room = max(max_tokens - len(kept) - len(closing), 0)
+        body_kept = body[: max(max_tokens - least - len(closing), 0 if closing else 1)]
+        room = max(max_tokens - len(body_kept) - len(closing), 0)
         return ScoreTokens(
             prompt=ids[max(start - room, 0) : start] if room else [],
-            response=[*kept, *closing],
+            response=[*body_kept, *closing],
             was_cut=True,
-            response_cut=len(kept) < len(body),
+            response_cut=len(body_kept) < len(body),
         )
 
     def join_for_score(

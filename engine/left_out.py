@@ -43,29 +43,29 @@ class LeftOutTexts:
     """Prompts, or other texts, that were left out, by what is wrong with them."""
 
     what: str = "prompts"
-    found: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    faults: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """By kind of fault (“too long”): name and sentence of each."""
 
     def add(self, kind: str, name: str, sentence: str) -> None:
         """Note that the text `name` was left out for a fault of this kind; `sentence` says more."""
-        self.found.setdefault(kind, []).append((name, sentence))
+        self.faults.setdefault(kind, []).append((name, sentence))
 
     def __len__(self) -> int:
-        return sum(map(len, self.found.values()))
+        return sum(map(len, self.faults.values()))
 
-    def words(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[Message]:
         """A warning for each kind of fault, with the first text that has it."""
-        for kind, items in self.found.items():
+        for kind, items in self.faults.items():
             name, sentence = items[0]
             were = f"{len(items)} {self.what} were" if len(items) > 1 else f"1 of the {self.what} was"
             yield Message(level="warning", text=f"{were} left out as {kind}; the first is {name}: {sentence}")
 
     def nothing_left(self, then: str) -> UsageError:
         """The error where everything was left out."""
-        if not self.found:
+        if not self.faults:
             return UsageError(f"There are no {self.what}; {then}.")
-        kinds = ", ".join(f"{len(items)} as {kind}" for kind, items in self.found.items())
-        name, sentence = next(iter(self.found.values()))[0]
+        kinds = ", ".join(f"{len(items)} as {kind}" for kind, items in self.faults.items())
+        name, sentence = next(iter(self.faults.values()))[0]
         return UsageError(
             f"None of the {len(self)} {self.what} can be used: {kinds}. The first is {name}: {sentence}"
         )

@@ -251,8 +251,8 @@ class Tokeniser:
 
     def token(self, index: int) -> str | None:
         """The token of an id, as it is written; None for an id that the tokeniser does not know."""
-        found = self._with_specials.id_to_token(index)
-        return None if found is None else str(found)
+        text = self._with_specials.id_to_token(index)
+        return None if text is None else str(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens; special tokens have none."""
@@ -273,8 +273,8 @@ class Tokeniser:
 
     def shares_tokens_with(self, other: Tokeniser) -> bool:
         """Whether the same ids stand for the same text."""
-        mine, its = (one._with_specials.get_vocab(with_added_tokens=True) for one in (self, other))
-        return self.reads_tokens and other.reads_tokens and mine == its
+        mine, theirs = (one._with_specials.get_vocab(with_added_tokens=True) for one in (self, other))
+        return self.reads_tokens and other.reads_tokens and mine == theirs
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """One display string a token, special tokens by name.
@@ -319,15 +319,15 @@ class Tokeniser:
 
     def _find_eos(self, stops: Sequence[int]) -> int:
         token = self._special_tokens.get("eos_token")
-        found = self._with_specials.token_to_id(token) if token else None
-        if found is None and stops:
-            found = stops[0]
-        if found is None:
+        eos = self._with_specials.token_to_id(token) if token else None
+        if eos is None and stops:
+            eos = stops[0]
+        if eos is None:
             raise ModelFilesError(
                 f"The tokeniser of {self.name} names no end-of-sequence token; "
                 'set "eos_token" in its tokenizer_config.json.'
             )
-        return int(found)
+        return int(eos)
 
     def _choose_pad(self, chat_template: str) -> int:
         """The declared pad if unused, else a reserved token, the last unused one, unk, any id but eos."""

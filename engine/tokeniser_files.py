@@ -31,14 +31,14 @@ def positive(value: Any) -> int | None:
 
 def special_tokens(config: dict[str, Any]) -> dict[str, str]:
     """`{"eos_token": "</s>", …}`; a token is written as text or as a record with its content."""
-    found = {}
+    tokens = {}
     for name in SPECIAL_NAMES:
         value = config.get(name)
         if isinstance(value, dict):
             value = value.get("content")
         if isinstance(value, str):
-            found[name] = value
-    return found
+            tokens[name] = value
+    return tokens
 
 
 def positions(config: dict[str, Any]) -> int | None:

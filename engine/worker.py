@@ -268,9 +268,9 @@ def dtype_begun_in(run: RunDir) -> str | None:
     try:
         with run.events_path.open("rb") as file:
             for line in file:
-                found = decode_line(line)
-                if found is not None and isinstance(found.event, Started):
-                    return found.event.dtype or None
+                envelope = decode_line(line)
+                if envelope is not None and isinstance(envelope.event, Started):
+                    return envelope.event.dtype or None
     except FileNotFoundError:
         pass
     return None
@@ -278,11 +278,11 @@ def dtype_begun_in(run: RunDir) -> str | None:
 
 def versions(job: JobKind, config: JobConfig) -> dict[str, str]:
     """Versions of Python and of the packages that the job needs."""
-    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+    versions_by_package = {"python": ".".join(str(part) for part in sys.version_info[:3])}
     for name in job.needs if config.computes else ():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions_by_package[name] = importlib.metadata.version(name)
+    return versions_by_package
 
 
 def sentence(error: BaseException) -> str:

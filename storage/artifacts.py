@@ -58,8 +58,8 @@ def of_run(store: Store, run_id: str) -> list[ArtifactRow]:
 
 def by_name(store: Store, kind: str, name: str) -> ArtifactRow | None:
     """The newest artifact of that kind and name, or None."""
-    found = listed(store, kind=kind, name=name)
-    return found[0] if found else None
+    rows = listed(store, kind=kind, name=name)
+    return rows[0] if rows else None
 
 
 def reward_models(store: Store) -> list[RewardModelRow]:

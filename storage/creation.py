@@ -33,18 +33,18 @@ def check_place(file: Path) -> bool:
         raise StoreError(f"{file} cannot be a database: its path has a “?”. Give another with --db.")
     try:
         log = _size(Path(f"{file}.wal"))  # before the file: whoever makes one makes the file first
-        found = _stat(file)
-        if found is None or (stat.S_ISREG(found.st_mode) and not found.st_size):
+        status = _stat(file)
+        if status is None or (stat.S_ISREG(status.st_mode) and not status.st_size):
             if log:
                 raise StoreError(
-                    f"The database {file} is {'missing' if found is None else 'empty'}, and its log "
+                    f"The database {file} is {'missing' if status is None else 'empty'}, and its log "
                     f"{file.name}.wal beside it is not. Put the database back, or move the log away to begin "
                     "a new one."
                 )
             return True
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             raise StoreError(f"{file} is a folder; give the path of a database file.")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{file} is no regular file; give the path of a database file.")
         if is_held(file):  # and so it is one; to read it here would let the lock go
             return False
@@ -128,5 +128,5 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _size(path: Path) -> int:
-    found = _stat(path)
-    return found.st_size if found else 0
+    status = _stat(path)
+    return status.st_size if status else 0

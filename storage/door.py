@@ -209,9 +209,11 @@ class Door:
             raise TurnedAwayError(502, "The store is shared no longer.") from None
         try:
             asking = h11.Connection(h11.CLIENT)
-            kept = {name: value for name, value in headers.items() if name not in HOP_HEADERS | {b"host"}}
-            kept |= {b"host": b"localhost", b"content-length": str(len(body)).encode()}
-            request = h11.Request(method="POST", target="/quack", headers=list(kept.items()))
+            passed_on = {
+                name: value for name, value in headers.items() if name not in HOP_HEADERS | {b"host"}
+            }
+            passed_on |= {b"host": b"localhost", b"content-length": str(len(body)).encode()}
+            request = h11.Request(method="POST", target="/quack", headers=list(passed_on.items()))
             for event in (request, h11.Data(data=body), h11.EndOfMessage()):
                 writer.write(asking.send(event) or b"")
             await writer.drain()
@@ -289,9 +291,9 @@ def _listener(port: int) -> int | None:
         with suppress(OSError, ValueError):
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue
-            with socket.socket(fileno=os.dup(int(name))) as found:
-                listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                if found.family == socket.AF_INET and listens and found.getsockname()[1] == port:
+            with socket.socket(fileno=os.dup(int(name))) as listener:
+                listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                if listener.family == socket.AF_INET and listens and listener.getsockname()[1] == port:
                     return int(name)
     return None
 

@@ -89,8 +89,8 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
 
 
 def _locked(text: str, name: str) -> LockedError:
-    found = re.search(r"\(PID (\d+)\)", text)
-    pid = int(found[1]) if found else None
+    match = re.search(r"\(PID (\d+)\)", text)
+    pid = int(match[1]) if match else None
     command = _command(pid) if pid else None
     holder = f"process {pid}" if pid else "another process"
     if command:

@@ -32,8 +32,8 @@ with open(source, "rb") as reading, open(target, "xb") as writing:
 
 def hold(file: Path) -> Key:
     """Note that this process has opened `file`; what `let_go` takes."""
-    found = file.stat()
-    key = (found.st_dev, found.st_ino)
+    status = file.stat()
+    key = (status.st_dev, status.st_ino)
     with _guard:
         _held[key] += 1
     return key
@@ -50,10 +50,10 @@ def let_go(key: Key) -> None:
 def is_held(file: Path) -> bool:
     """Whether this process has the file open as a database, under whatever name."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return False
-    return (found.st_dev, found.st_ino) in _held
+    return (status.st_dev, status.st_ino) in _held
 
 
 def copy_apart(source: Path, target: Path) -> None:

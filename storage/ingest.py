@@ -232,8 +232,8 @@ def _answered_by(store: Store, run: RunRow, own: str) -> str:
     if not own:
         words_alone = run.config.get("protocol") == "text"  # a model elsewhere, which nothing here can load
         return policies.ensure(store, name, model=None if words_alone else name)
-    found = policies.find(store, own)
-    if found is not None and found.run_id != run.run_id and run.kind != "best_of_n":
+    policy = policies.find(store, own)
+    if policy is not None and policy.run_id != run.run_id and run.kind != "best_of_n":
         own = f"{own} ({run.run_id})"  # as `policies.register_trained` calls it
     base = policies.find(store, name)
     parent = base.policy_id if base else None

@@ -127,17 +127,17 @@ def made_with(store: Store, judgement: JudgementRow) -> list[JudgementRow]:
     if judgement.sitting is None:
         return [judgement]
     rows = store.rows(block("judgements", "standing_of_sitting"), {"sitting": judgement.sitting})
-    return [get(store, found) for (found,) in rows]
+    return [get(store, judgement_id) for (judgement_id,) in rows]
 
 
 def session(store: Store, annotator: str, since: datetime) -> tuple[int, int, float, list[SessionPolicy]]:
     """What stands of an annotator since then: judgements, skips, seconds, and how each policy did."""
     who = {"annotator_id": annotator_id(annotator), "since": since}
     judged, skipped, seconds = store.row(block("judgements", "session_counts"), who) or (0, 0, 0.0)
-    found = store.records(
+    by_policy = store.records(
         SessionPolicy, block("judgements", "session"), {"annotator": annotator, "since": since}
     )
-    return judged, skipped, seconds, found
+    return judged, skipped, seconds, by_policy
 
 
 def standing(store: Store, prompt: str, annotator: str, criterion: str = "overall") -> list[JudgementRow]:
@@ -278,7 +278,7 @@ def count_standing(store: Store, criterion: str = "overall") -> int:
 def least_judged(store: Store, criterion: str = "overall", *, limit: int) -> list[tuple[str, list[str]]]:
     """(prompt id, ids of its responses) of prompts that can be judged, the fewest judgements first."""
     rows = store.rows(block("judgements", "least_judged"), {"criterion": criterion, "limit": limit})
-    return [(prompt, list(found)) for prompt, found in rows]
+    return [(prompt, list(responses)) for prompt, responses in rows]
 
 
 def count_judged_responses(store: Store, criteria: Sequence[str] | None = ("overall",)) -> int:

@@ -36,7 +36,7 @@ def listed(store: Store) -> list[JudgeCounts]:
 def figures(store: Store, judge: str, criterion: str, *, seed: int, replicates: int) -> dict[str, Figure]:
     """Every share that is said of a judge with its bootstrap interval over prompts, by name."""
     values = {**_about(judge, criterion), "seed": seed, "replicates": replicates}
-    return {found.figure: found for found in store.records(Figure, block("judges", "figures"), values)}
+    return {figure.figure: figure for figure in store.records(Figure, block("judges", "figures"), values)}
 
 
 def confusion(store: Store, judge: str, criterion: str) -> list[ConfusionRow]:

@@ -47,8 +47,8 @@ def characters(store: Store, criterion: str) -> dict[str, int]:
 
 def fit_of(store: Store, criterion: str) -> LabelFit | None:
     """What was fitted last, None when nothing was."""
-    found = store.records(LabelFit, block("labels", "fit_of"), {"criterion": criterion})
-    return found[0] if found else None
+    fits = store.records(LabelFit, block("labels", "fit_of"), {"criterion": criterion})
+    return fits[0] if fits else None
 
 
 def keep(
@@ -68,8 +68,8 @@ def keep(
         forget(store, criterion)
         store.write(block("labels", "keep_fit"), fit)
         people = [
-            (criterion, annotator_id(name), *(found[column] for column in ANNOTATOR_COLUMNS))
-            for name, found in annotators.items()
+            (criterion, annotator_id(name), *(values_of[column] for column in ANNOTATOR_COLUMNS))
+            for name, values_of in annotators.items()
         ]
         store.write_many(
             block("labels", "keep_annotators"), ("criterion", "annotator_id", *ANNOTATOR_COLUMNS), people
@@ -104,8 +104,8 @@ def disagreements(store: Store, criterion: str, *, limit: int = 100, offset: int
 
 def count_disagreements(store: Store, criterion: str) -> tuple[int, int]:
     """How many such prompts there are, and how many of them nobody has adjudicated."""
-    ((found, waiting),) = store.rows(block("labels", "count_disagreements"), {"criterion": criterion})
-    return found, waiting
+    ((count, waiting),) = store.rows(block("labels", "count_disagreements"), {"criterion": criterion})
+    return count, waiting
 
 
 def placed(store: Store, prompt_id: str, criterion: str) -> list[Placed]:

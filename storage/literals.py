@@ -14,7 +14,7 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\$([
 
 def parameters_of(sql: str) -> list[str]:
     """The names of the parameters (`$name`) of a text, each once, in order."""
-    return list(dict.fromkeys(found[1] for found in _PARTS.finditer(sql) if found[1]))
+    return list(dict.fromkeys(match[1] for match in _PARTS.finditer(sql) if match[1]))
 
 
 def filled_in(sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> str:
@@ -27,10 +27,10 @@ def filled_in(sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = N
     by_name = parameters if isinstance(parameters, Mapping) else {}
     in_order = iter(() if isinstance(parameters, Mapping) else parameters)
 
-    def fill(found: re.Match[str]) -> str:
-        if found[1]:
-            return literal(by_name[found[1]])
-        return literal(next(in_order)) if found[0] == "?" and not by_name else found[0]
+    def fill(match: re.Match[str]) -> str:
+        if match[1]:
+            return literal(by_name[match[1]])
+        return literal(next(in_order)) if match[0] == "?" and not by_name else match[0]
 
     return _PARTS.sub(fill, sql)
 

@@ -160,8 +160,8 @@ class _Merge:
             f"ORDER BY ALL LIMIT {SHOWN}"
         ).fetchall()
         self.conflicts += [
-            Conflict(table, key, tuple(found), "theirs" if theirs else "ours")
-            for key, found, theirs in told_apart
+            Conflict(table, key, tuple(differing), "theirs" if theirs else "ours")
+            for key, differing, theirs in told_apart
         ]
         changes = ", ".join('"' + name + '" = i."' + name + '"' for name in rest)
         changed = self._execute(f'UPDATE "{table}" o SET {changes} FROM temp.met i WHERE i.better_ AND {on}')

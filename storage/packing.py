@@ -151,10 +151,10 @@ def _insert(store: Store, table: str, rows: pyarrow.Table, *, keyed: bool) -> No
 
 def columns(store: Store) -> dict[str, list[str]]:
     """Names of each table's columns, in order."""
-    found: dict[str, list[str]] = {}
+    by_table: dict[str, list[str]] = {}
     for table, name in store.rows(block("packing", "columns")):
-        found.setdefault(table, []).append(name)
-    return found
+        by_table.setdefault(table, []).append(name)
+    return by_table
 
 
 def keys(store: Store) -> dict[str, list[str]]:

@@ -18,16 +18,16 @@ def listed(store: Store) -> list[PolicyRow]:
 
 def find(store: Store, name: str) -> PolicyRow | None:
     """The policy of that name, or None."""
-    found = store.records(PolicyRow, block("policies", "list"), {"name": name})
-    return found[0] if found else None
+    rows = store.records(PolicyRow, block("policies", "list"), {"name": name})
+    return rows[0] if rows else None
 
 
 def by_name(store: Store, name: str) -> PolicyRow:
     """The policy of that name; NotFoundError, with the near match, when there is none."""
-    found = find(store, name)
-    if found is None:
+    policy = find(store, name)
+    if policy is None:
         raise NotFoundError(unknown("policy", name, [p.name for p in listed(store)]))
-    return found
+    return policy
 
 
 def ensure(
@@ -43,8 +43,8 @@ def ensure(
 
 def register_trained(store: Store, name: str, *, folder: str, parent: str | None, run_id: str) -> str:
     """Register what a run trained.  A name that is taken gets the run's id added, so neither is lost."""
-    found = find(store, name)
-    if found is not None and found.run_id != run_id:
+    policy = find(store, name)
+    if policy is not None and policy.run_id != run_id:
         name = f"{name} ({run_id})"
     return ensure(store, name, model=folder, parent=parent, run_id=run_id)
 

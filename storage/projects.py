@@ -119,8 +119,8 @@ def entries(store: Store, name: str) -> list[QueueEntry]:
     """All entries of all queues, by annotator and place."""
     rows = store.rows(block("projects", "entries"), {"project": name})
     return [
-        QueueEntry(who, kind, prompt, tuple(found), place, done)
-        for who, kind, prompt, found, place, done in rows
+        QueueEntry(who, kind, prompt, tuple(responses), place, done)
+        for who, kind, prompt, responses, place, done in rows
     ]
 
 
@@ -177,16 +177,18 @@ def tasks(
         "ids": None if ids is None else json.dumps(list(ids)),
         "policies": None if policies is None else json.dumps(list(policies)),
     }
-    return [(prompt, list(found)) for prompt, found in store.rows(block("projects", "prompts"), values)]
+    return [
+        (prompt, list(responses)) for prompt, responses in store.rows(block("projects", "prompts"), values)
+    ]
 
 
 def ranked_by(store: Store, annotator: str, criterion: str) -> dict[str, dict[str, int]]:
     """What an annotator has ranked: ranks by response, by prompt; of several rankings the last."""
-    found: dict[str, dict[str, int]] = {}
+    ranks: dict[str, dict[str, int]] = {}
     values = {"annotator": annotator, "criterion": criterion}
     for prompt, response, rank in store.rows(block("projects", "ranked_by"), values):
-        found.setdefault(prompt, {})[response] = rank
-    return found
+        ranks.setdefault(prompt, {})[response] = rank
+    return ranks
 
 
 def waiting(store: Store, name: str, annotator: str, limit: int | None = None) -> list[Assignment]:
@@ -205,8 +207,8 @@ def is_open(store: Store, assignment: Assignment) -> bool:
 def open_in(store: Store, name: str, assignment: str) -> bool:
     """Whether a project's queues hold this entry, unanswered."""
     values = {"project_id": project_id(name), "assignment_id": assignment}
-    found = store.records(Assignment, block("projects", "assignment"), values)
-    return bool(found) and is_open(store, found[0])
+    assignments = store.records(Assignment, block("projects", "assignment"), values)
+    return bool(assignments) and is_open(store, assignments[0])
 
 
 def progress(store: Store, name: str, annotator: str | None = None) -> list[QueueProgress]:

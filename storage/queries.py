@@ -39,10 +39,10 @@ def functions(store: Store) -> list[str]:
 
 def tree(store: Store) -> list[TableInfo]:
     """Tables and views with their columns, by name."""
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    columns_of: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for table, kind, column, data_type in store.rows(block("queries", "tree")):
-        found.setdefault((table, kind), []).append((column, data_type))
-    return [TableInfo(table, kind, tuple(columns)) for (table, kind), columns in found.items()]
+        columns_of.setdefault((table, kind), []).append((column, data_type))
+    return [TableInfo(table, kind, tuple(columns)) for (table, kind), columns in columns_of.items()]
 
 
 def _add(

@@ -74,19 +74,19 @@ def look(file: Path) -> Recovery | None:
         if whole == size:
             return None
         before = rows_without_log(file)
-        kept = _moved(file, log) if not whole else keep(log)
+        kept_log = _moved(file, log) if not whole else keep(log)
     except OSError:  # it went in this moment, with the process that had it
         return None
-    return None if kept is None else Recovery(kept, size, whole, before=before)
+    return None if kept_log is None else Recovery(kept_log, size, whole, before=before)
 
 
-def came_back(found: Recovery, connection: Any) -> Recovery:
+def came_back(recovery: Recovery, connection: Any) -> Recovery:
     """The same with the number of rows that the open database has more than it had without its log."""
-    if found.before is None:
-        return found
+    if recovery.before is None:
+        return recovery
     with suppress(duckdb.Error):
-        return replace(found, rows=max(0, count_rows(connection) - found.before))
-    return found
+        return replace(recovery, rows=max(0, count_rows(connection) - recovery.before))
+    return recovery
 
 
 def whole_bytes(log: BinaryIO, size: int, until: int | None = None) -> int:
@@ -129,9 +129,9 @@ def cut_damaged(file: Path) -> Recovery | None:
         except OSError:
             return None
         whole = whole_bytes(opened, size, until=place)
-        kept = keep(log)
+        kept_log = keep(log)
         os.truncate(log, whole)
-    return Recovery(kept, size, whole, before=before)
+    return Recovery(kept_log, size, whole, before=before)
 
 
 def damaged_at(file: Path) -> int | None:
@@ -139,21 +139,21 @@ def damaged_at(file: Path) -> int | None:
     try:
         duckdb.connect(str(file), read_only=True).close()
     except duckdb.Error as error:
-        found = re.search(r"replaying wal.*byte position (\d+)", str(error), re.IGNORECASE | re.DOTALL)
-        return int(found[1]) if found else None
+        match = re.search(r"replaying wal.*byte position (\d+)", str(error), re.IGNORECASE | re.DOTALL)
+        return int(match[1]) if match else None
     return None
 
 
 def keep(log: Path) -> Path:
     """A copy of a log under a name of its own."""
     for number in count(1):
-        kept = log.with_name(f"{log.name}.kept-{number}")
+        kept_log = log.with_name(f"{log.name}.kept-{number}")
         with suppress(FileExistsError):
-            descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(kept_log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as target, log.open("rb") as source:
                 shutil.copyfileobj(source, target, 1 << 20)
                 os.fsync(target.fileno())
-            return kept
+            return kept_log
     raise AssertionError("counting never ends")
 
 
@@ -164,9 +164,9 @@ def _moved(file: Path, log: Path) -> Path | None:
             fcntl.lockf(database, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return None  # whoever opens it now is told who has it
-        kept = keep(log)
+        kept_log = keep(log)
         os.truncate(log, 0)
-        return kept
+        return kept_log
 
 
 def rows_without_log(file: Path) -> int | None:

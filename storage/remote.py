@@ -130,8 +130,8 @@ class RemoteCursor:
 
 def _runs_of(connection: Cursor) -> list[Path]:
     """The folder of run directories that a database remembers."""
-    found = connection.execute(block("store", "remembered"), {"key": "runs_root"}).fetchone()
-    return [Path(found[0])] if found and found[0] else []
+    row = connection.execute(block("store", "remembered"), {"key": "runs_root"}).fetchone()
+    return [Path(row[0])] if row and row[0] else []
 
 
 class OwnReader:

@@ -55,8 +55,8 @@ def made_once(store: Store, reward_model: str, criteria: Iterable[str]) -> Itera
 
 def basis(store: Store, reward_model: str, criterion: str) -> ReportBasis:
     """What the reward model of that name is measured on."""
-    (found,) = store.records(ReportBasis, block("reports", "basis"), _about(reward_model, criterion))
-    return found
+    (report_basis,) = store.records(ReportBasis, block("reports", "basis"), _about(reward_model, criterion))
+    return report_basis
 
 
 def criteria(store: Store, reward_model: str) -> list[tuple[str, int]]:
@@ -70,7 +70,7 @@ def figures(
 ) -> dict[str, Figure]:
     """Every mean of the report with its bootstrap interval, by name."""
     values = {**_about(reward_model, criterion), "seed": seed, "replicates": replicates}
-    return {found.figure: found for found in store.records(Figure, block("reports", "figures"), values)}
+    return {figure.figure: figure for figure in store.records(Figure, block("reports", "figures"), values)}
 
 
 def unseen(
@@ -80,14 +80,14 @@ def unseen(
     about = _about(reward_model, criterion)
     (basis,) = store.records(UnseenBasis, block("reports", "unseen_basis"), about)
     values = {**about, "seed": seed, "replicates": replicates}
-    found = store.records(Figure, block("reports", "unseen"), values) if basis.splits else []
-    return basis, {each.figure: each for each in found}
+    measured = store.records(Figure, block("reports", "unseen"), values) if basis.splits else []
+    return basis, {each.figure: each for each in measured}
 
 
 def by_criterion(store: Store, reward_model: str, criterion: str) -> CriterionFit:
     """Accuracy and log-loss on a criterion's measured pairs, and how often the longer response wins."""
-    (found,) = store.records(CriterionFit, block("reports", "by_criterion"), _about(reward_model, criterion))
-    return found
+    (fit,) = store.records(CriterionFit, block("reports", "by_criterion"), _about(reward_model, criterion))
+    return fit
 
 
 def calibration(store: Store, reward_model: str, criterion: str) -> list[CalibrationBin]:
@@ -109,8 +109,10 @@ def taus(store: Store, reward_model: str, criterion: str) -> TauSpread:
 
 def length(store: Store, reward_model: str, criterion: str) -> LengthCorrelation:
     """Correlation of scores with characters, both less their prompt's mean, over measured prompts."""
-    (found,) = store.records(LengthCorrelation, block("reports", "length"), _about(reward_model, criterion))
-    return found
+    (correlation,) = store.records(
+        LengthCorrelation, block("reports", "length"), _about(reward_model, criterion)
+    )
+    return correlation
 
 
 def length_rows(store: Store, reward_model: str, criterion: str) -> list[LengthRow]:

@@ -27,10 +27,10 @@ def of_prompts(store: Store, prompts: Sequence[str]) -> dict[str, list[ResponseR
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for response, model, score in store.rows(block("responses", "scores_of_prompts"), asked):
         scores[response][model] = score
-    found: dict[str, list[ResponseRow]] = defaultdict(list)
+    by_prompt: dict[str, list[ResponseRow]] = defaultdict(list)
     for row in store.rows(block("responses", "of_prompts"), asked):
-        found[row[1]].append(ResponseRow(*(*row, scores.get(row[0], {}))))
-    return dict(found)
+        by_prompt[row[1]].append(ResponseRow(*(*row, scores.get(row[0], {}))))
+    return dict(by_prompt)
 
 
 def add(

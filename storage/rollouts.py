@@ -122,8 +122,8 @@ def gold_curves(store: Store, run_id: str) -> list[GoldPoint]:
 
 
 def _rollouts(store: Store, name: str, run_id: str, step: int, **more: Any) -> list[StoredRollout]:
-    found = store.rows(block("rollouts", name), {"run_id": run_id, "step": step, **more})
-    return [StoredRollout(*[*row[:11], _components(row[11])]) for row in found]
+    rows = store.rows(block("rollouts", name), {"run_id": run_id, "step": step, **more})
+    return [StoredRollout(*[*row[:11], _components(row[11])]) for row in rows]
 
 
 def _components(text: str | None) -> Mapping[str, float]:

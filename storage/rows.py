@@ -34,13 +34,13 @@ def with_rows(sql: str, columns: Sequence[str], rows: Sequence[Row]) -> tuple[st
 
 def _type(column: Sequence[Any]) -> str | None:
     """What DuckDB calls the type of these values; None where there is no one type for JSON to hold."""
-    found = {type(value) for value in column} - {type(None)}
-    if found == {int, float}:
-        found = {float}
-    if not found:
+    kinds = {type(value) for value in column} - {type(None)}
+    if kinds == {int, float}:
+        kinds = {float}
+    if not kinds:
         return "VARCHAR"  # of nothing but NULL, which any type takes
-    if len(found) > 1:
+    if len(kinds) > 1:
         return None
-    if found == {float} and not all(value is None or math.isfinite(value) for value in column):
+    if kinds == {float} and not all(value is None or math.isfinite(value) for value in column):
         return None
-    return TYPES.get(found.pop())
+    return TYPES.get(kinds.pop())

@@ -115,8 +115,8 @@ def insert_messages(store: Store, rows: Iterable[MessageRow]) -> None:
 
 def messages(store: Store, run_id: str, limit: int = 50) -> list[RunMessage]:
     """The last messages of a run, oldest first."""
-    found = store.records(RunMessage, block("runs", "messages"), {"run_id": run_id, "limit": limit})
-    return found[::-1]
+    newest_first = store.records(RunMessage, block("runs", "messages"), {"run_id": run_id, "limit": limit})
+    return newest_first[::-1]
 
 
 def insert_rollouts_from_parquet(store: Store, path: Path, *, run_id: str, rows: Span = ALL_ROWS) -> int:

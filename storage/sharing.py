@@ -149,15 +149,15 @@ def _only_select(_session: str, sql: str) -> bool:
 
 def extension_files() -> list[Path]:
     """The files of DuckDB's extensions that server and client load, in order.  Raises ShareError."""
-    found = []
+    extensions = []
     for name in EXTENSIONS:
         package = importlib.util.find_spec(f"duckdb_extension_{name}")
         folders = package.submodule_search_locations if package else None
         files = [f for folder in folders or () for f in Path(folder).rglob(f"{name}.duckdb_extension")]
         if not files:
             raise ShareError(f"The package duckdb-extension-{name} is not installed; sharing needs it.")
-        found.append(files[0])
-    return found
+        extensions.append(files[0])
+    return extensions
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:

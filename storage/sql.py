@@ -27,4 +27,4 @@ def _blocks(file: str) -> dict[str, str]:
 @cache
 def block(file: str, name: str) -> str:
     """The SQL under `-- name: NAME` in `queries/FILE.sql`; KeyError when there is none."""
-    return SHARED.sub(lambda found: block(found[1], found[2]), _blocks(file)[name])
+    return SHARED.sub(lambda match: block(match[1], match[2]), _blocks(file)[name])

@@ -83,10 +83,10 @@ def last_judged(store: Store, annotator: str) -> str | None:
 
 def response(store: Store, response_id: str) -> SteppedResponse:
     """A response with its prompt.  Raises NotFoundError."""
-    found = store.records(SteppedResponse, block("steps", "response"), {"response_id": response_id})
-    if not found:
+    rows = store.records(SteppedResponse, block("steps", "response"), {"response_id": response_id})
+    if not rows:
         raise NotFoundError(f"There is no response {response_id}.")
-    return found[0]
+    return rows[0]
 
 
 def done(store: Store, annotator: str) -> tuple[int, int]:

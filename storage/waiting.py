@@ -42,8 +42,8 @@ def state(store: Store) -> Counted:
 
 def judgement_at(store: Store, row: int) -> str | None:
     """The judgement in a row of the table."""
-    found = store.row(block("waiting", "judgement_at"), {"row": row})
-    return None if found is None else str(found[0])
+    stored = store.row(block("waiting", "judgement_at"), {"row": row})
+    return None if stored is None else str(stored[0])
 
 
 def judged_after(store: Store, row: int, annotator: str, criterion: str) -> list[str]:
@@ -70,8 +70,8 @@ def done(
     if prompts is not None and len(prompts) <= MOST_PROMPTS:
         values["prompts"], narrowed = list(prompts), block("waiting", "of_prompts")
     sql = block("waiting", "done_pairs" if pairs else "done_prompts").replace("{of_prompts}", narrowed)
-    found = {prompt: int(count) for prompt, count in store.rows(sql, values)}
+    counts = {prompt: int(count) for prompt, count in store.rows(sql, values)}
     if prompts is None or narrowed:
-        return found
+        return counts
     asked = set(prompts)
-    return {prompt: count for prompt, count in found.items() if prompt in asked}
+    return {prompt: count for prompt, count in counts.items() if prompt in asked}

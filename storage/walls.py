@@ -38,8 +38,10 @@ def strayed(run_dirs: Sequence[str], root: Path | None) -> list[Path]:
 
     A file that somebody else has made may name any folder; a run directory is known by its events.
     """
-    found = [Path(run_dir) for run_dir in run_dirs if root is None or not Path(run_dir).is_relative_to(root)]
-    return [folder for folder in found if len(folder.parts) > 2 and (folder / EVENTS).is_file()]
+    outside = [
+        Path(run_dir) for run_dir in run_dirs if root is None or not Path(run_dir).is_relative_to(root)
+    ]
+    return [folder for folder in outside if len(folder.parts) > 2 and (folder / EVENTS).is_file()]
 
 
 def outbox(root: Path | None) -> Path:

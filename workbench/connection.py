@@ -45,10 +45,10 @@ class Connection:
     @classmethod
     def to(cls, path: Path | str | None = None) -> Connection:
         """The store at `path`, by default the one of the settings.  Raises NotFoundError where none is."""
-        found = Path(load_settings(db=None if path is None else str(path)).db)
-        if not found.is_file():
-            raise NotFoundError(f"There is no database {found}; “workbench --db {found}” makes one.")
-        return cls(found)
+        file = Path(load_settings(db=None if path is None else str(path)).db)
+        if not file.is_file():
+            raise NotFoundError(f"There is no database {file}; “workbench --db {file}” makes one.")
+        return cls(file)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """The rows of one SELECT as a relation of `duckdb`'s own connection: `.pl()`, `.filter(…)`, joins.

@@ -91,7 +91,7 @@ def two_keys(event: events.Key, focused: object) -> list[events.Key]:
     if isinstance(focused, Input | TextArea) and event.key.startswith("ctrl+"):
         return [event]
     parser = XTermParser()
-    behind = [found for found in parser.feed(pair[1]) if isinstance(found, events.Key)]
+    behind = [each for each in parser.feed(pair[1]) if isinstance(each, events.Key)]
     return [events.Key("escape", "\x1b"), *behind]
 
 
@@ -114,9 +114,9 @@ class Keyboard:
 
     def forget(self) -> int:
         """Drop what was typed ahead, except what leaves the application; how many keys that were."""
-        kept = [event for event in self._line if self._leads_away(event)]
-        dropped = len(self._line) - len(kept)
-        self._line = deque(kept)
+        leading_away = [event for event in self._line if self._leads_away(event)]
+        dropped = len(self._line) - len(leading_away)
+        self._line = deque(leading_away)
         return dropped
 
     @property

@@ -81,13 +81,13 @@ _decoder = msgspec.json.Decoder(ChatCompletion)
 def read_completion(content: bytes, endpoint: str) -> ChatCompletion:
     """The answer of `endpoint`.  Raises EndpointError when it is none."""
     try:
-        found = _decoder.decode(content)
+        completion = _decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = "".join(c for c in str(error) if c.isprintable())[:200]
         raise EndpointError(f"{endpoint} does not answer as a chat endpoint does: {why}.") from None
-    if not found.choices:
+    if not completion.choices:
         raise EndpointError(f"{endpoint} does not answer as a chat endpoint does: it gave no choice.")
-    return found
+    return completion
 
 
 def request(

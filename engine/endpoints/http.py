@@ -163,10 +163,10 @@ class HttpClient:
 def _seconds(header: str | None) -> float | None:
     """Seconds of a Retry-After header; None where it has none, or is a date."""
     try:
-        found = float(header or "")
+        seconds = float(header or "")
     except ValueError:
         return None
-    return found if 0 <= found < 1e9 else None
+    return seconds if 0 <= seconds < 1e9 else None
 
 
 def _reason(error: BaseException) -> str:
@@ -181,8 +181,8 @@ def error_words(content: bytes) -> str:
     """What an error says, as far as it can be read; one harmless line."""
     text = content[: 1 << 16].decode(errors="replace")
     try:
-        found = msgspec.json.decode(content)
-        inner = found["error"] if "error" in found else found["message"]
+        body = msgspec.json.decode(content)
+        inner = body["error"] if "error" in body else body["message"]
         text = str(inner["message"] if isinstance(inner, dict) else inner)
     except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
         pass

@@ -75,9 +75,9 @@ class CrossValidation:
     def table(self) -> str:
         """The strengths and their held-out numbers in a few lines of text."""
         lines = ["strength  log-loss  accuracy"]
-        for strength, found in zip(self.strengths, self.measures, strict=True):
+        for strength, measured in zip(self.strengths, self.measures, strict=True):
             mark = "  ← chosen" if strength == self.strength else ""
-            lines.append(f"{strength:8g}  {found.log_loss:8.4f}  {found.accuracy:8.3f}{mark}")
+            lines.append(f"{strength:8g}  {measured.log_loss:8.4f}  {measured.accuracy:8.3f}{mark}")
         return "\n".join(lines)
 
 

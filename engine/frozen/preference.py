@@ -58,10 +58,10 @@ def skew_spaces(subspace: Subspace, learned: Comparisons) -> list[SkewSpace]:
     turn_q_q, spread_q = turn_q_q[:, keep], spread_q[keep]
     skew_M_q, base = raw_M_q @ turn_q_q, subspace.spread[subspace.scored].sum()
     r, before = len(subspace.spread), np.arange(len(subspace.spread))[subspace.scored]
-    found = []
+    spaces = []
     for share in SHARES:
         size = share * float(np.sqrt(base / spread_q.sum()))
-        found.append(
+        spaces.append(
             SkewSpace(
                 differences=np.concatenate([subspace.differences, size * skew_M_q], axis=1),
                 spread=np.concatenate([subspace.spread, size**2 * spread_q]),
@@ -70,7 +70,7 @@ def skew_spaces(subspace: Subspace, learned: Comparisons) -> list[SkewSpace]:
                 turn=turn_q_q,
             )
         )
-    return found
+    return spaces
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,6 @@ def judged_cycles(judged: Comparisons) -> tuple[int, int]:
         for pair in pairs:
             i, j = place[int(judged.left[pair])], place[int(judged.right[pair])]
             said[i, j], said[j, i] = (1, -1) if won_M[pair] else (-1, 1)
-        found = cycles(said)
-        cyclic, decided = cyclic + found[0], decided + found[1]
+        of_prompt = cycles(said)
+        cyclic, decided = cyclic + of_prompt[0], decided + of_prompt[1]
     return cyclic, decided

@@ -264,13 +264,13 @@ def _keep(run: RunDir, scratch: Path, name: Precision, report: ScoreAgreement) -
     folder = run.artifact_dir("onnx")
     for file in scratch.iterdir():
         if file.name in (f"{name}.onnx", f"{name}.onnx.data") or file.suffix not in (".onnx", ".data"):
-            kept = folder / file.name
-            kept.unlink(missing_ok=True)
+            copy = folder / file.name
+            copy.unlink(missing_ok=True)
             try:
-                os.link(file, kept)  # the float32 graph is still needed where it is
+                os.link(file, copy)  # the float32 graph is still needed where it is
             except OSError:  # a file system without links
-                shutil.copyfile(file, kept)
-            kept.chmod(0o600)
+                shutil.copyfile(file, copy)
+            copy.chmod(0o600)
     return Artifact(kind="onnx", name=name, path=f"onnx/{name}.onnx", details=report.details())
 
 

@@ -43,7 +43,7 @@ def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
     fitting, left_out = _tokenise(config, tokeniser, waiting)
     if not fitting and not done:
         raise left_out.nothing_left("import some")
-    yield from left_out.words()
+    yield from left_out.messages()
     opened = _elsewhere(config, folder) if config.endpoint else _here(config, folder, fitting)
     source = yield from opened
     total, made = len(fitting) * config.samples, 0

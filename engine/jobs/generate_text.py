@@ -46,7 +46,7 @@ def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
         path = directory.output_path("responses", number)
         yield write_output(directory, path, "responses", RESPONSES, pending)
         made += len(pending)
-    yield from sampling.left_out.words()
+    yield from sampling.left_out.messages()
     if not made and not done:
         raise sampling.left_out.nothing_left("import some")
     yield Finished(
@@ -148,15 +148,15 @@ class _Sampling:
             self._asking.keep(self._body(reply.place), reply.content)
         return completion
 
-    def _made(self, prompt: int, found: dict[int, ChatCompletion]) -> list[dict[str, Any]]:
+    def _made(self, prompt: int, completions: dict[int, ChatCompletion]) -> list[dict[str, Any]]:
         return [
             {
                 "prompt_id": self._rows[prompt]["prompt_id"],
                 "sample_index": sample,
-                "text": found[sample].text,
+                "text": completions[sample].text,
                 "token_ids": None,
                 "token_logprobs": None,
-                "finish_reason": found[sample].choices[0].finish_reason,
+                "finish_reason": completions[sample].choices[0].finish_reason,
             }
-            for sample in sorted(found)
+            for sample in sorted(completions)
         ]

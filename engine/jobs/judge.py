@@ -41,7 +41,7 @@ def run(config: JudgeConfig, directory: RunDir) -> Iterator[Event]:
     left_out = LeftOutTexts("pairs")
     pairs = _pairs(config, directory, _criteria(config, rubric), done, left_out)
     if not pairs:
-        yield from left_out.words()
+        yield from left_out.messages()
         if left_out and not done:
             raise left_out.nothing_left("generate or import some")
         yield Finished(summary=tally.summary(0) | {"left_out": len(left_out)})
@@ -59,7 +59,7 @@ def run(config: JudgeConfig, directory: RunDir) -> Iterator[Event]:
             number, waiting, written_at = number + 1, [], time.monotonic()
     if waiting:
         yield from _write(directory, number, waiting, tally)
-    yield from left_out.words()
+    yield from left_out.messages()
     if not tally.judgements:
         raise left_out.nothing_left("ask another judge")
     yield Finished(summary=tally.summary(len(pairs)) | {"left_out": len(left_out)})
@@ -80,7 +80,7 @@ def _pairs(
     left_out: LeftOutTexts,
 ) -> list[PairQuestion]:
     """What is to be asked, in the order of the table; pairs that are too long are in `left_out`."""
-    found = []
+    to_ask = []
     for row in read_rows(directory.table("pairs"), COLUMNS):
         texts = (row["text_a"], row["text_b"])
         size = sum(map(len, texts)) + sum(len(message["content"]) for message in row["messages"])
@@ -92,11 +92,11 @@ def _pairs(
             if name not in row["judged"]
         ]
         if size <= config.max_characters:
-            found += [question for question in questions if question.key not in done]
+            to_ask += [question for question in questions if question.key not in done]
         elif questions:
             why = f"it has {counted(size, 'character')}, more than max_characters."
             left_out.add("too long", name_of(row["messages"]), why)
-    return found
+    return to_ask
 
 
 def _open(

@@ -72,7 +72,7 @@ def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
     gold_N = yield from _gold(config, gold_folder, answers)
     layers, features_N_F = yield from _features(config, folder, tokeniser, answers)
     pool = _pairs(answers)
-    yield from _words(config, answers, len(pool))
+    yield from _messages(config, answers, len(pool))
     proxies = {}
     for count in config.counts():
         for replicate in range(config.replicates):
@@ -98,11 +98,13 @@ def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
 def _answers(
     config: OveroptimiseConfig, run: RunDir, folder: Path, tokeniser: Tokeniser
 ) -> Generator[Event, None, Answers]:
-    found = read_prompts(run.table("prompts"), tokeniser, config, tokeniser.max_positions)
-    yield from found.left_out.words()
-    prompts = [*found.kept, *found.heldout]
+    prompt_set = read_prompts(run.table("prompts"), tokeniser, config, tokeniser.max_positions)
+    yield from prompt_set.left_out.messages()
+    prompts = [*prompt_set.train, *prompt_set.heldout]
     yield write_splits(
-        run, train=[one.prompt_id for one in found.kept], heldout=[one.prompt_id for one in found.heldout]
+        run,
+        train=[one.prompt_id for one in prompt_set.train],
+        heldout=[one.prompt_id for one in prompt_set.heldout],
     )
     yield Progress(stage="loading models", done=0, total=1)
     model = load_policy(folder, config.dtype, resolve_device(config.device)).requires_grad_(False)
@@ -113,7 +115,7 @@ def _answers(
         seeds=[stable_hash("over-optimisation", config.seed, one.prompt_id) >> 2 for one in prompts],
     )  # fmt: skip
     texts = [response_text(tokeniser, one) for one in sampled]
-    return Answers(prompts, len(found.kept), sampled, texts)
+    return Answers(prompts, len(prompt_set.train), sampled, texts)
 
 
 def _gold(config: OveroptimiseConfig, folder: Path, answers: Answers) -> Generator[Event, None, np.ndarray]:
@@ -146,27 +148,27 @@ def _features(
         for one, text in zip(answers.sampled, answers.texts, strict=True)
     ]
     pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
-    found: dict[int, np.ndarray] = {}
+    by_place: dict[int, np.ndarray] = {}
     for places, features_n_F in features_of(trunk, pairs, layers, PARTS, FEATURE_TOKENS):
-        found.update(zip(places, features_n_F.numpy(), strict=True))
-        yield Progress(stage="features", done=len(found), total=len(pairs), unit="responses")
-    return layers, np.stack([found[place] for place in range(len(pairs))])
+        by_place.update(zip(places, features_n_F.numpy(), strict=True))
+        yield Progress(stage="features", done=len(by_place), total=len(pairs), unit="responses")
+    return layers, np.stack([by_place[place] for place in range(len(pairs))])
 
 
 def _pairs(answers: Answers) -> list[tuple[int, int, int]]:
     """(prompt, left, right) of all pairs of different samples of a training prompt."""
-    found = []
+    pairs = []
     for left, one in enumerate(answers.sampled):
         for right in range(left + 1, len(answers.sampled)):
             other = answers.sampled[right]
             if other.prompt_index != one.prompt_index:
                 break  # the samples of a prompt lie together
             if one.prompt_index < answers.training and answers.texts[left] != answers.texts[right]:
-                found.append((one.prompt_index, left, right))
-    return found
+                pairs.append((one.prompt_index, left, right))
+    return pairs
 
 
-def _words(config: OveroptimiseConfig, answers: Answers, pairs: int) -> Iterator[Event]:
+def _messages(config: OveroptimiseConfig, answers: Answers, pairs: int) -> Iterator[Event]:
     held = len(answers.prompts) - answers.training
     yield Message(
         level="info",
@@ -259,7 +261,7 @@ def _curves(
             if n == sizes[-1]:
                 last.setdefault(count, []).append(values[f"{name}/gold"])
         yield Metrics(step=n, values=values)
-    return summary | {f"gold_of_{count}_labels": float(np.mean(found)) for count, found in last.items()}
+    return summary | {f"gold_of_{count}_labels": float(np.mean(gains)) for count, gains in last.items()}
 
 
 def curve(proxy_N: Tensor, value_N: Tensor, group_N: Tensor, n: int) -> float:

@@ -40,7 +40,7 @@ def run(config: ScoreConfig, directory: RunDir) -> Iterator[Event]:
     waiting, encoded, left_out = _encoded(waiting, reward_model.tokeniser)
     if not encoded and not done:
         raise left_out.nothing_left("generate or import some first")
-    yield from left_out.words()
+    yield from left_out.messages()
     cut = sum(tokens.was_cut for tokens in encoded)
     if cut:
         yield Message(level="warning", text=cut_words(cut, reward_model.tokeniser.score_tokens))

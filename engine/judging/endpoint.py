@@ -94,8 +94,8 @@ class EndpointJudge:
         cost = cost_of(completion.usage, self._config.price_in, self._config.price_out)
         if not reply.cached:
             self._spent += cost or 0.0
-        found = read_answer(completion, self._rubric)
-        if found is None:
+        answer = read_answer(completion, self._rubric)
+        if answer is None:
             shown = "".join(c for c in completion.text[:200] if c.isprintable())
             cut = completion.choices[0].finish_reason == "length"
             why = f"it answered “{shown}”" + (", cut by max_new_tokens." if cut else ".")
@@ -104,8 +104,8 @@ class EndpointJudge:
             self._asking.keep(asked, reply.content)
         usage = completion.usage
         return replace(
-            found,
-            words=completion.text,
+            answer,
+            text=completion.text,
             tokens_in=None if usage is None else usage.prompt_tokens,
             tokens_out=None if usage is None else usage.completion_tokens,
             cost=0.0 if reply.cached else cost,

@@ -89,7 +89,7 @@ def verdict_tokens(tokeniser: Tokeniser, rubric: Rubric) -> list[list[int]]:
 
     Raises UsageError for a label that is several tokens, or two labels that are one.
     """
-    found: list[list[int]] = []
+    tokens: list[list[int]] = []
     for label in rubric.verdicts:
         written = [tokeniser.encode_response(text) for text in (label, f" {label}")]
         single = sorted({ids[0] for ids in written if len(ids) == 1})
@@ -98,7 +98,7 @@ def verdict_tokens(tokeniser: Tokeniser, rubric: Rubric) -> list[list[int]]:
                 f"“{label}” is several tokens of {tokeniser.name}, so its probability is not one number; "
                 "choose other labels in the rubric."
             )
-        found.append(single)
-    if len({token for ids in found for token in ids}) < sum(map(len, found)):
+        tokens.append(single)
+    if len({token for ids in tokens for token in ids}) < sum(map(len, tokens)):
         raise UsageError(f"Two labels of the rubric are one token of {tokeniser.name}; choose other labels.")
-    return found
+    return tokens

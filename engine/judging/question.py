@@ -57,7 +57,7 @@ class JudgeAnswer:
     """Probability that the first is better, a tie one half; None of a judge that gives words only."""
     mass: float | None = None
     """Share of its distribution that lay on a verdict at all."""
-    words: str | None = None
+    text: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost: float | None = None
@@ -140,7 +140,7 @@ def row_of(question: PairQuestion, answer: JudgeAnswer, annotator: str, verdict:
         "said": answer.said,
         "share": answer.share,
         "mass": answer.mass,
-        "answer": None if answer.words is None else _kept(answer.words),
+        "answer": None if answer.text is None else _kept(answer.text),
         "tokens_in": answer.tokens_in,
         "tokens_out": answer.tokens_out,
         "cost": answer.cost,

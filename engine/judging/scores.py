@@ -68,20 +68,20 @@ class RewardModelJudge:
     def _read(self, questions: Sequence[PairQuestion]) -> dict[tuple[str, str], np.ndarray | str]:
         """By prompt and text what is read of each response, or why nothing is."""
         tokeniser = self._model.tokeniser
-        found: dict[tuple[str, str], np.ndarray | str] = {}
+        read: dict[tuple[str, str], np.ndarray | str] = {}
         keys, pairs = [], []
         texts = {(q.prompt_id, text): q.messages for q in questions for text in q.texts}
         for (prompt, text), messages in texts.items():
             try:
                 tokens = tokeniser.encode_for_score(messages, text, tokeniser.score_tokens)
             except UsageError as error:
-                found[prompt, text] = str(error)
+                read[prompt, text] = str(error)
                 continue
             keys.append((prompt, text))
             pairs.append((tokens.prompt, tokens.response))
         if pairs:
-            found.update(zip(keys, self._of_pairs(pairs), strict=True))
-        return found
+            read.update(zip(keys, self._of_pairs(pairs), strict=True))
+        return read
 
 
 class PreferenceJudge(RewardModelJudge):

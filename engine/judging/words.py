@@ -37,16 +37,16 @@ def read_tokens(tokens: Sequence[TokenLogprob], rubric: Rubric) -> JudgeAnswer |
     if first is None or place_of(first.token, labels) is None:
         return None
     likeliest = {top.token: top.logprob for top in first.top_logprobs} | {first.token: first.logprob}
-    found = [0.0, 0.0, 0.0]
+    probability = [0.0, 0.0, 0.0]
     for token, logprob in likeliest.items():
         place = place_of(token, labels)
         if place is not None and not math.isnan(logprob):
-            found[place] += math.exp(min(logprob, 0.0))
-    if sum(found) <= 0:
+            probability[place] += math.exp(min(logprob, 0.0))
+    if sum(probability) <= 0:
         return None
     if len(likeliest) == 1:  # nothing but the token itself: no distribution
-        return JudgeAnswer((1, -1, 0)[found.index(max(found))])
-    return of_probabilities(*found)
+        return JudgeAnswer((1, -1, 0)[probability.index(max(probability))])
+    return of_probabilities(*probability)
 
 
 def read_words(text: str, labels: Sequence[str]) -> int | None:
@@ -63,9 +63,9 @@ def read_words(text: str, labels: Sequence[str]) -> int | None:
         (rf"\[\[\s*({named})\s*\]\]", re.IGNORECASE),
         (rf"(?i:{ANSWER_IS})({named})\b", 0),
     ):
-        found = re.findall(pattern, text, flags)
-        if found:
-            return place_of(found[-1], labels)
+        labels_said = re.findall(pattern, text, flags)
+        if labels_said:
+            return place_of(labels_said[-1], labels)
     lines = text.strip().splitlines()
     return place_of(lines[-1].rpartition(" ")[2], labels) if lines and len(lines[-1].split()) <= 2 else None
 

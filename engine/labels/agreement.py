@@ -85,9 +85,9 @@ def kappa(
 
 def mean_tau(tau_P: np.ndarray) -> Coefficient:
     """Mean over prompts of Kendall's τ-b; NaN where somebody ties everything is left out."""
-    told = tau_P[np.isfinite(tau_P)]
+    defined_P = tau_P[np.isfinite(tau_P)]
     return estimate(
-        np.stack([told, np.ones_like(told)], axis=1),
+        np.stack([defined_P, np.ones_like(defined_P)], axis=1),
         lambda sums: np.divide(sums[:, 0], sums[:, 1]),
         np.array([0.0, 1.0]),
         np.array([1.0, 1.0]),

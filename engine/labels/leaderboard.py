@@ -53,13 +53,13 @@ def strengths(games: Games, policies: int, *, control: bool = True, seed: int = 
     np.add.at(design, (rows, games.b), -1.0)
     design[:, policies] = games.doublings if control else 0.0
     prior = np.append(np.full(policies, SPREAD**-2.0), LENGTH_SPREAD**-2.0)
-    found, precision = _fitted(design, games.won, games.weight, prior, np.zeros(policies + 1))
+    fitted_F, precision = _fitted(design, games.won, games.weight, prior, np.zeros(policies + 1))
     centre = np.eye(policies + 1)
     centre[:policies, :policies] -= 1.0 / policies
     deviation = np.sqrt(np.diagonal(centre @ np.linalg.inv(precision) @ centre.T))
-    value = centre @ found
+    value = centre @ fitted_F
     count = int(max(FEWEST, min(RESAMPLES, WORK // max(1, len(rows)))))
-    drawn = _resampled(design, games, prior, found, count, seed) @ centre.T
+    drawn = _resampled(design, games, prior, fitted_F, count, seed) @ centre.T
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     low = np.minimum(low, value - Z_95 * deviation)
     high = np.maximum(high, value + Z_95 * deviation)
@@ -71,17 +71,17 @@ def _fitted(
     design_V_F: np.ndarray, won_V: np.ndarray, weight_V: np.ndarray, prior_F: np.ndarray, start_F: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Newton's method from `start`: the mode and the precision there."""
-    found = start_F
+    strength_F = start_F
     for _ in range(STEPS):
-        chance_V = 0.5 * (1.0 + np.tanh(0.5 * (design_V_F @ found)))
-        gradient = design_V_F.T @ (weight_V * (won_V - chance_V)) - prior_F * found
+        chance_V = 0.5 * (1.0 + np.tanh(0.5 * (design_V_F @ strength_F)))
+        gradient = design_V_F.T @ (weight_V * (won_V - chance_V)) - prior_F * strength_F
         curve_V = weight_V * chance_V * (1.0 - chance_V)
         precision = design_V_F.T @ (design_V_F * curve_V[:, None]) + np.diag(prior_F)
         step = np.linalg.solve(precision, gradient)
-        found = found + step * min(1.0, 3.0 / max(float(np.abs(step).max()), 1e-12))
+        strength_F = strength_F + step * min(1.0, 3.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < CLOSE:
             break
-    return found, precision
+    return strength_F, precision
 
 
 def _resampled(

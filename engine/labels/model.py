@@ -83,21 +83,21 @@ def fit(verdicts: PairVerdicts, drives: np.ndarray | None = None, *, rounds: int
     ties = bool((verdicts.verdict == 0).any())
     groups = PromptGroups.of(verdicts)
     z_N = verdicts.length
-    found = _start(drives_A, ties)
+    annotators = _start(drives_A, ties)
     beliefs: Beliefs | None = None
     done, closed = 0, False
     while done < rounds and not closed:
         sweeps = SWEEPS if beliefs is None else FEW_SWEEPS
         beliefs = believed(
-            verdicts, groups, found.values, driving_V, found.length * z_N, beliefs, sweeps=sweeps
+            verdicts, groups, annotators.values, driving_V, annotators.length * z_N, beliefs, sweeps=sweeps
         )
-        before, found = found, _maximised(verdicts, beliefs, found)
-        moved = np.abs(found.values[:, :TIE] - before.values[:, :TIE]).max()
-        closed = bool(max(moved, abs(found.length - before.length)) < CLOSE)
+        before, annotators = annotators, _maximised(verdicts, beliefs, annotators)
+        moved = np.abs(annotators.values[:, :TIE] - before.values[:, :TIE]).max()
+        closed = bool(max(moved, abs(annotators.length - before.length)) < CLOSE)
         done += 1
-    beliefs = believed(verdicts, groups, found.values, driving_V, found.length * z_N, beliefs)
-    found = replace(found, covariance=_covariance(verdicts, beliefs, found))
-    return LabelModel(verdicts, found, beliefs, done, closed)
+    beliefs = believed(verdicts, groups, annotators.values, driving_V, annotators.length * z_N, beliefs)
+    annotators = replace(annotators, covariance=_covariance(verdicts, beliefs, annotators))
+    return LabelModel(verdicts, annotators, beliefs, done, closed)
 
 
 def _start(drives_A: np.ndarray, ties: bool) -> Annotators:
@@ -121,31 +121,33 @@ def _slopes(
     return slopes(eta_V_Q, t_V[:, None], verdicts.verdict[:, None]), gap_V_Q, share_V_Q
 
 
-def _prior(found: Annotators) -> tuple[np.ndarray, np.ndarray]:
+def _prior(annotators: Annotators) -> tuple[np.ndarray, np.ndarray]:
     """Prior means of β, c, l, t, [4], and their precisions, [A, 4]."""
-    tie = found.mean_tie if np.isfinite(found.mean_tie) else 0.0
-    mean = np.array([found.mean_ability, 0.0, 0.0, tie])
+    tie = annotators.mean_tie if np.isfinite(annotators.mean_tie) else 0.0
+    mean = np.array([annotators.mean_ability, 0.0, 0.0, tie])
     precision_A_4 = np.tile(
-        np.array([1.0, BIAS_SPREAD, BIAS_SPREAD, TIE_SPREAD]) ** -2.0, (len(found.drives), 1)
+        np.array([1.0, BIAS_SPREAD, BIAS_SPREAD, TIE_SPREAD]) ** -2.0, (len(annotators.drives), 1)
     )
-    precision_A_4[:, BETA] = np.where(found.drives, found.spread, STRANGER_SPREAD) ** -2.0
+    precision_A_4[:, BETA] = np.where(annotators.drives, annotators.spread, STRANGER_SPREAD) ** -2.0
     return mean, precision_A_4
 
 
-def _score(verdicts: PairVerdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray) -> np.ndarray:
+def _score(
+    verdicts: PairVerdicts, derivatives: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray
+) -> np.ndarray:
     """Gradient of each verdict's expected ln P in its annotator's parameters, [V, 4], weighted."""
-    eta_V = (found.eta * share_V_Q).sum(axis=1)
+    eta_V = (derivatives.eta * share_V_Q).sum(axis=1)
     columns = (
-        (found.eta * gap_V_Q * share_V_Q).sum(axis=1),
+        (derivatives.eta * gap_V_Q * share_V_Q).sum(axis=1),
         eta_V * verdicts.first,
         eta_V * verdicts.doublings,
-        (found.tie * share_V_Q).sum(axis=1),
+        (derivatives.tie * share_V_Q).sum(axis=1),
     )
     return np.stack(columns, axis=1) * verdicts.weight[:, None]
 
 
 def _curvature(
-    verdicts: PairVerdicts, found: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray
+    verdicts: PairVerdicts, derivatives: Slopes, gap_V_Q: np.ndarray, share_V_Q: np.ndarray
 ) -> np.ndarray:
     """Minus the second derivatives of the same, [V, 4, 4]."""
     one = np.ones_like(gap_V_Q)
@@ -153,9 +155,11 @@ def _curvature(
     total = np.empty((len(verdicts), 4, 4))
     for i in range(TIE):
         for j in range(i, TIE):
-            total[:, i, j] = total[:, j, i] = (found.eta_eta * design[i] * design[j] * share_V_Q).sum(axis=1)
-        total[:, i, TIE] = total[:, TIE, i] = (found.eta_tie * design[i] * share_V_Q).sum(axis=1)
-    total[:, TIE, TIE] = (found.tie_tie * share_V_Q).sum(axis=1)
+            total[:, i, j] = total[:, j, i] = (derivatives.eta_eta * design[i] * design[j] * share_V_Q).sum(
+                axis=1
+            )
+        total[:, i, TIE] = total[:, TIE, i] = (derivatives.eta_tie * design[i] * share_V_Q).sum(axis=1)
+    total[:, TIE, TIE] = (derivatives.tie_tie * share_V_Q).sum(axis=1)
     return total * verdicts.weight[:, None, None]
 
 
@@ -212,7 +216,7 @@ def _hyper(
     return replace(before, values=values, mean_ability=mean, spread=spread, mean_tie=tie, length=length)
 
 
-def _covariance(verdicts: PairVerdicts, beliefs: Beliefs, found: Annotators) -> np.ndarray:
+def _covariance(verdicts: PairVerdicts, beliefs: Beliefs, annotators: Annotators) -> np.ndarray:
     """Of each annotator's parameters, [A, 4, 4]: blocks of the inverse of prior precision + Σ_prompts s sᵀ.
 
     s, over all annotators, is the gradient of a prompt's marginal likelihood, by Fisher's identity the mean
@@ -220,8 +224,8 @@ def _covariance(verdicts: PairVerdicts, beliefs: Beliefs, found: Annotators) -> 
     too (Berndt, Hall, Hall and Hausman, 1974), and takes a prompt as one observation, whatever its verdicts
     have in common.
     """
-    score_V_4 = _score(verdicts, *_slopes(verdicts, beliefs, found.values))
-    count, ties = len(found.values), bool(np.isfinite(found.mean_tie))
+    score_V_4 = _score(verdicts, *_slopes(verdicts, beliefs, annotators.values))
+    count, ties = len(annotators.values), bool(np.isfinite(annotators.mean_tie))
     cell, index = np.unique(verdicts.annotator * len(verdicts.prompts) + verdicts.prompt, return_inverse=True)
     who, prompt = np.divmod(cell, len(verdicts.prompts))
     score = _summed(score_V_4, index, len(cell))
@@ -231,15 +235,15 @@ def _covariance(verdicts: PairVerdicts, beliefs: Beliefs, found: Annotators) -> 
         rows = np.zeros((len(verdicts.prompts), len(part), 4))
         rows[prompt[mine], who[mine] - part[0]] = score[mine]
         flat = rows.reshape(len(rows), -1)
-        covariance = np.linalg.inv(_prior_precision(part, found, ties) + flat.T @ flat)
+        covariance = np.linalg.inv(_prior_precision(part, annotators, ties) + flat.T @ flat)
         cut = covariance.reshape(len(part), 4, len(part), 4)
         blocks[part] = cut[np.arange(len(part)), :, np.arange(len(part)), :]
     return blocks
 
 
-def _prior_precision(part: np.ndarray, found: Annotators, ties: bool) -> np.ndarray:
+def _prior_precision(part: np.ndarray, annotators: Annotators, ties: bool) -> np.ndarray:
     """Of the parameters of some annotators whose mean ability is not known either, [4 A, 4 A]."""
-    precision_A_4 = _prior(found)[1][part]
+    precision_A_4 = _prior(annotators)[1][part]
     abilities = np.diag(1.0 / precision_A_4[:, BETA]) + ABILITY_SPREAD**2
     if not ties:
         precision_A_4[:, TIE] = 1.0

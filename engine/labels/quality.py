@@ -76,10 +76,10 @@ class Beliefs:
     @property
     def deviation(self) -> np.ndarray:
         """Standard deviation of each θ, [N]."""
-        found = np.zeros(len(self.mean))
+        deviation_R = np.zeros(len(self.mean))
         for block, covariance in zip(self.groups.blocks, self.covariances, strict=True):
-            found[block.rows] = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-        return found
+            deviation_R[block.rows] = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        return deviation_R
 
     def spread(self, prior_N: np.ndarray) -> float:
         """Root of the mean of E[(θ − prior)²] within prompts: 1 where the prior's scale is right."""

@@ -66,12 +66,12 @@ def logistic(value: float) -> float:
 
 def abilities(model: LabelModel) -> list[Ability]:
     """Every annotator, in the order of the verdicts."""
-    found = model.annotators
-    count_A = np.bincount(model.verdicts.annotator, minlength=len(found.values))
-    error_A_4 = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
+    fitted = model.annotators
+    count_A = np.bincount(model.verdicts.annotator, minlength=len(fitted.values))
+    error_A_4 = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))
     people = []
     for place, name in enumerate(model.verdicts.annotators):
-        value, error = found.values[place], error_A_4[place]
+        value, error = fitted.values[place], error_A_4[place]
         _, tie, _ = chances(np.zeros(1), value[TIE : TIE + 1])
         people.append(
             Ability(

@@ -25,14 +25,14 @@ def save_adapters(
 
     base: the name of the model below them; masters: float32 weights in the place of parameters by name.
     """
-    found, masters = adapters_of(model), masters or {}
+    adapters_by_name, masters = adapters_of(model), masters or {}
     parameters = dict(model.named_parameters())
     tensors = {
         f"{PREFIX}{name}.{part}.weight": masters.get(key, parameters[key])
-        for name, adapters in found.items()
+        for name, adapters in adapters_by_name.items()
         for part, key in (("lora_A", adapters.down), ("lora_B", adapters.up))
     }
-    first = next(iter(found.values())).layer
+    first = next(iter(adapters_by_name.values())).layer
     rank = next(iter(first.r.values()))
     config = {
         "peft_type": "LORA",
@@ -43,7 +43,7 @@ def save_adapters(
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": first.fan_in_fan_out,
-        "target_modules": sorted({name.rpartition(".")[2] for name in found}),
+        "target_modules": sorted({name.rpartition(".")[2] for name in adapters_by_name}),
         "inference_mode": True,
     }
     with writing_folder(destination) as folder:

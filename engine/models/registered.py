@@ -41,14 +41,14 @@ def make_folder(source: Path, destination: Path, *, chat_template: str = "", max
             for file in source.glob(pattern):
                 (temporary / file.name).symlink_to(file.resolve())
         _write_tokeniser(source, temporary, chat_template)
-        told = json.loads((source / "config.json").read_text(encoding="utf-8"))
-        told |= {SCORE_READS: CONVERSATION, SCORE_LIMIT: max_tokens or SCORE_TOKENS}
-        told |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-        told.pop("num_labels", None)
+        description = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        description |= {SCORE_READS: CONVERSATION, SCORE_LIMIT: max_tokens or SCORE_TOKENS}
+        description |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        description.pop("num_labels", None)
         ignored = config.get_text_config().pad_token_id
         if ignored is not None:
-            told[IGNORED] = ignored
-        (temporary / "config.json").write_text(json.dumps(told, indent=2) + "\n")
+            description[IGNORED] = ignored
+        (temporary / "config.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
 def _config(source: Path) -> Any:
@@ -118,8 +118,8 @@ def check(source: Path, reward_model: RewardModel, folder: Path) -> float:
             )
         expected.append(float(model(input_ids=torch.tensor([ids], device=model.device)).logits[0, 0]))
     encoded = [ours.encode_for_score(chat, answer) for chat, answer in chats]
-    found = reward_model.scores_of([(tokens.prompt, tokens.response) for tokens in encoded])[:, 0].tolist()
-    worst = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(found, expected, strict=True))
+    scores = reward_model.scores_of([(tokens.prompt, tokens.response) for tokens in encoded])[:, 0].tolist()
+    worst = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(scores, expected, strict=True))
     if not worst <= TOLERANCE:
         raise VerificationError(
             f"Scores of {source.name} differ from transformers' own by up to {worst:.3g}, {TOLERANCE:g} "

@@ -106,8 +106,8 @@ class RewardModel:
             for row in rows
             for response in row.responses
         ]
-        found = step_features(self.trunk, rows, self.layers, self.parts, ends)
-        scores_n_C = [self.read(features_S_F)[0] for features_S_F in found]
+        features = step_features(self.trunk, rows, self.layers, self.parts, ends)
+        scores_n_C = [self.read(features_S_F)[0] for features_S_F in features]
         columns = [
             torch.stack([aggregated(score_S, self.aggregate) for score_S in scores_S_C.T])
             for scores_S_C in scores_n_C
@@ -119,8 +119,8 @@ class RewardModel:
     ) -> Tensor:
         """Scores of (prompt, response) token pairs in their order, [N, C] float32 on the CPU."""
         scores_N_C = torch.zeros(len(pairs), len(self.criteria))
-        for places, found, _ in self.measured(pairs, budget):
-            scores_N_C[places] = found
+        for places, scores_n_C, _ in self.measured(pairs, budget):
+            scores_N_C[places] = scores_n_C
         return scores_N_C
 
     def features_of(
@@ -128,8 +128,8 @@ class RewardModel:
     ) -> Tensor:
         """Features of (prompt, response) token pairs in their order, [N, F] float32 on the CPU."""
         features_N_F = torch.zeros(len(pairs), self.weight.shape[1])
-        for places, found in features_of(self.trunk, pairs, self.layers, self.parts, budget):
-            features_N_F[places] = found
+        for places, features_n_F in features_of(self.trunk, pairs, self.layers, self.parts, budget):
+            features_N_F[places] = features_n_F
         return features_N_F
 
     def value_start(self) -> tuple[Tensor, float]:

@@ -88,16 +88,16 @@ def _write_weights(
 
 def _plain(model: PreTrainedModel) -> tuple[dict[str, Tensor], dict[str, Adapters]]:
     """Parameters and buffers under the names of a model without adapters; and the adapters of each."""
-    found, adapters = dict(model.state_dict(keep_vars=True)), {}
+    tensors, adapters = dict(model.state_dict(keep_vars=True)), {}
     for prefix, parts in adapters_of(model).items():
-        for name in [name for name in found if name.startswith(f"{prefix}.")]:
-            tensor, rest = found.pop(name), name.removeprefix(f"{prefix}.")
+        for name in [name for name in tensors if name.startswith(f"{prefix}.")]:
+            tensor, rest = tensors.pop(name), name.removeprefix(f"{prefix}.")
             if rest.startswith("base_layer."):
-                found[f"{prefix}.{rest.removeprefix('base_layer.')}"] = tensor
+                tensors[f"{prefix}.{rest.removeprefix('base_layer.')}"] = tensor
         adapters[f"{prefix}.weight"] = parts
     for name in model._keys_to_ignore_on_save or ():
-        found.pop(name, None)
-    return remove_tied_weights_from_state_dict(found, model), adapters
+        tensors.pop(name, None)
+    return remove_tied_weights_from_state_dict(tensors, model), adapters
 
 
 def _files(

@@ -44,15 +44,17 @@ def stepped(
     that cannot be encoded.
     """
     tokens = tokeniser.encode_for_score(messages, text, max_tokens)
-    found = list(step_ends(text, separator) if ends is None else ends)
+    ends_in_text = list(step_ends(text, separator) if ends is None else ends)
     pieces = tokeniser.pieces(tokens.response)
     pieces[-1] = ""  # the token that ends the turn is no text
-    at = token_ends(pieces, found)
-    if ends is not None and found and found[-1] < len(text):  # the judged steps end before the text does
-        at[-1] = token_ends(pieces, [found[-1], len(text)])[0]
+    at = token_ends(pieces, ends_in_text)
+    if (
+        ends is not None and ends_in_text and ends_in_text[-1] < len(text)
+    ):  # the judged steps end before the text does
+        at[-1] = token_ends(pieces, [ends_in_text[-1], len(text)])[0]
     reached = sum(map(len, pieces))
-    read = sum(end < reached for end in found[:-1]) + 1 if tokens.response_cut else len(found)
-    return SteppedTokens(tokens, found[:read], [*at[:read]])
+    read = sum(end < reached for end in ends_in_text[:-1]) + 1 if tokens.response_cut else len(ends_in_text)
+    return SteppedTokens(tokens, ends_in_text[:read], [*at[:read]])
 
 
 def features_at_steps(
@@ -70,8 +72,8 @@ def features_at_steps(
     for rows, places in batches_of_pairs(pairs, budget):
         # a response without a prompt has lost its first token to it
         ends = [[max(at - (not pairs[n][0]), 0) for at in texts[n].at] for n in places]
-        found = step_features(trunk, rows, layers, parts, ends)
-        for place, features_S_F in zip(places, found, strict=True):
+        features = step_features(trunk, rows, layers, parts, ends)
+        for place, features_S_F in zip(places, features, strict=True):
             if not torch.isfinite(features_S_F).all():
                 raise NonFiniteError("The model gave hidden states that are not finite; use dtype float32.")
             yield place, features_S_F.cpu()
@@ -85,9 +87,9 @@ def step_scores(
     budget: int = FEATURE_TOKENS,
 ) -> list[Tensor]:
     """The score at each step's end, [S] float32 on the CPU, of every response in order."""
-    found: list[Tensor] = [torch.zeros(0)] * len(texts)
+    scores: list[Tensor] = [torch.zeros(0)] * len(texts)
     device = reward_model.weight.device
     features = features_at_steps(reward_model.trunk, texts, reward_model.layers, reward_model.parts, budget)
     for place, features_S_F in features:
-        found[place] = reward_model.read(features_S_F.to(device))[0][:, criterion].cpu()
-    return found
+        scores[place] = reward_model.read(features_S_F.to(device))[0][:, criterion].cpu()
+    return scores

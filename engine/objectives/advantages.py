@@ -17,15 +17,15 @@ def masked_mean(x_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
     >>> float(masked_mean(torch.tensor([[1.0, 3.0, float('nan')]]), torch.tensor([[1, 1, 0]])))
     2.0
     """
-    kept = mask_N_T.bool()
-    return torch.where(kept, x_N_T, 0).sum() / kept.sum()
+    counted_N_T = mask_N_T.bool()
+    return torch.where(counted_N_T, x_N_T, 0).sum() / counted_N_T.sum()
 
 
 def masked_variance(x_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
     """Population variance over the tokens of the mask (divided by their number).  Scalar."""
-    kept = mask_N_T.bool()
+    counted_N_T = mask_N_T.bool()
     mean = masked_mean(x_N_T, mask_N_T)
-    return torch.where(kept, (x_N_T - mean).square(), 0).sum() / kept.sum()
+    return torch.where(counted_N_T, (x_N_T - mean).square(), 0).sum() / counted_N_T.sum()
 
 
 def whiten(x_N_T: Tensor, mask_N_T: Tensor, *, eps: float = 1e-8) -> Tensor:

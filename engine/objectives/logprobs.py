@@ -145,8 +145,8 @@ def chosen_logprobs(
     if type(head) is nn.Linear and head.bias is None and not wanted:
         if not torch.is_grad_enabled():
             return _measured(hidden_M_D, head.weight, tokens_M, temperature, chunk)
-        found = cast(Tensor, _Chosen.apply(hidden_M_D, head.weight, tokens_M, temperature, chunk))
-        return TokenLogprobs(found, None)
+        logprobs_M = cast(Tensor, _Chosen.apply(hidden_M_D, head.weight, tokens_M, temperature, chunk))
+        return TokenLogprobs(logprobs_M, None)
     parts = [slice(start, start + chunk) for start in range(0, hidden_M_D.shape[0], chunk)]
     if not torch.is_grad_enabled():
         pairs = [_measured_chunk(head, hidden_M_D[part], tokens_M[part], temperature) for part in parts]

@@ -66,8 +66,8 @@ def still_to_come(rewards_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
     >>> still_to_come(torch.tensor([[1.0, 0.0, -1.0]]), torch.ones(1, 3)).tolist()
     [[0.0, -1.0, -1.0]]
     """
-    kept = torch.where(mask_N_T.bool(), rewards_N_T, 0)
-    return torch.where(mask_N_T.bool(), kept.flip(1).cumsum(dim=1).flip(1), 0)
+    rewards_in_mask_N_T = torch.where(mask_N_T.bool(), rewards_N_T, 0)
+    return torch.where(mask_N_T.bool(), rewards_in_mask_N_T.flip(1).cumsum(dim=1).flip(1), 0)
 
 
 def step_advantages(

@@ -120,18 +120,18 @@ class ExampleReader:
         place = {response_ids[old]: new for new, old in enumerate(order)}
 
         def inside(pairs: Iterable[tuple[str, str]]) -> Tensor:
-            found = [(place[one], place[other]) for one, other in pairs if one in place and other in place]
-            return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+            places = [(place[one], place[other]) for one, other in pairs if one in place and other in place]
+            return torch.tensor(places, dtype=torch.long).reshape(-1, 2)
 
-        kept = [(one, other) for one, other in pairs if one in place and other in place]
-        indices = inside(kept)
+        whole_pairs = [(one, other) for one, other in pairs if one in place and other in place]
+        indices = inside(whole_pairs)
         labels = [] if desirable is None else [desirable[response_ids[old]] for old in order]
         return TrainingExample(
             prompt_id,
             tuple(rows),
             indices[:, 0],
             indices[:, 1],
-            pair_weight=None if weights is None else torch.tensor([weights[pair] for pair in kept]),
+            pair_weight=None if weights is None else torch.tensor([weights[pair] for pair in whole_pairs]),
             tied=inside(ties),
             desirable=torch.tensor(labels, dtype=torch.bool),
         )
@@ -157,21 +157,21 @@ class ExampleReader:
 
 def by_prompt(path: Path) -> list[tuple[str, list[Record]]]:
     """Records of a table with prompt_id, messages, response_id and text, by prompt."""
-    found: dict[str, list[Record]] = defaultdict(list)
+    by_id: dict[str, list[Record]] = defaultdict(list)
     for record in pq.read_table(path).to_pylist():
-        found[record["prompt_id"]].append(record)
-    return sorted(found.items())
+        by_id[record["prompt_id"]].append(record)
+    return sorted(by_id.items())
 
 
 def judgements(records: list[Record]) -> list[list[Record]]:
     """The ranked responses of each judgement, best first."""
-    found: dict[str, list[Record]] = defaultdict(list)
+    by_id: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record["rank"] is not None:
-            found[record["judgement_id"]].append(record)
+            by_id[record["judgement_id"]].append(record)
     return [
         sorted(ranked, key=lambda record: (record["rank"], record["response_id"]))
-        for _, ranked in sorted(found.items())
+        for _, ranked in sorted(by_id.items())
     ]
 
 

@@ -63,14 +63,14 @@ class KTO:
         Raises UsageError with fewer than two prompts to learn on.
         """
         reader = ExampleReader(tokeniser, self.config)
-        found = []
+        usable = []
         for prompt_id, records in by_prompt(run.table("rankings")):
             labels = self.labels(records)
             labelled = [record for record in records if record["response_id"] in labels]
             example = reader.example(prompt_id, labelled, (), desirable=labels) if labelled else None
             if example is not None:
-                found.append(example)
-        examples = reader.split(found, "desirable or undesirable responses")
+                usable.append(example)
+        examples = reader.split(usable, "desirable or undesirable responses")
         if len(examples.train) < 2:
             raise UsageError(
                 "KTO reckons from responses to other prompts, so it needs two prompts to learn on; judge or "
@@ -169,12 +169,12 @@ def mismatched(examples: TrainingExamples) -> dict[str, TrainingExample]:
     train = examples.train
     lenders = [*(train[(i + 1) % len(train)] for i in range(len(train)))]
     lenders += [train[i % len(train)] for i in range(len(examples.heldout))]
-    found = {}
+    exchanged = {}
     for example, lender in zip([*train, *examples.heldout], lenders, strict=True):
         prompt = example.rows[0].prompt
         room = max(1, examples.limit - len(prompt))
         responses = [list(response[:room]) for row in lender.rows for response in row.responses]
-        found[example.prompt_id] = replace(
+        exchanged[example.prompt_id] = replace(
             example, prompt_id=f"{example.prompt_id} mismatched", rows=(Row(prompt, responses),)
         )
-    return found
+    return exchanged

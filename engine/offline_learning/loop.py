@@ -95,7 +95,7 @@ def learn(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
     examples = method.read(run, Tokeniser.from_folder(folder))
     state = make_train_state(folder, config)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(examples, state, config)
+    yield from _messages(examples, state, config)
     yield from method.prepare(state, examples, run)
 
     steps_an_epoch = math.ceil(len(examples.train) / config.batch_prompts)
@@ -141,7 +141,9 @@ def make_train_state(folder: Path, config: StoredResponsesConfig) -> TrainState:
     )
 
 
-def _words(examples: TrainingExamples, state: TrainState, config: StoredResponsesConfig) -> Iterator[Event]:
+def _messages(
+    examples: TrainingExamples, state: TrainState, config: StoredResponsesConfig
+) -> Iterator[Event]:
     """What the person should know before the training starts."""
     responses = sum(example.count for example in examples.train)
     pairs = sum(len(example.winner) for example in examples.train)
@@ -160,7 +162,7 @@ def _words(examples: TrainingExamples, state: TrainState, config: StoredResponse
     )
     if examples.was_cut:
         yield Message(level="warning", text=cut_words(examples.was_cut, examples.limit))
-    yield from examples.left_out.words()
+    yield from examples.left_out.messages()
     if examples.truncated:
         how = "learned without an end of turn" if config.truncated == "keep" else "left out"
         text = f"Cut by their budget of tokens, and {how}: {counted(examples.truncated, 'response')}."

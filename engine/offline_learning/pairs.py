@@ -83,15 +83,15 @@ class PairMethod:
     def read(self, run: RunDir, tokeniser: Tokeniser) -> TrainingExamples:
         """The pairs that rankings imply, with their ties or weights where the method learns from them."""
         reader = ExampleReader(tokeniser, self.settings)
-        found = []
+        usable = []
         for prompt_id, records in by_prompt(run.table("rankings")):
             ties = implied_ties(records) if self.learns_ties else []
             weights = consensus(records) if self.weighs else None
             pairs = implied_pairs(records) if weights is None else list(weights)
             example = reader.example(prompt_id, records, pairs, weights=weights, ties=ties)
             if example is not None and (len(example.winner) or len(example.tied)):
-                found.append(example)
-        return reader.split(found, "preferences")
+                usable.append(example)
+        return reader.split(usable, "preferences")
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
         """Nothing: no reference is needed."""

@@ -45,13 +45,13 @@ class SFT:
         """Stored responses, or those alone that a judgement puts first."""
         reader = ExampleReader(tokeniser, self.config)
         best = self.config.learn_from == "best"
-        found = []
+        usable = []
         for prompt_id, records in by_prompt(run.table("rankings" if best else "responses")):
             chosen = best_ranked(records) if best else records
             example = reader.example(prompt_id, chosen, ()) if chosen else None
             if example is not None:
-                found.append(example)
-        return reader.split(found, "ranked responses" if best else "stored responses")
+                usable.append(example)
+        return reader.split(usable, "ranked responses" if best else "stored responses")
 
     def prepare(self, state: TrainState, examples: TrainingExamples, run: RunDir) -> Iterator[Event]:
         """Nothing: there is no reference."""

@@ -220,31 +220,31 @@ def join_norms(model: onnx.ModelProto) -> None:
 def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """The products of an activation and a weight of the model, by the name of the activation."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    by_input: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         key = node.input[1] if node.op_type == "MatMul" else ""
         if key in weights and len(weights[key].dims) == 2 and not key.endswith(BACK) and MIXING not in key:
-            found[node.input[0]].append(node)
-    return found
+            by_input[node.input[0]].append(node)
+    return by_input
 
 
 def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """The nodes that read each value, by the value's name."""
-    found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
-            found[name].append(node)
-    return found
+            readers[name].append(node)
+    return readers
 
 
 def replace(model: onnx.ModelProto, nodes: list[onnx.NodeProto], added: dict[str, onnx.TensorProto]) -> None:
     """Put in new nodes and tensors, and leave out the tensors that nothing reads any more."""
     used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    kept += [tensor for name, tensor in added.items() if name in used]
+    initializers = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    initializers += [tensor for name, tensor in added.items() if name in used]
     # The graph owns its nodes and tensors: what is to stay must be copied out before it is emptied.
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+    tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in initializers]
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(copies)
     model.graph.initializer.extend(tensors)

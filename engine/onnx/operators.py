@@ -59,14 +59,14 @@ def rotates_halves(code: Any, size: int, part: int) -> bool:
     angles = torch.randn(2, 5, part // 2, generator=generator).repeat(1, 1, 2)
     cos, sin = angles.cos(), angles.sin()
     try:
-        found = function(query, key, cos, sin)[0]
+        rotated = function(query, key, cos, sin)[0]
     except Exception:  # another signature: exported as it stands
         return False
     turned, rest = query[..., :part], query[..., part:]
     first, second = turned.chunk(2, dim=-1)
     half = torch.cat([-second, first], dim=-1)
     expected = torch.cat([turned * cos[:, None] + half * sin[:, None], rest], dim=-1)
-    return found.shape == expected.shape and bool(torch.allclose(found, expected, atol=1e-5))
+    return rotated.shape == expected.shape and bool(torch.allclose(rotated, expected, atol=1e-5))
 
 
 def _epsilon(module: nn.Module) -> float | None:

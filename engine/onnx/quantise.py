@@ -204,8 +204,8 @@ def _to_int8(
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    rounded = {name: found for name, found in products(graph).items() if name not in exact}
-    chosen = {node.output[0] for found in rounded.values() for node in found}
+    rounded = {name: readers for name, readers in products(graph).items() if name not in exact}
+    chosen = {node.output[0] for readers in rounded.values() for node in readers}
     rounding = _Rounding(largest)
 
     @lru_cache(maxsize=1)  # the products of one activation come together
@@ -268,15 +268,15 @@ class _Rounding:
 def _delicate(graph: onnx.GraphProto) -> set[str]:
     """Activations that become queries, keys and values, and products of two activations."""
     made_by = {output: node for node in graph.node for output in node.output}
-    found = {name for name in products(graph) if name in made_by and made_by[name].op_type == "Mul"}
+    delicate = {name for name in products(graph) if name in made_by and made_by[name].op_type == "Mul"}
     waiting = [name for node in graph.node if node.op_type == "Attention" for name in node.input[:3]]
     while waiting:
         node = made_by.get(waiting.pop())
         if node is not None and node.op_type == "MatMul":
-            found.add(node.input[0])
+            delicate.add(node.input[0])
         elif node is not None:
             waiting += node.input[:1]
-    return found
+    return delicate
 
 
 def _halve_embeddings(model: onnx.ModelProto) -> None:

@@ -47,10 +47,10 @@ def rotate(model: onnx.ModelProto, seed: int = 0) -> bool:
     return True
 
 
-def _turn_back(graph: onnx.GraphProto, found: _Stream, Q: np.ndarray) -> None:
+def _turn_back(graph: onnx.GraphProto, stream: _Stream, Q: np.ndarray) -> None:
     """Where the stream, or a norm of it, is read by something else, one product gives what it was."""
-    backs = dict.fromkeys(found.tensors, Q.T)
-    backs |= {norm.output[0]: Q.T * found.value(norm.input[1]) for norm in found.norms}
+    backs = dict.fromkeys(stream.tensors, Q.T)
+    backs |= {norm.output[0]: Q.T * stream.value(norm.input[1]) for norm in stream.norms}
     outputs = {entry.name for entry in graph.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -59,18 +59,18 @@ def _turn_back(graph: onnx.GraphProto, found: _Stream, Q: np.ndarray) -> None:
         for place, name in enumerate(node.output):
             if name not in backs:
                 continue
-            strangers = [reader for reader in found.readers[name] if not found.belongs(reader)]
+            strangers = [reader for reader in stream.readers[name] if not stream.belongs(reader)]
             if not strangers and name not in outputs:
                 continue
             turned, key = f"{name}_turned", f"{name}{BACK}"
             graph.initializer.append(numpy_helper.from_array(backs[name].astype(np.float32), key))
             copy.output[place] = turned
             nodes.append(helper.make_node("MatMul", [turned, key], [name]))
-            found.renamed[name] = turned
+            stream.renamed[name] = turned
     for node in nodes:
-        if found.belongs(node):
+        if stream.belongs(node):
             for place, name in enumerate(node.input):
-                node.input[place] = found.renamed.get(name, name)
+                node.input[place] = stream.renamed.get(name, name)
     del graph.node[:]
     graph.node.extend(nodes)
 

@@ -108,11 +108,11 @@ def run(config: BestOfNConfig, directory: RunDir) -> Iterator[Event]:
         folders[role] = yield from resolving(model.folder)
     tokeniser = Tokeniser.from_folder(folders["policy"])
     prompts = read_prompts(directory.table("prompts"), tokeniser, config, tokeniser.max_positions)
-    yield from prompts.left_out.words()
+    yield from prompts.left_out.messages()
     # A response file is written after the file of its samples: what it names is complete.
     announced, done, number = existing_outputs(directory, "responses", "prompt_id")
     yield from announced
-    waiting = [prompt for prompt in prompts.kept if prompt.prompt_id not in done]
+    waiting = [prompt for prompt in prompts.train if prompt.prompt_id not in done]
     if waiting:
         yield Progress(stage="loading models", done=0, total=1)
         sampler = load_sampler(config, folders, tokeniser)
@@ -124,7 +124,7 @@ def run(config: BestOfNConfig, directory: RunDir) -> Iterator[Event]:
             yield from some_prompts(sampler, scale, chosen, config, directory, number)
             number += 1
             ready = len(done) + start + len(chosen)
-            yield Progress(stage="sampling", done=ready, total=len(prompts.kept), unit="prompts")
+            yield Progress(stage="sampling", done=ready, total=len(prompts.train), unit="prompts")
     yield from report(directory, config)
 
 
@@ -157,7 +157,7 @@ def known_scale(
         )  # fmt: skip
         scored, _ = yield from sampler.scores(chosen, sampled, with_gold=False)
         scale = ScoreScale.of(scored, groups_of(sampled))
-        yield from scale.words()
+        yield from scale.messages()
     write_atomic(path, json.dumps(asdict(scale)).encode())
     return scale
 

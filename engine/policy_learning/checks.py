@@ -58,12 +58,12 @@ def check_collapse(
 ) -> Iterator[Event]:
     """Warn once, or stop, when length or entropy have fallen to a share of what they were; keep the batch."""
     for name in ("length", "entropy"):
-        told = collapsed(name, metrics[f"policy/{name}"], state.first[name], config.collapse_share)
-        if told is None or config.collapse == "ignore" or name in state.told:
+        collapse = collapsed(name, metrics[f"policy/{name}"], state.first[name], config.collapse_share)
+        if collapse is None or config.collapse == "ignore" or name in state.told:
             continue
         step = state.step + 1
         where = keep_batch(run, step, rollout, measured, targets, {"reason": f"collapsed {name}"})
-        sentence = f"At step {step} {told}; the batch is in {where}. Raise beta, or lower learning_rate."
+        sentence = f"At step {step} {collapse}; the batch is in {where}. Raise beta, or lower learning_rate."
         if config.collapse == "stop":
             raise WorkbenchError(sentence)
         state.told.append(name)

@@ -35,13 +35,13 @@ class TimedFunction:
         """A finite score of each, None where time ran out.  Raises UsageError, naming the function."""
         self._start()
         if self._batched:
-            found = self._asked(list(items), self.seconds * len(items))
-            return [None] * len(items) if found is None else list(found)
+            answer = self._asked(list(items), self.seconds * len(items))
+            return [None] * len(items) if answer is None else list(answer)
         scores: list[float | None] = []
         for item in items:
             self._start()
-            found = self._asked([item], self.seconds)
-            scores.append(None if found is None else found[0])
+            answer = self._asked([item], self.seconds)
+            scores.append(None if answer is None else answer[0])
         return scores
 
     def close(self) -> None:

@@ -99,13 +99,13 @@ def pairs_of(final_N: Tensor, group_N: Tensor, *, best_worst: bool) -> Tensor:
     if not best_worst:
         better = (final_N[:, None] > final_N[None, :]) & (group_N[:, None] == group_N[None, :])
         return torch.nonzero(better)
-    found = []
+    pairs = []
     for group in group_N.unique():
         members = torch.nonzero(group_N == group)[:, 0]
         best, worst = members[final_N[members].argmax()], members[final_N[members].argmin()]
         if final_N[best] > final_N[worst]:
-            found.append([int(best), int(worst)])
-    return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+            pairs.append([int(best), int(worst)])
+    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
 
 
 @torch.no_grad()

@@ -44,22 +44,22 @@ class Prompt:
 class Prompts:
     """The training prompts, and those that were left out."""
 
-    kept: list[Prompt]
+    train: list[Prompt]
     left_out: LeftOutTexts
     heldout: list[Prompt] = field(default_factory=list)  # not learned on
 
     def of_step(self, step: int, count: int, seed: int) -> list[Prompt]:
         """`count` distinct prompts of step `step` (from 0), each pass in a fresh order, its rest skipped."""
-        count = min(count, len(self.kept))
-        steps_a_pass = len(self.kept) // count
+        count = min(count, len(self.train))
+        steps_a_pass = len(self.train) // count
         passes, place = divmod(step, steps_a_pass)
-        order = torch.randperm(len(self.kept), generator=seeded("prompts", seed, passes)).tolist()
-        return [self.kept[i] for i in order[place * count : (place + 1) * count]]
+        order = torch.randperm(len(self.train), generator=seeded("prompts", seed, passes)).tolist()
+        return [self.train[i] for i in order[place * count : (place + 1) * count]]
 
     def instead(self, step: int, round_: int, count: int, seed: int, used: set[str]) -> list[Prompt]:
         """At most `count` prompts that the step has not had, in an order of the round."""
-        order = torch.randperm(len(self.kept), generator=seeded("instead", seed, step, round_)).tolist()
-        return [self.kept[i] for i in order if self.kept[i].prompt_id not in used][:count]
+        order = torch.randperm(len(self.train), generator=seeded("instead", seed, step, round_)).tolist()
+        return [self.train[i] for i in order if self.train[i].prompt_id not in used][:count]
 
     def of_reference(self, seed: int) -> tuple[list[Prompt], int]:
         """The prompts that the scale of scores is taken from, and how many samples of each."""
@@ -130,5 +130,5 @@ def read_prompts(path: Path, tokeniser: Tokeniser, config: PromptSettings, posit
 
 def _metadata(record: dict[str, Any]) -> dict[str, Any] | None:
     """The prompt's metadata; what is no object counts as none."""
-    found = json.loads(record.get("metadata") or "null")
-    return found if isinstance(found, dict) else None
+    metadata = json.loads(record.get("metadata") or "null")
+    return metadata if isinstance(metadata, dict) else None

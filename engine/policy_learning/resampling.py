@@ -106,8 +106,8 @@ def _stacked(a_N_T: Tensor, b_N_T: Tensor) -> Tensor:
 
 def _scored(a: RewardScores, b: RewardScores) -> RewardScores:
     return RewardScores(
-        members={name: torch.cat([found, b.members[name]], dim=1) for name, found in a.members.items()},
-        components={name: torch.cat([found, b.components[name]]) for name, found in a.components.items()},
+        members={name: torch.cat([scores, b.members[name]], dim=1) for name, scores in a.members.items()},
+        components={name: torch.cat([scores, b.components[name]]) for name, scores in a.components.items()},
         scores=torch.cat([a.scores, b.scores]),
         cost=None if a.cost is None or b.cost is None else torch.cat([a.cost, b.cost]),
     )

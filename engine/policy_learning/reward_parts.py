@@ -128,10 +128,10 @@ class FunctionPart:
 
 def function_part(component: Component, seconds: float, tokeniser: Tokeniser) -> FunctionPart:
     """seconds: that a function has for a response, 0 for no limit.  Raises UsageError."""
-    found = RewardFunction.found(component.source)
+    untimed = RewardFunction.found(component.source)
     if component.source.startswith(f"{VERIFY}:"):
         seconds = seconds or VERIFIER_SECONDS
-    function = TimedFunction(component.source, seconds) if seconds else found
+    function = TimedFunction(component.source, seconds) if seconds else untimed
     return FunctionPart(component, function, tokeniser)
 
 

@@ -48,7 +48,7 @@ class Rewards:
     def score(self, conversations: Sequence[Conversation], budget: int) -> RewardScores:
         """Raw scores of all components; `budget` bounds the padded tokens of one forward."""
         members = {part.component.source: part.members(conversations, budget) for part in self.parts}
-        components = {name: found.mean(dim=0) for name, found in members.items()}
+        components = {name: scores_M_N.mean(dim=0) for name, scores_M_N in members.items()}
         total = torch.zeros(len(conversations))
         for part in self.parts:
             total += part.component.weight * components[part.component.source]
@@ -57,10 +57,10 @@ class Rewards:
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         """Which conversations are longer than some reward model that is maximised reads of them, [N] bool."""
-        found = torch.zeros(len(conversations), dtype=torch.bool)
+        cut_N = torch.zeros(len(conversations), dtype=torch.bool)
         for part in self.parts:
-            found |= part.cut(conversations)
-        return found
+            cut_N |= part.cut(conversations)
+        return cut_N
 
     def gold_scores(self, conversations: Sequence[Conversation], budget: int) -> Tensor | None:
         """[N]; None without a gold scorer."""

@@ -76,8 +76,8 @@ class Rollout:
 
 def prompt_seeds(count: int, *key: object) -> list[int]:
     """A seed for each of so many prompts; `key` decides them all."""
-    found: list[int] = torch.randint(2**62, (count,), generator=seeded(*key)).tolist()
-    return found
+    seeds: list[int] = torch.randint(2**62, (count,), generator=seeded(*key)).tolist()
+    return seeds
 
 
 def draw(
@@ -270,10 +270,10 @@ def _step_rewards(
 
 def _of_all(score_n: Tensor, mine: Sequence[int], count: int, ranks: Ranks) -> Tensor:
     """Scores of this rank's responses, [.., n], among those of all, [.., count]."""
-    found = score_n.new_zeros(*score_n.shape[:-1], count)
-    found[..., mine] = score_n[..., : len(mine)]
-    ranks.add(found)
-    return found
+    of_all = score_n.new_zeros(*score_n.shape[:-1], count)
+    of_all[..., mine] = score_n[..., : len(mine)]
+    ranks.add(of_all)
+    return of_all
 
 
 def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:

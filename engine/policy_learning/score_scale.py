@@ -61,9 +61,9 @@ class ScoreScale:
         means, stds, errors = {}, {}, {}
         for name, members_M_N in scored.members.items():
             means[name] = [float(mean) for mean in members_M_N.double().mean(dim=1)]
-            found = [spread_within(row, group_N) for row in members_M_N]
-            stds[name] = [_usable(spread) for spread, _ in found]
-            errors[name] = [error for _, error in found]
+            spreads = [spread_within(row, group_N) for row in members_M_N]
+            stds[name] = [_usable(spread) for spread, _ in spreads]
+            errors[name] = [error for _, error in spreads]
         cost = 1.0 if scored.cost is None else _usable(spread_within(scored.cost, group_N)[0])
         return cls(means, stds, errors, cost, len(group_N), len(group_N.unique()))
 
@@ -74,7 +74,7 @@ class ScoreScale:
         mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])
         return (members_M_N - mean[:, None]) / std[:, None]
 
-    def words(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[Message]:
         """The spread of each component with its standard error; a warning where that is large."""
         for name, stds in self.stds.items():
             std, error = sum(stds) / len(stds), sum(self.errors[name]) / len(stds)

@@ -89,8 +89,8 @@ class ServedPolicy:
         bound = ROUNDING.get(embedding_dtype(self.policy.trunk.module), ROUNDING[torch.float32])
         for canary in self.canaries:
             (response,) = canary.row.responses
-            told = server.logprobs([*canary.row.prompt, *response])[-len(response) :]
-            theirs = torch.tensor(told)
+            served = server.logprobs([*canary.row.prompt, *response])[-len(response) :]
+            theirs = torch.tensor(served)
             now = self._logprobs(canary.row)
             apart = float((theirs - now).abs().mean())
             if apart > bound.mean:

@@ -52,12 +52,12 @@ class Sums:
         values = [self.policy_loss, self.value_loss, self.entropy_loss, self.clipped, self.ratio, self.kl]
         with_kl = [self.kl_loss or 0.0, float(self.kl_loss is not None)]
         largest = [self.deviation if rank == ranks.rank else 0.0 for rank in range(ranks.world)]
-        found = torch.tensor([*values, *with_kl, *largest], dtype=torch.float64)
-        ranks.add(found)
-        self.policy_loss, self.value_loss, self.entropy_loss = found[:3].tolist()
-        self.clipped, self.ratio, self.kl = found[3:6].tolist()
-        self.kl_loss = float(found[6]) if found[7] else None
-        self.deviation = float(found[8:].max())
+        sums = torch.tensor([*values, *with_kl, *largest], dtype=torch.float64)
+        ranks.add(sums)
+        self.policy_loss, self.value_loss, self.entropy_loss = sums[:3].tolist()
+        self.clipped, self.ratio, self.kl = sums[3:6].tolist()
+        self.kl_loss = float(sums[6]) if sums[7] else None
+        self.deviation = float(sums[8:].max())
 
     @property
     def total_loss(self) -> float:
@@ -245,9 +245,11 @@ class Update:
         if self.targets.pairs is None:
             return None
         place = {n: i for i, n in enumerate(order)}
-        found = [(place[w], place[lo]) for w, lo in self.targets.pairs.tolist() if w in place and lo in place]
-        prompts = [self.rollout.sampled[order[w]].prompt_index for w, _ in found]
-        pairs = torch.tensor(found, dtype=torch.long, device=self.models.device).reshape(-1, 2)
+        places = [
+            (place[w], place[lo]) for w, lo in self.targets.pairs.tolist() if w in place and lo in place
+        ]
+        prompts = [self.rollout.sampled[order[w]].prompt_index for w, _ in places]
+        pairs = torch.tensor(places, dtype=torch.long, device=self.models.device).reshape(-1, 2)
         share = torch.tensor([1 / prompts.count(p) for p in prompts], device=self.models.device)
         return pairs[:, 0], pairs[:, 1], share
 

@@ -55,11 +55,11 @@ def json_schema(prompt: str, response: str, reference: str | None, metadata: Met
     except (ValueError, TypeError, SchemaError) as error:
         raise UsageError("A prompt's schema is no JSON schema; correct the prompt.") from error
     try:
-        found = json.loads(_unfenced(response))
+        document = json.loads(_unfenced(response))
     except (ValueError, RecursionError):
         return 0.0
     try:
-        return float(kind(schema, registry=Registry()).is_valid(found))
+        return float(kind(schema, registry=Registry()).is_valid(document))
     except Unresolvable as error:
         raise UsageError(
             f"A prompt's schema refers to {error.ref}, which it does not hold; put it into the schema."

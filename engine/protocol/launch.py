@@ -221,16 +221,16 @@ def kill(run: RunDir) -> None:
 
 def _started_by(run: RunDir, process: Process) -> list[psutil.Process]:
     """The worker's children and theirs, and those whose parents have gone: they have its environment."""
-    found: dict[int, psutil.Process] = {}
+    by_pid: dict[int, psutil.Process] = {}
     if alive(process.pid, process.started):
         with contextlib.suppress(psutil.Error):
-            found = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
+            by_pid = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
     for other in psutil.process_iter():
         if other.pid not in (os.getpid(), process.pid):
             with contextlib.suppress(psutil.Error, OSError):
                 if other.environ().get(RUN_VARIABLE) == str(run.path):
-                    found[other.pid] = other
-    return list(found.values())
+                    by_pid[other.pid] = other
+    return list(by_pid.values())
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

@@ -52,8 +52,8 @@ class Plugged(dict[str, T]):
         self._group, self._check, self._listed = group, check, False
 
     def __missing__(self, name: str) -> T:
-        self[name] = found = self._check(name, load(self._group, name))
-        return found
+        self[name] = plugin = self._check(name, load(self._group, name))
+        return plugin
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in plugged(self._group)
@@ -68,13 +68,13 @@ class Plugged(dict[str, T]):
 
     def faults(self) -> dict[str, str]:
         """Plugins that cannot be used, each with why."""
-        found = {}
+        faults = {}
         for name in plugged(self._group):
             try:
                 self[name]
             except UsageError as error:
-                found[name] = str(error)
-        return found
+                faults[name] = str(error)
+        return faults
 
     def __iter__(self) -> Iterator[str]:
         self._load_all()

@@ -91,11 +91,11 @@ def components_of(reward_model: str, rewards: Sequence[str]) -> list[Component]:
 
     Raises UsageError when there is nothing, or one thing twice.
     """
-    found = [Component(reward_model)] if reward_model else []
-    found += [parse_component(text) for text in rewards]
-    if not found:
+    components = [Component(reward_model)] if reward_model else []
+    components += [parse_component(text) for text in rewards]
+    if not components:
         raise UsageError("There is nothing to maximise; give reward_model, or components as rewards.")
-    for component in found:
-        if [other.source for other in found].count(component.source) > 1:
+    for component in components:
+        if [other.source for other in components].count(component.source) > 1:
             raise UsageError(f"The reward “{component.source}” is named twice; give it one weight.")
-    return found
+    return components

@@ -143,17 +143,17 @@ def _from_toml(text: str, where: str) -> Rubric:
     )
 
 
-def _labels(found: Any, ties: bool, where: str) -> tuple[str, str, str]:
-    if found is None:
+def _labels(labels: Any, ties: bool, where: str) -> tuple[str, str, str]:
+    if labels is None:
         return DEFAULT.labels
     wanted = 3 if ties else 2
-    right = isinstance(found, list) and all(isinstance(x, str) and LABEL.fullmatch(x) for x in found)
-    if not right or len(found) != wanted or len({label.lower() for label in found}) < wanted:
+    right = isinstance(labels, list) and all(isinstance(x, str) and LABEL.fullmatch(x) for x in labels)
+    if not right or len(labels) != wanted or len({label.lower() for label in labels}) < wanted:
         raise UsageError(
             f"{where}: labels must be {wanted} different words of letters and digits, as in "
             + ('["A", "B", "C"].' if ties else '["A", "B"].')
         )
-    first, second, *tie = found
+    first, second, *tie = labels
     return first, second, tie[0] if tie else "tie"
 
 

@@ -96,10 +96,10 @@ class RunDir:
 
     def file(self, name: str) -> Path:
         """The run's copy of a file that its configuration names; the ending is the file's own."""
-        found = sorted((self.path / "inputs").glob(f"{name}.*"))
-        if not found:
+        files = sorted((self.path / "inputs").glob(f"{name}.*"))
+        if not files:
             raise WorkbenchError(f"The run in {self.path} has lost its copy of the {name}.")
-        return found[0]
+        return files[0]
 
     def keep_file(self, name: str, source: Path) -> None:
         """Copy a person's file, so that the run does not change when they change it."""
@@ -193,13 +193,13 @@ class RunDir:
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest step first."""
         folder = self.path / "checkpoints"
-        found = [path for path in folder.glob("step-*") if _step(path) is not None and path.is_dir()]
-        return sorted(found, key=checkpoint_step)
+        folders = [path for path in folder.glob("step-*") if _step(path) is not None and path.is_dir()]
+        return sorted(folders, key=checkpoint_step)
 
     def latest_checkpoint(self) -> Path | None:
         """The complete checkpoint of the highest step, to resume from."""
-        found = self.checkpoints()
-        return found[-1] if found else None
+        checkpoints = self.checkpoints()
+        return checkpoints[-1] if checkpoints else None
 
     def _folder(self, name: str) -> Path:
         folder = self.path / name

@@ -76,10 +76,10 @@ def folds_of(elements: list[Element], config: RewardConfig) -> list[set[str]]:
     """Prompts of each fold, dealt out evenly in a seeded order."""
     count = min(config.folds, len(elements))
     fold_P = fold_of(np.arange(len(elements)), max(2, count), config.seed)
-    found = [
+    folds = [
         {e.prompt_id for e, mine in zip(elements, fold_P, strict=True) if mine == f} for f in range(count)
     ]
-    return [fold for fold in found if fold]
+    return [fold for fold in folds if fold]
 
 
 def best(known: list[Outcome]) -> Tuning:

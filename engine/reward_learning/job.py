@@ -28,7 +28,7 @@ from engine.protocol.configs.reward import WITH_TIES
 from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.auto import compare
-from engine.reward_learning.fine_tuning.annotators import words
+from engine.reward_learning.fine_tuning.annotators import about_annotators
 from engine.reward_learning.fine_tuning.learner import RewardLearner, train_step
 from engine.reward_learning.fine_tuning.objective import check
 from engine.reward_learning.fine_tuning.plan import TrainingPlan, TrainingSet, learner_of, read_training_set
@@ -66,7 +66,7 @@ def fine_tune(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Event
     data = training_set.data
     learner = learner_of(folder, tokeniser, config, training_set)
     yield Progress(stage="loading model", done=1, total=1)
-    yield from _words(training_set, learner, config, tokeniser)
+    yield from _messages(training_set, learner, config, tokeniser)
 
     plan = TrainingPlan(data.train, config)
     step, figures = 0, Figures()
@@ -109,7 +109,7 @@ def _evaluation(
     return figures
 
 
-def _words(
+def _messages(
     training_set: TrainingSet, learner: RewardLearner, config: RewardConfig, tokeniser: Tokeniser
 ) -> Iterator[Event]:
     """What the person should know before the training starts."""
@@ -127,8 +127,8 @@ def _words(
     )
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")
-    yield from words(training_set.annotators, config.weights)
-    yield from data.left_out.words()
+    yield from about_annotators(training_set.annotators, config.weights)
+    yield from data.left_out.messages()
     if data.was_cut:
         yield Message(level="warning", text=cut_words(data.was_cut, tokeniser.at_most(config.limit)))
     if not data.heldout:

@@ -77,8 +77,8 @@ class RowCache(Cache):
 
     def tensors(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Keys and values of every layer that has some, [N, heads, T, D]."""
-        found = []
+        tensors = []
         for layer in self._buffers:
             if layer.keys is not None and layer.values is not None:
-                found.append((layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]))
-        return found
+                tensors.append((layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]))
+        return tensors

@@ -118,8 +118,8 @@ class _Step:
 
     def go_on_from(self, other: _Step, slot_S: Tensor) -> None:
         """Take over these slots of another step."""
-        for mine, its in ((self._mask, other._mask), (self._position, other._position)):
-            mine.copy_(its[slot_S])
+        for mine, theirs in ((self._mask, other._mask), (self._position, other._position)):
+            mine.copy_(theirs[slot_S])
         self._at.copy_(other._at)
         self._take(other.kept, slot_S, self._mask.shape[-1])
 
@@ -163,9 +163,9 @@ class _Step:
         return replay
 
     def _take(self, layers: Layers, row_S: Tensor, end: int) -> None:
-        for kept, states in zip(self.kept, layers, strict=True):
-            for mine, its in zip(kept, states, strict=True):
-                mine[:, :, :end] = its[row_S, :, :end]
+        for cached, states in zip(self.kept, layers, strict=True):
+            for mine, theirs in zip(cached, states, strict=True):
+                mine[:, :, :end] = theirs[row_S, :, :end]
 
 
 class Recorder:
@@ -214,11 +214,11 @@ def recorder_of(model: PreTrainedModel, rows: int, positions: int) -> Recorder:
     Training changes weights where they lie, so that a policy's steps are recorded once a run.
     """
     weights = has_lora(model, active=True), [weight.data_ptr() for weight in model.parameters()]
-    kept = _kept.pop(model, None)
-    if kept is None or kept[0] != weights or not kept[1].fits(rows, positions):
-        kept = weights, Recorder(model, rows, positions)
-    _kept[model] = kept
-    return kept[1]
+    recorded = _kept.pop(model, None)
+    if recorded is None or recorded[0] != weights or not recorded[1].fits(rows, positions):
+        recorded = weights, Recorder(model, rows, positions)
+    _kept[model] = recorded
+    return recorded[1]
 
 
 class CudaGraphDecoder:

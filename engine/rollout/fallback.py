@@ -49,34 +49,34 @@ class OwnCacheDecoder:
         for row, place in enumerate(place_N):
             lengths.setdefault(len(prompts[place]), []).append(row)
         self._groups: list[_Group] = []
-        found: dict[int, Tensor] = {}
+        logits_by_row: dict[int, Tensor] = {}
         for rows in lengths.values():
             ids = torch.tensor([list(prompts[place_N[row]]) for row in rows], device=model.device)
             group = _Group(rows, list(range(len(rows))), None)
-            found |= dict(zip(rows, self._read(group, ids), strict=True))
+            logits_by_row |= dict(zip(rows, self._read(group, ids), strict=True))
             self._groups.append(group)
-        self.logits = torch.stack([found[row] for row in range(len(place_N))])
+        self.logits = torch.stack([logits_by_row[row] for row in range(len(place_N))])
 
     def step(self, token_N: Tensor) -> None:
         """One more token of every row, [N]."""
-        found: list[Tensor] = [token_N] * len(token_N)
+        logits_by_row: list[Tensor] = [token_N] * len(token_N)
         for group in self._groups:
             size = 1 + max(group.places)
             token = token_N.new_zeros(size, 1)
             token[group.places, 0] = token_N[group.rows]
             logits = self._read(group, token)
             for row, place in zip(group.rows, group.places, strict=True):
-                found[row] = logits[place]
-        self.logits = torch.stack(found)
+                logits_by_row[row] = logits[place]
+        self.logits = torch.stack(logits_by_row)
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows."""
         number = {row: new for new, row in enumerate(rows)}
         for group in self._groups:
-            kept = [(number[r], p) for r, p in zip(group.rows, group.places, strict=True) if r in number]
-            group.rows = [row for row, _ in kept]
-            places = [place for _, place in kept]
-            if kept and isinstance(group.cache, Cache):
+            going_on = [(number[r], p) for r, p in zip(group.rows, group.places, strict=True) if r in number]
+            group.rows = [row for row, _ in going_on]
+            places = [place for _, place in going_on]
+            if going_on and isinstance(group.cache, Cache):
                 cache: Any = group.cache
                 cache.reorder_cache(torch.tensor(places, device=self._model.device))
                 places = list(range(len(places)))

@@ -45,8 +45,8 @@ class Packed:
     def __call__(self, x_N_D: Tensor) -> Tensor:
         """[N, D] → [N, F]"""
         if self.adapter is None:
-            found: Tensor = _linear(x_N_D, self._weight, self._bias, "none", [], "")
-            return found
+            output_N_F: Tensor = _linear(x_N_D, self._weight, self._bias, "none", [], "")
+            return output_N_F
         return self._plus(x_N_D, self._adapted(x_N_D).to(x_N_D.dtype))
 
     def plus(self, x_N_D: Tensor, residual_N_F: Tensor) -> Tensor:
@@ -70,8 +70,8 @@ class Packed:
         return result
 
     def _plus(self, x_N_D: Tensor, other_N_F: Tensor) -> Tensor:
-        found: Tensor = _linear_with(x_N_D, other_N_F, self._weight, self._bias, "add")
-        return found
+        output_N_F: Tensor = _linear_with(x_N_D, other_N_F, self._weight, self._bias, "add")
+        return output_N_F
 
     def _adapted(self, x_N_D: Tensor) -> Tensor:
         """What the adapters add, [N, F] float32: products this small take a third of bfloat16's time."""
@@ -88,14 +88,14 @@ def _layout(bases: Sequence[nn.Linear]) -> Tensor:
     weights = [base.weight for base in bases]
     state = [(weight.data_ptr(), weight._version) for weight in weights]
     frozen = not any(weight.requires_grad for weight in weights)
-    kept = _kept.get(bases[0]) if frozen else None
-    if kept is not None and kept[0] == state:
-        return kept[1]
+    laid_out = _kept.get(bases[0]) if frozen else None
+    if laid_out is not None and laid_out[0] == state:
+        return laid_out[1]
     joined = torch.cat(weights) if len(weights) > 1 else weights[0]
-    found: Tensor = _onednn._reorder_linear_weight(joined.detach().contiguous(), ROWS)
+    reordered: Tensor = _onednn._reorder_linear_weight(joined.detach().contiguous(), ROWS)
     if frozen:
-        _kept[bases[0]] = (state, found)
-    return found
+        _kept[bases[0]] = (state, reordered)
+    return reordered
 
 
 def _joined_bias(bases: Sequence[nn.Linear]) -> Tensor | None:
@@ -110,13 +110,13 @@ def _joined_adapter(layers: Sequence[nn.Module], bases: Sequence[nn.Linear]) -> 
 
     Float32, rounded as training rounds them, so that both see the same adapters.
     """
-    found = [adapter_of(layer) for layer in layers]
-    if all(adapter is None for adapter in found):
+    adapters = [adapter_of(layer) for layer in layers]
+    if all(adapter is None for adapter in adapters):
         return None
     dtype = bases[0].weight.dtype
     pairs = [
         adapter or (base.weight.new_zeros(0, base.in_features), base.weight.new_zeros(base.out_features, 0))
-        for adapter, base in zip(found, bases, strict=True)
+        for adapter, base in zip(adapters, bases, strict=True)
     ]
     down_R_D = torch.cat([down for down, _ in pairs]).to(dtype)
     up_F_R = torch.block_diag(*[up for _, up in pairs]).to(dtype)

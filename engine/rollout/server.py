@@ -105,11 +105,11 @@ class Server:
         """
         served = _asked(endpoint, "/models", _Models).data
         meant = [model for model in served if model.id in names]
-        found = meant[0] if meant else served[0] if len(served) == 1 else None
-        if found is None:
+        chosen = meant[0] if meant else served[0] if len(served) == 1 else None
+        if chosen is None:
             listed = ", ".join(plainly(model.id) for model in served) or "nothing"
             raise UsageError(f"{endpoint} serves {listed}; none of them is called {names[0]}.")
-        return cls(endpoint, found.id, found.max_model_len)
+        return cls(endpoint, chosen.id, chosen.max_model_len)
 
     def batches(
         self,
@@ -148,8 +148,11 @@ class Server:
                     self._check_name(completion.model)
                     index = part[place]
                     limit = self.vocabulary or tokeniser.vocab_size
-                    found = _sampled(completion, index, asked["n"], limit, known)
-                    answers[index] = [replace(found[k % len(found)], sample_index=k) for k in range(samples)]
+                    samples_of_prompt = _sampled(completion, index, asked["n"], limit, known)
+                    answers[index] = [
+                        replace(samples_of_prompt[k % len(samples_of_prompt)], sample_index=k)
+                        for k in range(samples)
+                    ]
                 tokens = sum(len(r.token_ids) for responses in answers.values() for r in responses)
                 yield Decoded((len(part) - len(answers)) * samples, tokens)
             done = [response for index in part for response in answers[index]]
@@ -163,10 +166,11 @@ class Server:
         }  # fmt: skip
         reading = _asked(self.endpoint, "/completions", _Reading, body)
         self._check_name(reading.model)
-        found = reading.choices[0].prompt_logprobs if reading.choices else []
+        by_position = reading.choices[0].prompt_logprobs if reading.choices else []
         try:
             return [
-                (each or {})[str(token)].logprob for token, each in zip(tokens[1:], found[1:], strict=True)
+                (each or {})[str(token)].logprob
+                for token, each in zip(tokens[1:], by_position[1:], strict=True)
             ]
         except (KeyError, ValueError):
             raise EndpointError(

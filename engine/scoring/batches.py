@@ -45,12 +45,12 @@ def batches(lengths: Sequence[int], pasts: Sequence[int], budget: int) -> list[l
 
 def windows(sizes: Sequence[int], limit: int) -> list[list[int]]:
     """Indices in runs of at most `limit` in sum, and of one that is larger alone; largest first."""
-    found: list[list[int]] = []
+    filled: list[list[int]] = []
     total = 0
     for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
-        if not found or total + sizes[index] > limit:
-            found.append([])
+        if not filled or total + sizes[index] > limit:
+            filled.append([])
             total = 0
-        found[-1].append(index)
+        filled[-1].append(index)
         total += sizes[index]
-    return found
+    return filled

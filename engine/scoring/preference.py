@@ -69,10 +69,10 @@ class PreferenceHead:
         """Write the two files into the folder, readable for their owner alone."""
         with writing_file(folder / WEIGHTS) as temporary:
             save_file({name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}, temporary)
-        told = {
+        description = {
             "criteria": self.criteria, "layers": self.layers, "parts": self.parts, "squash": self.squash
         }  # fmt: skip
-        write_atomic(folder / DESCRIPTION, (json.dumps(told) + "\n").encode())
+        write_atomic(folder / DESCRIPTION, (json.dumps(description) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> PreferenceHead:
@@ -86,14 +86,14 @@ class PreferenceHead:
             path = folder / DESCRIPTION
             if path.stat().st_size > DESCRIPTION_BYTES:
                 raise ValueError(f"{path.name} is larger than {DESCRIPTION_BYTES} bytes")
-            told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS)
             head = cls(
                 **{name: tensors[name] for name in TENSORS},
-                criteria=tuple(map(str, told["criteria"])),
-                layers=tuple(map(int, told["layers"])),
-                parts=tuple(told["parts"]),
-                squash=bool(told["squash"]),
+                criteria=tuple(map(str, description["criteria"])),
+                layers=tuple(map(int, description["layers"])),
+                parts=tuple(description["parts"]),
+                squash=bool(description["squash"]),
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise ModelFilesError(

@@ -154,10 +154,10 @@ class Scorer:
 
     def _features(self, ids: list[int]) -> np.ndarray:
         """Features of these tokens, [S, F], as many of them as possible from the cache."""
-        found = self.cache.best(ids)
-        if found is not None and found[1] == len(ids):
-            return found[0].features[: len(ids)]
-        before = self._trunk.nothing if found is None else found[0].until(found[1])
+        cached = self.cache.best(ids)
+        if cached is not None and cached[1] == len(ids):
+            return cached[0].features[: len(ids)]
+        before = self._trunk.nothing if cached is None else cached[0].until(cached[1])
         new = ids[len(before) :]
         passage = self._trunk.extend(before, new, keep=len(new) - 1)  # the last one ends the text
         self.cache.add(passage)

@@ -85,14 +85,14 @@ def _library_states() -> dict[str, Tensor]:
     """States of the generators that libraries may draw from behind our back."""
     numpy_state = np.random.get_state(legacy=False)
     assert isinstance(numpy_state, dict)
-    found = {
+    states = {
         "torch": torch.get_rng_state(),
         "numpy": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
         "numpy_place": torch.tensor([numpy_state["state"]["pos"]]),
     }
     if torch.cuda.is_available():
-        found |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    return found
+        states |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
 
 
 def _restore_libraries(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

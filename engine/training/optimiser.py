@@ -72,12 +72,12 @@ class MasterAdam:
 
     def tensors(self) -> dict[str, Tensor]:
         """Master weights and moments by name, for a checkpoint."""
-        found = {f"weight.{name}": master.detach() for name, master in self.masters.items()}
-        found["steps"] = torch.tensor(self._steps)
+        tensors = {f"weight.{name}": master.detach() for name, master in self.masters.items()}
+        tensors["steps"] = torch.tensor(self._steps)
         for name, master in self.masters.items():
             for part, value in self._adam.state.get(master, {}).items():
-                found[f"{part}.{name}"] = value
-        return found
+                tensors[f"{part}.{name}"] = value
+        return tensors
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:

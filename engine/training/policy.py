@@ -58,13 +58,13 @@ def _forward(
     model: PreTrainedModel, trunk: Trunk, rows: list[Row], temperature: float, entropy: bool = False
 ) -> PolicyOutputs:
     states = trunk.states(rows, "before")
-    found = head_of(model).logprobs(
+    chosen = head_of(model).logprobs(
         states.hidden[states.mask], states.tokens[states.mask], temperature=temperature, entropy=entropy
     )
     logprobs_N_T, entropy_N_T = torch.zeros(2, *states.mask.shape, device=states.mask.device).unbind()
-    logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, found.logprobs)
-    if found.entropy is not None:
-        entropy_N_T = entropy_N_T.masked_scatter(states.mask, found.entropy)
+    logprobs_N_T = logprobs_N_T.masked_scatter(states.mask, chosen.logprobs)
+    if chosen.entropy is not None:
+        entropy_N_T = entropy_N_T.masked_scatter(states.mask, chosen.entropy)
     return PolicyOutputs(logprobs_N_T, entropy_N_T, states)
 
 

@@ -114,34 +114,34 @@ def comparisons(
     """
     require_sure(plan)
     about = _criterion(plan, criterion)
-    found, prompts = FileComparisons(about), dict[tuple[str, str], _Prompt]()
+    compared, prompts = FileComparisons(about), dict[tuple[str, str], _Prompt]()
     taker, splits = plan.taker(), set[str]()
     for part, number, row in plan.rows():
-        found.rows += 1
+        compared.rows += 1
         place = _place(plan, part, number)
         try:
             if isinstance(row, RowError):
                 raise row
             example = taker.take(row)
         except RowError as error:
-            found.leave(clean_text(str(error)), place)
+            compared.leave(clean_text(str(error)), place)
             continue
         own = example.split or part.split
         splits.add(own or "")
         if split is not None and own != split:
-            found.leave(OTHER_SPLIT, place)
+            compared.leave(OTHER_SPLIT, place)
         else:
-            _take(found, prompts, example, place, example.subset or part.subset or "")
-        if on_progress is not None and found.rows % TELL_EVERY == 0:
-            on_progress(found.rows, plan.source.share(part))
+            _take(compared, prompts, example, place, example.subset or part.subset or "")
+        if on_progress is not None and compared.rows % TELL_EVERY == 0:
+            on_progress(compared.rows, plan.source.share(part))
     if split is not None and split not in splits:
         there = ", ".join(sorted(splits - {""})) or "none that it names"
         raise ImportFileError(f"{plan.source.name} has no split “{split}”; there is {there}.")
     for (_, subset), prompt in prompts.items():
-        _settle(found, prompt, subset)
-    if not found.items:
-        raise ImportFileError(f"{plan.source.name}: {_nothing(found)}.")
-    return found
+        _settle(compared, prompt, subset)
+    if not compared.items:
+        raise ImportFileError(f"{plan.source.name}: {_nothing(compared)}.")
+    return compared
 
 
 def _criterion(plan: Plan, wanted: str | None) -> str:
@@ -155,11 +155,15 @@ def _criterion(plan: Plan, wanted: str | None) -> str:
 
 
 def _take(
-    found: FileComparisons, prompts: dict[tuple[str, str], _Prompt], example: Example, place: str, subset: str
+    compared: FileComparisons,
+    prompts: dict[tuple[str, str], _Prompt],
+    example: Example,
+    place: str,
+    subset: str,
 ) -> None:
-    judged = [j for j in example.judgements if j.criterion == found.criterion]
+    judged = [j for j in example.judgements if j.criterion == compared.criterion]
     if not judged:
-        found.leave(SILENT.format(found.criterion), place)
+        compared.leave(SILENT.format(compared.criterion), place)
         return
     key = prompt_id(canonical_messages(example.chat))
     prompt = prompts.setdefault((key, subset), _Prompt(example.chat, place, example.id))
@@ -173,11 +177,15 @@ def _take(
             if value is not None:
                 joined.setdefault(numbers[response], []).append(value)
         else:
-            _judgement(found, prompt, each, numbers, where)
+            _judgement(compared, prompt, each, numbers, where)
 
 
 def _judgement(
-    found: FileComparisons, prompt: _Prompt, judged: Judged, numbers: list[int], where: tuple[str, str | None]
+    compared: FileComparisons,
+    prompt: _Prompt,
+    judged: Judged,
+    numbers: list[int],
+    where: tuple[str, str | None],
 ) -> None:
     """One whole verdict."""
     said = (
@@ -199,17 +207,17 @@ def _judgement(
         good = tuple(sorted({n for n, value in values if value == top}))
         bad = tuple(sorted({n for n, value in values if value != top}))
         if not bad or set(good) & set(bad):
-            found.leave(SAME, where[0])
+            compared.leave(SAME, where[0])
             return
         prompt.best_of.setdefault((good, bad), where)
         return
     if len(values) < 2:
-        found.leave(ALONE, where[0])
-    _say_pairs(found, prompt, judged.annotator, values, where)
+        compared.leave(ALONE, where[0])
+    _say_pairs(compared, prompt, judged.annotator, values, where)
 
 
 def _say_pairs(
-    found: FileComparisons,
+    compared: FileComparisons,
     prompt: _Prompt,
     annotator: str,
     values: Iterable[tuple[int, float | None]],
@@ -219,19 +227,19 @@ def _say_pairs(
         if one is None or other is None:
             continue
         if a == b:
-            found.leave(SAME, where[0])
+            compared.leave(SAME, where[0])
         else:
             prompt.say(annotator, a, b, one - other, where)
 
 
-def _settle(found: FileComparisons, prompt: _Prompt, subset: str) -> None:
+def _settle(compared: FileComparisons, prompt: _Prompt, subset: str) -> None:
     """The comparisons of a prompt, once all rows have spoken."""
     where = prompt.place, prompt.external_id
     for (annotator, _), said in prompt.joined.items():
         if len(said) < 2:
-            found.leave(ALONE, prompt.place)
+            compared.leave(ALONE, prompt.place)
         means = [(n, sum(values) / len(values)) for n, values in said.items()]
-        _say_pairs(found, prompt, annotator, means, where)
+        _say_pairs(compared, prompt, annotator, means, where)
     texts = list(prompt.texts)
     key = prompt_id(canonical_messages(prompt.messages))
 
@@ -247,17 +255,17 @@ def _settle(found: FileComparisons, prompt: _Prompt, subset: str) -> None:
         return Compared(key, prompt.messages, subset, kind, *at, chosen, others, policies, *votes)
 
     for (good, bad), at in prompt.best_of.items():
-        found.items.append(made("best_of", good, bad, at))
+        compared.items.append(made("best_of", good, bad, at))
     for (a, b), verdicts in prompt.verdicts.items():
         at = prompt.where[a, b]
         signs = [(sum_ > 0) - (sum_ < 0) for sum_ in verdicts.values()]
         for_a, for_b, ties = signs.count(1), signs.count(-1), signs.count(0)
         if for_a == for_b or ties >= max(for_a, for_b):
-            found.leave(TIED if ties > max(for_a, for_b) else SPLIT, at[0])
+            compared.leave(TIED if ties > max(for_a, for_b) else SPLIT, at[0])
         elif for_a > for_b:
-            found.items.append(made("pair", (a,), (b,), at, (for_a, for_b, ties)))
+            compared.items.append(made("pair", (a,), (b,), at, (for_a, for_b, ties)))
         else:
-            found.items.append(made("pair", (b,), (a,), at, (for_b, for_a, ties)))
+            compared.items.append(made("pair", (b,), (a,), at, (for_b, for_a, ties)))
 
 
 def _place(plan: Plan, part: Part, number: int) -> str:
@@ -265,10 +273,10 @@ def _place(plan: Plan, part: Part, number: int) -> str:
     return where if len(plan.source.parts) == 1 else f"{part.path.name} {where}"
 
 
-def _nothing(found: FileComparisons) -> str:
-    reason, _ = found.left_out.most_common(1)[0] if found.left_out else ("there are no rows in it", 0)
+def _nothing(compared: FileComparisons) -> str:
+    reason, _ = compared.left_out.most_common(1)[0] if compared.left_out else ("there are no rows in it", 0)
     return (
-        f"it compares nothing by “{found.criterion}” ({reason}); a benchmark says which of the "
+        f"it compares nothing by “{compared.criterion}” ({reason}); a benchmark says which of the "
         "responses to a prompt are better"
     )
 

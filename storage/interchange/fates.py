@@ -92,7 +92,7 @@ def fates_of(
             said = statement.role
             if said not in roles.setdefault(statement.path.column, []):
                 roles[statement.path.column].append(said)
-    kept = _kept_with(layout, examples)
+    owner = _kept_with(layout, examples)
     inner = {c.path.column for c in columns if len(c.path.steps) > 1}
     fates = []
     for column in columns:
@@ -116,14 +116,14 @@ def fates_of(
                 if layout == "ranked_lists" and not any(e.judgements for e in examples):
                     warning = _unread_verdict(name, columns)
             elif name in inner and "keep" not in mine and _unread(name, mapping, columns):
-                became += f"; the rest of it is kept as metadata of the {kept}"
+                became += f"; the rest of it is kept as metadata of the {owner}"
             fates.append(Fate(name, became, warning))
         elif column.kind == "empty":
             fates.append(Fate(name, "empty"))
         elif column.kind == "bytes":
             fates.append(Fate(name, "left out: it holds bytes"))
         else:
-            fates.append(Fate(name, f"metadata of the {kept}", _warning(column, mapping, layout)))
+            fates.append(Fate(name, f"metadata of the {owner}", _warning(column, mapping, layout)))
     return fates
 
 
@@ -213,7 +213,7 @@ def _like_answers(column: Column) -> bool:
     if any(named(role, name) == 1 for role in ("reference", "source", "split", "subset", "note", "id")):
         return False
     if column.kind in ("text", "transcript"):
-        return not column.is_id and column.words > 0.8 and column.length >= 12 and column.distinct > 1
+        return not column.is_id and column.spaced > 0.8 and column.length >= 12 and column.distinct > 1
     return column.kind in ("chats", "messages")
 
 

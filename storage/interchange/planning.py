@@ -207,16 +207,18 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
     """The plan with its mapping: the preset's or the sample's, and above both what the user has said."""
     _check_columns(plan)
     if preset is None:
-        found = infer(plan.sample, plan.said, plan.kind)
-        mapping = expanded(found.mapping, list(plan.sample))
-        sure = 1.0 if plan.said and layout_of(mapping) and found.confidence >= SURE else found.confidence
+        inferred = infer(plan.sample, plan.said, plan.kind)
+        mapping = expanded(inferred.mapping, list(plan.sample))
+        sure = (
+            1.0 if plan.said and layout_of(mapping) and inferred.confidence >= SURE else inferred.confidence
+        )
         made = replace(
             plan,
             mapping=mapping,
-            codings=found.codings,
+            codings=inferred.codings,
             confidence=sure,
             preset=None,
-            warnings=tuple(found.warnings),
+            warnings=tuple(inferred.warnings),
         )
         return made
     sample, errors = plan.sample, plan.sample_errors
@@ -232,8 +234,8 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
             )
     mapping = _fitted(preset, sample).with_statements(plan.said)
     if not mapping.has("prompt") and layout_of(mapping) is None:
-        found = infer(sample, mapping.statements, "auto")
-        mapping = found.mapping
+        inferred = infer(sample, mapping.statements, "auto")
+        mapping = inferred.mapping
     mapping = expanded(mapping, list(sample))
     codings = _codings(mapping, sample)
     warnings = tuple(c.warning for c in codings.values() if c.warning)
@@ -321,12 +323,12 @@ def _unfolded_together(rows: Iterator[Found], name: str) -> Iterator[Found]:
     errors: list[Found] = []
 
     def plain_rows() -> Iterator[Row]:
-        for found in rows:
-            if isinstance(found[2], RowError):
-                errors.append(found)
+        for row in rows:
+            if isinstance(row[2], RowError):
+                errors.append(row)
             else:
-                last[:] = [found]
-                yield found[2]
+                last[:] = [row]
+                yield row[2]
 
     for made in MANY[name](plain_rows()):
         yield last[0][0], last[0][1], made

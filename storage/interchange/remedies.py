@@ -39,8 +39,8 @@ def _quoted(statement: str) -> str:
 def in_keys(sentence: str, key_of: Callable[[str], str], *, turn: str, rows: str, options: str) -> str:
     """The sentence for the screen: `key_of` gives the key of a role, the others are the keys of that name."""
 
-    def pressed(found: re.Match[str]) -> str:
-        statement = shlex.split(found[1].rstrip("."))[0] + ("." if found[1].endswith(".") else "")
+    def pressed(match: re.Match[str]) -> str:
+        statement = shlex.split(match[1].rstrip("."))[0] + ("." if match[1].endswith(".") else "")
         role, _, path = statement.partition("=")
         if "{" in path:
             return f"{turn} on “{path.partition('{')[0]}” turns it"

@@ -141,7 +141,7 @@ def test_a_refused_prompt_fails_no_other_job(tmp_path: Path, strict_model: Path)
     kept = read_prompts(
         run.table("prompts"), Tokeniser.from_folder(strict_model), PPOConfig(name="p", reward_model="r"), 512
     )
-    assert [prompt.prompt_id for prompt in kept.kept] == ["good"]
+    assert [prompt.prompt_id for prompt in kept.train] == ["good"]
     assert len(kept.left_out) == 1
     learning = SFTConfig(name="s", holdout=0.0, **HERE)
     run = make_run(tmp_path / "s", learning, {"policy": strict_model}, {"rankings": long_and_refused()})

@@ -31,7 +31,7 @@ def doctor(
     from storage.doctor import Finding, look_at_files, look_inside
 
     settings = session.settings()
-    found = 0
+    unrepaired = 0
     file = Path(settings.db).expanduser().absolute()
     if not settings.in_memory and not file.exists() and not Path(f"{file}.wal").exists():
         raise UsageError(f"There is no database {file}.")
@@ -43,8 +43,8 @@ def doctor(
         findings += [Finding(sentence) for sentence in _interrupted(workspace)]
     for finding in findings:
         print(f"{'repaired: ' if finding.repaired else ''}{finding.sentence}")
-        found += not finding.repaired
-    if found:
+        unrepaired += not finding.repaired
+    if unrepaired:
         raise typer.Exit(1)
     session.narrator.say("Nothing else is amiss." if findings else "Nothing is amiss.")
 

@@ -66,17 +66,17 @@ def evaluate_reward(
     if on:
         asked = asked_for(mapping, column or [], "auto", preset, None, None, "overall", source, encoding)
         how = BenchmarkRequest(asked, criterion, split, limit)
-        found = [evaluating.reward(name, on, how, precision=precision, on_progress=_tell)]
+        benchmarks = [evaluating.reward(name, on, how, precision=precision, on_progress=_tell)]
         session.narrator.end()
     else:
-        found = evaluating.listed(name)
+        benchmarks = evaluating.listed(name)
     if as_json:
-        print_json(found[0] if on else found)
+        print_json(benchmarks[0] if on else benchmarks)
         return
-    if not found:
+    if not benchmarks:
         session.narrator.say(f"{name} has been measured on no benchmark; give one with --on FILE.")
     width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
-    for number, each in enumerate(found):
+    for number, each in enumerate(benchmarks):
         print(("\n" if number else "") + f"── {benchmark_title(each)} ".ljust(width + 1, "─"))
         print("\n".join(shown(line) for line in benchmark_lines(each, width)))
 

@@ -35,12 +35,12 @@ def overoptimisation(
 
     detail = run_to_end("overoptimise", config)
     store, run_id = session.workspace().store, detail.run_id
-    found = curves(store, run_id)
+    gold_curves = curves(store, run_id)
     if csv is not None:
         rows = write_csv(store, run_id, Path(csv).expanduser())
         session.narrator.say(f"{counted(rows, 'row')} written to {csv}.")
     if as_json:
-        print_json({"run_id": run_id, "curves": plain(found)})
+        print_json({"run_id": run_id, "curves": plain(gold_curves)})
         return
     print_table(
         ("labels", "n", "√KL", "proxy", "gold", "gold, replicates", "gold highest at √KL"),
@@ -52,6 +52,6 @@ def overoptimisation(
                 f"{one.lowest:+.2f} … {one.highest:+.2f}",
                 "–" if one.peak is None else f"{one.peak.d:.2f}" + ("" if one.peak.passed else " (the last)"),
             )
-            for one in found
+            for one in gold_curves
         ],
     )

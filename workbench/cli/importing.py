@@ -65,20 +65,20 @@ def print_report(report: ImportReport) -> None:
         print(f"note: {line(warning)}", file=sys.stderr)
 
 
-def print_outlook(found: Outlook, as_json: bool) -> None:
+def print_outlook(plan: Outlook, as_json: bool) -> None:
     """The mapping, the columns, three rows and the losses."""
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(plan))
         return
     what = (
-        f"the preset {found.preset}"
-        if found.preset
-        else f"{found.layout or 'nothing that is known'}, sure to {found.confidence:.0%}"
+        f"the preset {plan.preset}"
+        if plan.preset
+        else f"{plan.layout or 'nothing that is known'}, sure to {plan.confidence:.0%}"
     )
-    print(f"{line(found.name)}: {what}")
-    print_table(("column", "becomes"), [(line(a), line(b)) for a, b in found.columns])
-    print("\n" + "\n".join(f"  {line(text)}" for text in found.statements))
-    for number, example in enumerate(found.examples, 1):
+    print(f"{line(plan.name)}: {what}")
+    print_table(("column", "becomes"), [(line(a), line(b)) for a, b in plan.columns])
+    print("\n" + "\n".join(f"  {line(text)}" for text in plan.statements))
+    for number, example in enumerate(plan.examples, 1):
         print(f"\n{number}  {_short(example['prompt'])}")
         for place, answer in enumerate(example["responses"]):
             ranks = [
@@ -92,14 +92,14 @@ def print_outlook(found: Outlook, as_json: bool) -> None:
                 f" [{line(answer['policy'])}{'; ' + line(', '.join(ranks)) if ranks else ''}]"
             )
     print(
-        f"\nOf {counted(found.rows, 'row')} read: {counted(found.prompts, 'prompt')},"
-        f" {counted(found.responses, 'response')}, {counted(found.judgements, 'judgement')}."
+        f"\nOf {counted(plan.rows, 'row')} read: {counted(plan.prompts, 'prompt')},"
+        f" {counted(plan.responses, 'response')}, {counted(plan.judgements, 'judgement')}."
     )
-    for reason, number in found.losses.left_out.items():
+    for reason, number in plan.losses.left_out.items():
         print(f"left out {number:,}: {line(reason)}")
-    for what, number in found.losses.dropped.items():
+    for what, number in plan.losses.dropped.items():
         print(f"{line(what)}: {number:,}")
-    for warning in found.losses.warnings:
+    for warning in plan.losses.warnings:
         print(f"note: {line(warning)}")
     print("Nothing was imported.")
 

@@ -177,11 +177,11 @@ def _estimate(config: JobConfig, as_json: bool) -> None:
     from workbench.services.run_names import check
 
     store = session.reading().store
-    found = estimated(store, check(store, config).config)
+    estimate = estimated(store, check(store, config).config)
     if as_json:
-        print_json(found)
+        print_json(estimate)
     else:
-        print(found.sentence)
+        print(estimate.sentence)
     _tell_labels(config)
 
 
@@ -285,9 +285,9 @@ def show_run(
 
         print(script(jobs, run_id), end="")
         return
-    detail, told = jobs.show(run_id), jobs.metrics(run_id)
-    metrics = {name: points[-1] for name, points in told.items() if points}
-    times = step_time(detail.config, told)
+    detail, points_by_metric = jobs.show(run_id), jobs.metrics(run_id)
+    metrics = {name: points[-1] for name, points in points_by_metric.items() if points}
+    times = step_time(detail.config, points_by_metric)
     if as_json:
         print_json({"run": detail, "last_metrics": {name: value for name, (_, value) in metrics.items()}})
         return

@@ -16,7 +16,7 @@ from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from workbench.services.scoring import Scoring, Told
+    from workbench.services.scoring import Scoring, ScoringNotes
 
 
 judge_app = typer.Typer(invoke_without_command=True)
@@ -125,41 +125,41 @@ def score(
     def progress(done: int, total: int) -> None:
         session.narrator.progress("scoring", done, total, "responses")
 
-    from workbench.services.scoring import Told
+    from workbench.services.scoring import ScoringNotes
 
-    told = Told()
+    notes = ScoringNotes()
     if path is None:
-        count = scoring.score_store(reward_model, progress, precision=precision, told=told)
+        count = scoring.score_store(reward_model, progress, precision=precision, notes=notes)
         session.narrator.end()
-        _tell_of_scoring(told, scoring, reward_model, precision)
+        _tell_of_scoring(notes, scoring, reward_model, precision)
         if as_json:
             print_json(
                 {
                     "reward_model": reward_model,
                     "precision": precision,
                     "scored": count,
-                    "cut": told.cut,
-                    "prompts_left_out": len(told.left_out),
+                    "cut": notes.cut,
+                    "prompts_left_out": len(notes.left_out),
                 }
             )
         else:
             print(f"{counted(count, 'response')} scored by {cell(reward_model)}.")
         return
     rows = scoring.score_file(
-        path, reward_model, precision=precision, policy=policy, on_progress=progress, told=told
+        path, reward_model, precision=precision, policy=policy, on_progress=progress, notes=notes
     )
     session.narrator.end()
-    _tell_of_scoring(told, scoring, reward_model, precision)
-    columns = ("response_id", "score", *(("cut",) if told.cut else ()), "prompt", "response")
+    _tell_of_scoring(notes, scoring, reward_model, precision)
+    columns = ("response_id", "score", *(("cut",) if notes.cut else ()), "prompt", "response")
     print_records(rows, columns, as_json=as_json)
 
 
-def _tell_of_scoring(told: Told, scoring: Scoring, reward_model: str, precision: str) -> None:
+def _tell_of_scoring(notes: ScoringNotes, scoring: Scoring, reward_model: str, precision: str) -> None:
     """What was cut and left out, on standard error."""
-    for message in told.left_out.words():
+    for message in notes.left_out.messages():
         session.narrator.say(message.text)
-    if told.cut:
-        session.narrator.say(cut_words(told.cut, scoring.scorer(reward_model, precision).max_tokens))
+    if notes.cut:
+        session.narrator.say(cut_words(notes.cut, scoring.scorer(reward_model, precision).max_tokens))
 
 
 def compare(

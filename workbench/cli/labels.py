@@ -31,8 +31,8 @@ def annotators(criterion: CriterionOption = "overall", as_json: JsonOption = Fal
     """How able every annotator is, and what they lean to; shares with 95 % intervals."""
     from workbench.services.label_text import interval, percent
 
-    found = session.reading().labels
-    fit, people = found.refresh(found.known(criterion)), found.annotators(criterion)
+    labels = session.reading().labels
+    fit, people = labels.refresh(labels.known(criterion)), labels.annotators(criterion)
     if as_json:
         print_json({"fit": fit, "annotators": people})
         return
@@ -100,9 +100,9 @@ def agreement(
     as_json: JsonOption = False,
 ) -> None:
     """Krippendorff's α of all annotators; agreement, Cohen's κ and Kendall's τ of every two."""
-    found = session.reading().labels
-    reliability = found.reliability(found.known(criterion))
-    couples = found.agreement(criterion)
+    labels = session.reading().labels
+    reliability = labels.reliability(labels.known(criterion))
+    couples = labels.agreement(criterion)
     if as_json:
         print_json({"reliability": reliability, "couples": couples})
         return
@@ -149,9 +149,12 @@ def disagreements(
     as_json: JsonOption = False,
 ) -> None:
     """The prompts that annotators disagree on most; the workbench shows them side by side (ctrl+p)."""
-    found = session.reading().labels
-    found.refresh(found.known(criterion))
-    rows, (count, waiting) = found.disagreements(criterion, limit=limit), found.count_disagreements(criterion)
+    labels = session.reading().labels
+    labels.refresh(labels.known(criterion))
+    rows, (count, waiting) = (
+        labels.disagreements(criterion, limit=limit),
+        labels.count_disagreements(criterion),
+    )
     if as_json:
         print_json(rows)
         return

@@ -32,20 +32,22 @@ def report_judge(
     """How far models that judge agree with people, and which biases they have."""
     calibrating = session.reading().calibrating
     if name is None:
-        found = calibrating.all(None if criterion is None else [criterion])
+        calibrations = calibrating.all(None if criterion is None else [criterion])
     else:
-        found = calibrating.of(name, criterion)
+        calibrations = calibrating.of(name, criterion)
     if as_json:
-        extra = [{"calibration_error": each.calibration_error, "sentence": each.sentence} for each in found]
-        print_json([{**plain(each), **more} for each, more in zip(found, extra, strict=True)])
+        extra = [
+            {"calibration_error": each.calibration_error, "sentence": each.sentence} for each in calibrations
+        ]
+        print_json([{**plain(each), **more} for each, more in zip(calibrations, extra, strict=True)])
         return
     from workbench.services.calibration_text import calibration_lines
     from workbench.services.report_lines import one_line, shown
 
-    if not found:
+    if not calibrations:
         session.narrator.say("No model has judged yet; “workbench judge ai” lets one.")
     width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
-    for each in found:
+    for each in calibrations:
         title = f"{one_line(each.judge)} · {one_line(each.criterion)}"
         print(f"── {title} ".ljust(width + 1, "─"))
         print("\n".join(shown(line) for line in calibration_lines(each, width)))

@@ -74,13 +74,13 @@ def sql(
         rows = _exported(session.reading(), text, output)
         session.narrator.say(f"{counted(rows, 'row')} written to {output}.")
         return
-    with _result(text, unlock) as (columns, found):
+    with _result(text, unlock) as (columns, result):
         if as_json:
-            _write_json(columns, found)
+            _write_json(columns, result)
         elif as_csv:
-            _write_csv(columns, found)
+            _write_csv(columns, result)
         else:
-            _write_table(columns, found)
+            _write_table(columns, result)
 
 
 def _text(query: str | None, question: str | None, values: list[str]) -> str:

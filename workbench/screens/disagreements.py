@@ -38,9 +38,9 @@ def draw_row(row: Disagreement, width: int) -> Content:
     return Content.assemble(mark, (f" {share} ", "$foreground-muted"), text)
 
 
-def letters(found: Dispute) -> dict[str, str]:
+def letters(dispute: Dispute) -> dict[str, str]:
     """A letter for each response, the best of the consensus first."""
-    order = sorted(found.texts, key=lambda r: (-found.qualities.get(r, (0.0, 0.0))[0], r))
+    order = sorted(dispute.texts, key=lambda r: (-dispute.qualities.get(r, (0.0, 0.0))[0], r))
     return {
         response: chr(ord("A") + place) if place < 26 else f"#{place + 1}"
         for place, response in enumerate(order)
@@ -55,10 +55,10 @@ def order_text(column: StatedOrder, letter: dict[str, str]) -> str:
     return " > ".join(" = ".join(sorted(names)) for _, names in sorted(by_rank.items()))
 
 
-def columns_content(found: Dispute, letter: dict[str, str]) -> Content:
+def columns_content(dispute: Dispute, letter: dict[str, str]) -> Content:
     """Everybody's order, one a line, the consensus first."""
     lines = []
-    for column in found.columns:
+    for column in dispute.columns:
         name = safe_line(column.name, NAME_WIDTH).ljust(NAME_WIDTH)
         style = "bold $primary" if column.name in ("consensus", "adjudicated") else ""
         note = f"   {safe_line(column.note, 60)}" if column.note else ""
@@ -68,14 +68,14 @@ def columns_content(found: Dispute, letter: dict[str, str]) -> Content:
     return Content("\n").join(lines)
 
 
-def texts_content(found: Dispute, letter: dict[str, str]) -> Content:
+def texts_content(dispute: Dispute, letter: dict[str, str]) -> Content:
     """The responses by their letters, each with its quality and its interval."""
     parts: list[Content | str | tuple[str, str]] = []
     for response, name in letter.items():
-        quality = found.qualities.get(response)
+        quality = dispute.qualities.get(response)
         said = "" if quality is None else f"  quality {quality[0]:+.2f} ± {1.96 * quality[1]:.2f}"
         parts += [(name, "bold $secondary"), (said, "$foreground-muted"), "\n"]
-        parts += [safe_content(found.texts[response], SHOWN_CHARACTERS), "\n\n"]
+        parts += [safe_content(dispute.texts[response], SHOWN_CHARACTERS), "\n\n"]
     return Content.assemble(*parts).rstrip()
 
 
@@ -97,7 +97,7 @@ class DisagreementsScreen(WorkbenchScreen):
     def __init__(self, criterion: str = "") -> None:
         super().__init__()
         self.criterion = criterion
-        self.found: Dispute | None = None
+        self.dispute: Dispute | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="disagreements-title", markup=False)
@@ -151,15 +151,15 @@ class DisagreementsScreen(WorkbenchScreen):
     @told
     async def show_prompt(self, row: Disagreement | None) -> None:
         """Everybody's ranking of the prompt side by side, and its responses."""
-        self.found = None
+        self.dispute = None
         columns, texts = Content(""), Content("")
         if row is not None:
             prompt, criterion = row.prompt_id, self.criterion
-            self.found = await self.ask(lambda w: w.labels.side_by_side(prompt, criterion))
-            letter = letters(self.found)
+            self.dispute = await self.ask(lambda w: w.labels.side_by_side(prompt, criterion))
+            letter = letters(self.dispute)
             question = Content.styled(safe_line(row.text, 400), "bold")
-            columns = Content("\n\n").join([question, columns_content(self.found, letter)])
-            texts = texts_content(self.found, letter)
+            columns = Content("\n\n").join([question, columns_content(self.dispute, letter)])
+            texts = texts_content(self.dispute, letter)
         self.query_one("#disagreements-columns", Static).update(columns)
         self.query_one("#disagreements-texts", Static).update(texts)
 
@@ -171,21 +171,21 @@ class DisagreementsScreen(WorkbenchScreen):
     @told
     async def action_adjudicate(self) -> None:
         """Choose the order that holds; it is recorded as the annotator's own."""
-        found = self.found
-        if found is None:
+        dispute = self.dispute
+        if dispute is None:
             return
-        letter = letters(found)
-        orders = {f"as {column.name}: {order_text(column, letter)}": column for column in found.columns}
+        letter = letters(dispute)
+        orders = {f"as {column.name}: {order_text(column, letter)}": column for column in dispute.columns}
         answer = await self.app.push_screen_wait(ChooseScreen("Which order holds?", [*orders, BY_HAND]))
         if answer is None:
             return
         if answer == BY_HAND:
             self.dismiss()
-            self.workbench.rank_prompt(found.prompt_id)
+            self.workbench.rank_prompt(dispute.prompt_id)
             return
         places, criterion = dict(orders[answer].places), self.criterion
         await self.ask(
-            lambda w: w.labels.adjudicate(found.prompt_id, w.settings.annotator, places, criterion)
+            lambda w: w.labels.adjudicate(dispute.prompt_id, w.settings.annotator, places, criterion)
         )
         self.workbench.refresh_status()
         self.load()

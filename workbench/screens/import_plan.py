@@ -136,20 +136,20 @@ class ImportPlanScreen(WorkbenchScreen):
         self.count()
 
     def _show_outlook(self) -> None:
-        found = outlook(self.plan)
-        how = f"read as {found.preset}" if found.preset else (found.layout or "no form yet").replace("_", " ")
-        told = found.preset is None and found.layout is not None
-        sure = f", sure to {found.confidence:.0%}" if told else ""
-        head = Content.assemble((safe_line(found.name, 60), "bold"), f"  {how}{sure}")
+        seen = outlook(self.plan)
+        how = f"read as {seen.preset}" if seen.preset else (seen.layout or "no form yet").replace("_", " ")
+        guessed = seen.preset is None and seen.layout is not None
+        sure = f", sure to {seen.confidence:.0%}" if guessed else ""
+        head = Content.assemble((safe_line(seen.name, 60), "bold"), f"  {how}{sure}")
         self.query_one("#plan-head", Static).update(head)
         refused = draft.refusal(self.plan)
-        warnings = [in_keys(warning) for warning in found.losses.warnings]
+        warnings = [in_keys(warning) for warning in seen.losses.warnings]
         content = losses_content(
-            in_keys(refused) if refused else None, found.losses.left_out, found.losses.dropped, warnings
+            in_keys(refused) if refused else None, seen.losses.left_out, seen.losses.dropped, warnings
         )
         self.query_one("#losses-text", Static).update(content)
         self.query_one("#losses").border_title = "Cannot come in yet" if refused else "To look at"
-        self.query_one("#standing-text", Static).update(standing_content(found.examples))
+        self.query_one("#standing-text", Static).update(standing_content(seen.examples))
         shown = "Rows as they would stand" if self.has_class("-standing") else "The first rows"
         self.query_one("#sheet-pane").border_title = Content(shown)
 

@@ -78,9 +78,9 @@ class ResponseCard(Widget, can_focus=True):
     def show_draft(self, draft: Draft) -> None:
         """Its rank, or its ratings."""
         if draft.mode == "rate":
-            found = [draft.rating(name, self.response_id) for name in draft.criteria]
-            badge = " ".join("·" if value is None else str(value) for value in found)
-            self._show_badge(badge, placed=all(value is not None for value in found))
+            ratings = [draft.rating(name, self.response_id) for name in draft.criteria]
+            badge = " ".join("·" if value is None else str(value) for value in ratings)
+            self._show_badge(badge, placed=all(value is not None for value in ratings))
             return
         rank = draft.rank(self.response_id)
         if draft.mode == "best_worst" and rank is not None and len(draft.responses) > 2:
@@ -177,8 +177,8 @@ class ResponseCard(Widget, can_focus=True):
 
     def _strip(self, content: Content, width: int) -> Strip:
         """One line of text, `width` cells wide."""
-        found = Visual.to_strips(self, content, width, 1, self.visual_style)
-        strip = found[0] if found else Strip.blank(width)
+        strips = Visual.to_strips(self, content, width, 1, self.visual_style)
+        strip = strips[0] if strips else Strip.blank(width)
         return strip.adjust_cell_length(width, self.visual_style.rich_style)
 
     def _closed_line(self, width: int) -> Strip:

@@ -163,12 +163,12 @@ class DifferenceScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         first, second = self.shown
-        found = word_diff(self.texts[first], self.texts[second])
-        for side, place, pieces in (("left", first, found.old), ("right", second, found.new)):
+        difference = word_diff(self.texts[first], self.texts[second])
+        for side, place, pieces in (("left", first, difference.old), ("right", second, difference.new)):
             pane = self.query_one(f"#{side}", VerticalScroll)
             pane.border_title = Content(f" {LETTERS[place]} ")
             self.query_one(f"#{side}-text", Static).update(marked(pieces) if pieces else Content("(empty)"))
-        pane.border_subtitle = f"{found.likeness:.0%} of the words in common · letters · esc back"
+        pane.border_subtitle = f"{difference.likeness:.0%} of the words in common · letters · esc back"
 
     def action_choose(self, place: int) -> None:
         """The chosen response comes to the right, what stood there to the left."""

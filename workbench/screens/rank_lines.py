@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from engine.wording import counted
 from workbench.services.draft import CONFIDENCE, MODES, Draft, Mode
 from workbench.widgets.safe import safe_line
 
@@ -192,12 +193,12 @@ def _waiting_for(state: LiveState) -> Content:
     return Content.assemble("from the 20th judgement, ", (f"{state.missing}", "bold"), " to go")
 
 
-def agreement_line(found: Agreement, letters: Mapping[str, str]) -> Content:
+def agreement_line(agreement: Agreement, letters: Mapping[str, str]) -> Content:
     """How the model would have ranked what was just judged."""
-    order = " > ".join(letters.get(response, "?") for response in found.order)
+    order = " > ".join(letters.get(response, "?") for response in agreement.order)
     return Content.assemble(
         ("model: ", "$foreground-muted"), (order, "bold"),
-        (f"  agrees on {found.agree} of {found.pairs} pair{'' if found.pairs == 1 else 's'}", "$secondary"),
+        (f"  agrees on {agreement.agree} of {counted(agreement.pairs, 'pair')}", "$secondary"),
     )  # fmt: skip
 
 

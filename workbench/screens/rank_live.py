@@ -100,10 +100,10 @@ class LiveScreen(WorkbenchScreen):
             self._live_line = line
             self.query_one("#live", Static).update(line, layout=False)
 
-    def show_agreement(self, found: Agreement | None, letters: Mapping[str, str]) -> None:
+    def show_agreement(self, agreement: Agreement | None, letters: Mapping[str, str]) -> None:
         """For a moment, how the model had ranked what was just judged; `letters` by response id."""
-        if found is not None and self.shows_agreement:
-            self._agreement = agreement_line(found, letters)
+        if agreement is not None and self.shows_agreement:
+            self._agreement = agreement_line(agreement, letters)
             self._agreement_until = time.monotonic() + AGREEMENT_SECONDS
 
     def forget_agreement(self) -> None:

@@ -217,7 +217,7 @@ class ReportScreen(WorkbenchScreen):
         report = self.report
         if report is None:
             return
-        names = [found.criterion for found in report.criteria]
+        names = [fit.criterion for fit in report.criteria]
         chosen = await self.app.push_screen_wait(ChooseScreen("Measure on", names, report.criterion))
         if chosen is not None and chosen != report.criterion:
             self.criterion = chosen

@@ -51,7 +51,7 @@ def lines_content(lines: Sequence[Line]) -> Content:
 def curves(report: RewardReport, key: str) -> tuple[list[Curve], tuple[float, float] | None]:
     """What the plot of a section draws, and the ends of its x axis."""
     if key == "calibration":
-        points = [(found.predicted, found.observed) for found in report.calibration]
+        points = [(bin_.predicted, bin_.observed) for bin_ in report.calibration]
         ideal = Curve(((0.5, 0.5), (1.0, 1.0)), faint=True)
         return ([ideal, Curve(points), Curve(points, line=False)], (0.5, 1.0)) if points else ([], None)
     points = [(float(p.pairs), p.accuracy) for p in report.curve if p.accuracy is not None]

@@ -126,11 +126,11 @@ def verdict(ways: Sequence[Way]) -> Content:
     return Content("\n").join(map(Content, lines))
 
 
-def fits_table(found: Sequence[Trail]) -> Content:
+def fits_table(shown_trails: Sequence[Trail]) -> Content:
     """α, β and R₀ of every curve."""
     head = f"{'':<{LABEL}}{'α':>8}{'β':>8}{'R₀':>8}{'rms':>8}{'points':>7}{'last':>8}"
     lines = [Content.styled(head, "$foreground-muted")]
-    for trail in found:
+    for trail in shown_trails:
         fit = trail.fit
         numbers = (fit.alpha, fit.beta, fit.origin, fit.error) if fit else (None,) * 4
         cells = "".join(f"{short_number(number):>8}" for number in numbers)
@@ -182,28 +182,30 @@ class OveroptimisationScreen(WorkbenchScreen):
     @told
     async def load(self) -> None:
         """Read the runs again; a run that goes on adds points."""
-        found = await self.ask(lambda workspace: workspace.overoptimisation.ways(self._run_ids))
-        if chosen_ways(found) != self.ways or not found:
-            self.ways = chosen_ways(found)
+        ways = await self.ask(lambda workspace: workspace.overoptimisation.ways(self._run_ids))
+        if chosen_ways(ways) != self.ways or not ways:
+            self.ways = chosen_ways(ways)
             self.redraw()
 
     def redraw(self) -> None:
         """Draw what is switched on."""
-        found = trails(self.ways, self.shown)
-        parts = [(f"{SHAPES[trail.slot]} {trail.label}   ", COLOURS[trail.slot]) for trail in found]
+        shown_trails = trails(self.ways, self.shown)
+        parts = [(f"{SHAPES[trail.slot]} {trail.label}   ", COLOURS[trail.slot]) for trail in shown_trails]
         self.query_one("#ways-legend", Static).update(Content.assemble(*parts))
         table = self.query_one("#ways-fits", Static)
-        table.update(fits_table(found) if found else "")
-        table.display = self.tabled if self.tabled is not None else self.size.height >= 34 or len(found) <= 2
+        table.update(fits_table(shown_trails) if shown_trails else "")
+        table.display = (
+            self.tabled if self.tabled is not None else self.size.height >= 34 or len(shown_trails) <= 2
+        )
         self.query_one("#ways-verdict", Static).update(
             verdict([way for way in self.ways if is_shown(way, self.shown)])
         )
-        drawn = [curve for trail in found for curve in curves(trail, self.shown)]
-        self.query_one(Plot).show(drawn, marks=self._peaks(found))
+        drawn = [curve for trail in shown_trails for curve in curves(trail, self.shown)]
+        self.query_one(Plot).show(drawn, marks=self._peaks(shown_trails))
 
-    def _peaks(self, found: Sequence[Trail]) -> list[tuple[float, float]]:
+    def _peaks(self, shown_trails: Sequence[Trail]) -> list[tuple[float, float]]:
         """Where gold is highest, of the curves that are drawn."""
-        lifts = {trail.slot: trail.origin if self.shown.relative else 0.0 for trail in found}
+        lifts = {trail.slot: trail.origin if self.shown.relative else 0.0 for trail in shown_trails}
         return [
             (way.peak.d, way.peak.score - lifts[2 * number + 1])
             for number, way in enumerate(self.ways)

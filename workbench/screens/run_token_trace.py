@@ -31,7 +31,7 @@ class Quantity:
     head: str
     middle: float | None
     """The number that has no colour; None lets the colours span what is there."""
-    words: str
+    meaning: str
 
 
 QUANTITIES = (
@@ -225,8 +225,8 @@ class TraceHeat(VerticalScroll, can_focus=True):
             legend = legend_content("", scale, ground, 10) if known else Content(" not known here")
             chosen = "bold $text-primary underline" if index == self._chosen else "bold"
             label = Content.assemble((quantity.head, chosen), legend)
-            if self.all_quantities and label.cell_length + len(quantity.words) + 4 <= self.size.width:
-                label += Content.styled(f"  {quantity.words}", "$foreground-muted")
+            if self.all_quantities and label.cell_length + len(quantity.meaning) + 4 <= self.size.width:
+                label += Content.styled(f"  {quantity.meaning}", "$foreground-muted")
             text = heat_content(words, numbers, scale, ground, marked=self._position)
             line.update(Content("\n").join([label, text]))
             if index == self._chosen and self.all_quantities:

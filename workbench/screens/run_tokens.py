@@ -134,7 +134,7 @@ class TokensScreen(WorkbenchScreen):
         quantity = QUANTITIES[table.column]
         heat.all_quantities = self.size.width >= 150
         heat.border_title = Content(
-            "Over the text" if heat.all_quantities else f"{quantity.head}: {quantity.words}"
+            "Over the text" if heat.all_quantities else f"{quantity.head}: {quantity.meaning}"
         )
         here = table.current
         heat.put(trace.tokens, table.column, here.position if here is not None else 0)
@@ -152,8 +152,8 @@ class TokensScreen(WorkbenchScreen):
         if trace is None:
             return first
         number = list(self._responses).index((trace.prompt_id, trace.sample_index)) + 1
-        told = f"  response {number} of {len(self._responses)}, {counted(len(trace.tokens), 'token')}"
-        first = Content.assemble(first, (told, "$foreground-muted"))
+        place = f"  response {number} of {len(self._responses)}, {counted(len(trace.tokens), 'token')}"
+        first = Content.assemble(first, (place, "$foreground-muted"))
         second = Content.assemble(
             (f"score {short_number(trace.score)}  ", "$text-primary"), (safe_line(trace.prompt, 300), "bold")
         )

@@ -275,13 +275,13 @@ class ScoreScreen(WorkbenchScreen):
         """The next prompt of the store with its first two responses."""
         number = self._examples
         self._examples += 1
-        found = await self.ask(lambda workspace: example(workspace, number))
-        if found is None:
+        stored = await self.ask(lambda workspace: example(workspace, number))
+        if stored is None:
             return
-        for name, text in found.texts.items():
+        for name, text in stored.texts.items():
             self.query_one(f"#{name}", TextArea).text = text
         shown = {name: self.query_one(f"#{name}", TextArea).text for name in EDITORS}
-        self._example = replace(found, shown=shown)
+        self._example = replace(stored, shown=shown)
         self._show_turns()
 
     def _forget_turns(self) -> None:

@@ -43,8 +43,8 @@ class SqlEditor(SafeTextArea):
     def mark(self, line: int, column: int) -> None:
         """Mark the word at a place, and put the cursor before it."""
         text = self.document.get_line(line)
-        found = TOKEN.match(text, column)
-        self.fault = (line, column, found.end() if found else column + 1)
+        token = TOKEN.match(text, column)
+        self.fault = (line, column, token.end() if token else column + 1)
         self.move_cursor((line, min(column, len(text))))
         self._redraw()
 

@@ -13,57 +13,57 @@ COLUMNS = (("longer", "longer"), ("longer_loses", "it loses"), ("length_balanced
 """Figures beside accuracy, with the heads of their columns."""
 
 
-def benchmark_title(found: Benchmark) -> str:
+def benchmark_title(benchmark: Benchmark) -> str:
     """Name, and what of it: split, criterion, number format."""
-    parts = [found.name, *([found.split] if found.split else [])]
-    parts += [found.criterion] if found.criterion != "overall" else []
-    return one_line(" · ".join([*parts, found.backend]))
+    parts = [benchmark.name, *([benchmark.split] if benchmark.split else [])]
+    parts += [benchmark.criterion] if benchmark.criterion != "overall" else []
+    return one_line(" · ".join([*parts, benchmark.backend]))
 
 
-def benchmark_lines(found: Benchmark, width: int) -> list[Line]:
+def benchmark_lines(benchmark: Benchmark, width: int) -> list[Line]:
     """One benchmark: the whole, the mean of its parts, sections and subsets, and what to know beside them."""
     rows = [("all comparisons", "all", "")]
-    sections, subsets = found.parts("section"), found.parts("subset")
-    if found.figure("accuracy", "mean"):
+    sections, subsets = benchmark.parts("section"), benchmark.parts("subset")
+    if benchmark.figure("accuracy", "mean"):
         of = "sections" if sections else "subsets"
         rows.append((f"mean of {len(sections or subsets)} {of}", "mean", ""))
     rows += [(name, "section", name) for name in sections]
     rows += [(f"  {name}" if sections else name, "subset", name) for name in subsets]
     lines = [_head("accuracy, ties ½", width)]
-    lines += [_row(found, label, level, part, width) for label, level, part in rows]
-    chance = found.figure("chance")
+    lines += [_row(benchmark, label, level, part, width) for label, level, part in rows]
+    chance = benchmark.figure("chance")
     if chance is not None and abs(chance.value - 0.5) > 1e-9:
-        pairs = found.figure("pairs")
+        pairs = benchmark.figure("pairs")
         lines.append(
             (
                 (f"by chance {number(chance.value)}", "baseline"),
                 (f", pairs alone {number(pairs.value)}" if pairs else "", "model"),
             )
         )
-    for text, role in [against_longer(found), *_warnings(found)]:
+    for text, role in [against_longer(benchmark), *_warnings(benchmark)]:
         lines += prose(text, width, role)
     return lines
 
 
-def benchmarks(found: Sequence[Benchmark], width: int) -> list[Line]:
+def benchmarks(measured: Sequence[Benchmark], width: int) -> list[Line]:
     """One line a benchmark, as a reward model's report shows them; the whole table is a command away."""
     lines = [_head("accuracy, ties ½", width)]
-    for each in found:
+    for each in measured:
         level = "mean" if each.figure("accuracy", "mean") else "all"
         lines.append(_row(each, " ".join(filter(None, (each.name, each.split))), level, "", width))
-    behind = [each.name for each in found if against_longer(each)[1] == "warning"]
+    behind = [each.name for each in measured if against_longer(each)[1] == "warning"]
     if behind:
-        told = f"Not shown to be better than always taking the longer response: {', '.join(behind)}."
-        lines += prose(told, width, "warning")
-    for each in found:
+        warning = f"Not shown to be better than always taking the longer response: {', '.join(behind)}."
+        lines += prose(warning, width, "warning")
+    for each in measured:
         if each.learned:
             lines += prose(f"{each.name}: {_learned(each)}", width, "warning")
     return lines
 
 
-def against_longer(found: Benchmark) -> tuple[str, str]:
+def against_longer(benchmark: Benchmark) -> tuple[str, str]:
     """A plain sentence on the model beside always taking the longer response, and its role."""
-    over = found.figure("over_longer")
+    over = benchmark.figure("over_longer")
     if over is None:
         return "", "muted"
     shown = number(over.value, signed=True)
@@ -74,30 +74,30 @@ def against_longer(found: Benchmark) -> tuple[str, str]:
     return f"It is {word} than always taking the longer response: {shown} ({between}).", "warning"
 
 
-def _warnings(found: Benchmark) -> list[tuple[str, str]]:
+def _warnings(benchmark: Benchmark) -> list[tuple[str, str]]:
     lines = []
-    if found.learned:
-        lines.append((_learned(found), "warning"))
-    if found.cut:
+    if benchmark.learned:
+        lines.append((_learned(benchmark), "warning"))
+    if benchmark.cut:
         lines.append(
             (
                 "A response is longer than the model reads, and is scored by a part: "
-                f"{counted(found.cut, 'comparison')}.",
+                f"{counted(benchmark.cut, 'comparison')}.",
                 "warning",
             )
         )
-    for reason, count in list(found.left_out.items())[:SHOWN_REASONS]:
+    for reason, count in list(benchmark.left_out.items())[:SHOWN_REASONS]:
         lines.append((f"left out {count:,}: {reason}", "muted"))
-    rest = list(found.left_out.values())[SHOWN_REASONS:]
+    rest = list(benchmark.left_out.values())[SHOWN_REASONS:]
     if rest:
         lines.append((f"left out {sum(rest):,} more for {counted(len(rest), 'other reason')}", "muted"))
     return lines
 
 
-def _learned(found: Benchmark) -> str:
+def _learned(benchmark: Benchmark) -> str:
     return (
-        f"{found.learned:,} of {found.comparisons:,} comparisons are on prompts that the reward model "
-        "learned from: the figure flatters it."
+        f"{benchmark.learned:,} of {benchmark.comparisons:,} comparisons are on prompts that the reward "
+        "model learned from: the figure flatters it."
     )
 
 
@@ -107,11 +107,11 @@ def _head(label: str, width: int) -> Line:
     return ((fit(label, room) + "     n  right" + (" " * 15 if width >= ROOMY else "") + heads, "muted"),)
 
 
-def _row(found: Benchmark, label: str, level: str, part: str, width: int) -> Line:
-    accuracy = found.figure("accuracy", level, part)
+def _row(benchmark: Benchmark, label: str, level: str, part: str, width: int) -> Line:
+    accuracy = benchmark.figure("accuracy", level, part)
     assert accuracy is not None
     between = f"  {interval(accuracy.low, accuracy.high):<13}" if width >= ROOMY else ""
-    beside = [found.figure(name, level, part) for name, _ in _columns(width)]
+    beside = [benchmark.figure(name, level, part) for name, _ in _columns(width)]
     return (
         (fit(label, _label_room(width)), "strong" if level in ("all", "mean", "section") else ""),
         (f"{accuracy.n:6,}", "muted"),
@@ -124,8 +124,8 @@ def _row(found: Benchmark, label: str, level: str, part: str, width: int) -> Lin
     )
 
 
-def _shown(found: BenchmarkFigure | None) -> str:
-    return number(found.value if found else None)
+def _shown(figure: BenchmarkFigure | None) -> str:
+    return number(figure.value if figure else None)
 
 
 def _columns(width: int) -> tuple[tuple[str, str], ...]:

@@ -43,19 +43,19 @@ class StepTime:
 
 def step_time(config: Mapping[str, Any], metrics: Mapping[str, Points]) -> StepTime | None:
     """From the metrics of a run; None for one that has told no such times."""
-    found = {}
+    means = {}
     for key, name in PARTS.items():
         points = [value for _, value in metrics.get(f"policy/seconds_{key}", ())][-LAST_STEPS:]
         if points:
-            found[name] = fmean(points)
-    if not found or sum(found.values()) <= 0:
+            means[name] = fmean(points)
+    if not means or sum(means.values()) <= 0:
         return None
-    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
+    ordered = dict(sorted(means.items(), key=lambda item: -item[1]))
     first, seconds = next(iter(ordered.items()))
     stands_out = seconds > MOST * sum(ordered.values())
     lengths = [value for _, value in metrics.get("policy/length", ())][-LAST_STEPS:]
     responses = int(config.get("prompts_per_step", 0)) * int(config.get("samples", 0))
-    sampling = found.get(PARTS["rollout"])
+    sampling = means.get(PARTS["rollout"])
     return StepTime(
         seconds=ordered,
         steps=min(LAST_STEPS, len(metrics.get("policy/seconds_update", ()))),

@@ -45,13 +45,13 @@ class JudgeCalibration:
     @property
     def shared(self) -> int:
         """Pairs that it shares with people."""
-        found = self.figures.get("agreement")
-        return found.n if found else 0
+        agreement = self.figures.get("agreement")
+        return agreement.n if agreement else 0
 
     @property
     def calibration_error(self) -> float | None:
         """Mean distance of predicted and observed share, weighted by pairs."""
-        pairs = sum(found.pairs for found in self.reliability)
+        pairs = sum(each.pairs for each in self.reliability)
         if not pairs:
             return None
         return sum(f.pairs * abs(f.predicted - f.observed) for f in self.reliability) / pairs
@@ -59,36 +59,36 @@ class JudgeCalibration:
     @property
     def sentence(self) -> str:
         """The whole in a sentence."""
-        found, orders = self.figures.get("agreement"), self.figures.get("orders_disagree")
-        if found is None:
+        agreement, orders = self.figures.get("agreement"), self.figures.get("orders_disagree")
+        if agreement is None:
             said = f"“{self.judge}” shares no pair with people, so nothing says how good it is"
         else:
             said = (
-                f"“{self.judge}” agrees with people on {found.value:.0%}{within(found)} of "
-                f"{counted(found.n, 'pair')}"
+                f"“{self.judge}” agrees with people on {agreement.value:.0%}{within(agreement)} of "
+                f"{counted(agreement.n, 'pair')}"
             )
         if orders is not None:
             said += f"; its two orders disagree on {orders.value:.0%} of its own {counted(orders.n, 'pair')}"
         return f"{said}."
 
 
-def within(found: Figure, form: str = ".0%") -> str:
+def within(figure: Figure, form: str = ".0%") -> str:
     """The interval in brackets, or that there are too few prompts for one.
 
     Where every prompt says the same, resampling them has no width; a share of 0 or 1 then has the exact
     interval of Clopper and Pearson (Biometrika 26, 1934), prompts taken as the draws.
     """
-    if found.prompts < FEWEST_PROMPTS:
-        return f" (only {counted(found.prompts, 'prompt')}: no interval)"
-    low, high = found.low, found.high
+    if figure.prompts < FEWEST_PROMPTS:
+        return f" (only {counted(figure.prompts, 'prompt')}: no interval)"
+    low, high = figure.low, figure.high
     if low == high:
-        if found.figure == "kappa" or found.value not in (0.0, 1.0):
+        if figure.figure == "kappa" or figure.value not in (0.0, 1.0):
             return ""
         low, high = (
-            (0.025 ** (1 / found.prompts), 1.0) if found.value else (0.0, 1 - 0.025 ** (1 / found.prompts))
+            (0.025 ** (1 / figure.prompts), 1.0) if figure.value else (0.0, 1 - 0.025 ** (1 / figure.prompts))
         )
-    told = f" ({low:{form}} – {high:{form}})"
-    return told.replace("-0.00", "0.00")
+    interval = f" ({low:{form}} – {high:{form}})"
+    return interval.replace("-0.00", "0.00")
 
 
 class Calibrating:
@@ -103,22 +103,18 @@ class Calibrating:
 
     def all(self, criteria: Sequence[str] | None = None) -> list[JudgeCalibration]:
         """The calibration of every judge on each criterion it has judged by."""
-        return [
-            self._measured(found)
-            for found in self.judges()
-            if criteria is None or found.criterion in criteria
-        ]
+        return [self._measured(row) for row in self.judges() if criteria is None or row.criterion in criteria]
 
     def of(self, judge: str, criterion: str | None = None) -> list[JudgeCalibration]:
         """A judge on one criterion, or on each.  Raises UsageError with the near match."""
         known = self.judges()
         name = judge if judge.startswith("ai:") else f"ai:{judge}"
-        found = [row for row in known if row.judge == name and criterion in (None, row.criterion)]
-        if not found:
+        rows = [row for row in known if row.judge == name and criterion in (None, row.criterion)]
+        if not rows:
             about = f" by “{criterion}”" if criterion else ""
             names = {row.judge for row in known}
             raise UsageError(f"No model “{name}” has judged{about}. {did_you_mean(name, names)}")
-        return [self._measured(row) for row in found]
+        return [self._measured(row) for row in rows]
 
     def _measured(self, row: JudgeCounts) -> JudgeCalibration:
         store, about = self._store, (row.judge, row.criterion)

@@ -21,36 +21,36 @@ LABELS = (
 ROOM = 28
 
 
-def calibration_lines(found: JudgeCalibration, width: int) -> list[Line]:
+def calibration_lines(calibration: JudgeCalibration, width: int) -> list[Line]:
     """Figures with intervals, the confusion, and what its probabilities are worth."""
-    lines: list[Line] = prose(one_line(found.sentence), width, "")
+    lines: list[Line] = prose(one_line(calibration.sentence), width, "")
     for name, label in LABELS:
-        if figure := found.figures.get(name):
+        if figure := calibration.figures.get(name):
             value = (
                 f"{figure.value:.2f}".replace("-0.00", "0.00") if name == "kappa" else f"{figure.value:.0%}"
             )
-            told = within(figure, ".2f" if name == "kappa" else ".0%")
-            told += f"  n {figure.n:,}"
-            lines.append(((f"  {label:<{ROOM}}", ""), (f"{value:>7}", "strong"), (told, "muted")))
-    if found.confusion:
-        lines += [(), *_confusion(found)]
-    if found.contested:
-        were = counted(found.contested, "pair")
+            interval = within(figure, ".2f" if name == "kappa" else ".0%")
+            interval += f"  n {figure.n:,}"
+            lines.append(((f"  {label:<{ROOM}}", ""), (f"{value:>7}", "strong"), (interval, "muted")))
+    if calibration.confusion:
+        lines += [(), *_confusion(calibration)]
+    if calibration.contested:
+        were = counted(calibration.contested, "pair")
         lines += prose(f"Left out, as people have no majority: {were}.", width)
-    error = found.calibration_error
+    error = calibration.calibration_error
     if error is not None:
-        pairs = counted(sum(part.pairs for part in found.reliability), "pair")
+        pairs = counted(sum(part.pairs for part in calibration.reliability), "pair")
         lines += [(), *prose(f"Its probabilities are {error:.2f} off on average, over {pairs}.", width)]
         lines += [
             ((f"  says {part.predicted:.2f}  is right {part.observed:.2f}  n {part.pairs:,}", "muted"),)
-            for part in found.reliability
+            for part in calibration.reliability
         ]
     return lines
 
 
-def _confusion(found: JudgeCalibration) -> list[Line]:
+def _confusion(calibration: JudgeCalibration) -> list[Line]:
     lines: list[Line] = [((f"  {'':<{ROOM}}{'same':>8}{'tie':>8}{'other':>8}", "muted"),)]
-    for row in found.confusion:
+    for row in calibration.confusion:
         label = "people prefer one; judge:" if row.decided else "people tie; judge:"
         same = f"{row.same:,}" if row.decided else "–"
         lines.append(((f"  {label:<{ROOM}}{same:>8}{row.tie:>8,}{row.other:>8,}", ""),))

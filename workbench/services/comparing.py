@@ -92,8 +92,8 @@ class Comparing:
         Raises `NotFoundError` for a policy or reward model that is not registered.
         """
         self._known(a, b, reward_model)
-        found = self._compared(a, b, reward_model, criterion)
-        return summarise(a, b, reward_model or PEOPLE, found)
+        compared = self._compared(a, b, reward_model, criterion)
+        return summarise(a, b, reward_model or PEOPLE, compared)
 
     def items(
         self,
@@ -180,17 +180,17 @@ class Comparing:
             artifacts.reward_model(self.store, reward_model)
 
 
-def summarise(a: str, b: str, judge: str, found: Sequence[PromptComparison]) -> WinRate:
+def summarise(a: str, b: str, judge: str, compared: Sequence[PromptComparison]) -> WinRate:
     """Prompt by prompt comparisons as one win rate with its interval."""
-    shares = [comparison.share for comparison in found]
+    shares = [comparison.share for comparison in compared]
     low, high = wilson_interval(sum(shares), len(shares))
     return WinRate(
         a=a,
         b=b,
         judge=judge,
-        wins=sum(comparison.wins for comparison in found),
-        ties=sum(comparison.ties for comparison in found),
-        losses=sum(comparison.losses for comparison in found),
+        wins=sum(comparison.wins for comparison in compared),
+        ties=sum(comparison.ties for comparison in compared),
+        losses=sum(comparison.losses for comparison in compared),
         prompts=len(shares),
         rate=sum(shares) / len(shares) if shares else None,
         low=low if shares else None,
@@ -214,12 +214,12 @@ def _item(
     text: str,
     a: str,
     b: str,
-    found: Sequence[ResponseRow],
+    rows: Sequence[ResponseRow],
     reward_model: str | None,
     share: float | None,
 ) -> ComparedItem:
     sides: dict[str, list[Side]] = {a: [], b: []}
-    for row in found:
+    for row in rows:
         if row.policy in sides:
             score = row.scores.get(reward_model) if reward_model is not None else None
             sides[row.policy].append(Side(row.response_id, row.text, score, row.tokens))

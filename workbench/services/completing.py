@@ -55,8 +55,8 @@ class Completer:
         code = SILENT.sub(" ", before)
         if "'" in code or '"' in code or before.rpartition("\n")[2].find("--") >= 0:
             return ""  # in a string, a quoted name or a comment
-        found = WORD.search(code)
-        place, word = (found[1] or "", found[2] or "") if found else ("", "")
+        match = WORD.search(code)
+        place, word = (match[1] or "", match[2] or "") if match else ("", "")
         if len(word) < (1 if place else FEWEST):
             return ""
         for group in self._columns_of(place, whole) if place else self._offers(whole):

@@ -39,12 +39,12 @@ class DemoTime:
 
 def demo_time() -> DemoTime | None:
     """From a product that torch measured, once a machine; None where torch does not answer."""
-    found = processor.ask()
-    if found is None or found.gflops <= 0:
+    hardware = processor.ask()
+    if hardware is None or hardware.gflops <= 0:
         return None
-    if found.place("auto") != "cpu":
+    if hardware.place("auto") != "cpu":
         return DemoTime(STARTING, STARTING)
-    work = MULTIPLYING / (found.gflops * min(usable_cores(), MOST_CORES))
+    work = MULTIPLYING / (hardware.gflops * min(usable_cores(), MOST_CORES))
     return DemoTime(STARTING + work, STARTING + SMALL_SHARE * work)
 
 

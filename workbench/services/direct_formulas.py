@@ -36,7 +36,7 @@ def dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 def _dpo_loss(config: Figures, loss: str) -> tuple[str, str, str]:
     """Title, loss, and the settings that it has besides β."""
     smoothing = config.get("label_smoothing") or 0.0
-    told = f", s {number(smoothing)}" if smoothing else ""
+    smoothed = f", s {number(smoothing)}" if smoothing else ""
     if loss == "ipo":
         return "IPO", f"L = mean (Δ {MINUS} 1/2β)²", ""
     if config.get("ties") == "rao_kupper":
@@ -44,9 +44,9 @@ def _dpo_loss(config: Figures, loss: str) -> tuple[str, str, str]:
         return "DPO with ties", symbols, f", t {number(config.get('tie'))}"
     if loss == "robust":
         symbols = f"L = {MINUS}mean ((1{MINUS}s)·log σ(βΔ) {MINUS} s·log σ({MINUS}βΔ))/(1{MINUS}2s)"
-        return "Robust DPO", symbols, told
+        return "Robust DPO", symbols, smoothed
     if smoothing:
-        return "DPO", f"L = {MINUS}mean (1{MINUS}s)·log σ(βΔ) + s·log σ({MINUS}βΔ)", told
+        return "DPO", f"L = {MINUS}mean (1{MINUS}s)·log σ(βΔ) + s·log σ({MINUS}βΔ)", smoothed
     return "DPO", f"L = {MINUS}mean log σ(βΔ)", ""
 
 

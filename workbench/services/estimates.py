@@ -75,11 +75,11 @@ def _settled(config: JobConfig) -> JobConfig:
     """With `auto` of device and number format as torch would resolve it here."""
     if "auto" not in (config.device, config.dtype):
         return config
-    found = processor.ask()
-    if found is None:
+    hardware = processor.ask()
+    if hardware is None:
         return config
-    device = found.place(config.device) if config.device == "auto" else config.device
-    return msgspec.structs.replace(config, device=device, dtype=found.dtype(config.dtype, device))
+    device = hardware.place(config.device) if config.device == "auto" else config.device
+    return msgspec.structs.replace(config, device=device, dtype=hardware.dtype(config.dtype, device))
 
 
 def model_config(store: Store, policy: str) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def model_config(store: Store, policy: str) -> dict[str, Any]:
     """
     row = policies.find(store, policy)
     folder = Path(row.model if row is not None and row.model else policy).expanduser()
-    found = _read(folder / "config.json") or _read(_cached(policy))
-    return found or (dict(PACKAGED_CONFIG) if policy == PACKAGED else {})
+    config = _read(folder / "config.json") or _read(_cached(policy))
+    return config or (dict(PACKAGED_CONFIG) if policy == PACKAGED else {})
 
 
 def measured_rate(store: Store, config: JobConfig) -> float | None:
@@ -137,13 +137,13 @@ def _prompts(store: Store, source: str) -> int:
 def _cached(name: str) -> Path:
     """Where the packaged model lies once it has been converted."""
     root = os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("workbench")
-    found = sorted((Path(root).expanduser() / "models").glob(f"{Path(name).name}-*/config.json"))
-    return found[-1] if found else Path(name) / "config.json"
+    files = sorted((Path(root).expanduser() / "models").glob(f"{Path(name).name}-*/config.json"))
+    return files[-1] if files else Path(name) / "config.json"
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}

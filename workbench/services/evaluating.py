@@ -15,7 +15,7 @@ from storage.benchmark_records import Benchmark, BenchmarkAbout, BenchmarkItem
 from storage.errors import ImportFileError
 from storage.store import Store
 from workbench.services.importing import Importing, ImportRequest
-from workbench.services.scoring import PRECISIONS, Scoring, Told
+from workbench.services.scoring import PRECISIONS, Scoring, ScoringNotes
 
 if TYPE_CHECKING:
     from engine.scoring import Scored, Scorer
@@ -76,16 +76,16 @@ class Evaluating:
         if how.criterion is not None:  # of judgements that name none
             asked = replace(asked, criterion=how.criterion)
         plan = Importing(self.store).propose(paths, asked)
-        found = comparisons(
+        compared = comparisons(
             plan,
             criterion=how.criterion,
             split=how.split,
             on_progress=lambda rows, share: tell("reading", 100 * share, 100),
         )
-        _keep_some(found, how.limit)
-        items = _measured(scorer, found, tell)
+        _keep_some(compared, how.limit)
+        items = _measured(scorer, compared, tell)
         about = _about(
-            plan, found, model.reward_model_id, _criterion_read(scorer, found.criterion), scorer.backend
+            plan, compared, model.reward_model_id, _criterion_read(scorer, compared.criterion), scorer.backend
         )
         prompts = len({item.prompt_id for item in items})
         measured = benchmarks.add(
@@ -127,18 +127,18 @@ def _named(on: str | Sequence[str], asked: ImportRequest) -> tuple[list[str], Im
     return [f"hub:{hub[1]}"], replace(asked, preset=asked.preset or preset.name)
 
 
-def _keep_some(found: FileComparisons, limit: int) -> None:
+def _keep_some(compared: FileComparisons, limit: int) -> None:
     """Keep so many prompts, the same ones each time whatever the order of the file."""
-    prompts = {item.prompt_id for item in found.items}
+    prompts = {item.prompt_id for item in compared.items}
     if not limit or len(prompts) <= limit:
         return
-    kept = set(sorted(prompts, key=lambda prompt: md5(f"{SEED}/{prompt}".encode()).digest())[:limit])
-    items = [item for item in found.items if item.prompt_id in kept]
-    found.left_out[BEYOND] += len(found.items) - len(items)
-    found.items = items
+    chosen = set(sorted(prompts, key=lambda prompt: md5(f"{SEED}/{prompt}".encode()).digest())[:limit])
+    items = [item for item in compared.items if item.prompt_id in chosen]
+    compared.left_out[BEYOND] += len(compared.items) - len(items)
+    compared.items = items
 
 
-def _measured(scorer: Scorer, found: FileComparisons, tell: Progress) -> list[BenchmarkItem]:
+def _measured(scorer: Scorer, compared: FileComparisons, tell: Progress) -> list[BenchmarkItem]:
     """The comparisons with their scores; those of prompts that the model refuses are left out and counted."""
     from storage.interchange.compared import responses_of
     from workbench.services.scoring import scored_or_left_out
@@ -146,16 +146,16 @@ def _measured(scorer: Scorer, found: FileComparisons, tell: Progress) -> list[Be
     scores: dict[tuple[int, int], Scored | None] = {}
     waiting: list[tuple[int, int]] = []
     texts: list[tuple[list[dict[str, str]], str]] = []
-    told = Told()
-    total = sum(len(item.policies) for item in found.items)
+    notes = ScoringNotes()
+    total = sum(len(item.policies) for item in compared.items)
 
     def score() -> None:
-        scores.update(zip(waiting, scored_or_left_out(scorer, texts, told.left_out), strict=True))
+        scores.update(zip(waiting, scored_or_left_out(scorer, texts, notes.left_out), strict=True))
         waiting.clear()
         texts.clear()
         tell("scoring", len(scores), total)
 
-    for messages, responses in responses_of(found.items):
+    for messages, responses in responses_of(compared.items):
         waiting += [(item, place) for item, place, _ in responses]
         texts += [(messages, text) for _, _, text in responses]
         if len(waiting) >= PAGE_RESPONSES:
@@ -163,15 +163,15 @@ def _measured(scorer: Scorer, found: FileComparisons, tell: Progress) -> list[Be
     if waiting:
         score()
     items = []
-    for number, item in enumerate(found.items):
+    for number, item in enumerate(compared.items):
         own = [scores[number, place] for place in range(len(item.policies))]
         read = [scored for scored in own if scored is not None]
         if len(read) == len(own):
-            items.append(_row(item, read, found.criterion))
+            items.append(_row(item, read, compared.criterion))
         else:
-            found.leave(f"comparisons {REFUSED}", item.place)
+            compared.leave(f"comparisons {REFUSED}", item.place)
     if not items:
-        raise told.left_out.nothing_left("choose another reward model, or another file")
+        raise notes.left_out.nothing_left("choose another reward model, or another file")
     return items
 
 
@@ -196,11 +196,11 @@ def _criterion_read(scorer: Scorer, criterion: str) -> str:
     return criterion if criterion in scorer.head.criteria else scorer.head.criteria[0]
 
 
-def _about(plan: Plan, found: FileComparisons, model: str, scored_as: str, backend: str) -> BenchmarkAbout:
+def _about(plan: Plan, compared: FileComparisons, model: str, scored_as: str, backend: str) -> BenchmarkAbout:
     return BenchmarkAbout(
         name=plan.name,
         reward_model_id=model,
-        criterion=found.criterion,
+        criterion=compared.criterion,
         scored_as=scored_as,
         backend=backend,
         split=None,
@@ -209,8 +209,8 @@ def _about(plan: Plan, found: FileComparisons, model: str, scored_as: str, backe
         mapping=str(plan.mapping),
         licence=plan.source.licence or (plan.preset.licence if plan.preset else None),
         origin=plan.source.origin or (plan.preset.source if plan.preset else None),
-        rows=found.rows,
-        left_out=dict(found.left_out.most_common()),
+        rows=compared.rows,
+        left_out=dict(compared.left_out.most_common()),
     )
 
 

@@ -130,7 +130,9 @@ def essentials(kind: str, names: Sequence[str], required: Sequence[str]) -> list
 
 def groups(names: Sequence[str]) -> dict[str, list[str]]:
     """The settings `names` by group, groups in order; what no group knows comes last."""
-    found = {title: [name for name in members if name in names] for title, members in GROUPS.items()}
+    fields_by_title = {
+        title: [name for name in members if name in names] for title, members in GROUPS.items()
+    }
     known = {name for members in GROUPS.values() for name in members}
-    found[OTHER] = [name for name in names if name not in known]
-    return {title: members for title, members in found.items() if members}
+    fields_by_title[OTHER] = [name for name in names if name not in known]
+    return {title: members for title, members in fields_by_title.items() if members}

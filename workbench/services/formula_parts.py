@@ -17,7 +17,7 @@ class Term:
 
     symbols: str
     numbers: str
-    words: str
+    meaning: str
 
 
 def number(value: Any, digits: int = 4) -> str:

@@ -121,11 +121,11 @@ def _beta(config: Figures, latest: Figures) -> Any:
 
 
 def _entropy(config: Figures, latest: Figures) -> Term:
-    told = f"{number(latest.get('policy/entropy'))} nats a token"
+    figures = f"{number(latest.get('policy/entropy'))} nats a token"
     if weight := config.get("entropy_bonus"):
-        told += f"    c {number(weight)}, {number(latest.get('policy/entropy_loss'))} in the loss"
-        return Term(f"{MINUS}c·mean_t H(π)", told, "bonus for entropy, added to L_π")
-    return Term("H(π)", told, "entropy: watched, not part of the loss")
+        figures += f"    c {number(weight)}, {number(latest.get('policy/entropy_loss'))} in the loss"
+        return Term(f"{MINUS}c·mean_t H(π)", figures, "bonus for entropy, added to L_π")
+    return Term("H(π)", figures, "entropy: watched, not part of the loss")
 
 
 MEANS = {
@@ -232,9 +232,9 @@ def _rloo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
 
 def _online_dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     if config.get("compare") == "preference":
-        told = f"mean {number(latest.get('policy/objective'))}; triples in a circle "
-        told += percent(latest.get("policy/intransitive"))
-        source = Term("s = mean over the others of P(y ≻ y′)", told, f"by {config.get('preference')}")
+        figures = f"mean {number(latest.get('policy/objective'))}; triples in a circle "
+        figures += percent(latest.get("policy/intransitive"))
+        source = Term("s = mean over the others of P(y ≻ y′)", figures, f"by {config.get('preference')}")
     elif config.get("compare") == "people":
         source = Term("s = (worse − better) / others", "by people", "where a sample stands in their rankings")
     else:

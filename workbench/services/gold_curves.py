@@ -37,18 +37,18 @@ class GoldCurve:
 
 def curves(store: Store, run_id: str) -> list[GoldCurve]:
     """The curves of a run by number of labels.  Raises UsageError when it has measured none."""
-    found = rollouts.gold_curves(store, run_id)
-    if not found:
+    by_count = rollouts.gold_curves(store, run_id)
+    if not by_count:
         raise UsageError(f"Run {run_id} has measured no proxies of a gold reward model.")
     by_labels: dict[int, list[GoldPoint]] = {}
-    for point in found:
+    for point in by_count:
         by_labels.setdefault(point.labels, []).append(point)
     return [_curve(labels, points) for labels, points in sorted(by_labels.items())]
 
 
-def _curve(labels: int, found: list[GoldPoint]) -> GoldCurve:
+def _curve(labels: int, same_count: list[GoldPoint]) -> GoldCurve:
     by_n: dict[int, list[GoldPoint]] = {}
-    for point in found:
+    for point in same_count:
         by_n.setdefault(point.n, []).append(point)
     points = tuple(
         (n, some[0].sqrt_kl, fmean(p.proxy or 0.0 for p in some), fmean(p.gold or 0.0 for p in some))

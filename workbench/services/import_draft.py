@@ -244,8 +244,8 @@ def count_rows(plan: Plan, stopped: Callable[[], bool]) -> Iterator[ImportCounts
     taker, tally, rows, left_out = plan.taker(), _Tally(), 0, Counter[str]()
 
     def now(share: float) -> ImportCounts:
-        found = len(tally.prompts), len(tally.responses), tally.judgements
-        return ImportCounts(rows, *found, dict(left_out), share)
+        counts = len(tally.prompts), len(tally.responses), tally.judgements
+        return ImportCounts(rows, *counts, dict(left_out), share)
 
     for part, _, row in plan.rows():
         rows += 1

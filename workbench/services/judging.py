@@ -131,11 +131,11 @@ class Judging:
 
     def resume(self, annotator: str) -> RankItem | None:
         """The item that the annotator has begun last and not recorded, None when there is none."""
-        kept = drafts.newest(self.store, annotator)
-        if kept is None or kept.mode not in MODES:
+        draft = drafts.newest(self.store, annotator)
+        if draft is None or draft.mode not in MODES:
             return None
-        mode, shown = cast("Mode", kept.mode), kept.content.get("responses", ())
-        item = self._item(kept.prompt_id, annotator, mode, self._criterion(mode), None, only=shown)
+        mode, shown = cast("Mode", draft.mode), draft.content.get("responses", ())
+        item = self._item(draft.prompt_id, annotator, mode, self._criterion(mode), None, only=shown)
         return item if item.draft.begun and self.follows(item) else None
 
     def follows(self, item: RankItem) -> bool:
@@ -180,14 +180,16 @@ class Judging:
         if len(item.responses) < 2:
             return None
         criteria = tuple(self.criteria) if mode == "rate" else (item.criterion,)
-        earlier = [found for name in criteria if (found := self._standing(item, annotator, name)) is not None]
+        earlier = [
+            standing for name in criteria if (standing := self._standing(item, annotator, name)) is not None
+        ]
         if not earlier:
             return item
         draft = replace(draft_of(earlier, mode, item.draft.responses), criteria=item.draft.criteria)
         return replace(
             item,
             previous=ranks_of(earlier[-1]),
-            supersedes={found.criterion: found.judgement_id for found in earlier},
+            supersedes={standing.criterion: standing.judgement_id for standing in earlier},
             assignment=earlier[-1].assignment_id,
             draft=item.draft if item.draft.begun else draft,
         )
@@ -324,13 +326,13 @@ class Judging:
         only: Collection[str] | None = None,
         assignment: Assignment | None = None,
     ) -> RankItem:
-        found = self._next.candidates(prompt_id, annotator, criterion)
-        found = [entry for entry in found if only is None or entry.response_id in only]
+        candidates = self._next.candidates(prompt_id, annotator, criterion)
+        candidates = [entry for entry in candidates if only is None or entry.response_id in only]
         shuffler = random.Random() if seed is None else random.Random(f"{seed} {annotator} {prompt_id}")
-        shuffler.shuffle(found)
+        shuffler.shuffle(candidates)
         # Where there are too many, those that the annotator has not seen come first.
-        kept = sorted(found, key=lambda entry: entry.seen)[: 2 if mode == "pair" else MAX_RESPONSES]
-        texts = {entry.response_id: entry.text for entry in found if entry in kept}
+        chosen = sorted(candidates, key=lambda entry: entry.seen)[: 2 if mode == "pair" else MAX_RESPONSES]
+        texts = {entry.response_id: entry.text for entry in candidates if entry in chosen}
         begun = drafts.of(self.store, annotator, prompt_id, mode) if seed is None else None
         draft = Draft.read(mode, begun.content, list(texts)) if begun is not None else None
         draft = replace(draft or Draft.of(tuple(texts), mode=mode), criteria=tuple(self.criteria))
@@ -381,8 +383,8 @@ class Judging:
 
 def _kept_assignment(begun: drafts.KeptDraft | None) -> str | None:
     """The entry of a queue that a kept draft belongs to."""
-    found = None if begun is None else begun.content.get("assignment")
-    return found if isinstance(found, str) else None
+    assignment = None if begun is None else begun.content.get("assignment")
+    return assignment if isinstance(assignment, str) else None
 
 
 def utc_now() -> datetime:

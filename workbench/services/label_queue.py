@@ -29,8 +29,8 @@ class LabelQueue:
     @property
     def order(self) -> str:
         """The order in which prompts and pairs come, as the store remembers it."""
-        kept = remembered.get(self.store, "judging_order", "oldest")
-        return kept if kept in ORDERS else "oldest"
+        remembered_order = remembered.get(self.store, "judging_order", "oldest")
+        return remembered_order if remembered_order in ORDERS else "oldest"
 
     def set_order(self, order: str) -> None:
         """Remember an order.  Raises `UsageError` for one that there is not."""

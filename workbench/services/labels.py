@@ -95,14 +95,14 @@ class Labels:
         It is fitted when judgements have come or gone since the last time.
         """
         written = judgements.written(self.store, criterion)
-        kept = labels.fit_of(self.store, criterion)
-        if kept is not None and kept.judgements == written:
-            return kept
-        found = labels.verdicts(self.store, criterion)
-        if not found:
+        stored = labels.fit_of(self.store, criterion)
+        if stored is not None and stored.judgements == written:
+            return stored
+        verdicts = labels.verdicts(self.store, criterion)
+        if not verdicts:
             labels.forget(self.store, criterion)
             return None
-        model, driven_by = fitted(found, labels.characters(self.store, criterion))
+        model, driven_by = fitted(verdicts, labels.characters(self.store, criterion))
         self._keep(model, criterion, written, driven_by)
         return labels.fit_of(self.store, criterion)
 
@@ -138,7 +138,7 @@ class Labels:
 
         from engine.labels import agreement
 
-        found = []
+        couples = []
         rows = labels.shared(self.store, criterion)
         for (a, b), together in groupby(rows, key=lambda row: (row.annotator_a, row.annotator_b)):
             mine = list(together)
@@ -147,7 +147,7 @@ class Labels:
                 for name in ("agreed", "pairs", "ties_a", "ties_b")
             )
             tau = np.array([math.nan if row.tau is None else row.tau for row in mine])
-            found.append(
+            couples.append(
                 Couple(
                     a,
                     b,
@@ -158,7 +158,7 @@ class Labels:
                     agreement.mean_tau(tau),
                 )
             )
-        return sorted(found, key=lambda row: (-row.pairs, row.annotator_a, row.annotator_b))
+        return sorted(couples, key=lambda row: (-row.pairs, row.annotator_a, row.annotator_b))
 
     def reliability(self, criterion: str = "overall") -> list[Reliability]:
         """α over the whole time, then week by week where there are several; empty where nobody shares a
@@ -172,15 +172,15 @@ class Labels:
         weeks: list[tuple[date | None, list[Any]]] = [(None, list(rows))] if rows else []
         by_week = [(week, list(mine)) for week, mine in groupby(rows, key=lambda row: row.week)]
         weeks += by_week if len(by_week) > 1 else []
-        found = []
+        of_weeks = []
         for week, mine in weeks:
             sums: dict[str, Any] = defaultdict(lambda: np.zeros(4))
             for row in mine:
                 sums[row.prompt_id] += (row.observed, row.values, row.squares, row.pairs)
             observed, values, squares, pairs = np.stack(list(sums.values())).T
             alpha = agreement.alpha(observed, values, squares)
-            found.append(Reliability(week, len(sums), int(pairs.sum()), alpha))
-        return found
+            of_weeks.append(Reliability(week, len(sums), int(pairs.sum()), alpha))
+        return of_weeks
 
     # -- where they differ ------------------------------
 
@@ -281,19 +281,19 @@ def _ability_rows(model: LabelModel) -> dict[str, dict[str, Any]]:
     from engine.labels.reading import abilities
 
     rows = {}
-    for place, found in enumerate(abilities(model)):
-        if found.name == ADJUDICATOR:
+    for place, ability in enumerate(abilities(model)):
+        if ability.name == ADJUDICATOR:
             continue
-        rows[found.name] = {
+        rows[ability.name] = {
             "drives": bool(model.annotators.drives[place]),
-            "verdicts": found.verdicts,
-            "slope": found.slope,
-            "slope_error": found.slope_error,
-            "ties": found.ties,
+            "verdicts": ability.verdicts,
+            "slope": ability.slope,
+            "slope_error": ability.slope_error,
+            "ties": ability.ties,
         }
         for name in ("accuracy", "first", "longer"):
-            share = getattr(found, name)
-            rows[found.name] |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+            share = getattr(ability, name)
+            rows[ability.name] |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
     return rows
 
 

@@ -19,11 +19,11 @@ def label_words(store: Store, config: JobConfig) -> list[str]:
 
     Sentences; none for a job that reads no judgements.
     """
-    found: list[str] = []
+    sentences: list[str] = []
     for table in config.inputs().tables.values():
         if isinstance(table, RankingTable) and not table.of_run:
-            found += _of_table(store, table)
-    return found
+            sentences += _of_table(store, table)
+    return sentences
 
 
 def _of_table(store: Store, table: RankingTable) -> list[str]:

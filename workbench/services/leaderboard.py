@@ -75,7 +75,7 @@ class Leaderboard:
 
     def meeting(self, a: str, b: str) -> Meeting | None:
         """How `a` did against `b`, None where they have not met."""
-        return next((found for found in self.meetings if (found.a, found.b) == (a, b)), None)
+        return next((each for each in self.meetings if (each.a, each.b) == (a, b)), None)
 
     @property
     def basis(self) -> str:
@@ -119,23 +119,23 @@ class Leaderboards:
             np.array([prompt[row[2]] for row in rows]),
             *(np.array([row[place] for row in rows]) for place in (3, 4, 5)),
         )
-        found = strengths(games, len(names), control=control)
+        fitted = strengths(games, len(names), control=control)
         return Leaderboard(
             judge,
             criterion,
             _standings(
                 names,
                 rows,
-                found.value.tolist(),
-                found.low.tolist(),
-                found.high.tolist(),
+                fitted.value.tolist(),
+                fitted.low.tolist(),
+                fitted.high.tolist(),
                 islands(games, len(names)).tolist(),
             ),
             _meetings(rows),
             len(rows),
             len(prompt),
-            found.length,
-            found.resamples,
+            fitted.length,
+            fitted.resamples,
         )
 
     def _rows(self, judge: str, criterion: str) -> list[Row]:

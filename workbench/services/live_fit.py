@@ -51,10 +51,10 @@ def fit(
     store = opened(folders)
     judged = _judged(votes)
     wanted = dict(judged)
-    for _, found in waiting:
-        if len(wanted) + len(found) > MOST_RESPONSES:
+    for _, texts in waiting:
+        if len(wanted) + len(texts) > MOST_RESPONSES:
             break
-        wanted |= dict.fromkeys(found)
+        wanted |= dict.fromkeys(texts)
     missing = set(store.missing(list(wanted)))
     ids = [response for response in wanted if response not in missing]
     features_N_F = store.rows(ids)

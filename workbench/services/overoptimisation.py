@@ -188,10 +188,10 @@ class Overoptimisation:
 
     def way(self, run_id: str) -> Way:
         """The way of one run.  Raises UsageError when it measured none."""
-        found = self.ways([run_id], with_best_of_n=False)
-        if not found:
+        ways = self.ways([run_id], with_best_of_n=False)
+        if not ways:
             raise UsageError(
                 f"Run {run_id} has measured no KL beside a score; over-optimisation is of runs that learn a "
                 "policy, and of best-of-n."
             )
-        return found[0]
+        return ways[0]

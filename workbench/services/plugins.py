@@ -12,20 +12,20 @@ from workbench.services.rules import RULES
 
 def installed() -> dict[str, str]:
     """Every plugin as `group name`, with where it is, or the sentence why it cannot be used."""
-    found: dict[str, str] = {}
+    plugins: dict[str, str] = {}
     faults = {"jobs": JOBS.faults(), "rules": RULES.faults()}
     for group in engine_plugins.GROUPS:
         for name, point in engine_plugins.plugged(group).items():
             fault = faults[group].get(name) if group in faults else _fault(group, name)
-            found[f"{group} {name}"] = fault or point.value
+            plugins[f"{group} {name}"] = fault or point.value
     for kind in storage_plugins.GROUPS:
         for name, point in storage_plugins.plugged(kind).items():
             try:
                 storage_plugins.load(kind, name)
-                found[f"{kind} {name}"] = point.value
+                plugins[f"{kind} {name}"] = point.value
             except StoreError as error:
-                found[f"{kind} {name}"] = str(error)
-    return found
+                plugins[f"{kind} {name}"] = str(error)
+    return plugins
 
 
 def _fault(group: engine_plugins.Group, name: str) -> str | None:

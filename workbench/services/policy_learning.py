@@ -115,9 +115,9 @@ class PolicyLearning:
         if not tokens:
             return None
         rows = rollouts.of_step(self._store, run_id, step)
-        found = next((r for r in rows if (r.prompt_id, r.sample_index) == (prompt_id, sample_index)), None)
-        prompt = (found.prompt if found else None) or prompt_id
-        score = found.score if found else None
+        rollout = next((r for r in rows if (r.prompt_id, r.sample_index) == (prompt_id, sample_index)), None)
+        prompt = (rollout.prompt if rollout else None) or prompt_id
+        score = rollout.score if rollout else None
         return Trace(run_id, step, prompt_id, sample_index, prompt, score, tuple(tokens))
 
     def report(self, run_id: str) -> RunReport:

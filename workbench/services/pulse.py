@@ -84,7 +84,7 @@ class Pulse:
 
     def looked(self, changes: int, running: Iterable[str], *, waiting: bool) -> None:
         """All was looked at; `running` are the jobs to watch, `waiting` says whether some run waits."""
-        kept = set(running)
-        self.watched = {run_id: watched for run_id, watched in self.watched.items() if run_id in kept}
+        going = set(running)
+        self.watched = {run_id: watched for run_id, watched in self.watched.items() if run_id in going}
         self._changes = changes
         self._until = time.monotonic() + (WAITING if waiting else ANYWAY)

@@ -107,7 +107,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
         raise UsageError(f"Every response needs a place; without one: {', '.join(draft.left)}.")
     verdict = draft.verdict()
     place = {c.response_id: position for position, c in enumerate(item.responses)}
-    told: dict[str, Mapping[str, JudgedItem]] = {
+    by_criterion: dict[str, Mapping[str, JudgedItem]] = {
         name: {key: JudgedItem(key, rating=float(v), position=place[key]) for key, v in values.items()}
         for name, values in verdict.ratings.items()
     } or {
@@ -115,7 +115,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
             key: JudgedItem(key, rank=rank, position=place[key]) for key, rank in verdict.ranks.items()
         }
     }
-    sitting = random_id("t") if len(told) > 1 else None
+    sitting = random_id("t") if len(by_criterion) > 1 else None
     return [
         NewJudgement(
             prompt_id=item.prompt_id,
@@ -123,7 +123,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
             kind=verdict.kind,
             items=tuple(items[c.response_id] for c in item.responses),
             criterion=criterion,
-            seconds=None if seconds is None else seconds / len(told),
+            seconds=None if seconds is None else seconds / len(by_criterion),
             flagged=draft.flagged,
             note=draft.note or None,
             supersedes=item.supersedes.get(criterion),
@@ -133,5 +133,5 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
             sitting=sitting,
             assignment_id=item.assignment,
         )
-        for criterion, items in told.items()
+        for criterion, items in by_criterion.items()
     ]

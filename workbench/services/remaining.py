@@ -42,8 +42,8 @@ class Remaining:
             if known is not None and now.responses == known.state.responses and self._follow(known, now, key):
                 known.state = now
             else:
-                found = waiting.done(self._store, annotator, criterion, pairs=pairs)
-                known = _Known(now, waiting.judgeable(self._store, pairs=pairs), found)
+                done = waiting.done(self._store, annotator, criterion, pairs=pairs)
+                known = _Known(now, waiting.judgeable(self._store, pairs=pairs), done)
                 self._known[key] = known
             return known.judgeable - sum(known.done.values())
 
@@ -58,8 +58,8 @@ class Remaining:
             return True
         prompts = waiting.judged_after(self._store, last, annotator, criterion)
         if prompts:
-            found = waiting.done(self._store, annotator, criterion, pairs=pairs, prompts=prompts)
+            done = waiting.done(self._store, annotator, criterion, pairs=pairs, prompts=prompts)
             for prompt in prompts:
                 known.done.pop(prompt, None)
-            known.done |= found
+            known.done |= done
         return True

@@ -34,9 +34,9 @@ def length(report: RewardReport, width: int) -> list[Line]:
         ("length_matched", "within 10 %", "model"),
         ("longer", "longer one alone", "baseline"),
     ):
-        if found := figures.get(figure):
-            count = "" if figure in ("longer", "length_balanced") else f" ({found.n:,})"
-            lines.append(bar_line(label + count, found, role, width, mark=0.5))
+        if measured := figures.get(figure):
+            count = "" if figure in ("longer", "length_balanced") else f" ({measured.n:,})"
+            lines.append(bar_line(label + count, measured, role, width, mark=0.5))
     correlation = report.length.correlation
     lines += [
         (),
@@ -51,16 +51,16 @@ def length(report: RewardReport, width: int) -> list[Line]:
 
 
 def _regression(report: RewardReport, width: int) -> list[Line]:
-    found = report.length_fit
-    if found is None:
+    regression = report.length_fit
+    if regression is None:
         return prose(
             "No logistic regression: too few pairs, or score and length tell them apart without a mistake.",
             width,
         )
     lines: list[Line] = [(("log-odds a standard deviation, by regression", "muted"),)]
     for label, value, low, high in (
-        ("score, length fixed", found.score, found.score_low, found.score_high),
-        ("length, score fixed", found.length, found.length_low, found.length_high),
+        ("score, length fixed", regression.score, regression.score_low, regression.score_high),
+        ("length, score fixed", regression.length, regression.length_low, regression.length_high),
     ):
         lines.append(
             (
@@ -70,14 +70,14 @@ def _regression(report: RewardReport, width: int) -> list[Line]:
             )
         )
     lines.append(
-        ((fit("length alone", 21), ""), (f"{number(found.length_alone, 2, signed=True):>6}", "baseline"))
+        ((fit("length alone", 21), ""), (f"{number(regression.length_alone, 2, signed=True):>6}", "baseline"))
     )
     lines.append(
         (
             ("log-loss: length ", "muted"),
-            (number(found.log_loss_length_alone), "baseline"),
+            (number(regression.log_loss_length_alone), "baseline"),
             (", with score ", "muted"),
-            (number(found.log_loss), "model"),
+            (number(regression.log_loss), "model"),
         )
     )
     return lines

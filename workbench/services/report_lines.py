@@ -138,15 +138,15 @@ def scale_line(label: str, width: int, left: str, middle: str, right: str) -> Li
     return ((fit(label, width - room), "muted"), (scale, "muted"))
 
 
-def bar_line(label: str, found: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
+def bar_line(label: str, figure: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
     """A figure as label, number and a bar with its interval; at `mark` a line."""
     cells = _bar_cells(width)
-    between = interval(found.low, found.high) if found.low < found.high else ""
+    between = interval(figure.low, figure.high) if figure.low < figure.high else ""
     beside = f"  {between:<13}  " if width >= ROOMY else " "
-    drawn = bar(found.value, found.low, found.high, scale=(0.0, top), cells=cells, mark=mark)
+    drawn = bar(figure.value, figure.low, figure.high, scale=(0.0, top), cells=cells, mark=mark)
     return (
         (fit(label, width - cells - 5 - len(beside)), ""),
-        (number(found.value), "strong"),
+        (number(figure.value), "strong"),
         (beside, "muted"),
         (drawn, role),
     )
@@ -156,12 +156,12 @@ def _bar_cells(width: int) -> int:
     return width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
 
 
-def signed_line(label: str, found: Figure) -> Line:
+def signed_line(label: str, figure: Figure) -> Line:
     """A difference with its interval."""
     return (
         (fit(label, 23), ""),
-        (number(found.value, signed=True), "strong"),
-        (f"  {interval(found.low, found.high, signed=True)}", "muted"),
+        (number(figure.value, signed=True), "strong"),
+        (f"  {interval(figure.low, figure.high, signed=True)}", "muted"),
     )
 
 

@@ -106,14 +106,14 @@ def overview(report: RewardReport, width: int) -> list[Line]:
         ("person v. the others", figures.get("person"), "people"),
         ("two people", figures.get("agreement"), "people"),
     )
-    lines += [bar_line(label, found, role, width, mark=0.5) for label, found, role in rows if found]
+    lines += [bar_line(label, measured, role, width, mark=0.5) for label, measured, role in rows if measured]
     lines += [(), *_log_losses(report, width), ()]
     for figure, label in (
         ("over_longer", "above longer response"),
         ("over_policy", "above policy that wins"),
     ):
-        if found := figures.get(figure):
-            lines.append(signed_line(label, found))
+        if measured := figures.get(figure):
+            lines.append(signed_line(label, measured))
     if tau := figures.get("tau"):
         lines.append(signed_line("Kendall τ a prompt", tau))
     for word in (against_length(report), length_word(report)):
@@ -135,10 +135,10 @@ def unseen(report: RewardReport, width: int) -> list[Line]:
         ("log_loss", "log-loss", "model"),
     ):
         mark = CONSTANT_LOG_LOSS if figure == "log_loss" else 0.5
-        if found := figures.get(figure):
-            lines.append(bar_line(label, found, role, width, mark=mark))
-        if found := _pairwise(report, f"unseen_{figure}"):
-            lines.append(bar_line("  pairwise", found, role, width, mark=mark))
+        if measured := figures.get(figure):
+            lines.append(bar_line(label, measured, role, width, mark=mark))
+        if measured := _pairwise(report, f"unseen_{figure}"):
+            lines.append(bar_line("  pairwise", measured, role, width, mark=mark))
     lines += [()]
     if over := figures.get("over_longer"):
         lines.append(signed_line("above longer response", over))
@@ -178,12 +178,12 @@ def _log_losses(report: RewardReport, width: int) -> list[Line]:
         ("policy that wins", figures.get("policy_log_loss"), "baseline"),
         ("constant", constant, "baseline"),
     )
-    top = max(1.0, *(found.high for _, found, _ in rows if found))
+    top = max(1.0, *(measured.high for _, measured, _ in rows if measured))
     lines = [scale_line("log-loss, less is better", width, "0", "", number(top, 1))]
     return lines + [
-        bar_line(label, found, role, width, mark=CONSTANT_LOG_LOSS, top=top)
-        for label, found, role in rows
-        if found
+        bar_line(label, measured, role, width, mark=CONSTANT_LOG_LOSS, top=top)
+        for label, measured, role in rows
+        if measured
     ]
 
 
@@ -192,22 +192,22 @@ def calibration(report: RewardReport, width: int) -> list[Line]:
     cells = width - 30 if width >= NARROWEST else 0  # narrower, the numbers stand beside a plot
     scale = "0" + "½".center(cells - 2) + "1" if cells else ""
     lines: list[Line] = [((fit("predicted", 13) + "   right  pairs  " + scale, "muted"),)]
-    for found in report.calibration:
-        drawn = distance(found.observed, found.predicted, cells) if cells else ""
-        label = f"{found.low:.0%} – {found.high:.0%}".replace("%", " %")
+    for row in report.calibration:
+        drawn = distance(row.observed, row.predicted, cells) if cells else ""
+        label = f"{row.low:.0%} – {row.high:.0%}".replace("%", " %")
         lines.append(
             (
                 (fit(label, 13), ""),
-                (f"{found.observed:8.2f}", "model"),
-                (f"{found.pairs:7,}  ", "muted"),
+                (f"{row.observed:8.2f}", "model"),
+                (f"{row.pairs:7,}  ", "muted"),
                 (drawn, "model"),
             )
         )
     error = report.calibration_error
     if error is None:
         return lines
-    pairs = sum(found.pairs for found in report.calibration)
-    surplus = sum(found.pairs * (found.predicted - found.observed) for found in report.calibration) / pairs
+    pairs = sum(row.pairs for row in report.calibration)
+    surplus = sum(row.pairs * (row.predicted - row.observed) for row in report.calibration) / pairs
     word = (
         "too sure"
         if surplus > SURE
@@ -231,17 +231,17 @@ def people(report: RewardReport, width: int) -> list[Line]:
     """Against each annotator, each criterion, and prompt by prompt."""
     room = width - 30
     lines: list[Line] = [((fit("annotator", room) + " accuracy log-loss  pairs", "muted"),)]
-    for found in report.annotators:
+    for row in report.annotators:
         lines.append(
             (
-                (fit(found.annotator, room), ""),
-                (f"{found.accuracy:9.3f}", "model"),
-                (f"{found.log_loss:9.3f}", ""),
-                (f"{found.pairs:7,}", "muted"),
+                (fit(row.annotator, room), ""),
+                (f"{row.accuracy:9.3f}", "model"),
+                (f"{row.log_loss:9.3f}", ""),
+                (f"{row.pairs:7,}", "muted"),
             )
         )
-        if found.with_others is not None:
-            others = f"  agrees with the others {found.with_others:.3f}"
+        if row.with_others is not None:
+            others = f"  agrees with the others {row.with_others:.3f}"
             lines.append(((fit(others, width), "people"),))
     lines += [(), ((fit("criterion", room) + " accuracy log-loss  pairs", "muted"),)]
     for each in report.criteria:
@@ -307,16 +307,16 @@ def policies(report: RewardReport, width: int) -> list[Line]:
     cells = width - room - 14
     ends = f"{number(scale[0], 1)}{number(scale[1], 1):>{cells - len(number(scale[0], 1))}}"
     lines: list[Line] = [((fit("policy", room) + f"{'mean':>7}{'n':>5}  " + ends, "muted"),)]
-    for found in report.policies:
+    for row in report.policies:
         lines.append(
             (
-                (fit(found.policy, room), ""),
-                (f"{found.mean:+7.2f}", "strong"),
-                (f"{found.responses:5,}  ", "muted"),
-                (box(found.quantiles[1:-1], scale, cells), "model"),
+                (fit(row.policy, room), ""),
+                (f"{row.mean:+7.2f}", "strong"),
+                (f"{row.responses:5,}  ", "muted"),
+                (box(row.quantiles[1:-1], scale, cells), "model"),
             )
         )
-        lines.append(((" " * (room + 14), ""), (_stretched(found.counts, cells), "muted")))
+        lines.append(((" " * (room + 14), ""), (_stretched(row.counts, cells), "muted")))
     return lines + prose("Whiskers 5 to 95 %, box the middle half, ┃ the median; below, how many.", width)
 
 

@@ -79,10 +79,10 @@ class RewardReport:
     @property
     def calibration_error(self) -> float | None:
         """Expected calibration error: mean distance of predicted and observed share, weighted by pairs."""
-        pairs = sum(found.pairs for found in self.calibration)
+        pairs = sum(row.pairs for row in self.calibration)
         if not pairs:
             return None
-        return sum(found.pairs * abs(found.predicted - found.observed) for found in self.calibration) / pairs
+        return sum(row.pairs * abs(row.predicted - row.observed) for row in self.calibration) / pairs
 
     @property
     def missing(self) -> str:
@@ -129,7 +129,7 @@ class Reports:
         """
         artifacts.reward_model(self.store, name)
         store = self.store
-        known = [found for found, _ in reports.criteria(store, name)]
+        known = [name_of_criterion for name_of_criterion, _ in reports.criteria(store, name)]
         about = criterion or (known[0] if known else "overall")
         with reports.made_once(store, name, [about, *known]):
             return self._measured(name, about, known)
@@ -146,7 +146,7 @@ class Reports:
             reward_model=name,
             criterion=about,
             basis=basis,
-            criteria=tuple(reports.by_criterion(store, name, found) for found in known),
+            criteria=tuple(reports.by_criterion(store, name, criterion) for criterion in known),
             figures=reports.figures(store, name, about, seed=SEED, replicates=replicates),
             unseen=unseen,
             unseen_figures=unseen_figures,

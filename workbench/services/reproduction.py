@@ -169,8 +169,8 @@ def _files(folder: Path, place: str, models: bool) -> Iterator[tuple[str, Path]]
     """(name in the archive, file) of a run directory; links are left where they are."""
     for name in (*GIVEN, *SAID, *(MODELS if models else ())):
         start = folder / name
-        found = [start] if start.is_file() else sorted(start.rglob("*")) if start.is_dir() else []
-        for file in found:
+        files = [start] if start.is_file() else sorted(start.rglob("*")) if start.is_dir() else []
+        for file in files:
             if stat.S_ISREG(file.lstat().st_mode):
                 yield f"{place}/{file.relative_to(folder).as_posix()}", file
 
@@ -217,8 +217,8 @@ def _unpack(archive: zipfile.ZipFile, source: Path, name: str, digest: str, fold
         archive.open(name) as reading,
         open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writing,
     ):
-        found, size = _copied(reading.read, writing.write)
-    if found != digest:
+        unpacked, size = _copied(reading.read, writing.write)
+    if unpacked != digest:
         raise UsageError(f"{source} was changed: {name[:80]!r} has another hash than its {MANIFEST} says.")
     return size
 

@@ -49,8 +49,8 @@ def _judge(store: Store, rule: Rule, name: str, prompt_id: str, criterion: str) 
     """The rule's ranking of all responses to a prompt, replacing the one that stands."""
     annotator = PREFIX + name
     prompt = prompts.shown_text(prompts.messages(store, prompt_id))
-    found = judgements.candidates(store, prompt_id, annotator, criterion)
-    values = [_value(rule, name, prompt, entry.text) for entry in found]
+    candidates = judgements.candidates(store, prompt_id, annotator, criterion)
+    values = [_value(rule, name, prompt, entry.text) for entry in candidates]
     levels = sorted(set(values), reverse=True)
     earlier = judgements.standing(store, prompt_id, annotator, criterion)
     return NewJudgement(
@@ -59,7 +59,7 @@ def _judge(store: Store, rule: Rule, name: str, prompt_id: str, criterion: str) 
         kind="ranking",
         items=tuple(
             JudgedItem(entry.response_id, rank=levels.index(value) + 1)
-            for entry, value in zip(found, values, strict=True)
+            for entry, value in zip(candidates, values, strict=True)
         ),
         criterion=criterion,
         supersedes=earlier[-1].judgement_id if earlier else None,

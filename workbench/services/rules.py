@@ -70,9 +70,9 @@ def polite(prompt: str, response: str) -> float:
 
 def no_repetition(prompt: str, response: str) -> float:
     """Share of word trigrams that are different (0 … 1); texts of fewer than three words repeat nothing."""
-    found = words(response)
-    trigrams = list(zip(found, found[1:], found[2:], strict=False))
-    if not found:
+    said = words(response)
+    trigrams = list(zip(said, said[1:], said[2:], strict=False))
+    if not said:
         return 0.0
     return len(Counter(trigrams)) / len(trigrams) if trigrams else 1.0
 

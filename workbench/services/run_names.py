@@ -62,17 +62,17 @@ def check(store: Store, config: JobConfig) -> Checked:
 
 def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
     """The models that the job reads, as they are now.  Raises UsageError for a name that has vanished."""
-    found: dict[str, ModelRef] = {}
+    models: dict[str, ModelRef] = {}
     inputs = config.inputs()
     if inputs.policy is not None:
         name, _ = _policy(store, inputs.policy, {})
         row = policies.find(store, name)
-        found["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
+        models["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
     for role, reward_model in inputs.reward_models.items():
         _reward_model(store, reward_model, {})
         model = artifacts.reward_model(store, reward_model)
-        found[role] = ModelRef(name=reward_model, folder=model.folder)
-    return found
+        models[role] = ModelRef(name=reward_model, folder=model.folder)
+    return models
 
 
 def _makes(kind: str) -> str | None:

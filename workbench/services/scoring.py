@@ -43,7 +43,7 @@ class ScoredRow:
 
 
 @dataclass
-class Told:
+class ScoringNotes:
     """What happened on the way to the scores."""
 
     cut: int = 0
@@ -83,15 +83,15 @@ class Scoring:
         *,
         precision: str = "int8",
         stop: Callable[[], bool] = lambda: False,
-        told: Told | None = None,
+        notes: ScoringNotes | None = None,
     ) -> int:
         """Score every stored response that this model and precision have not scored; the number scored.
 
         Scores are written page by page, so that a stopped call goes on where it was; the responses to one
         prompt come together and share its computation.  `on_progress` hears (responses done, responses in
-        all); `told` learns what was cut and what left out.
+        all); `notes` learns what was cut and what left out.
         """
-        told = told or Told()
+        notes = notes or ScoringNotes()
         scorer = self.scorer(reward_model, precision)
         model_id = artifacts.reward_model(self.store, reward_model).reward_model_id
         total = scores.count_unscored(self.store, model_id, scorer.backend)
@@ -102,7 +102,7 @@ class Scoring:
                 break
             items = [(json.loads(entry.messages), entry.text) for entry in page]
             ids = [entry.response_id for entry in page]
-            scored = self._score(scorer, model_id, ids, items, told)
+            scored = self._score(scorer, model_id, ids, items, notes)
             after = (page[-1].prompt_id, page[-1].response_id)
             done += sum(result is not None for result in scored)
             if on_progress is not None:
@@ -118,7 +118,7 @@ class Scoring:
             rows = responses.of_prompt(self.store, prompt_id)
             messages = prompts.messages(self.store, prompt_id)
             items = [(messages, row.text) for row in rows]
-            scored = self._score(scorer, model_id, [row.response_id for row in rows], items, Told())
+            scored = self._score(scorer, model_id, [row.response_id for row in rows], items, ScoringNotes())
             done += sum(result is not None for result in scored)
         return done
 
@@ -132,11 +132,11 @@ class Scoring:
         kind: str = "auto",
         columns: Mapping[str, str] | None = None,
         on_progress: Progress | None = None,
-        told: Told | None = None,
+        notes: ScoringNotes | None = None,
     ) -> list[ScoredRow]:
         """Import the responses of a file and score them; one row for each, in the order of the file.
 
-        A prompt that the reward model cannot read is left out, and stands in `told`.  Responses that are
+        A prompt that the reward model cannot read is left out, and stands in `notes`.  Responses that are
         stored already are not stored again.  Raises `ImportFileError` with the place in the file,
         `UsageError` when it holds no responses, or none that can be scored.
         """
@@ -150,18 +150,18 @@ class Scoring:
         if not waiting:
             raise UsageError(f"{file.name} holds no responses to score.")
         import_file(self.store, file, shape=kind, columns=columns, policy=policy)
-        told = told or Told()
+        notes = notes or ScoringNotes()
         rows: list[ScoredRow] = []
         for start in range(0, len(waiting), PAGE_RESPONSES):
             page = waiting[start : start + PAGE_RESPONSES]
             ids = [entry.response_id for entry in page]
             items = [(entry.messages, entry.text) for entry in page]
-            scored = self._score(scorer, model_id, ids, items, told)
+            scored = self._score(scorer, model_id, ids, items, notes)
             rows += [_row(entry, result) for entry, result in zip(page, scored, strict=True) if result]
             if on_progress is not None:
                 on_progress(min(start + PAGE_RESPONSES, len(waiting)), len(waiting))
         if not rows:
-            raise told.left_out.nothing_left("choose another file")
+            raise notes.left_out.nothing_left("choose another file")
         return rows
 
     def _score(
@@ -170,21 +170,21 @@ class Scoring:
         model_id: str,
         ids: Sequence[str],
         items: Sequence[tuple[Chat, str]],
-        told: Told,
+        notes: ScoringNotes,
     ) -> list[Scored | None]:
         """Score pairs of a prompt and a response, and store the scores in one transaction.
 
         None for a response whose prompt the model cannot read.
         """
-        scored = scored_or_left_out(scorer, items, told.left_out)
-        found = [
+        scored = scored_or_left_out(scorer, items, notes.left_out)
+        rows = [
             row
             for response_id, result in zip(ids, scored, strict=True)
             if result is not None
             for row in _rows(response_id, model_id, result, scorer.backend)
         ]
-        scores.upsert(self.store, found)
-        told.cut += sum(result is not None and result.cut for result in scored)
+        scores.upsert(self.store, rows)
+        notes.cut += sum(result is not None and result.cut for result in scored)
         return scored
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ def _exported_folder(row: RewardModelRow, precision: str) -> Path:
 
 def _rows(response_id: str, model_id: str, result: Scored, backend: str) -> list[NewScore]:
     """A row for each criterion; the ensemble's uncertainty belongs to the first."""
-    found = result.criteria or {"overall": result.score}
+    by_criterion = result.criteria or {"overall": result.score}
     return [
         NewScore(
             response_id,
@@ -244,7 +244,7 @@ def _rows(response_id: str, model_id: str, result: Scored, backend: str) -> list
             uncertainty=None if number else result.uncertainty,
             cut=result.cut,
         )
-        for number, (criterion, score) in enumerate(found.items())
+        for number, (criterion, score) in enumerate(by_criterion.items())
     ]
 
 

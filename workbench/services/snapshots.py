@@ -136,8 +136,8 @@ def _prompts(store: Store, path: Path, table: PromptTable, request: PromptReques
 
 def _runs_of(store: Store, reward_models: Iterable[str]) -> list[str]:
     """The runs that trained these reward models."""
-    found = [artifacts.reward_model(store, name).run_id for name in reward_models]
-    return [run for run in found if run is not None]
+    run_ids = [artifacts.reward_model(store, name).run_id for name in reward_models]
+    return [run for run in run_ids if run is not None]
 
 
 def _features(store: Store, config: JobConfig) -> dict[str, Path]:
@@ -148,8 +148,8 @@ def _features(store: Store, config: JobConfig) -> dict[str, Path]:
     policy = config.inputs().features_of
     if not policy:
         return {}
-    found = artifacts.listed(store, kind="features", name=policy)
-    files = [Path(artifact.path) / "features.parquet" for artifact in found]
+    folders = artifacts.listed(store, kind="features", name=policy)
+    files = [Path(artifact.path) / "features.parquet" for artifact in folders]
     there = [file.absolute() for file in files if file.is_file()]
     return {"features" if n == 1 else f"features_{n}": file for n, file in enumerate(there, start=1)}
 

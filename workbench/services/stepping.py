@@ -60,11 +60,11 @@ class Stepping:
     def next_item(self, annotator: str, left: Sequence[str] = ()) -> SteppedItem | None:
         """The response to judge next: several steps, not judged by the annotator, not `left` for later."""
         waiting = list(left)
-        while (found := steps.next_unjudged(self.store, annotator, NEWLINE, waiting)) is not None:
-            item = self.item(annotator, found)
+        while (response_id := steps.next_unjudged(self.store, annotator, NEWLINE, waiting)) is not None:
+            item = self.item(annotator, response_id)
             if len(item.texts) > 1:
                 return item
-            waiting.append(found)  # its lines are blank but one
+            waiting.append(response_id)  # its lines are blank but one
         return None
 
     def item(self, annotator: str, response_id: str) -> SteppedItem:
@@ -80,8 +80,8 @@ class Stepping:
 
     def last(self, annotator: str) -> SteppedItem | None:
         """What the annotator judged last, to be corrected."""
-        found = steps.last_judged(self.store, annotator)
-        return None if found is None else self.item(annotator, found)
+        response_id = steps.last_judged(self.store, annotator)
+        return None if response_id is None else self.item(annotator, response_id)
 
     def record(self, item: SteppedItem, annotator: str, seconds: float | None = None) -> str:
         """Store what is said of the steps; on disk when this returns."""

@@ -40,7 +40,7 @@ def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
     if path is not None and path.exists():
         store["megabytes"] = round(path.stat().st_size / 1e6, 1)
     return {
-        "version": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "version": {name: release for name in PACKAGES if (release := _version(name)) is not None},
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -57,13 +57,13 @@ def system_info(workspace: Workspace) -> dict[str, dict[str, Any]]:
 
 def _torch_facts() -> dict[str, str]:
     """What `auto` means here; asked of torch in a process of its own, once a machine."""
-    found = processor.ask()
-    if found is None:
+    hardware = processor.ask()
+    if hardware is None:
         return {"instructions": "unknown: torch is not installed or does not start"}
     return {
-        "instructions": found.instructions,
-        "device auto": found.device_name,
-        "dtype auto": found.device_dtype,
+        "instructions": hardware.instructions,
+        "device auto": hardware.device_name,
+        "dtype auto": hardware.device_dtype,
     }
 
 

@@ -67,11 +67,11 @@ class Upcoming(Generic[Value]):
         if key != self._key or enough or not self._filling.acquire(blocking=False):
             return
         try:
-            found = fetch(BATCH)
+            fetched = fetch(BATCH)
             with self._lock:
                 if key == self._key:
-                    self._waiting += [value for value in found if value not in self._waiting]
-                    self._all = len(found) < BATCH
+                    self._waiting += [value for value in fetched if value not in self._waiting]
+                    self._all = len(fetched) < BATCH
         finally:
             self._filling.release()
 
@@ -152,25 +152,27 @@ class Next:
     def _prompt_is_open(self, prompt_id: str, annotator: str, criterion: str) -> bool:
         """Whether there are two different responses, one of them new to the annotator."""
         key = (self._store.changes, prompt_id, annotator, criterion)
-        found = judgements.candidates(self._store, prompt_id, annotator, criterion)
-        self._known = key, found
-        return len({entry.text for entry in found}) > 1 and not all(entry.seen for entry in found)
+        candidates = judgements.candidates(self._store, prompt_id, annotator, criterion)
+        self._known = key, candidates
+        return len({entry.text for entry in candidates}) > 1 and not all(entry.seen for entry in candidates)
 
     def _pair_is_open(self, pair: CandidatePair, annotator: str, criterion: str) -> bool:
         """Whether the two differ and the annotator has not met them in one judgement."""
         if not judgements.pair_is_open(self._store, pair, annotator, criterion):
             return False
-        found = judgements.candidates(self._store, pair.prompt_id, annotator, criterion)
-        texts = {entry.text for entry in found if entry.response_id in (pair.response_a, pair.response_b)}
+        candidates = judgements.candidates(self._store, pair.prompt_id, annotator, criterion)
+        texts = {
+            entry.text for entry in candidates if entry.response_id in (pair.response_a, pair.response_b)
+        }
         return len(texts) == 2
 
     def _list_pairs(self, annotator: str, order: str, **settings: Any) -> list[CandidatePair]:
         """The first pairs.  Of the least agreed one a prompt: its verdict puts the prompt's others back."""
-        found = self._queue.pairs(annotator, order, **settings)
+        pairs = self._queue.pairs(annotator, order, **settings)
         if order != "least_agreed":
-            return found
+            return pairs
         first_of: dict[str, CandidatePair] = {}
-        for pair in found:
+        for pair in pairs:
             first_of.setdefault(pair.prompt_id, pair)
         return list(first_of.values())
 

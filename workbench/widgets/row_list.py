@@ -130,7 +130,7 @@ class RowList(ScrollView, can_focus=True):
             return
         if len(self._pages) >= PAGES_KEPT:
             here = self.cursor // PAGE
-            furthest = max(self._pages, key=lambda kept: abs(kept - here))
+            furthest = max(self._pages, key=lambda offset: abs(offset - here))
             self._asked.discard(furthest)
             del self._pages[furthest]
         self._pages[number] = page

@@ -28,7 +28,7 @@ def formula_content(formula: Formula | None, width: int) -> Content:
     for term in formula.terms:
         symbols = Content.styled(safe_text(term.symbols), "bold")
         numbers = Content.styled(safe_text(term.numbers), "$text-primary")
-        words = Content.styled(safe_line(term.words, 160), "$foreground-muted")
+        words = Content.styled(safe_line(term.meaning, 160), "$foreground-muted")
         if width >= ONE_LINE_CELLS:
             lines.append(Content.assemble(symbols, " " * (widest - symbols.cell_length + 3), numbers))
         else:

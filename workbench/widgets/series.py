@@ -151,13 +151,13 @@ def decimate(points: Points, buckets: int) -> list[tuple[float, float]]:
     count = len(kept_points)
     if count <= 2 * buckets:
         return kept_points
-    kept: list[tuple[float, float]] = []
+    shown: list[tuple[float, float]] = []
     for bucket in range(buckets):
         part = kept_points[bucket * count // buckets : (bucket + 1) * count // buckets]
         low = min(range(len(part)), key=lambda i: part[i][1])
         high = max(range(len(part)), key=lambda i: part[i][1])
-        kept.extend(part[i] for i in sorted({low, high}))
-    return kept
+        shown.extend(part[i] for i in sorted({low, high}))
+    return shown
 
 
 def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:

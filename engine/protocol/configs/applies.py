@@ -27,18 +27,18 @@ def always(_: Values) -> bool:
 
 def equal(field: str, *values: Any) -> Callable[[Values], bool]:
     """Where a field has one of these values."""
-    return lambda found: found[field] in values
+    return lambda values_now: values_now[field] in values
 
 
 def unequal(field: str, *values: Any) -> Callable[[Values], bool]:
     """Where a field has none of these values."""
-    return lambda found: found[field] not in values
+    return lambda values_now: values_now[field] not in values
 
 
 def idle_among(rules: tuple[Idle, ...], values: Values) -> dict[str, str]:
     """The idle fields, each with the first reason; `values` has every field."""
-    found: dict[str, str] = {}
+    idle: dict[str, str] = {}
     for rule in rules:
         if rule.where(values):
-            found = dict.fromkeys(rule.fields, rule.why) | found
-    return found
+            idle = dict.fromkeys(rule.fields, rule.why) | idle
+    return idle

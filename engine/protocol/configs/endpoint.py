@@ -63,12 +63,12 @@ class EndpointConfig(JobConfig, frozen=True, kw_only=True):
         if not self.options.strip():
             return {}
         try:
-            found = msgspec.json.decode(self.options)
+            options = msgspec.json.decode(self.options)
         except (msgspec.DecodeError, RecursionError) as error:
             raise UsageError(f'options is no JSON ({error}); write an object, as in {{"top_p":1}}.') from None
-        if not isinstance(found, dict):
+        if not isinstance(options, dict):
             raise UsageError('options must be a JSON object, as in {"top_p":1}.')
-        return found
+        return options
 
     def check_asking(self, endpoint: str) -> None:
         """Refuse what is no address, and a budget without prices.  Raises UsageError."""

@@ -130,11 +130,11 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
 
     def reward_models(self) -> dict[str, str]:
         """The reward models that the job reads, by the role under which its inputs list them."""
-        found = {"reward_model": self.reward_model} if self.reward_model else {}
+        models = {"reward_model": self.reward_model} if self.reward_model else {}
         for component in map(parse_component, self.rewards):
             if not component.is_function:
-                found[component.role] = component.model
-        return found | {role: Component(name).model for role, name in self.watching().items()}
+                models[component.role] = component.model
+        return models | {role: Component(name).model for role, name in self.watching().items()}
 
     def inputs(self) -> JobInputs:
         table = PromptTable(self.prompts)

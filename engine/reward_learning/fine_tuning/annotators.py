@@ -87,13 +87,13 @@ def _abilities(elements: Sequence[Element]) -> dict[str, float]:
 
     People make the consensus; models and rules are measured against it, unless there is nobody else.
     """
-    found = PairVerdicts.of(_said(elements), _lengths(elements))
-    if not len(found):
+    said = PairVerdicts.of(_said(elements), _lengths(elements))
+    if not len(said):
         return {}
-    people = np.array([not name.startswith(NO_PEOPLE) for name in found.annotators])
-    model = fit(found, people if people.any() else None)
+    people = np.array([not name.startswith(NO_PEOPLE) for name in said.annotators])
+    model = fit(said, people if people.any() else None)
     slopes = model.annotators.values[:, BETA] / max(model.annotators.mean_ability, LEAST_WEIGHT)
-    return {name: max(float(s), LEAST_WEIGHT) for name, s in zip(found.annotators, slopes, strict=True)}
+    return {name: max(float(s), LEAST_WEIGHT) for name, s in zip(said.annotators, slopes, strict=True)}
 
 
 def _said(elements: Sequence[Element]) -> Iterator[Said]:
@@ -120,7 +120,7 @@ def _lengths(elements: Sequence[Element]) -> dict[str, int]:
     }
 
 
-def words(annotators: dict[str, Annotator], weights: str) -> Iterator[Event]:
+def about_annotators(annotators: dict[str, Annotator], weights: str) -> Iterator[Event]:
     """A sentence about each person, when there is more than one."""
     if len(annotators) < 2:
         return

@@ -46,16 +46,16 @@ class Judgement:
     @property
     def pairs(self) -> Pairs:
         """Strict preferences, as indices of the element's responses."""
-        found = pairs_of(self.ranks)
-        distance = found.distance if self.strength is None else torch.full_like(found.distance, self.strength)
-        return Pairs(self.indices[found.winner], self.indices[found.loser], distance)
+        pairs = pairs_of(self.ranks)
+        distance = pairs.distance if self.strength is None else torch.full_like(pairs.distance, self.strength)
+        return Pairs(self.indices[pairs.winner], self.indices[pairs.loser], distance)
 
     @property
     def ties(self) -> Ties:
         """Pairs judged equal."""
         apart = -1 - torch.arange(len(self.ranks))
-        found = ties_of(self.ranks if self.unordered is None else self.ranks.where(~self.unordered, apart))
-        return Ties(self.indices[found.first], self.indices[found.second])
+        ties = ties_of(self.ranks if self.unordered is None else self.ranks.where(~self.unordered, apart))
+        return Ties(self.indices[ties.first], self.indices[ties.second])
 
 
 @dataclass(frozen=True)

@@ -121,11 +121,11 @@ class RewardLearner:
         """The float32 weights by parameter name, the mean of the ensemble as the model's own head."""
         head = output_head(self.model)
         name = next(name for name, module in self.model.named_modules() if module is head)
-        found = dict(self.optimisers["model"].masters)
-        found[f"{name}.weight"] = self.heads.weight.mean(dim=0)
+        masters = dict(self.optimisers["model"].masters)
+        masters[f"{name}.weight"] = self.heads.weight.mean(dim=0)
         if head.bias is not None and self.heads.bias is not None:
-            found[f"{name}.bias"] = self.heads.bias.mean(dim=0)
-        return found
+            masters[f"{name}.bias"] = self.heads.bias.mean(dim=0)
+        return masters
 
 
 def make_learner(

@@ -63,8 +63,8 @@ def standards_of(elements: Sequence[Element]) -> dict[tuple[str, int], tuple[flo
         for judgement in element.judgements:
             if judgement.ratings is not None:
                 ratings[judgement.annotator, judgement.criterion] += judgement.ratings.tolist()
-    found = {key: torch.tensor(values, dtype=torch.float64) for key, values in ratings.items()}
-    spreads = {key: (float(x.mean()), float(x.std(unbiased=False))) for key, x in found.items()}
+    ratings_by_key = {key: torch.tensor(values, dtype=torch.float64) for key, values in ratings.items()}
+    spreads = {key: (float(x.mean()), float(x.std(unbiased=False))) for key, x in ratings_by_key.items()}
     return {key: standard for key, standard in spreads.items() if standard[1] > 0}
 
 

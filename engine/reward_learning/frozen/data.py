@@ -38,8 +38,8 @@ class JudgedFeatures:
     def within(self, prompts: set[str]) -> dict[str, Comparisons]:
         """Comparisons on some prompts, by criterion; criteria without any are left out."""
         inside = np.array([prompt in prompts for prompt in self.prompts], dtype=bool)
-        found = {name: c.chosen(inside[c.prompt]) for name, c in self.comparisons.items()}
-        return {name: c for name, c in found.items() if len(c)}
+        inside_of = {name: c.chosen(inside[c.prompt]) for name, c in self.comparisons.items()}
+        return {name: c for name, c in inside_of.items() if len(c)}
 
     def training(self) -> dict[str, Comparisons]:
         """What is learned from."""
@@ -78,9 +78,9 @@ def judged_of(training_set: TrainingSet) -> JudgedFeatures:
     )
 
 
-def _only(data: RankingData, kept: Sequence[int]) -> RankingData:
+def _only(data: RankingData, criteria: Sequence[int]) -> RankingData:
     """The judgements of some criteria, which are numbered anew."""
-    number = {c: place for place, c in enumerate(kept)}
+    number = {c: place for place, c in enumerate(criteria)}
 
     def of(element: Element) -> Element:
         judgements = [
@@ -93,7 +93,7 @@ def _only(data: RankingData, kept: Sequence[int]) -> RankingData:
     return RankingData(
         train=[of(element) for element in data.train],
         heldout=[of(element) for element in data.heldout],
-        criteria=tuple(data.criteria[c] for c in kept),
+        criteria=tuple(data.criteria[c] for c in criteria),
         unused=tuple(of(element) for element in data.unused),
     )
 

@@ -50,7 +50,7 @@ def response_features(
     """
     info = feature_info(config, folder, tokeniser)
     rows, left_out = _usable_responses(run, tokeniser)
-    yield from left_out.words()
+    yield from left_out.messages()
     destination = run.artifact_dir("features")
     if not _complete(destination / FILE, info, rows):
         parts = run.artifact_dir("features/parts")
@@ -142,27 +142,27 @@ def _earlier(run: RunDir) -> list[Path]:
 
 def _holding(rows: Mapping[str, Any], files: Sequence[Path], info: FeatureInfo) -> list[Path]:
     """The files that have features of some of the rows, no more of them than are needed."""
-    found, missing = [], list(rows)
+    holding, missing = [], list(rows)
     for path in _usable(files, info):
         if not missing:
             break
         lacking = FeatureStore.open(path).missing(missing)
         if len(lacking) < len(missing):
-            found.append(path)
+            holding.append(path)
             missing = lacking
-    return found
+    return holding
 
 
 def _usable(files: Sequence[Path], info: FeatureInfo) -> list[Path]:
     """The files that can be read and are of the same trunk, layers and parts."""
-    found = []
+    usable = []
     for path in files:
         try:
             if FeatureInfo.of(path).fits(info):
-                found.append(path)
+                usable.append(path)
         except WorkbenchError:  # a file of an older kind, or gone: its features are computed anew
             continue
-    return found
+    return usable
 
 
 def _complete(path: Path, info: FeatureInfo, rows: dict[str, Any]) -> bool:

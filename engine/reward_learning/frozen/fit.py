@@ -31,7 +31,7 @@ from engine.models.saving import save_model
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
-from engine.reward_learning.fine_tuning.annotators import words
+from engine.reward_learning.fine_tuning.annotators import about_annotators
 from engine.reward_learning.fine_tuning.plan import read_training_set
 from engine.reward_learning.frozen.data import JudgedFeatures, judged_of
 from engine.reward_learning.frozen.features import PARTS, cut_responses, response_features
@@ -52,8 +52,8 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
     tokeniser = Tokeniser.from_folder(folder)
     training_set = read_training_set(config, run, tokeniser)
     judged = judged_of(training_set)
-    yield from _words(config, judged)
-    yield from words(training_set.annotators, config.weights)
+    yield from _messages(config, judged)
+    yield from about_annotators(training_set.annotators, config.weights)
     store = yield from response_features(config, run, folder, tokeniser)
     cut = cut_responses(run, tokeniser, store.info.max_tokens)
     if cut:
@@ -89,11 +89,11 @@ def run_frozen(config: RewardConfig, run: RunDir, folder: Path) -> Iterator[Even
 
 def text_lengths(run: RunDir, response_ids: list[str]) -> np.ndarray:
     """Characters of every response, [N]."""
-    found = {row["response_id"]: len(row["text"]) for row in read_rows(run.table("rankings"), TEXTS)}
-    return np.array([found[response] for response in response_ids], dtype=np.float64)
+    lengths = {row["response_id"]: len(row["text"]) for row in read_rows(run.table("rankings"), TEXTS)}
+    return np.array([lengths[response] for response in response_ids], dtype=np.float64)
 
 
-def _words(config: RewardConfig, judged: JudgedFeatures) -> Iterator[Event]:
+def _messages(config: RewardConfig, judged: JudgedFeatures) -> Iterator[Event]:
     """What the person should know before the work starts."""
     data, pairs = judged.data, sum(element.pairs for element in judged.data.train)
     yield Message(
@@ -132,8 +132,8 @@ def _cross_validation(fitted: FittedHead) -> Iterator[Event]:
             f"log-loss {report.calibrated.log_loss:.3f}.\n{report.table()}",
         )
         prefix = "cv/" if criterion == fitted.head.criteria[0] else f"cv/{criterion}/"
-        for number, (strength, found) in enumerate(zip(report.strengths, report.measures, strict=True)):
-            values = {"strength": strength, "accuracy": found.accuracy, "log_loss": found.log_loss}
+        for number, (strength, measured) in enumerate(zip(report.strengths, report.measures, strict=True)):
+            values = {"strength": strength, "accuracy": measured.accuracy, "log_loss": measured.log_loss}
             yield Metrics(step=number, values={prefix + name: value for name, value in values.items()})
 
 
@@ -199,11 +199,11 @@ def _summary(
     judged: JudgedFeatures, fitted: FittedHead, heldout: dict[str, float]
 ) -> dict[str, float | int | str | None]:
     report = fitted.reports[fitted.head.criteria[0]]
-    found: dict[str, float | int | str | None] = {
+    summary: dict[str, float | int | str | None] = {
         "prompts": len(judged.data.train),
         "pairs": sum(element.pairs for element in judged.data.train),
         "strength": report.strength,
     }
     if math.isfinite(report.calibrated.accuracy):
-        found |= {"cv_accuracy": report.calibrated.accuracy, "cv_log_loss": report.calibrated.log_loss}
-    return found | heldout_details(heldout)
+        summary |= {"cv_accuracy": report.calibrated.accuracy, "cv_log_loss": report.calibrated.log_loss}
+    return summary | heldout_details(heldout)

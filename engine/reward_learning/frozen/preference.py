@@ -52,29 +52,29 @@ def run_preference(
     everything = judged.within(judged.train_prompts | judged.heldout_prompts)[criterion]
     scaling, mine = scaling_of(features_N_F, settings), preference_settings(settings)
     prepared = prepare(features_N_F, everything, scaling, mine, criterion, length_N)
-    found = []
+    measures = []
     for split in unseen(prepared, mine, skew_spaces(prepared.subspace, prepared.learned)):
-        found.append(measure(split.margins, prepared.strict.chosen(split.held)))
+        measures.append(measure(split.margins, prepared.strict.chosen(split.held)))
         yield Progress(stage=stage, done=split.number + 2, total=SPLITS + 1)
-    if with_pairs := [one for one in found if one.pairs]:
+    if with_pairs := [one for one in measures if one.pairs]:
         values["unseen_accuracy"] = float(np.mean([one.accuracy for one in with_pairs]))
         values["unseen_log_loss"] = float(np.mean([one.log_loss for one in with_pairs]))
     yield Metrics(step=1, values={f"pairwise/{name}": value for name, value in values.items()})
-    yield Message(level="info", text=_words(values))
+    yield Message(level="info", text=_sentence(values))
 
 
 def _heldout(judged: JudgedFeatures, features_N_F: np.ndarray, fitted: FittedPreference) -> dict[str, float]:
     held = judged.within(judged.heldout_prompts).get(fitted.head.criteria[0])
     if held is None:
         return {}
-    found = measure(
+    measured = measure(
         fitted.head.margins(features_N_F[held.left], features_N_F[held.right]), strict_majority(held)
     )
-    if not found.pairs:
+    if not measured.pairs:
         return {}
     return {
-        "heldout_accuracy": found.accuracy, "heldout_log_loss": found.log_loss,
-        "heldout_pairs": float(found.pairs),
+        "heldout_accuracy": measured.accuracy, "heldout_log_loss": measured.log_loss,
+        "heldout_pairs": float(measured.pairs),
     }  # fmt: skip
 
 
@@ -86,8 +86,8 @@ def _transitivity(
     for row, prompt in enumerate(judged.prompt_ids):
         if prompt in chosen:
             rows.setdefault(prompt, []).append(row)
-    found = [cycles(fitted.head.logits(features_N_F[some])) for some in rows.values()]
-    cyclic, triples = (sum(each[side] for each in found) for side in (0, 1))
+    counts = [cycles(fitted.head.logits(features_N_F[some])) for some in rows.values()]
+    cyclic, triples = (sum(each[side] for each in counts) for side in (0, 1))
     values = {"triples": float(triples)}
     if triples:
         values["intransitive"] = cyclic / triples
@@ -98,7 +98,7 @@ def _transitivity(
     return values
 
 
-def _words(values: dict[str, float]) -> str:
+def _sentence(values: dict[str, float]) -> str:
     """What the person is told of it."""
     text = "A pairwise preference model lies beside the reward model"
     if "unseen_accuracy" in values:

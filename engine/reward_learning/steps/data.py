@@ -55,7 +55,7 @@ def read_steps(config: ProcessRewardConfig, run: RunDir, tokeniser: Tokeniser) -
     by_response: dict[str, list[dict[str, Any]]] = {}
     for row in read_rows(run.table("steps"), COLUMNS):
         by_response.setdefault(row["response_id"], []).append(row)
-    found, cut = [], 0
+    usable, cut = [], 0
     for response_id, rows in by_response.items():
         first = rows[0]
         shares = shares_of([good_steps(row, config) for row in rows])
@@ -69,12 +69,12 @@ def read_steps(config: ProcessRewardConfig, run: RunDir, tokeniser: Tokeniser) -
             continue
         cut += text.tokens.was_cut
         good = tuple(shares[end] for end in text.ends)
-        found.append(JudgedSteps(first["prompt_id"], response_id, text, good))
-    if not found:
+        usable.append(JudgedSteps(first["prompt_id"], response_id, text, good))
+    if not usable:
         raise left_out.nothing_left("judge the steps of some responses")
-    held = heldout_prompts({one.prompt_id for one in found}, holdout=config.holdout, seed=config.seed)
-    train = [one for one in found if one.prompt_id not in held]
-    return StepData(train, [one for one in found if one.prompt_id in held], left_out, cut)
+    held = heldout_prompts({one.prompt_id for one in usable}, holdout=config.holdout, seed=config.seed)
+    train = [one for one in usable if one.prompt_id not in held]
+    return StepData(train, [one for one in usable if one.prompt_id in held], left_out, cut)
 
 
 def good_steps(row: Mapping[str, Any], config: ProcessRewardConfig) -> dict[int, bool]:
@@ -98,7 +98,7 @@ def shares_of(said: Iterable[Mapping[int, bool]]) -> dict[int, float]:
     for one in said:
         for end, good in one.items():
             votes.setdefault(end, []).append(good)
-    return {end: sum(found) / len(found) for end, found in votes.items()}
+    return {end: sum(votes_there) / len(votes_there) for end, votes_there in votes.items()}
 
 
 def as_table(judged: Sequence[JudgedSteps]) -> tuple[np.ndarray, np.ndarray]:

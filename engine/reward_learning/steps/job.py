@@ -48,7 +48,7 @@ def run(config: ProcessRewardConfig, directory: RunDir) -> Iterator[Event]:
     folder = yield from resolving(directory.model("policy").folder)
     tokeniser = Tokeniser.from_folder(folder)
     data = read_steps(config, directory, tokeniser)
-    yield from _words(config, data, tokeniser)
+    yield from _messages(config, data, tokeniser)
     yield write_splits(
         directory,
         train=sorted({one.prompt_id for one in data.train}),
@@ -77,7 +77,7 @@ def run(config: ProcessRewardConfig, directory: RunDir) -> Iterator[Event]:
     yield Finished(summary=summary | heldout_details(heldout))
 
 
-def _words(config: ProcessRewardConfig, data: StepData, tokeniser: Tokeniser) -> Iterator[Event]:
+def _messages(config: ProcessRewardConfig, data: StepData, tokeniser: Tokeniser) -> Iterator[Event]:
     steps = sum(len(one.good) for one in data.train)
     bad = sum(share < 0.5 for one in data.train for share in one.good)
     yield Message(
@@ -85,7 +85,7 @@ def _words(config: ProcessRewardConfig, data: StepData, tokeniser: Tokeniser) ->
         text=f"Learning {counted(steps, 'step')} of {counted(len(data.train), 'response')}, of which {bad:,} "
         f"are bad; held out: {counted(len(data.heldout), 'response')}.",
     )
-    yield from data.left_out.words()
+    yield from data.left_out.messages()
     if data.cut:
         yield Message(level="warning", text=cut_words(data.cut, tokeniser.at_most(config.limit)))
     if not data.heldout:
@@ -103,12 +103,12 @@ def _features(
     yield Progress(stage="loading model", done=1, total=1)
     text: Any = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
     layers = default_layers(text.num_hidden_layers)
-    found: list[np.ndarray] = [np.zeros(0)] * len(judged)
+    features: list[np.ndarray] = [np.zeros(0)] * len(judged)
     texts = [one.text for one in judged]
     for done, (place, features_S_F) in enumerate(features_at_steps(trunk, texts, layers, PARTS), 1):
-        found[place] = features_S_F.numpy()
+        features[place] = features_S_F.numpy()
         yield Progress(stage="features", done=done, total=len(judged), unit="responses")
-    return layers, found
+    return layers, features
 
 
 def _fit(
@@ -137,8 +137,8 @@ def _cross_validation(fitted: FittedSteps) -> Iterator[Event]:
         f"{counted(report.calibrated.pairs, 'step')}: accuracy {report.calibrated.accuracy:.3f}, log-loss "
         f"{report.calibrated.log_loss:.3f}.\n{report.table()}",
     )
-    for number, (strength, found) in enumerate(zip(report.strengths, report.measures, strict=True)):
-        values = {"strength": strength, "accuracy": found.accuracy, "log_loss": found.log_loss}
+    for number, (strength, at_strength) in enumerate(zip(report.strengths, report.measures, strict=True)):
+        values = {"strength": strength, "accuracy": at_strength.accuracy, "log_loss": at_strength.log_loss}
         yield Metrics(step=number, values={f"cv/{name}": value for name, value in values.items()})
 
 
@@ -156,18 +156,18 @@ def measured(judged: Sequence[JudgedSteps], scores: Sequence[np.ndarray]) -> dic
             zip(prompt_M.tolist(), decided.tolist(), clear.tolist(), strict=True)
         )
     ]
-    found = measure(np.concatenate(list(scores)).astype(np.float64), stacked(rows))
+    measure_of_steps = measure(np.concatenate(list(scores)).astype(np.float64), stacked(rows))
     right = []
     for one, score_S in zip(judged, scores, strict=True):
         said = next((n for n, score in enumerate(score_S.tolist()) if score < 0), None)
         right.append(said == one.first_wrong)
     good = float(decided[clear > 0].mean()) if clear.any() else float("nan")
     return {
-        "heldout/accuracy": found.accuracy,
-        "heldout/log_loss": found.log_loss,
+        "heldout/accuracy": measure_of_steps.accuracy,
+        "heldout/log_loss": measure_of_steps.log_loss,
         "heldout/majority": max(good, 1 - good),
         "heldout/first_wrong": float(np.mean(right)),
-        "heldout/steps": float(found.pairs),
+        "heldout/steps": float(measure_of_steps.pairs),
     }
 
 

@@ -50,11 +50,11 @@ class Batch(Protocol):
 class RowBatch:
     """Rows as dictionaries."""
 
-    def __init__(self, part: Part, found: Sequence[Numbered]) -> None:
+    def __init__(self, part: Part, rows: Sequence[Numbered]) -> None:
         self.part = part
-        self.numbers: Sequence[int] = [number for number, _ in found]
-        self.broken = {place: row for place, (_, row) in enumerate(found) if isinstance(row, RowError)}
-        self.rows: list[Row] = [{} if isinstance(row, RowError) else row for _, row in found]
+        self.numbers: Sequence[int] = [number for number, _ in rows]
+        self.broken = {place: row for place, (_, row) in enumerate(rows) if isinstance(row, RowError)}
+        self.rows: list[Row] = [{} if isinstance(row, RowError) else row for _, row in rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,12 +100,12 @@ class ArrowBatch:
         import pyarrow as pa
 
         if len(places) == len(self):
-            found: list[Row] = self.table.to_pylist()
+            rows: list[Row] = self.table.to_pylist()
         elif places:
-            found = self.table.take(pa.array(places, pa.int64())).to_pylist()
+            rows = self.table.take(pa.array(places, pa.int64())).to_pylist()
         else:
-            found = []
-        return found
+            rows = []
+        return rows
 
     def rests(self, used: set[str]) -> Iterator[Row]:
         """A dictionary a row of the columns that nothing uses."""
@@ -175,14 +175,14 @@ def batches(source: Source) -> Iterator[Batch]:
 
 
 def _gathered(part: Part) -> Iterator[Batch]:
-    found: list[Numbered] = []
+    gathered: list[Numbered] = []
     start = 0
     for numbered in part.read():
-        found.append(numbered)
-        if len(found) >= MOST_ROWS or part.position() - start > MOST_BYTES:
-            yield RowBatch(part, found)
-            found = []
+        gathered.append(numbered)
+        if len(gathered) >= MOST_ROWS or part.position() - start > MOST_BYTES:
+            yield RowBatch(part, gathered)
+            gathered = []
             start = part.position()
     part.position = lambda: part.size  # the file is closed now
-    if found:
-        yield RowBatch(part, found)
+    if gathered:
+        yield RowBatch(part, gathered)

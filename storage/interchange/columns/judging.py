@@ -52,13 +52,13 @@ class Verdicts:
     def _read(self, batch: Batch, odd: set[int]) -> list[Verdict | None]:
         if self._statement is None:
             return [None] * len(batch)
-        found: list[Verdict | None] = []
+        verdicts: list[Verdict | None] = []
         for place, value in enumerate(batch.values(self._statement)):
             verdict = self._one(value)
             if verdict is None:
                 odd.add(place)
-            found.append(None if verdict is None or verdict.better == "skip" else verdict)
-        return found
+            verdicts.append(None if verdict is None or verdict.better == "skip" else verdict)
+        return verdicts
 
     def _one(self, value: Any) -> Verdict | None:
         """The verdict; None where only the row as a whole can tell."""
@@ -128,10 +128,10 @@ def _lists(said: list[list[Said]], pa: Any) -> Any:
 
 def strict_numbers(values: Sequence[Any], odd: set[int]) -> list[float | None]:
     """Numbers; the places of what is neither a number nor missing are added to `odd`."""
-    found = []
+    numbers = []
     for place, value in enumerate(values):
         number = None if value is None else number_of(value)
         if number is None and not missing(value):
             odd.add(place)
-        found.append(number)
-    return found
+        numbers.append(number)
+    return numbers

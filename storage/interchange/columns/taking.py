@@ -112,15 +112,15 @@ class ColumnTaker:
 
         default = self.taker.defaults.policy
         whole = self._names(batch, "policy")
-        found = {}
+        policies = {}
         for side in self.sides:
             own = self._names(batch, POLICIES.get(side, ""))
             if own is None and whole is None:
-                found[side] = pa.repeat(pa.scalar(default, pa.string()), len(batch))
+                policies[side] = pa.repeat(pa.scalar(default, pa.string()), len(batch))
                 continue
             many = zip(own or [None] * len(batch), whole or [None] * len(batch), strict=True)
-            found[side] = pa.array([a or b or default for a, b in many], pa.string())
-        return found
+            policies[side] = pa.array([a or b or default for a, b in many], pa.string())
+        return policies
 
     def _judgements(self, batch: Batch, columns: dict[str, Any], odd: set[int]) -> list[bool] | None:
         """Adds what is said of the answers.  Which rows hold a judgement of both; None for all of them."""
@@ -215,9 +215,9 @@ class ColumnTaker:
     # --- values ------------------------------------------------------------------------------------------
 
     def _statement(self, role: str) -> Statement:
-        found = self.mapping.get(role)
-        assert found is not None  # the layout needs it
-        return found
+        statement = self.mapping.get(role)
+        assert statement is not None  # the layout needs it
+        return statement
 
     def _values(self, batch: Batch, role: str) -> list[Any] | None:
         statement = self.mapping.get(role)
@@ -231,17 +231,17 @@ class ColumnTaker:
 def names_of(values: Sequence[Any]) -> list[str | None]:
     """`name_of` each; a text that repeats is read once."""
     known: dict[str, str | None] = {}
-    found: list[str | None] = []
+    names: list[str | None] = []
     for value in values:
         if value is None:
-            found.append(None)
+            names.append(None)
         elif isinstance(value, str):
             if value not in known:
                 known[value] = name_of(value)
-            found.append(known[value])
+            names.append(known[value])
         else:
-            found.append(name_of(value))
-    return found
+            names.append(name_of(value))
+    return names
 
 
 def _kept(rest: dict[str, Any]) -> str | None:

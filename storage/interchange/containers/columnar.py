@@ -60,7 +60,7 @@ def _rows(part: Part) -> Iterator[Numbered]:
 def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple[int, Any]]:
     import pyarrow as pa
 
-    kept = [field.name for field in schema if not _binary(field.type)]
+    names = [field.name for field in schema if not _binary(field.type)]
     left = [field.name for field in schema if _binary(field.type)]
     if left and not part.notes:
         part.notes.append(f"columns of bytes are left out: {', '.join(left)}")
@@ -68,7 +68,7 @@ def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple
     part.position = lambda: part.size * done // total if total else 0
     pool = pa.default_memory_pool()
     try:
-        with closing(batches(part.path, kept)) as read:
+        with closing(batches(part.path, names)) as read:
             for batch in read:
                 done += batch.num_rows
                 yield from _whole_texts(done - batch.num_rows + 1, batch)

@@ -100,10 +100,12 @@ class Scanner:
 
     def skip(self, expected: str) -> None:
         """Go past one expected character.  Raises ImportFileError, with its place, where another stands."""
-        found = self.peek()
-        if found != expected:
+        character = self.peek()
+        if character != expected:
             self._broken(
-                "breaks off" if not found else f"is broken: “{expected}” is expected where “{found}” stands"
+                "breaks off"
+                if not character
+                else f"is broken: “{expected}” is expected where “{character}” stands"
             )
         self._place += 1
 
@@ -310,7 +312,7 @@ def _are_parts(parts: dict[str, list[Any]], value: dict[str, Any]) -> bool:
 
 def _inner(value: dict[str, Any]) -> dict[str, Any] | None:
     """`{"meta": …, "payload": {"items": [rows]}}`: the one object inside that holds a list of rows."""
-    found = [
+    lists = [
         inner
         for inner in value.values()
         if isinstance(inner, dict)
@@ -320,7 +322,7 @@ def _inner(value: dict[str, Any]) -> dict[str, Any] | None:
         )
     ]
     spoken = any(isinstance(v, str) and " " in v for v in value.values())
-    return found[0] if len(found) == 1 and not spoken else None
+    return lists[0] if len(lists) == 1 and not spoken else None
 
 
 def _columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:

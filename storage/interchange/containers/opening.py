@@ -79,10 +79,10 @@ def _paths(name: Path | str) -> list[Path]:
     if path.exists():
         return [path]
     if any(c in str(name) for c in "*?["):
-        found = sorted(Path(f) for f in glob.glob(str(path), recursive=True) if Path(f).is_file())
-        if not found:
+        files = sorted(Path(f) for f in glob.glob(str(path), recursive=True) if Path(f).is_file())
+        if not files:
             raise ImportFileError(f"No file fits {name}.")
-        return found[:MOST_FILES]
+        return files[:MOST_FILES]
     if HUB.match(str(name)) and not os.path.isabs(str(name)) and not path.suffix and not path.parent.exists():
         return []
     raise ImportFileError(f"There is no file {name}.")
@@ -214,7 +214,7 @@ def _name_parts(folder: Path, parts: list[Part]) -> None:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    found = sorted(
+    files = sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
@@ -223,18 +223,18 @@ def _files_in(folder: Path) -> list[Path]:
         and not re.match(r"^(readme|licen[cs]e|requirements|cache-)", path.name, re.IGNORECASE)
         and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
-    if not found:
+    if not files:
         raise ImportFileError(
             f"{folder} is a folder without a file that can be imported; files end in {', '.join(ENDINGS)}."
         )
-    rows = [p for p in found if _ending(p) != ".txt"]
-    return (rows or found)[:MOST_FILES]
+    rows = [p for p in files if _ending(p) != ".txt"]
+    return (rows or files)[:MOST_FILES]
 
 
 def split_of(name: str) -> str | None:
     """train, validation, test … as a file's or a folder's name says it."""
-    found = SPLIT.search(name)
-    return SPLIT_NAMES.get(found[1].lower(), found[1].lower()) if found else None
+    match = SPLIT.search(name)
+    return SPLIT_NAMES.get(match[1].lower(), match[1].lower()) if match else None
 
 
 def _card(folder: Path, *, own: bool) -> dict[str, Any]:
@@ -287,11 +287,11 @@ def _piped(name: str, stream: IO[bytes], encoding: str | None) -> Source:
     """Kept in a file that only this process can name, because a source is read more than once."""
     import shutil
 
-    kept = tempfile.NamedTemporaryFile(prefix="workbench-", suffix="")  # noqa: SIM115 lives as long as the source
-    shutil.copyfileobj(stream, kept)
-    kept.flush()
-    path = Path(kept.name)
-    if kept.tell() == 0:
+    copy = tempfile.NamedTemporaryFile(prefix="workbench-", suffix="")  # noqa: SIM115 lives as long as the source
+    shutil.copyfileobj(stream, copy)
+    copy.flush()
+    path = Path(copy.name)
+    if copy.tell() == 0:
         raise ImportFileError(f"{name[:1].upper() + name[1:]} is empty; nothing was imported.")
     with path.open("rb") as file:
         start = file.read(16)
@@ -301,7 +301,7 @@ def _piped(name: str, stream: IO[bytes], encoding: str | None) -> Source:
         else _open_text(path, "-", encoding)
     )
     source = Source(name, path, [part])
-    source.kept = kept  # type: ignore[attr-defined]
+    source.kept = copy  # type: ignore[attr-defined]
     return source
 
 

@@ -67,13 +67,13 @@ def _responses(leaving: Leaving) -> Iterator[Row]:
 
 def columns_of(names: list[str]) -> dict[str, str]:
     """Column by criterion; a criterion may be called as another column is."""
-    found = {name: name for name in names if name not in FIXED}
+    columns = {name: name for name in names if name not in FIXED}
     for name in sorted(set(names) & set(FIXED)):
         column = f"{name}_rating"
-        while column in found.values():
+        while column in columns.values():
             column += "_"
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns
 
 
 def _response_columns(leaving: Leaving) -> Columns:

@@ -42,8 +42,8 @@ def judged(leaving: Leaving, row: Values) -> Row:
 
 def judged_columns(leaving: Leaving) -> Columns:
     """Columns that say how a pair was judged, without notes where the export is anonymous."""
-    kept = {name: kind for name, kind in JUDGED.items() if not (leaving.anonymous and name == "note")}
-    return {**kept, **leaving.about_columns}
+    columns = {name: kind for name, kind in JUDGED.items() if not (leaving.anonymous and name == "note")}
+    return {**columns, **leaving.about_columns}
 
 
 def _standard(leaving: Leaving) -> Iterator[Row]:

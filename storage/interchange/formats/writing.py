@@ -172,12 +172,12 @@ def safe_cell(value: Any) -> Any:
 def _as_text(leaving: Leaving, columns: Columns, ending: str) -> set[str]:
     """The columns that stand as JSON text: in CSV whatever is nested, in Parquet what has no one type."""
     nested = NESTED if ending in TABLES else ("json",)
-    found = {name for name, kind in columns.items() if kind in nested}
+    as_text = {name for name, kind in columns.items() if kind in nested}
     if ending not in TABLES:
         row = leaving.store.row(block("exports", "tools"))
         if row and row[0]:  # messages that call tools hold more than role and content
-            found |= {name for name, kind in columns.items() if kind == "messages"}
-    return found
+            as_text |= {name for name, kind in columns.items() if kind == "messages"}
+    return as_text
 
 
 def _type(kind: str, as_text: bool) -> pyarrow.DataType:

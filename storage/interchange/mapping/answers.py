@@ -79,11 +79,11 @@ def answers_of(
 
 
 def _without_end(text: str, dropped: Counter[str]) -> str:
-    found = ENDS.search(text)
-    if found is None or not found[0].strip():
+    end = ENDS.search(text)
+    if end is None or not end[0].strip():
         return text
     dropped["responses whose template's end marker is cut off"] += 1
-    return text[: found.start()]
+    return text[: end.start()]
 
 
 def _answers_of(
@@ -176,10 +176,10 @@ def said_in(turns: Chat, dropped: Counter[str]) -> str:
 
 def turns_of(value: Any, column: str) -> list[Any]:
     """A list of turns of one speaker, as a list or as JSON text."""
-    found = parsed(value) if isinstance(value, str) else value
-    if isinstance(found, list) and found and all(isinstance(v, str) or v is None for v in found):
-        return found
-    if isinstance(found, str) or (isinstance(value, str) and found is None):
+    turns = parsed(value) if isinstance(value, str) else value
+    if isinstance(turns, list) and turns and all(isinstance(v, str) or v is None for v in turns):
+        return turns
+    if isinstance(turns, str) or (isinstance(value, str) and turns is None):
         return [value]
     raise RowError(f'"{column}" is no list of turns')
 

@@ -53,9 +53,9 @@ def _in_columns(search: Search) -> dict[str, Column]:
     """`gpt4_response` and `llama_response`: the same word behind the names of models."""
     groups: dict[str, dict[str, Column]] = {}
     for column in search.free("text", "messages", "transcript"):
-        found = OF_MODEL.match(plain(column.name))
-        if found and not NOBODY.match(found[1]) and len(column.path.steps) == 1 and not column.is_id:
-            groups.setdefault(found[2], {})[found[1]] = column
+        match = OF_MODEL.match(plain(column.name))
+        if match and not NOBODY.match(match[1]) and len(column.path.steps) == 1 and not column.is_id:
+            groups.setdefault(match[2], {})[match[1]] = column
     return max(groups.values(), key=len, default={})
 
 
@@ -65,9 +65,9 @@ def _numbers_of(search: Search, models: set[str]) -> dict[str, Column]:
         inner = {c.name: c for c in search.columns if c.path.steps[:-1] == column.path.steps}
         if named("rating", plain(column.name)) > 0 and models <= set(inner):
             return {m: inner[m] for m in models if inner[m].kind == "number"}
-    found = {}
+    columns = {}
     for column in search.free("number"):
         stem = re.sub(r"_(score|rating|reward|points)$", "", plain(column.name))
         if stem in models and stem != plain(column.name):
-            found[stem] = column
-    return found if set(found) == models else {}
+            columns[stem] = column
+    return columns if set(columns) == models else {}

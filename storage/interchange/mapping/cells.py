@@ -76,12 +76,12 @@ def number_of(value: object) -> float | None:
     if not isinstance(value, str):
         return None
     text = value.strip()
-    if found := re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*/\s*\d+", text):
-        text = found[1]
+    if match := re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*/\s*\d+", text):
+        text = match[1]
     elif re.fullmatch(r"-?\d+,\d{1,2}", text):
         text = text.replace(",", ".")
-    elif found := re.fullmatch(r"(-?\d+(?:[.,]\d+)?)\s*%", text):
-        return round(float(found[1].replace(",", ".")) / 100, 12)
+    elif match := re.fullmatch(r"(-?\d+(?:[.,]\d+)?)\s*%", text):
+        return round(float(match[1].replace(",", ".")) / 100, 12)
     try:
         number = float(text)
     except ValueError:
@@ -203,10 +203,10 @@ def parsed(text: str) -> Any:
     if not stripped or stripped[0] not in "[{" or stripped[-1] not in "]}":
         return None
     try:
-        found = json.loads(stripped)
+        structure = json.loads(stripped)
     except (ValueError, RecursionError):
-        found = _literal(stripped)
-    return found if isinstance(found, list | dict) else None
+        structure = _literal(stripped)
+    return structure if isinstance(structure, list | dict) else None
 
 
 def _literal(text: str) -> Any:

@@ -103,7 +103,7 @@ def _find_prompt(search: Search) -> None:
         if points > 0:
             ranked.append((points - 0.05 * len(column.path.steps), column))
     if not ranked and not conversational and search.kind in ("auto", "prompts", "responses", "ranked"):
-        ranked = [(0.3, c) for c in search.free("text") if c.words > 0.8 and not c.path.listed]
+        ranked = [(0.3, c) for c in search.free("text") if c.spaced > 0.8 and not c.path.listed]
         if len(ranked) > 1:
             ranked = []
     if not ranked:
@@ -116,7 +116,7 @@ def _find_prompt(search: Search) -> None:
 
 def _is_label(column: Column) -> bool:
     """One word that stands in many rows: `Math` in a column called task."""
-    return column.words == 0 and len(column.present) > 1 and column.distinct <= len(column.present) / 2
+    return column.spaced == 0 and len(column.present) > 1 and column.distinct <= len(column.present) / 2
 
 
 def _asks(column: Column) -> bool:
@@ -129,8 +129,8 @@ def _carries_prompt(column: Column) -> bool:
         return True
     from storage.interchange.mapping.conversations import messages_in
 
-    found = [messages_in(v) for v in column.present[:20]]
-    return column.kind == "messages" and any(m is not None and len(m) > 1 for m in found)
+    chats = [messages_in(v) for v in column.present[:20]]
+    return column.kind == "messages" and any(m is not None and len(m) > 1 for m in chats)
 
 
 def _find_context(search: Search) -> None:
@@ -214,13 +214,13 @@ def _find_about(search: Search) -> None:
         )
         if search.has(role) or (role in ("annotator", "group", "criterion") and not is_judged(search)):
             continue
-        found = [
+        rated = [
             (score(role, c), c) for c in search.free(*kinds) if not c.path.listed and len(c.path.steps) <= 2
         ]
-        found = [item for item in found if item[0] > 0]
+        rated = [item for item in rated if item[0] > 0]
         named_by_roles = any("." in s.role or s.role == "label" for s in search.statements)
-        if found and (role != "criterion" or not named_by_roles):
-            search.give(role, max(found, key=lambda item: item[0])[1])
+        if rated and (role != "criterion" or not named_by_roles):
+            search.give(role, max(rated, key=lambda item: item[0])[1])
 
 
 def _read_codings(search: Search, mapping: Mapping) -> None:

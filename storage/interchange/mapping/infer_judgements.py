@@ -129,14 +129,14 @@ def _find_several_verdicts(search: Search, ends: tuple[str, str]) -> None:
 
 def _find_by_criterion(search: Search, ends: tuple[str, str]) -> None:
     """`helpful_winner` beside `honest_winner`: a verdict a criterion; overall is the verdict itself."""
-    found = {}
+    by_criterion = {}
     for column in search.free("text", "number", "truth"):
         criterion = "_".join(t for t in plain(column.name).split("_") if t not in WINNING)
         judges = tokens(column.name) & WINNING and CRITERIA.match(criterion) and not column.path.listed
         if judges and find_coding(column.present, column.name, ends):
-            found[criterion] = column
-    if len(found) > 1:
-        for criterion, column in found.items():
+            by_criterion[criterion] = column
+    if len(by_criterion) > 1:
+        for criterion, column in by_criterion.items():
             search.give("winner" if criterion == "overall" else f"winner.{criterion}", column, sure=0.9)
 
 
@@ -154,13 +154,13 @@ def _people_in(search: Search, ends: tuple[str, str]) -> list[Column]:
 
 def _find_worded(search: Search, ends: tuple[str, str]) -> None:
     """Columns of words that only verdicts have: one is the verdict, several a criterion or a person each."""
-    found = []
+    worded_columns = []
     for column in search.free("text"):
         coding = find_coding(column.present, column.name, ends)
         if coding is not None and coding.kind == "words" and column.distinct <= 12 and not column.path.listed:
-            found.append(column)
-    for column in found:
-        if len(found) == 1:
+            worded_columns.append(column)
+    for column in worded_columns:
+        if len(worded_columns) == 1:
             search.give("winner", column, sure=0.8)
         elif CRITERIA.match(column.name):
             search.give(f"winner.{column.name}", column, sure=0.8)

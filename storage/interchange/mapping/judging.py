@@ -75,20 +75,20 @@ class JudgementReader:
     def of_two(self, row: Row) -> list[Judged]:
         """A judgement for each annotator and criterion that says something."""
         ratings = self._number(row, "rating_a"), self._number(row, "rating_b")
-        found: list[Judged] = []
+        judgements: list[Judged] = []
         for statement, criterion, annotator in self.verdict_columns:
-            found += self._said(row, statement, criterion, annotator, ratings)
+            judgements += self._said(row, statement, criterion, annotator, ratings)
         if self.mapping.has("won_a"):
-            found += self._one_hot(row, ratings)
-        if not found and ratings[0] is not None and ratings[1] is not None and not self.verdict_columns:
-            found.append(self.made(row, "rating", [(0, None, ratings[0]), (1, None, ratings[1])]))
+            judgements += self._one_hot(row, ratings)
+        if not judgements and ratings[0] is not None and ratings[1] is not None and not self.verdict_columns:
+            judgements.append(self.made(row, "rating", [(0, None, ratings[0]), (1, None, ratings[1])]))
         names = dict.fromkeys([*self.mapping.under("criterion_a"), *self.mapping.under("criterion_b")])
         for name in names:
             pair = self._number(row, f"criterion_a.{name}"), self._number(row, f"criterion_b.{name}")
             items = [(n, None, rating) for n, rating in enumerate(pair) if rating is not None]
             if items:
-                found.append(self.made(row, "rating", items, name))
-        return found
+                judgements.append(self.made(row, "rating", items, name))
+        return judgements
 
     def _find_verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
         mapping = self.mapping
@@ -134,7 +134,7 @@ class JudgementReader:
             for s in self.mapping.statements
             if s.path.list_prefix == prefix and s.path.listed
         }
-        found = []
+        judgements = []
         for place, value in enumerate(values):
             verdict = self._read(statement, value, row)
             if verdict.better == "skip":
@@ -146,8 +146,8 @@ class JudgementReader:
             if isinstance(element, dict) and criterion is None:
                 rest = {k: v for k, v in element.items() if k not in used and v not in (None, "", [], {})}
                 judged.metadata = cleaned(rest) if rest else None
-            found.append(judged)
-        return found
+            judgements.append(judged)
+        return judgements
 
     def _read(self, statement: Statement, value: Any, row: Row) -> Verdict:
         coding = self.codings.get(str(statement.path))
@@ -189,9 +189,9 @@ class JudgementReader:
 
     def of_list(self, row: Row, places: list[int], length: int) -> list[Judged]:
         """Ranks and ratings of a list.  `places`: where the responses that are kept stand in it."""
-        found = self._by_people(row, places, length)
-        if found:
-            return found
+        judgements = self._by_people(row, places, length)
+        if judgements:
+            return judgements
         ranks = self._list(row, "ranks", length)
         if ranks is None and (order := self._list(row, "order", length)) is not None:
             ranks = ranks_of_order(order)
@@ -206,9 +206,9 @@ class JudgementReader:
                 for n, p in enumerate(places)
                 if ranks[p] is not None
             ]
-            found.append(self.made(row, "ranking", items))
+            judgements.append(self.made(row, "ranking", items))
         elif ratings is not None:
-            found.append(
+            judgements.append(
                 self.made(
                     row,
                     "rating",
@@ -218,7 +218,7 @@ class JudgementReader:
         best = self._best(row, length)
         if best is not None and best in places:
             chosen = places.index(best)
-            found.append(
+            judgements.append(
                 self.made(
                     row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]
                 )
@@ -227,13 +227,13 @@ class JudgementReader:
             values = self._numbers(value_at(row, many[0].path.steps), name, length)
             if values is not None:
                 items = [(n, None, values[p]) for n, p in enumerate(places) if values[p] is not None]
-                found.append(self.made(row, "rating", items, name))
-        return [judged for judged in found if judged.items]
+                judgements.append(self.made(row, "rating", items, name))
+        return [judged for judged in judgements if judged.items]
 
     def _by_people(self, row: Row, places: list[int], length: int) -> list[Judged]:
         """`rankings[].ranks`: a list of people, each with a rank or a rating of every response."""
         responses = self.mapping.get("responses")
-        found = []
+        judgements = []
         for role, kind in (("ranks", "ranking"), ("ratings", "rating")):
             said = self.mapping.get(role)
             if said is None or responses is None or not said.path.listed:
@@ -243,8 +243,8 @@ class JudgementReader:
                 continue
             names = next((s for s in self.mapping.all("annotator") if s.path.list_prefix == prefix), None)
             people = value_at(row, names.path.steps) if names else None
-            for number, told in enumerate(value_at(row, said.path.steps) or (), 1):
-                values = self._numbers(told, role, length)
+            for number, of_person in enumerate(value_at(row, said.path.steps) or (), 1):
+                values = self._numbers(of_person, role, length)
                 if values is None:
                     continue
                 ranked = role == "ranks"
@@ -256,8 +256,8 @@ class JudgementReader:
                 judged = self.made(row, kind, items)
                 name = name_of(people[number - 1]) if isinstance(people, list) else None
                 judged.annotator = name or f"{self.defaults.annotator} {number}"
-                found.append(judged)
-        return found
+                judgements.append(judged)
+        return judgements
 
     def _best(self, row: Row, length: int) -> int | None:
         """The place of the best of a list: a number from 0, or a letter, a column's or a policy's name."""
@@ -278,26 +278,26 @@ class JudgementReader:
     def of_one(self, row: Row) -> list[Judged]:
         """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""
         group = name_of(self._value(row, "group")) or ""
-        found = []
+        judgements = []
         rank, rating = self._number(row, "rank"), self._number(row, "rating")
         if rank is not None:
-            found.append(self.made(row, "ranking", [(0, rank, rating)]))
+            judgements.append(self.made(row, "ranking", [(0, rank, rating)]))
         elif rating is not None:
-            found.append(self.made(row, "rating", [(0, None, rating)]))
+            judgements.append(self.made(row, "rating", [(0, None, rating)]))
         if (said := self.mapping.get("label")) is not None:
             label = self._value(row, "label")
             truth = truth_of(label)
             if truth is not None:
-                found.append(self.made(row, "rating", [(0, None, float(truth))]))
+                judgements.append(self.made(row, "rating", [(0, None, float(truth))]))
             elif not missing(label):
                 raise RowError(f'"{said.path}" is neither true nor false, as {_shown(label)}')
         for name, many in self.mapping.under("criterion").items():
             number = number_of(value_at(row, many[0].path.steps))
             if number is not None:
-                found.append(self.made(row, "rating", [(0, None, number)], name))
-        for judged in found:
+                judgements.append(self.made(row, "rating", [(0, None, number)], name))
+        for judged in judgements:
             judged.group = group
-        return found
+        return judgements
 
     # --- values ------------------------------------------------------------------------------------------
 
@@ -325,8 +325,8 @@ class JudgementReader:
             raise RowError(f"{role} is no list")
         if len(value) != length:
             raise RowError(f"there are {length} responses and {len(value)} {role}")
-        found = [number_of(v) for v in value]
-        return found if any(n is not None for n in found) else None
+        numbers = [number_of(v) for v in value]
+        return numbers if any(n is not None for n in numbers) else None
 
 
 def better_of_outcomes(won: Sequence[float | None], tied: bool) -> Verdict | None:

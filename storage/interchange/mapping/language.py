@@ -144,7 +144,11 @@ class Mapping:
     def under(self, prefix: str) -> dict[str, list[Statement]]:
         """The statements of roles `prefix.NAME`, by NAME."""
         start = prefix + "."
-        return {role[len(start) :]: found for role, found in self._by_role.items() if role.startswith(start)}
+        return {
+            role[len(start) :]: statements
+            for role, statements in self._by_role.items()
+            if role.startswith(start)
+        }
 
     def columns(self) -> set[str]:
         """Columns of the file that are read at all."""
@@ -155,8 +159,8 @@ class Mapping:
         new = tuple(new)
         roles = {s.role for s in new}
         paths = {s.path for s in new if s.path.constant is None}
-        kept = [s for s in self.statements if s.role not in roles and s.path not in paths]
-        return Mapping((*kept, *new))
+        others = [s for s in self.statements if s.role not in roles and s.path not in paths]
+        return Mapping((*others, *new))
 
     def without(self, role: str) -> Mapping:
         """The mapping with a role given up."""
@@ -247,10 +251,10 @@ def _path(text: str, whole: str) -> tuple[Path, int]:
 
 
 def _constant(text: str, whole: str) -> tuple[Path, int]:
-    found = re.match(r"'((?:[^'\\]|\\.)*)'", text)
-    if found is None:
+    match = re.match(r"'((?:[^'\\]|\\.)*)'", text)
+    if match is None:
         raise MappingError(f"“{_short(whole)}”: the quotation mark is never closed.")
-    return Path(constant=re.sub(r"\\(.)", r"\1", found[1])), found.end()
+    return Path(constant=re.sub(r"\\(.)", r"\1", match[1])), match.end()
 
 
 def _coding(text: str, whole: str) -> tuple[dict[str, str], str]:
@@ -275,8 +279,10 @@ def _coding(text: str, whole: str) -> tuple[dict[str, str], str]:
 
 
 def _key_text(key: str) -> str:
-    found = _KEY.fullmatch(key)
-    return key if found and key == key.strip() and " as " not in key else json.dumps(key, ensure_ascii=False)
+    plain_key = _KEY.fullmatch(key)
+    return (
+        key if plain_key and key == key.strip() and " as " not in key else json.dumps(key, ensure_ascii=False)
+    )
 
 
 def _code_text(value: str) -> str:
@@ -318,15 +324,15 @@ def structure(text: str) -> Any:
     """The list or object that a cell of text holds, as JSON or as Python prints it; else the text."""
     from storage.interchange.mapping.cells import parsed
 
-    found = parsed(text)
-    return text if found is None else found
+    inner = parsed(text)
+    return text if inner is None else inner
 
 
 def keys_at(row: Any, steps: tuple[Step, ...]) -> list[str]:
     """The keys that stand in the place of the `*` in `steps`."""
     place = next(n for n, step in enumerate(steps) if isinstance(step, AnyKey))
-    found = value_at(row, steps[:place])
-    values = found if isinstance(found, list) else [found]
+    inner = value_at(row, steps[:place])
+    values = inner if isinstance(inner, list) else [inner]
     keys: dict[str, None] = {}
     for value in values:
         if isinstance(value, str):

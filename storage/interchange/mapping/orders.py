@@ -19,7 +19,7 @@ def order_of(text: str, length: int) -> list[float] | None:
     named = [_ITEM.match(part) for part in parts[::2]]
     if length < 2 or len(named) != length or not all(named):
         return None
-    words = [found[1].lower() for found in named if found]
+    words = [match[1].lower() for match in named if match]
     from_zero = "0" in words
     ranks: dict[int, float] = {}
     rank = 1.0
@@ -59,10 +59,10 @@ def chosen_place(
     for names in (columns, policies):
         if names.count(value) == 1:
             return names.index(value)
-    found = _ITEM.match(value)
-    if found is None or (found[1].isdigit() and len(value.strip()) == len(found[1])):
+    match = _ITEM.match(value)
+    if match is None or (match[1].isdigit() and len(value.strip()) == len(match[1])):
         return None  # a bare number counts from 0, as the role says
-    place = _place(found[1].lower(), False)
+    place = _place(match[1].lower(), False)
     return place if 0 <= place < length else None
 
 

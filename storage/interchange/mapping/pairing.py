@@ -153,7 +153,7 @@ def _better(search: Search) -> bool:
             if (
                 good in ("w", "l", "yes", "high", "win", "good", "best", "pos", "safe")
                 and column.kind == "text"
-                and not (column.words or other.words)
+                and not (column.spaced or other.spaced)
             ):
                 continue
             search.give("chosen", _spoken_in(search, column), sure=1.0 if good == "chosen" else 0.9)
@@ -198,7 +198,7 @@ def _side_by_side(search: Search) -> bool:
         for c in search.free("text", "messages", "transcript", "texts", "object", "number")
         if not c.path.listed and (c.kind != "number" or named("response", _stem(c)) > 0)
     }
-    found: list[tuple[float, Column, Column]] = []
+    rated: list[tuple[float, Column, Column]] = []
     names: dict[str, str] = {}
     for name, column in spoken.items():
         for left, right in SIDES:
@@ -208,11 +208,11 @@ def _side_by_side(search: Search) -> bool:
             inner = _spoken_in(search, column), _spoken_in(search, other)
             points = _answer_points(name, *inner)
             if points > 0:
-                found.append((points, *inner))
+                rated.append((points, *inner))
                 names.setdefault(str(inner[0].path), name)
-    if not found:
+    if not rated:
         return False
-    best = max(found, key=lambda item: item[0])
+    best = max(rated, key=lambda item: item[0])
     if best[0] < 0.6 and any(score("response", c) > 0.5 for c in search.free("text", "messages")):
         return False
     name = names[str(best[1].path)]
@@ -240,27 +240,27 @@ def _answer_points(name: str, a: Column, b: Column) -> float:
     ):
         return 0.0
     if "comment" in name:  # answers to a post, where nothing is called a response
-        return 0.55 if a.kind == "text" and max(a.words, b.words) > 0.5 else 0.0
+        return 0.55 if a.kind == "text" and max(a.spaced, b.spaced) > 0.5 else 0.0
     if a.kind == "object":
         return 0.0
     if said:
         return 1.0
     if name in ("a", "1", "left", "first") and a.kind == b.kind == "text" and not (a.is_id or b.is_id):
         return 0.6
-    long = min(a.length, b.length) > 15 and min(a.words, b.words) > 0.5
+    long = min(a.length, b.length) > 15 and min(a.spaced, b.spaced) > 0.5
     return 0.7 if long or a.kind in ("messages", "transcript") else 0.0
 
 
 def _list(search: Search) -> bool:
     if search.kind not in ("auto", "ranked_lists"):
         return False
-    found: list[tuple[float, Column]] = []
+    rated: list[tuple[float, Column]] = []
     for column in search.free("texts", "objects", "chats", "messages"):
         points = score("responses", column)
         if column.path.listed or points == 0 or (column.kind == "messages" and points < 1):
             continue
         if column.kind in ("texts", "chats"):
-            found.append((points, column))
+            rated.append((points, column))
         else:
             inner = [
                 c
@@ -269,10 +269,10 @@ def _list(search: Search) -> bool:
             ]
             texts = [c for c in inner if TEXT_OF_ITEM.match(c.name)]
             if texts:
-                found.append((points, min(texts, key=lambda c: _item_order(c.name))))
-    if not found:
+                rated.append((points, min(texts, key=lambda c: _item_order(c.name))))
+    if not rated:
         return False
-    points, column = max(found, key=lambda item: item[0])
+    points, column = max(rated, key=lambda item: item[0])
     search.give("responses", column, sure=points)
     if plain(column.name) == "output" and not column.path.listed and all(len(v) == 2 for v in column.present):
         search.warnings.append(
@@ -290,15 +290,15 @@ def _item_order(name: str) -> int:
 def _single(search: Search) -> bool:
     if search.kind not in ("auto", "responses", "ranked"):
         return False
-    found = [
+    rated = [
         (score("response", c), c)
         for c in search.free("text", "messages", "transcript", "number")
         if not c.path.listed and len(c.path.steps) <= 2
     ]
-    found = [(points, c) for points, c in found if points > (0.5 if c.kind != "number" else 0.99)]
-    if not found:
+    rated = [(points, c) for points, c in rated if points > (0.5 if c.kind != "number" else 0.99)]
+    if not rated:
         return False
-    points, column = max(found, key=lambda item: (item[0], -len(item[1].path.steps)))
+    points, column = max(rated, key=lambda item: (item[0], -len(item[1].path.steps)))
     others = [
         c
         for c in search.free("text", "messages", "transcript", "texts")
@@ -316,14 +316,14 @@ def _numbered(search: Search) -> bool:
         return False
     groups: dict[str, dict[str, Column]] = {}
     for column in search.free("text", "messages", "transcript"):
-        found = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
+        match = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
         if (
-            found
-            and found[1]
+            match
+            and match[1]
             and not column.path.listed
-            and named("responses", found[1] + "s") + named("response", found[1]) > 0
+            and named("responses", match[1] + "s") + named("response", match[1]) > 0
         ):
-            groups.setdefault(found[1], {})[found[2]] = column
+            groups.setdefault(match[1], {})[match[2]] = column
     best = max(groups.values(), key=len, default={})
     if len(best) < 3:
         return False
@@ -336,9 +336,9 @@ def _numbered(search: Search) -> bool:
     ):
         aligned = {}
         for column in search.free(*kinds):
-            found = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
-            if found and named(name, found[1]) > 0:
-                aligned[found[2]] = column
+            match = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
+            if match and named(name, match[1]) > 0:
+                aligned[match[2]] = column
         if all(end in aligned for end in best):
             search.statements += [Statement(role, aligned[end].path) for end in best]
     return True

@@ -83,7 +83,7 @@ class Column:
         return len({str(v) for v in self.present})
 
     @cached_property
-    def words(self) -> float:
+    def spaced(self) -> float:
         """The share of texts with a space in them; ids and labels have none."""
         return sum(" " in t.strip() for t in self.texts) / len(self.texts) if self.texts else 0.0
 
@@ -103,22 +103,22 @@ class Column:
                     if number_of(v) is not None and not isinstance(v, bool) and isinstance(v, int | float)
                 )
             )
-        return unique and self.words == 0 and self.length <= 80 and len(self.present) > 1
+        return unique and self.spaced == 0 and self.length <= 80 and len(self.present) > 1
 
 
 def profile(rows: Iterable[Row]) -> list[Column]:
     """The columns of a sample, nested ones by their paths, in the order in which they are first seen."""
-    kept = list(rows)
-    names = dict.fromkeys(key for row in kept for key in row)
-    found: list[Column] = []
+    sample = list(rows)
+    names = dict.fromkeys(key for row in sample for key in row)
+    columns: list[Column] = []
     for name in names:
-        _explore((name,), kept, found)
-    return found
+        _explore((name,), sample, columns)
+    return columns
 
 
-def _explore(steps: tuple[Step, ...], rows: list[Row], found: list[Column]) -> None:
+def _explore(steps: tuple[Step, ...], rows: list[Row], columns: list[Column]) -> None:
     column = Column(Path(steps), [value_at(row, steps) for row in rows])
-    found.append(column)
+    columns.append(column)
     if len(steps) >= DEEPEST * 2:
         return
     if column.kind == "object":
@@ -126,18 +126,18 @@ def _explore(steps: tuple[Step, ...], rows: list[Row], found: list[Column]) -> N
         keys = dict.fromkeys(key for o in objects if isinstance(o, dict) for key in o)
         if len(keys) <= 60:
             for key in keys:
-                _explore((*steps, key), rows, found)
+                _explore((*steps, key), rows, columns)
     elif column.kind == "objects":
         elements = [e for v in column.present for e in _elements(_opened(v))]
         keys = dict.fromkeys(key for e in elements if isinstance(e, dict) for key in e)
         if len(keys) <= 60:
             for key in keys:
-                _explore((*steps, Each(), key), rows, found)
-        _explore_inner(steps, elements, rows, found)
+                _explore((*steps, Each(), key), rows, columns)
+        _explore_inner(steps, elements, rows, columns)
 
 
 def _explore_inner(
-    steps: tuple[Step, ...], elements: list[Any], rows: list[Row], found: list[Column]
+    steps: tuple[Step, ...], elements: list[Any], rows: list[Row], columns: list[Column]
 ) -> None:
     """Objects inside the elements of a list: `completions[].annotations.honesty.Rating`."""
     for key in dict.fromkeys(
@@ -153,11 +153,11 @@ def _explore_inner(
             continue
         for name in names:
             path = (*steps, Each(), key, name)
-            found.append(Column(Path(path), [value_at(row, path) for row in rows]))
+            columns.append(Column(Path(path), [value_at(row, path) for row in rows]))
         leaves = dict.fromkeys(k for o in inner for v in o.values() if isinstance(v, dict) for k in v)
         for leaf in leaves:
             path = (*steps, Each(), key, AnyKey(), leaf)
-            found.append(Column(Path(path), []))
+            columns.append(Column(Path(path), []))
 
 
 def _opened(value: Any) -> Any:
@@ -189,9 +189,9 @@ def _kind(value: Any) -> str:
 def _kind_of_text(value: str) -> str:
     if missing(value):
         return "blank"
-    found = parsed(value)
-    if found is not None:
-        kind = _kind(found)
+    structure = parsed(value)
+    if structure is not None:
+        kind = _kind(structure)
         return kind if kind in ("messages", "texts", "chats", "objects", "object", "numbers") else "text"
     if number_of(value) is not None:
         return "number"

@@ -62,13 +62,13 @@ def one_hot(search: Search) -> dict[str, Column]:
                 continue
             if not _shares(column.present) or not _shares(other.present):
                 continue
-            found = {"won_a": column, "won_b": other}
+            columns = {"won_a": column, "won_b": other}
             ties = [
                 c
                 for n, c in free.items()
                 if tokens(n) & {"tie", "ties", "tied", "draw", "equal"} and _shares(c.present)
             ]
-            return found | ({"won_tie": ties[0]} if ties else {})
+            return columns | ({"won_tie": ties[0]} if ties else {})
     return {}
 
 
@@ -162,9 +162,9 @@ def _names_one(search: Search, column: Column, what: str) -> bool:
     if column.kind not in ("text", "transcript"):
         return False
     values: list[list[Any]] = []
-    for path, found in zip(paths, columns, strict=True):
-        if found is not None:
-            values.append(found.values)
+    for path, named in zip(paths, columns, strict=True):
+        if named is not None:
+            values.append(named.values)
         elif path is not None and path.constant is not None:
             values.append([path.constant] * len(column.values))
         else:

@@ -140,19 +140,19 @@ class Taker:
         return Example(chat, answers, self.judging.of_two(row))
 
     def _list(self, row: Row) -> Example:
-        found = self._opened(row, "responses")
-        if not isinstance(found, list):
+        listed = self._opened(row, "responses")
+        if not isinstance(listed, list):
             raise RowError(f'"{self._column("responses")}" is no list')
-        places = [n for n, value in enumerate(found) if not absent(value)]
-        if len(places) < len(found):
-            self.dropped["empty places in a list of responses"] += len(found) - len(places)
+        places = [n for n, value in enumerate(listed) if not absent(value)]
+        if len(places) < len(listed):
+            self.dropped["empty places in a list of responses"] += len(listed) - len(places)
         if not places:
             raise RowError("there are no responses in the list")
-        chat, texts = self._answers(row, [found[n] for n in places], ["responses"] * len(places))
-        names = self._listed_names(row, "policies", len(found)) or [self._name(row, "policy")] * len(found)
+        chat, texts = self._answers(row, [listed[n] for n in places], ["responses"] * len(places))
+        names = self._listed_names(row, "policies", len(listed)) or [self._name(row, "policy")] * len(listed)
         answers = [Answer(t, names[n] or self.defaults.policy) for t, n in zip(texts, places, strict=True)]
         self._item_metadata(row, answers, places)
-        return Example(chat, answers, self.judging.of_list(row, places, len(found)))
+        return Example(chat, answers, self.judging.of_list(row, places, len(listed)))
 
     def _single(self, row: Row) -> Example:
         asked = self._asked(row)
@@ -300,8 +300,8 @@ class Taker:
         """The values of chosen or rejected: one, or each of a list of answers."""
         value = self._present(row, role)
         if isinstance(value, str) and value[:2] in ('["', "['", "[["):
-            found = parsed(value)
-            value = found if isinstance(found, list) and all(isinstance(v, list) for v in found) else value
+            inner = parsed(value)
+            value = inner if isinstance(inner, list) and all(isinstance(v, list) for v in inner) else value
         if isinstance(value, list) and value and not isinstance(value[0], dict):
             value = [v for v in value if not absent(v)]
             if not value:

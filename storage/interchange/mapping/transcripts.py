@@ -112,17 +112,17 @@ def transcript_of(text: str) -> Chat | None:
 
 
 def _turns(text: str, family: Markers) -> Chat | None:
-    found = list(family.turn.finditer(text))
-    if len(found) < 2:
+    turns = list(family.turn.finditer(text))
+    if len(turns) < 2:
         return None
-    before = family.end.sub("", text[: found[0].start()]).replace("<s>", "").replace("<bos>", "").strip()
+    before = family.end.sub("", text[: turns[0].start()]).replace("<s>", "").replace("<bos>", "").strip()
     chat: Chat = []
     if before.startswith(ALPACA):
         chat.append({"role": "system", "content": before})
     elif before:
         return None
-    ends = [*(turn.start() for turn in found[1:]), len(text)]
-    for turn, end in zip(found, ends, strict=True):
+    ends = [*(turn.start() for turn in turns[1:]), len(text)]
+    for turn, end in zip(turns, ends, strict=True):
         who = next(group for group in turn.groups() if group is not None)
         said = text[turn.end() : end]
         role = ROLE_WORDS.get(who.lower())

@@ -39,12 +39,12 @@ class Unread:
 
     def of(self, row: AnyMapping[str, Any]) -> dict[str, Any]:
         """By column, what of it nothing reads; columns of which nothing is left are not there."""
-        found = {}
+        unread = {}
         for column, tree in self._trees.items():
             rest = _left(row.get(column), tree)
             if rest is not None:
-                found[column] = rest
-        return found
+                unread[column] = rest
+        return unread
 
 
 def _grow(tree: Tree, steps: tuple[Step, ...]) -> None:
@@ -69,14 +69,14 @@ def _left(value: Any, tree: Tree) -> Any:
         rest = {}
         for key, inner in value.items():
             below = tree.get(key, tree.get("*", tree.get(EACH)))
-            kept = inner if below is None else None if below == {} else _left(inner, below)
-            if kept not in (None, "", [], {}):
-                rest[key] = kept
+            left = inner if below is None else None if below == {} else _left(inner, below)
+            if left not in (None, "", [], {}):
+                rest[key] = left
         return rest or None
     if isinstance(value, list):
         if EACH not in tree:
             return [v for n, v in enumerate(value) if n not in tree and n - len(value) not in tree] or None
         below = tree[EACH]
-        kept = [None if below == {} else _left(element, below) for element in value]
-        return kept if any(k is not None for k in kept) else None
+        left = [None if below == {} else _left(element, below) for element in value]
+        return left if any(k is not None for k in left) else None
     return None

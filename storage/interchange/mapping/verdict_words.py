@@ -86,7 +86,7 @@ def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | N
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list) and len(value) == 2:  # both are ticked
-        ticked = {found.better for one in value if (found := worded(one)) is not None}
+        ticked = {verdict.better for one in value if (verdict := worded(one)) is not None}
         return TIE if ticked == {"a", "b"} else None
     if not isinstance(value, str):
         return None

@@ -47,9 +47,9 @@ class Coding:
         return verdict
 
     def _as_it_stands(self, value: object) -> Verdict | None:
-        found = self.table.get(_key(value))
-        if found is not None:
-            return found
+        verdict = self.table.get(_key(value))
+        if verdict is not None:
+            return verdict
         if missing(value):
             return SKIP
         if self.kind in ("likert", "signed", "probability"):
@@ -108,10 +108,10 @@ def find_coding(
 
 def _places_among_words(numbers: Sequence[float | None], ends: tuple[str, ...]) -> dict[str, str]:
     """`1`, `2` and `tie` in one column: what the numbers mean."""
-    found = {n for n in numbers if n is not None}
-    if found and ends == ("0", "1") and found <= {0, 1}:
+    places = {n for n in numbers if n is not None}
+    if places and ends == ("0", "1") and places <= {0, 1}:
         return {"0": "a", "1": "b"}
-    return {"1": "a", "2": "b"} if found and ends != ("0", "1") and found <= {1, 2} else {}
+    return {"1": "a", "2": "b"} if places and ends != ("0", "1") and places <= {1, 2} else {}
 
 
 def _truth(column: str) -> Coding:
@@ -126,8 +126,8 @@ def _truth(column: str) -> Coding:
     )
 
 
-def _numbers(found: list[float], column: str, ends: tuple[str, ...], count: int) -> Coding | None:
-    values = set(found)
+def _numbers(numbers: list[float], column: str, ends: tuple[str, ...], count: int) -> Coding | None:
+    values = set(numbers)
     if values <= {0, 1} and ends == ("0", "1"):
         return _index({"0": "a", "1": "b"})
     if values <= {1, 2} and 2 in values | {2} and (values != {1} or ends == ("1", "2")):

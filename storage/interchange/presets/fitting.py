@@ -13,8 +13,8 @@ from storage.interchange.presets.preset import Preset
 def fitting(rows: Sequence[Row]) -> Preset | None:
     """The preset that fits and asks for most; None where none does."""
     columns = {str(c.path): c for c in profile(rows)}
-    found = [preset for preset in PRESETS if fits(preset, columns)]
-    return max(found, key=lambda preset: len(preset.needs), default=None)
+    presets = [preset for preset in PRESETS if fits(preset, columns)]
+    return max(presets, key=lambda preset: len(preset.needs), default=None)
 
 
 def fits(preset: Preset, columns: dict[str, Column]) -> bool:

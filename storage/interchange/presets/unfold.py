@@ -30,11 +30,11 @@ def math_shepherd(row: Row) -> Iterator[Plain]:
     signs: list[str] = []
     place = 0
     for part in parts:
-        found = re.compile(re.escape(part) + r"\s*([+-])").match(labelled, place)
-        if found is None:
+        match = re.compile(re.escape(part) + r"\s*([+-])").match(labelled, place)
+        if match is None:
             raise RowError('"label" does not say of each step of "input" whether it is right')
-        signs.append(found[1])
-        place = found.end() + len(labelled[found.end() :]) - len(labelled[found.end() :].lstrip())
+        signs.append(match[1])
+        place = match.end() + len(labelled[match.end() :]) - len(labelled[match.end() :].lstrip())
     question, mark, first = (parts or [""])[0].partition("Step 1:")
     if not mark:
         raise RowError('"input" holds no question with steps behind it')
@@ -65,11 +65,13 @@ def prm800k(row: Row) -> Iterator[Plain]:
             others.append({"step": number, "completions": rest})
     if not texts:
         raise RowError("there are no steps in it")
-    kept = {k: v for k, v in row.items() if k not in ("question", "label")}
-    kept |= {f"question_{k}": v for k, v in question.items() if k not in ("problem", "ground_truth_answer")}
-    kept |= {k: v for k, v in label.items() if k != "steps"}
+    about_row = {k: v for k, v in row.items() if k not in ("question", "label")}
+    about_row |= {
+        f"question_{k}": v for k, v in question.items() if k not in ("problem", "ground_truth_answer")
+    }
+    about_row |= {k: v for k, v in label.items() if k != "steps"}
     yield {
-        **kept,
+        **about_row,
         "problem": question.get("problem"),
         "reference": question.get("ground_truth_answer"),
         "steps": texts,
@@ -83,11 +85,11 @@ def oasst_tree(row: Row) -> Iterator[Plain]:
     root = row.get("prompt")
     if not isinstance(root, dict):
         raise RowError('"prompt" is no message')
-    kept = {k: v for k, v in row.items() if k not in ("prompt", "message_tree_id")}
-    yield from _replies(root, [], {**kept, "tree": row.get("message_tree_id")})
+    about_tree = {k: v for k, v in row.items() if k not in ("prompt", "message_tree_id")}
+    yield from _replies(root, [], {**about_tree, "tree": row.get("message_tree_id")})
 
 
-def _replies(message: Mapping[str, Any], before: list[Plain], kept: Plain) -> Iterator[Plain]:
+def _replies(message: Mapping[str, Any], before: list[Plain], about_tree: Plain) -> Iterator[Plain]:
     stack = [(message, before)]
     while stack:
         turn, earlier = stack.pop()
@@ -97,7 +99,7 @@ def _replies(message: Mapping[str, Any], before: list[Plain], kept: Plain) -> It
         if asked:
             answers = [{**{k: v for k, v in r.items() if k != "replies"}} for r in replies]
             about = {k: v for k, v in turn.items() if k not in ("replies", "text", "role", "message_id")}
-            yield {**kept, **about, "id": turn.get("message_id"), "prompt": chat, "responses": answers}
+            yield {**about_tree, **about, "id": turn.get("message_id"), "prompt": chat, "responses": answers}
         stack += [(reply, chat) for reply in reversed(replies)]
 
 

@@ -76,7 +76,7 @@ def test_the_tally_is_what_counting_gives(said: list[tuple[int, int]]) -> None:
 
 def test_what_is_kept_of_an_answer_is_short_and_harmless() -> None:
     question = PairQuestion("p", [], "overall", ("a", "b"), ("x", "y"), turned=True)
-    row = row_of(question, JudgeAnswer(1, words="\x1b]52;c;x\x07 A\n" + "é" * 10_000), "ai:x", -1)
+    row = row_of(question, JudgeAnswer(1, text="\x1b]52;c;x\x07 A\n" + "é" * 10_000), "ai:x", -1)
     assert row["first_id"] == "b"
     assert isinstance(row["answer"], str)
     assert row["answer"].isprintable()

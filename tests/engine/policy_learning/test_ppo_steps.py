@@ -205,7 +205,7 @@ def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
     assert scale.stds == {"r": [pytest.approx(2**0.5)]}
     assert scale.cost_std == pytest.approx(2**0.5)
     assert float(scale.normalised("r", scores[None]).mean()) == pytest.approx(0, abs=1e-6)
-    (message,) = scale.words()
+    (message,) = scale.messages()
     assert (message.level, message.text) == (
         "info",
         "Scores of r are divided by their spread within a prompt, 1.41 ± 0 (6 samples of 3 prompts).",
@@ -217,6 +217,6 @@ def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
 def test_an_uncertain_scale_is_a_warning() -> None:
     scores, group = torch.tensor([0.0, 0.0, 0.0, 9.0]), torch.tensor([0, 0, 1, 1])
     scale = ScoreScale.of(RewardScores({"r": scores[None]}, {"r": scores}, scores, None), group)
-    (message,) = scale.words()
+    (message,) = scale.messages()
     assert message.level == "warning"
     assert message.text.endswith("few prompts vary, so the scale is uncertain.")

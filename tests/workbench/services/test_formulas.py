@@ -21,7 +21,7 @@ METRICS = {
 def lines(kind: str, config: dict[str, object], metrics: dict[str, list[tuple[int, float]]]) -> str:
     found = formula(kind, config, metrics)
     assert found is not None
-    return "\n".join(f"{t.symbols} | {t.numbers} | {t.words}" for t in found.terms)
+    return "\n".join(f"{t.symbols} | {t.numbers} | {t.meaning}" for t in found.terms)
 
 
 def test_ppo_adds_up() -> None:

@@ -116,10 +116,10 @@ def test_a_prompt_that_the_model_refuses_is_left_out_and_the_rest_is_scored(
         return [LengthScored(float(len(text)), cut=len(text) > 3) for _, text in items]
 
     monkeypatch.setattr(LengthScorer, "score_many", strict)
-    told = scoring.Told()
-    assert exported.scoring.score_store("rm", told=told) == 2
+    told = scoring.ScoringNotes()
+    assert exported.scoring.score_store("rm", notes=told) == 2
     assert len(told.left_out) == 1
-    (message,) = told.left_out.words()
+    (message,) = told.left_out.messages()
     assert "“Why is the sky blue?”" in message.text
     marked = exported.store.rows("SELECT count(*) FILTER (cut), count(*) FROM scores")
     assert marked == [(told.cut, 2)]

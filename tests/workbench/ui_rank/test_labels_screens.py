@@ -29,7 +29,7 @@ async def test_the_worst_prompt_is_adjudicated(workspace: Workspace, size: tuple
     async with opened(workspace, size) as (app, pilot):
         app.action_disagreements()
         await until(
-            pilot, lambda: isinstance(app.screen, DisagreementsScreen) and app.screen.found is not None
+            pilot, lambda: isinstance(app.screen, DisagreementsScreen) and app.screen.dispute is not None
         )
         screen = app.screen
         assert isinstance(screen, DisagreementsScreen)

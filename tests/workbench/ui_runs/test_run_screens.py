@@ -112,7 +112,7 @@ async def test_table_and_heat_lines_move_together() -> None:
         table, heat = screen.query_one(TokenTable), screen.query_one(TraceHeat)
         await pilot.press("down", "down", "right")
         assert (table.current.position, heat._position) == (2, 2)  # type: ignore[union-attr]
-        await until(pilot, lambda: QUANTITIES[1].words.split(",")[0][:20] in drawn(app))
+        await until(pilot, lambda: QUANTITIES[1].meaning.split(",")[0][:20] in drawn(app))
         await pilot.press("tab")
         assert heat.has_focus
         await pilot.press("right", "down")

@@ -46,9 +46,9 @@ def apply(
     answers = _gold(store, project)
     tasks = _tasks(store, project, answers)
     standing = projects.entries(store, project.name)
-    kept = [entry for entry in standing if entry.done or same]
+    staying = [entry for entry in standing if entry.done or same]
     gold = tuple(Task(prompt, tuple(sorted(ranks))) for prompt, ranks in sorted(answers.items()))
-    new = list(_placed(deal(_plan(project, tasks, gold, kept)), kept))
+    new = list(_placed(deal(_plan(project, tasks, gold, staying)), staying))
     if not dry_run:
         with store.transaction():
             projects.put(store, project.name, project.mode, project.first_criterion, project.overlap)
@@ -59,14 +59,16 @@ def apply(
             projects.add_entries(store, project.name, new)
     by = {name: sum(entry.annotator == name for entry in new) for name in project.annotators}
     version = (before.version if before else 0) + (not same)
-    return Applied(project.name, version, not same, len(tasks), by, len(standing) - len(kept), len(answers))
+    return Applied(
+        project.name, version, not same, len(tasks), by, len(standing) - len(staying), len(answers)
+    )
 
 
 def _tasks(store: Store, project: ProjectFile, gold: Mapping[str, object]) -> list[Task]:
     """What is labelled, the oldest prompt first; gold questions are not labelled."""
     _refuse_unknown(store, project)
     asked = project.prompts
-    found = projects.tasks(
+    tasks = projects.tasks(
         store,
         source=asked.source,
         split=asked.split,
@@ -74,16 +76,16 @@ def _tasks(store: Store, project: ProjectFile, gold: Mapping[str, object]) -> li
         ids=asked.ids or None,
         policies=project.policies or None,
     )
-    found = [(prompt, responses) for prompt, responses in found if prompt not in gold]
-    if asked.limit is not None and len(found) > asked.limit:
-        chosen = random.Random(f"{project.seed} prompts").sample(range(len(found)), asked.limit)
-        found = [found[place] for place in sorted(chosen)]
-    if not found and not gold:
+    tasks = [(prompt, responses) for prompt, responses in tasks if prompt not in gold]
+    if asked.limit is not None and len(tasks) > asked.limit:
+        chosen = random.Random(f"{project.seed} prompts").sample(range(len(tasks)), asked.limit)
+        tasks = [tasks[place] for place in sorted(chosen)]
+    if not tasks and not gold:
         raise UsageError(
             f"The project “{project.name}” has nothing to label: no prompt that it names has two "
             "different responses; import or generate some, or change [prompts]."
         )
-    return [task for prompt, responses in found for task in _tasks_of(project, prompt, responses)]
+    return [task for prompt, responses in tasks for task in _tasks_of(project, prompt, responses)]
 
 
 def _refuse_unknown(store: Store, project: ProjectFile) -> None:
@@ -107,7 +109,7 @@ def _refuse_unknown(store: Store, project: ProjectFile) -> None:
 
 def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
     """Known answers: ranks by response, by prompt."""
-    asked, found = project.gold, {}
+    asked, gold = project.gold, {}
     most = 2 if project.mode == "pair" else project.responses
     if asked.by is not None:
         ranked = projects.ranked_by(store, asked.by, project.first_criterion)
@@ -120,7 +122,7 @@ def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
         chosen = sorted(usable)
         if asked.count is not None and asked.count < len(chosen):
             chosen = random.Random(f"{project.seed} gold").sample(chosen, asked.count)
-        found = {prompt: usable[prompt] for prompt in chosen}
+        gold = {prompt: usable[prompt] for prompt in chosen}
     for answer in asked.answers:
         ranks = {
             key: rank
@@ -136,8 +138,8 @@ def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
                 else f"it ranks more responses than are judged at once ({most})"
             )
             raise UsageError(f"The project “{project.name}”: the gold answer to {answer.prompt}: {wrong}.")
-        found[answer.prompt] = ranks
-    return found
+        gold[answer.prompt] = ranks
+    return gold
 
 
 def _tasks_of(project: ProjectFile, prompt: str, responses: list[str]) -> Iterable[Task]:
@@ -155,10 +157,10 @@ def _tasks_of(project: ProjectFile, prompt: str, responses: list[str]) -> Iterab
 
 
 def _plan(
-    project: ProjectFile, tasks: list[Task], gold: tuple[Task, ...], kept: list[QueueEntry]
+    project: ProjectFile, tasks: list[Task], gold: tuple[Task, ...], staying: list[QueueEntry]
 ) -> QueuePlan:
     standing: dict[str, list[Entry]] = {}
-    for entry in kept:
+    for entry in staying:
         task = Task(entry.prompt_id, entry.responses)
         standing.setdefault(entry.annotator, []).append(Entry(task, entry.kind))  # type: ignore[arg-type]
     return QueuePlan(
@@ -174,10 +176,10 @@ def _plan(
     )
 
 
-def _placed(dealt: Mapping[str, list[Entry]], kept: list[QueueEntry]) -> Iterable[QueueEntry]:
+def _placed(dealt: Mapping[str, list[Entry]], staying: list[QueueEntry]) -> Iterable[QueueEntry]:
     """New entries with their places, behind those that are kept."""
     last: dict[str, int] = {}
-    for entry in kept:
+    for entry in staying:
         last[entry.annotator] = max(last.get(entry.annotator, -1), entry.position)
     for name, entries in dealt.items():
         for place, new in enumerate(entries, last.get(name, -1) + 1):

@@ -92,17 +92,17 @@ def _queue(plan: QueuePlan, name: str, labels: list[Task]) -> list[Entry]:
     if plan.shuffled:
         labels = labels.copy()
         chooser.shuffle(labels)
-    kept = plan.kept.get(name, ())
-    known = {entry.task for entry in kept if entry.kind == "gold"}
+    staying = plan.kept.get(name, ())
+    known = {entry.task for entry in staying if entry.kind == "gold"}
     count = len(labels)
     places: list[tuple[float, Entry]] = [(float(place), Entry(task)) for place, task in enumerate(labels)]
     places += [(chooser.uniform(-1, count), Entry(task, "gold")) for task in plan.gold if task not in known]
-    all_labels = count + sum(entry.kind == "label" for entry in kept)
-    wanted = round(plan.repeats * all_labels) - sum(entry.kind == "repeat" for entry in kept)
+    all_labels = count + sum(entry.kind == "label" for entry in staying)
+    wanted = round(plan.repeats * all_labels) - sum(entry.kind == "repeat" for entry in staying)
     far = range(max(0, count - plan.repeat_after - 1))
     repeated = list(far) if len(far) >= wanted else list(range(min(count, max(wanted, 0))))
     for place in chooser.sample(repeated, min(max(wanted, 0), len(repeated))):
         behind = place + plan.repeat_after + 0.5
         key = chooser.uniform(behind, count) if behind < count else count + chooser.random()
         places.append((key, Entry(labels[place], "repeat")))
-    return [entry for _, entry in sorted(places, key=lambda found: found[0])]
+    return [entry for _, entry in sorted(places, key=lambda placed: placed[0])]

@@ -181,8 +181,8 @@ class Projects:
     def next(self, active: Active, annotator: str) -> Assignment | None:
         """What the annotator should judge next; None when nothing waits, or the name has no queue."""
         name = active.name
-        if active.project.order not in FIXED and (found := self._by_order(active, annotator)):
-            return found
+        if active.project.order not in FIXED and (assigned := self._by_order(active, annotator)):
+            return assigned
         return self._upcoming.first(
             (name, str(active.version), annotator),
             lambda limit: projects.waiting(self._store, name, annotator, limit),
