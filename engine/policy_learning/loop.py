@@ -46,7 +46,7 @@ from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.served import ServedPolicy, importance
 from engine.policy_learning.state import State
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
-from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
+from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
@@ -95,7 +95,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     positions = getattr(text_config, "max_position_embeddings", None)
     prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
     yield Progress(stage="loading models", done=1, total=1)
-    yield from _words(prompts, models, config)
+    yield from _messages(prompts, models, config)
     evaluates = config.heldout_prompts != "none"
 
     if (checkpoint := run.latest_checkpoint()) is not None:
@@ -106,7 +106,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
         if evaluates:
             yield write_splits(
                 run,
-                train=[prompt.prompt_id for prompt in prompts.kept],
+                train=[prompt.prompt_id for prompt in prompts.train],
                 heldout=[prompt.prompt_id for prompt in prompts.heldout],
             )
             yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, 0)
@@ -134,21 +134,21 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     yield from finish(models, state, folders["policy"], config, run)
 
 
-def _words(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
+def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
-    yield from prompts.left_out.words()
+    yield from prompts.left_out.messages()
     if config.heldout_prompts != "none":
         few = min(len(prompts.heldout), config.evaluate_prompts)
         yield Message(
             level="info",
-            text=f"Learning on {counted(len(prompts.kept), 'prompt')}; held out: {len(prompts.heldout)}, of "
+            text=f"Learning on {counted(len(prompts.train), 'prompt')}; held out: {len(prompts.heldout)}, of "
             f"which {few} {'is' if few == 1 else 'are'} answered before the first step and every "
             f"{counted(config.evaluate_every, 'step')}.",
         )
-    if len(prompts.kept) < config.prompts_per_step:
+    if len(prompts.train) < config.prompts_per_step:
         yield Message(
             level="warning",
-            text=f"A step has {counted(len(prompts.kept), 'prompt')}, not {config.prompts_per_step}: "
+            text=f"A step has {counted(len(prompts.train), 'prompt')}, not {config.prompts_per_step}: "
             "there are no more.",
         )
     if config.tuning == "lora" and (bare := left_out(models.policy.model)) is not None:
@@ -166,7 +166,7 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
     measured = yield from measure(models, rollout)
     check_sampler(models, rollout, measured)
     scale = ScoreScale.of(measured.scored, rollout.groups) if config.normalise_score else ScoreScale()
-    yield from scale.words()
+    yield from scale.messages()
     if models.critic is not None and measured.values is not None:
         final = objective(models, rollout, measured, scale, config.multiplier, config)
         if measured.step_rewards is not None:
@@ -215,7 +215,7 @@ def sampled_and_measured(
     number = state.step + 1
     due = number == 1 or number % config.gold_every == 0 or number == config.steps
     judged: Tensor | None = None
-    if isinstance(config, OnlineDPOConfig) and config.compare == "people":
+    if config.people_rank():
         rollout = yield from offered(models, prompts, number, config, run)
         judged = ranked(rollout, config, run)
     else:
@@ -225,8 +225,8 @@ def sampled_and_measured(
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
-    if isinstance(config, OnlineDPOConfig) and config.compare == "preference":
-        wins = compared(rollout, config, models.policy.tokeniser, models.rewards.pairwise)
+    if preference := config.preferred_by():
+        wins = compared(rollout, preference, models.policy.tokeniser, models.rewards.pairwise)
         measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.policy_learning.models import Models
 from engine.policy_learning.prompts import Prompt
 from engine.policy_learning.rollout import Rollout, as_rollout, collect
-from engine.protocol.configs import OnlineDPOConfig, PolicyLearningConfig
+from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Message, Output, Stopped
 from engine.protocol.rundir import RunDir
 from engine.rollout import Sampled
@@ -38,7 +38,7 @@ class WaitingForPeopleError(Exception):
 
 
 def offered(
-    models: Models, prompts: list[Prompt], step: int, config: OnlineDPOConfig, run: RunDir
+    models: Models, prompts: list[Prompt], step: int, config: PolicyLearningConfig, run: RunDir
 ) -> Generator[Event, None, Rollout]:
     """1. The samples of step `step` (from 1): those written before, or new ones, written for people to rank.
 
@@ -86,7 +86,7 @@ def _sampled(rows: list[dict[str, Any]], prompts: list[Prompt], first: int) -> I
         )
 
 
-def ranked(rollout: Rollout, config: OnlineDPOConfig, run: RunDir) -> Tensor:
+def ranked(rollout: Rollout, config: PolicyLearningConfig, run: RunDir) -> Tensor:
     """How much of its comparisons each sample wins less what it loses, from −1 to 1, [N]; a mean over its
     judgements, 0 where there are none.  Raises WaitingForPeopleError.
     """
@@ -104,18 +104,18 @@ def ranked(rollout: Rollout, config: OnlineDPOConfig, run: RunDir) -> Tensor:
     prompts = [
         prompt_id for prompt_id, said in texts.items() if len(said) > 1
     ]  # else there is nothing to rank
-    wanted = config.judged_share * len(prompts)
+    wanted = config.people_rank() * len(prompts)
     missing = sum(prompt_id not in verdicts for prompt_id in prompts)
     if len(prompts) - missing < wanted:
         raise WaitingForPeopleError(
             f"Rank the responses to {missing} of {counted(len(prompts), 'prompt')} (F3), then "
             "resume this run; it goes on from there."
         )
-    found = [
+    by_response = [
         [_balance(text, ranks) for ranks in verdicts[rollout.prompt_of(n).prompt_id] if text in ranks]
         for n, text in enumerate(rollout.texts)
     ]
-    return torch.tensor([sum(values) / len(values) if values else 0.0 for values in found])
+    return torch.tensor([sum(values) / len(values) if values else 0.0 for values in by_response])
 
 
 def _balance(text: str, ranks: dict[str, int]) -> float:

@@ -18,16 +18,15 @@ from engine.objectives.preference import antisymmetric
 from engine.policy_learning.functions import import_function, line_of
 from engine.policy_learning.pairwise import PairwiseModel
 from engine.policy_learning.rollout import Rollout
-from engine.protocol.configs import OnlineDPOConfig
 from engine.text import Tokeniser
 
 
 def compared(
-    rollout: Rollout, config: OnlineDPOConfig, tokeniser: Tokeniser, pairwise: PairwiseModel | None
+    rollout: Rollout, preference: str, tokeniser: Tokeniser, pairwise: PairwiseModel | None
 ) -> Tensor:
     """P(row ≻ column) of the samples of a prompt, ½ between prompts, [N, N].
 
-    By the preference model, or without one by the function of the configuration.  Raises UsageError, naming
+    By the preference model, or without one by the function `preference`.  Raises UsageError, naming
     the function, when it fails or gives no probability.
     """
     groups, said_N_N = rollout.groups, torch.full((len(rollout.texts),) * 2, 0.5, dtype=torch.float64)
@@ -37,16 +36,14 @@ def compared(
             texts = [prompt.conversation(rollout.texts[n], []) for n in own_K.tolist()]
             said_N_N[own_K[:, None], own_K] = pairwise.wins(texts)
         return said_N_N.float()
-    function = import_function(config.preference)
+    function = import_function(preference)
     for index, prompt in enumerate(rollout.prompts):
         text = tokeniser.render(prompt.messages, "plain")
         members = torch.nonzero(groups == index)[:, 0].tolist()
         for i in members:
             for j in members:
                 if rollout.texts[i] != rollout.texts[j]:
-                    said_N_N[i, j] = _asked(
-                        function, config.preference, text, rollout.texts[i], rollout.texts[j]
-                    )
+                    said_N_N[i, j] = _asked(function, preference, text, rollout.texts[i], rollout.texts[j])
     return antisymmetric(said_N_N).float()
 
 

@@ -88,6 +88,12 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
         )
 
+    def people_rank(self) -> float:
+        return self.judged_share if self.compare == "people" else 0.0
+
+    def preferred_by(self) -> str:
+        return self.preference if self.compare == "preference" else ""
+
     def comparing(self) -> str:
         return "" if ":" in self.preference else self.preference
 

@@ -195,6 +195,14 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def held_out(self) -> tuple[str, float]:
         return self.heldout_prompts, self.holdout
 
+    def people_rank(self) -> float:
+        """Share of a step's prompts that people rank before the policy learns from it; 0: nobody is asked."""
+        return 0.0
+
+    def preferred_by(self) -> str:
+        """The preference of pairs that stands in for the reward; empty for none."""
+        return ""
+
     def critics(self) -> int:
         """Models trained beside the policy."""
         return 0
