@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from workbench.services.demo import Demo, DemoPlan
+from workbench.services.demo import Demo, DemoPlan, demo_prompts
 from workbench.services.workspace import Workspace
 from workbench.settings import load_settings
 
@@ -38,8 +38,10 @@ SMALL = replace(
 def demo(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     workspace = Workspace.open(load_settings(db=str(tmp_path_factory.mktemp("loop") / "loop.duckdb")))
     demo = Demo(workspace, SMALL)
-    for _ in demo.run():
-        pass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.services.demo.demo_prompts", lambda: demo_prompts()[::2])
+        for _ in demo.run():
+            pass
     yield demo
     workspace.close()
 

@@ -26,10 +26,12 @@ async def go(app: WorkbenchApp, pilot: Pilot[None]) -> RankScreen:
 
 async def to_next(pilot: Pilot[None], workspace: Any, count: int) -> None:
     """Until the store has `count` judgements and the screen shows what comes after."""
-    await until(pilot, lambda: len(workspace.judging.records) == count)
-    await until(
-        pilot, lambda: isinstance(pilot.app.screen, RankScreen) and pilot.app.screen.pace.done == count
-    )
+
+    def shows() -> bool:
+        screen = pilot.app.screen
+        return isinstance(screen, RankScreen) and screen.pace.done == count and not screen.keys_wait
+
+    await until(pilot, lambda: len(workspace.judging.records) == count and shows())
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])
@@ -57,7 +59,7 @@ async def test_letters_record_and_the_next_item_comes(size: tuple[int, int]) -> 
         assert screen.item is not None
         assert screen.item.prompt_id != first.prompt_id
         assert "✓ B = D > A > C recorded" in shown(app)
-        assert "1 done · 5 left · 96 an hour" in shown(app)
+        await until(pilot, lambda: "1 done · 5 left · 96 an hour" in shown(app))  # counted when all is seen
 
 
 async def test_policies_are_never_told_while_a_judgement_can_be_taken_back() -> None:
