@@ -1,3 +1,18 @@
+-- name: stands
+-- A judgement j that is neither taken back nor replaced.
+j.kind <> 'retraction' AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+
+-- name: own
+-- One of the annotator's by the criterion.
+j.annotator_id = $annotator_id AND j.criterion = $criterion AND {judgements.stands}
+
+-- name: met_pairs
+-- Two responses that stand in one of the judgements of `standing`.
+SELECT DISTINCT x.response_id AS response_a, y.response_id AS response_b
+FROM standing v
+JOIN judgement_items x ON x.judgement_id = v.judgement_id
+JOIN judgement_items y ON y.judgement_id = v.judgement_id AND y.response_id > x.response_id
+
 -- name: annotator
 SELECT 1 FROM annotators WHERE annotator_id = $annotator_id
 
@@ -40,8 +55,7 @@ ORDER BY position NULLS LAST, rank NULLS LAST, response_id
 -- name: last_standing
 SELECT j.judgement_id
 FROM judgements j
-WHERE j.annotator_id = $annotator_id AND j.kind <> 'retraction' AND ($criterion IS NULL OR j.criterion = $criterion)
-  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+WHERE j.annotator_id = $annotator_id AND ($criterion IS NULL OR j.criterion = $criterion) AND {judgements.stands}
 ORDER BY j.created_at DESC, j.rowid DESC
 LIMIT 1
 
@@ -70,15 +84,13 @@ ORDER BY created_at, place
 -- name: standing_of_sitting
 SELECT j.judgement_id
 FROM judgements j
-WHERE j.sitting = $sitting AND j.kind <> 'retraction'
-  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+WHERE j.sitting = $sitting AND {judgements.stands}
 ORDER BY j.created_at, j.rowid
 
 -- name: standing
 SELECT j.judgement_id
 FROM judgements j
-WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
-  AND j.kind <> 'retraction' AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+WHERE j.prompt_id = $prompt_id AND {judgements.own}
 ORDER BY j.created_at, j.rowid
 
 -- name: prompts_to_rank
@@ -86,8 +98,7 @@ WITH seen AS (
     SELECT DISTINCT i.response_id
     FROM judgements j
     JOIN judgement_items i USING (judgement_id)
-    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+    WHERE {judgements.own}
 ), open AS (
     SELECT r.prompt_id
     FROM responses r
@@ -103,17 +114,11 @@ WHERE NOT list_contains($exclude::VARCHAR[], o.prompt_id)
 ORDER BY CASE WHEN $seed IS NOT NULL THEN hash(o.prompt_id, $seed) ELSE 0 END, p.created_at, p.rowid
 
 -- name: pairs_to_judge
-WITH verdicts AS (
+WITH standing AS (
     SELECT judgement_id
     FROM judgements j
-    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
-), seen AS (
-    SELECT DISTINCT x.response_id AS response_a, y.response_id AS response_b
-    FROM verdicts v
-    JOIN judgement_items x ON x.judgement_id = v.judgement_id
-    JOIN judgement_items y ON y.judgement_id = v.judgement_id AND y.response_id > x.response_id
-), open AS (
+    WHERE {judgements.own}
+), seen AS ({judgements.met_pairs}), open AS (
     SELECT a.prompt_id, a.response_id AS response_a, b.response_id AS response_b
     FROM responses a
     JOIN responses b ON b.prompt_id = a.prompt_id AND b.response_id > a.response_id AND b.text <> a.text
@@ -131,9 +136,8 @@ ORDER BY CASE WHEN $seed IS NOT NULL THEN hash(o.prompt_id, o.response_a, o.resp
 SELECT 1
 FROM judgements j
 JOIN judgement_items i USING (judgement_id)
-WHERE j.prompt_id = $prompt_id AND j.annotator_id = $annotator_id AND j.criterion = $criterion
-  AND j.kind <> 'retraction' AND list_contains($pair::VARCHAR[], i.response_id)
-  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+WHERE j.prompt_id = $prompt_id AND {judgements.own}
+  AND list_contains($pair::VARCHAR[], i.response_id)
 GROUP BY j.judgement_id
 HAVING count(DISTINCT i.response_id) = 2
 LIMIT 1
@@ -148,8 +152,7 @@ WITH chosen AS MATERIALIZED (
     SELECT DISTINCT i.response_id
     FROM judged j
     JOIN judgement_items i USING (judgement_id)
-    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+    WHERE {judgements.own}
 )
 SELECT r.response_id, r.text, p.name, s.response_id IS NOT NULL
 FROM chosen r
@@ -194,8 +197,7 @@ ORDER BY share DESC, p.name
 -- name: session_counts
 SELECT count(*) FILTER (j.kind <> 'skip'), count(*) FILTER (j.kind = 'skip'), coalesce(sum(j.seconds), 0)
 FROM judgements j
-WHERE j.annotator_id = $annotator_id AND j.created_at >= $since AND j.kind <> 'retraction'
-  AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+WHERE j.annotator_id = $annotator_id AND j.created_at >= $since AND {judgements.stands}
 
 -- name: agreement
 SELECT annotator_a, annotator_b, criterion, pairs, agreement, ties_a, ties_b, kappa

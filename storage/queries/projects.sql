@@ -90,8 +90,7 @@ WHERE s.project_id = $project_id AND s.annotator_id = $annotator_id
   AND NOT EXISTS (
       SELECT 1
       FROM judgements j
-      WHERE j.annotator_id = $annotator_id AND j.assignment_id = s.assignment_id AND j.kind <> 'retraction'
-        AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+      WHERE j.annotator_id = $annotator_id AND j.assignment_id = s.assignment_id AND {judgements.stands}
   )
 ORDER BY s.position
 
@@ -99,8 +98,7 @@ ORDER BY s.position
 SELECT NOT EXISTS (
     SELECT 1
     FROM judgements j
-    WHERE j.prompt_id = $prompt_id AND j.assignment_id = $assignment_id AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+    WHERE j.prompt_id = $prompt_id AND j.assignment_id = $assignment_id AND {judgements.stands}
 )
 
 -- name: assignment

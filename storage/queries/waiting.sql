@@ -29,8 +29,7 @@ WITH mine AS MATERIALIZED (
 ), standing AS (
     SELECT j.judgement_id, j.prompt_id
     FROM mine j
-    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
+    WHERE {judgements.own}
 ), seen AS (
     SELECT DISTINCT i.response_id FROM standing JOIN judgement_items i USING (judgement_id)
 ), theirs AS MATERIALIZED (
@@ -50,14 +49,8 @@ WITH mine AS MATERIALIZED (
 ), standing AS (
     SELECT j.judgement_id
     FROM mine j
-    WHERE j.annotator_id = $annotator_id AND j.criterion = $criterion AND j.kind <> 'retraction'
-      AND NOT EXISTS (SELECT 1 FROM judgements later WHERE later.supersedes = j.judgement_id)
-), met AS (
-    SELECT DISTINCT x.response_id AS response_a, y.response_id AS response_b
-    FROM standing v
-    JOIN judgement_items x ON x.judgement_id = v.judgement_id
-    JOIN judgement_items y ON y.judgement_id = v.judgement_id AND y.response_id > x.response_id
-), theirs AS MATERIALIZED (
+    WHERE {judgements.own}
+), met AS ({judgements.met_pairs}), theirs AS MATERIALIZED (
     SELECT prompt_id, response_id, text FROM responses {of_prompts}
 )
 SELECT a.prompt_id, count(*)

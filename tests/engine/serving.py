@@ -29,6 +29,21 @@ def completion(asked: dict[str, Any]) -> Answer:
     return 200, {"choices": list(reversed(choices))}
 
 
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers with JSON, or with bytes as they are; says nothing of requests."""
+
+    def send_json(self, status: int, content: Any) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        with suppress(OSError):  # who asked may have gone
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 class ThreadServer:
     """A server on a free port of this machine, until `close`."""
 
@@ -55,10 +70,10 @@ class Fake(ThreadServer):
         self.keys: list[str | None] = []
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_GET(self) -> None:
                 assert self.path == "/v1/models"
-                self._send(200, fake.models)
+                self.send_json(200, fake.models)
 
             def do_POST(self) -> None:
                 assert self.path == "/v1/completions"
@@ -68,17 +83,6 @@ class Fake(ThreadServer):
                 asked = json.loads(body)
                 fake.asked.append(asked)
                 fake.keys.append(self.headers["Authorization"])
-                self._send(*fake.answer(asked))
-
-            def _send(self, status: int, content: Any) -> None:
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                with suppress(OSError):  # who asked may have gone
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
+                self.send_json(*fake.answer(asked))
 
         self._serve(Handler)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from engine.rollout import sample
 from engine.text import Tokeniser
+from tests.engine.serving import JsonHandler
 
 
 class Models:
@@ -68,7 +68,7 @@ class Models:
         return {"model": asked["model"], "choices": choices}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler, BaseHTTPRequestHandler):
     models: Models
 
     def do_GET(self) -> None:
@@ -94,15 +94,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: Any) -> None:
         # vLLM answers these two in plain text
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        with suppress(OSError):  # who asked may have gone
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.send_json(status, content.encode() if isinstance(content, str) else content)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from engine.onnx.agreement import kendall_tau
 from engine.protocol.configs import ExportConfig
 from engine.protocol.events import Artifact, Event, Finished, Message
 from engine.scoring import Precision, graph
-from tests.engine.jobs.runs import chat, make_run
+from tests.engine.training.runs import chat, make_run
 
 CONFIG = ExportConfig(reward_model="tiny", samples=8, tau_int8=-1.0, device="cpu")
 ROWS = [

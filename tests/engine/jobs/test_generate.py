@@ -14,8 +14,9 @@ from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Finished, Message, Output, Progress
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
-from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+from tests.engine.jobs.runs import outputs, until_output
 from tests.engine.serving import Fake
+from tests.engine.training.runs import chat, make_run
 
 CONFIG = GenerateConfig(
     policy="tiny", samples=3, max_new_tokens=10, dtype="float32", seed=7, batch_sequences=6, device="cpu"

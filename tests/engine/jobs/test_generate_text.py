@@ -18,7 +18,8 @@ from engine.protocol.events import Finished, Message
 from engine.protocol.rundir import RunDir
 from engine.seeds import seed_of
 from tests.engine.chat_serving import ChatFake, completion, error, ok
-from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+from tests.engine.jobs.runs import outputs, until_output
+from tests.engine.training.runs import chat, make_run
 
 PROMPTS = [{"prompt_id": f"p{n}", "messages": chat("word " * n)} for n in range(1, 5)]
 

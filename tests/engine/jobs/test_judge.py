@@ -15,7 +15,8 @@ from engine.jobs import judge
 from engine.protocol.configs import JudgeConfig
 from engine.protocol.events import Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
-from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+from tests.engine.jobs.runs import outputs, until_output
+from tests.engine.training.runs import chat, make_run
 
 
 def pair(

@@ -34,8 +34,8 @@ from engine.models.probe_chats import probe_chats
 from engine.protocol.configs import ExportConfig, RegisterConfig
 from engine.protocol.events import Artifact, Event, Finished
 from engine.scoring import Scorer
-from tests.engine.jobs.runs import make_run
 from tests.engine.text.test_conversation import NO_LINE_BREAK
+from tests.engine.training.runs import make_run
 from tests.fakes import CHAT_TEMPLATE, EOS_ID, VOCAB_SIZE, tiny_tokeniser_files
 
 SIZES: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "num_labels": 1, "initializer_range": 0.2}

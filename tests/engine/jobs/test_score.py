@@ -17,7 +17,8 @@ from engine.protocol.events import Finished, Message
 from engine.reward_learning.frozen.fit import save_frozen
 from engine.scoring.head import RewardHead
 from engine.text import Tokeniser
-from tests.engine.jobs.runs import chat, make_run, outputs, until_output
+from tests.engine.jobs.runs import outputs, until_output
+from tests.engine.training.runs import chat, make_run
 
 CONFIG = ScoreConfig(reward_model="tiny", batch_tokens=128, dtype="float32", device="cpu")
 ROWS = [
