@@ -45,7 +45,7 @@ def check_place(file: Path) -> bool:
         if stat.S_ISDIR(status.st_mode):
             raise StoreError(f"{file} is a folder; give the path of a database file.")
         if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{file} is no regular file; give the path of a database file.")
+            raise StoreError(f"{file} is not a regular file; give the path of a database file.")
         if is_held(file):  # and so it is one; to read it here would let the lock go
             return False
         with file.open("rb") as opened:

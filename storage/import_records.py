@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from storage.wording import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -61,7 +63,7 @@ class ImportReport:
     def sentence(self) -> str:
         """The report as a person reads it."""
         parts = [
-            f"{_counted(count.added, noun)} added"
+            f"{counted(count.added, noun)} added"
             + (f" ({count.already_there:,} already there)" if count.already_there else "")
             for noun, count in (
                 ("prompt", self.prompts),
@@ -70,16 +72,12 @@ class ImportReport:
             )
             if count.added or count.already_there
         ]
-        parts += [f"{_counted(number, 'row')} skipped: {reason}" for reason, number in self.skipped.items()]
+        parts += [f"{counted(number, 'row')} skipped: {reason}" for reason, number in self.skipped.items()]
         return (
-            f"{self.name or self.path.name}: {_counted(self.rows, 'row')}; "
+            f"{self.name or self.path.name}: {counted(self.rows, 'row')}; "
             + ("; ".join(parts) or "nothing added")
             + "."
         )
 
     def __str__(self) -> str:
         return self.sentence
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -111,7 +111,7 @@ def _syntax_tree(cursor: Any, query: str) -> Any:
 
 
 def _check_tree(cursor: Any, node: Any) -> None:
-    """Walk the tree; refuse what is no table of the store, and functions that reach outside it."""
+    """Walk the tree; refuse what is not a table of the store, and functions that reach outside it."""
     waiting = [node]
     while waiting:
         current = waiting.pop()
@@ -139,7 +139,7 @@ def _check_table(cursor: Any, named: Mapping[str, Any]) -> None:
         databases, schemas = _places(cursor)
         known = catalog.lower() in databases if catalog else schema.lower() in databases | schemas
         if not known or (catalog and schema.lower() not in schemas):
-            raise RefusedError(f"'{whole}' is no table of the store. {UNLOCK}")
+            raise RefusedError(f"'{whole}' is not a table of the store. {UNLOCK}")
 
 
 def _check_table_function(name: str) -> None:

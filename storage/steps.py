@@ -21,7 +21,7 @@ def record(store: Store, new: NewStepJudgement) -> str:
     It stands in the place of what the annotator said of them before; without labels it takes that back.
     """
     if len(new.labels) != len(new.ends):
-        raise StoreError(f"Each step needs a label: {len(new.ends)} end and {len(new.labels)} are labelled.")
+        raise StoreError(f"Each step needs a label; steps: {len(new.ends)}, labels: {len(new.labels)}.")
     with store.transaction():
         values: dict[str, Any] = {
             "step_judgement_id": random_id("s"),

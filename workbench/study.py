@@ -169,7 +169,7 @@ class Study:
         known = {candidate.response_id for candidate in item.responses}
         for response_id in ranks:
             if response_id not in known:
-                raise UsageError(f"{response_id} is no response to rank of the prompt {prompt_id}.")
+                raise UsageError(f"{response_id} is not a response to rank of the prompt {prompt_id}.")
         return judging.record(item, settings.annotator, ranks, seconds=None, note=note or None)
 
     def judge_by_rule(self, rule: str, *, criterion: str = "overall") -> int:

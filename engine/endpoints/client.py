@@ -161,7 +161,7 @@ class EndpointClient:
                 "ends with /v1, or the model's name."
             )
         if status == 402:
-            raise EndpointError(f"{self.endpoint} answered 402: {said}. Its account needs money.")
+            raise EndpointError(f"{self.endpoint} answered 402: {said}. Top up its account.")
         raise RequestRefusedError(status, said, self.endpoint)
 
     def _rest(self, attempt: int, asked_for: float | None, why: str) -> None:

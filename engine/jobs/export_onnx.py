@@ -197,7 +197,7 @@ def _samples(
         raise left_out.nothing_left("import some")
     if len(samples) < 2:
         raise UsageError(
-            f"An export is verified on stored responses, and there are {len(samples)}; "
+            f"An export is verified on two stored responses at least, not {len(samples)}; "
             "generate or import some."
         )
     count = min(config.samples + CALIBRATION_SEQUENCES, len(samples))

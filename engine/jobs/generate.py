@@ -82,7 +82,7 @@ def _here(
     model.requires_grad_(False)  # so that its weights are laid out for decoding once
     positions = max((len(row["ids"]) for row in rows), default=0) + config.max_new_tokens
     if model.device.type == "cpu" and (reason := why_not_cpu_decoder(model, positions)) is not None:
-        yield Message(level="info", text=f"Tokens are made by transformers, slower than could be: {reason}.")
+        yield Message(level="info", text=f"Tokens are made by transformers, which is slower: {reason}.")
     return model
 
 

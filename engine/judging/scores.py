@@ -163,6 +163,6 @@ def import_judge(path: str) -> Function:
                 "package, or put its folder on PYTHONPATH."
             ) from error
     if not callable(function):
-        raise UsageError(f"The judge {path} is no function; correct its name.")
+        raise UsageError(f"The judge {path} is not a function; correct its name.")
     judge: Function = function
     return judge

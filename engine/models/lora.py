@@ -173,8 +173,8 @@ def left_out(model: PreTrainedModel) -> str | None:
         return None
     largest = max(bare, key=lambda name: bare[name]).rpartition(".")[2]
     return (
-        f"Adapters reach {1 - share:.0%} of the transformer's weights: layers such as {largest} are no plain "
-        "linear layers and stay as they are. Set tuning to full to train all of it."
+        f"Adapters reach {1 - share:.0%} of the transformer's weights: layers such as {largest} are not "
+        "plain linear layers and stay as they are. Set tuning to full to train all of it."
     )
 
 

@@ -122,7 +122,7 @@ def _plugged_function(name: str) -> Callable[..., Any]:
         raise UsageError(f"There is no plugin with a reward “{name}”. {did_you_mean(name, known)}")
     function: Callable[..., Any] = load("rewards", name)
     if not callable(function):
-        raise UsageError(f"The reward “{name}” of a plugin is no function; correct its entry point.")
+        raise UsageError(f"The reward “{name}” of a plugin is not a function; correct its entry point.")
     return function
 
 

@@ -34,7 +34,7 @@ def pattern(prompt: str, response: str, reference: str | None, metadata: Metadat
     try:
         compiled = regex.compile(wanted)
     except regex.error as error:
-        raise UsageError(f"“{wanted}” is no regular expression ({error}); correct the prompt.") from error
+        raise UsageError(f"“{wanted}” is not a regular expression ({error}); correct the prompt.") from error
     return float(compiled.search(response) is not None)
 
 
@@ -53,7 +53,7 @@ def json_schema(prompt: str, response: str, reference: str | None, metadata: Met
         kind = validator_for(schema)
         kind.check_schema(schema)
     except (ValueError, TypeError, SchemaError) as error:
-        raise UsageError("A prompt's schema is no JSON schema; correct the prompt.") from error
+        raise UsageError("A prompt's schema is not a JSON schema; correct the prompt.") from error
     try:
         document = json.loads(_unfenced(response))
     except (ValueError, RecursionError):

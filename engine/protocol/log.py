@@ -47,7 +47,7 @@ def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
         return Tail([], offset, 0)
     end = data.rfind(b"\n") + 1
     if end == 0:
-        # A full chunk without a line end is no event: step over it, or the log would be stuck here for ever.
+        # A full chunk without a line end is not an event: step over it, or the log would be stuck here.
         return Tail([], offset + len(data), 1) if len(data) >= CHUNK else Tail([], offset, 0)
     envelopes: list[Envelope] = []
     unreadable = 0
@@ -66,7 +66,7 @@ _decoder = msgspec.json.Decoder(Envelope)
 
 
 def decode_line(line: bytes) -> Envelope | None:
-    """One line of the log, or None when it is no event."""
+    """One line of the log, or None when it is not an event."""
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

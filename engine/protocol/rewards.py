@@ -78,7 +78,7 @@ def parse_component(text: str) -> Component:
         raise UsageError(f"The weight in the reward “{text}” is not a number; write NAME*0.5.") from None
     if not (_FUNCTION if ":" in source else _MODEL).fullmatch(source):
         raise UsageError(
-            f"“{text}” is no reward; write the name of a reward model, NAME/CRITERION or "
+            f"“{text}” is not a reward; write the name of a reward model, NAME/CRITERION or "
             "package.module:function or plugin:NAME, with *WEIGHT behind it if wanted."
         )
     if weight != weight or abs(weight) == float("inf"):

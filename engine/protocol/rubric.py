@@ -177,6 +177,6 @@ def _checked(rubric: Rubric, where: str) -> Rubric:
     for name in rubric.criteria:
         if not CRITERION.fullmatch(name):
             raise UsageError(
-                f"{where}: “{name[:80]}” is no name of a criterion; take letters, digits and spaces."
+                f"{where}: “{name[:80]}” is not a name of a criterion; take letters, digits and spaces."
             )
     return rubric

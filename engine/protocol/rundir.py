@@ -220,7 +220,7 @@ def checkpoint_step(path: Path) -> int:
     """The step that a checkpoint folder was written after.  Raises ValueError for another folder."""
     step = _step(path)
     if step is None:
-        raise ValueError(f"{path} is no checkpoint folder")
+        raise ValueError(f"{path} is not a checkpoint folder")
     return step
 
 

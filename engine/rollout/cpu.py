@@ -58,7 +58,7 @@ def why_not_cpu_decoder(model: PreTrainedModel, positions: int) -> str | None:
             for name in PROJECTIONS:
                 base_linear(layer.get_submodule(name))
     except (TypeError, AttributeError) as error:
-        return f"one of its layers is no plain linear layer ({error})"
+        return f"one of its layers is not a plain linear layer ({error})"
     return None
 
 

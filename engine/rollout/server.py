@@ -244,8 +244,8 @@ def _content(client: HttpClient, path: str, body: Mapping[str, Any] | None) -> b
         ) from error
     except LongAnswerError as error:
         raise EndpointError(
-            f"{client.endpoint} answers with more than {LONGEST_ANSWER // 2**20} MB; it is no vLLM server, "
-            "or samples × max_new_tokens is too much for one prompt."
+            f"{client.endpoint} answers with more than {LONGEST_ANSWER // 2**20} MB; it is not a vLLM "
+            "server, or samples × max_new_tokens is too much for one prompt."
         ) from error
     if answer.status != 200:
         raise EndpointError(f"{client.endpoint} answered {answer.status}: {error_words(answer.content)}")

@@ -27,6 +27,7 @@ from storage.interchange.mapping.taking import Taker
 from storage.interchange.planning import Plan, propose
 from storage.interchange.staging import Staging
 from storage.store import Store
+from storage.wording import counted
 
 TELL_EVERY = 500  # rows
 MOST_BAD = 0.5  # share of rows left out above which the file is refused
@@ -309,7 +310,8 @@ def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
     ]
     notes += [f"{what}: {number:,}" for what, number in dropped.most_common(8)]
     if staging.repeated:
-        notes.append(f"the same response twice in one row counts once: {staging.repeated:,} judgements")
+        repeated = counted(staging.repeated, "judgement")
+        notes.append(f"the same response twice in one row counts once: {repeated}")
     alike, differing = staging.merged_rows()
     if alike:
         notes.append(f"judgements that another row of the file has made alike count once: {alike:,}")

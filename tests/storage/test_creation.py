@@ -181,7 +181,7 @@ def test_a_log_without_its_database_is_kept(tmp_path: Path, database: str) -> No
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.duckdb")
-    with pytest.raises(StoreError, match="is no regular file"):
+    with pytest.raises(StoreError, match="is not a regular file"):
         Store.open(tmp_path / "a.duckdb")
 
 

@@ -44,7 +44,7 @@ def test_the_newest_of_an_annotator_stands(answered: tuple[Store, str]) -> None:
     steps.record(store, NewStepJudgement(response, "ann", "\n", (), ()))
     assert steps.standing(store, "ann", response) is None
     assert labels(store, response) == [("ben", 0, "one\n\n", 0)]
-    with pytest.raises(StoreError, match="3 end and 1 are labelled"):
+    with pytest.raises(StoreError, match="steps: 3, labels: 1"):
         steps.record(store, NewStepJudgement(response, "ann", "\n", ENDS, (1,)))
 
 

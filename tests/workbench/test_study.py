@@ -55,7 +55,7 @@ def test_a_ranking_that_cannot_be_is_refused_and_nothing_is_stored(study: Study)
     ids = [row.response_id for row in study.responses(prompt)]
     for ranking, words in (
         ([*ids, ids[0]], "twice"),
-        ([*ids, "nobody"], "nobody is no response"),
+        ([*ids, "nobody"], "nobody is not a response"),
         (ids[:2], "needs a rank"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -64,7 +64,7 @@ def _is_small_enough(*, asking: bool) -> bool:
     """Whether a person, told that the demo takes long here, takes the smaller one; False without a person."""
     from workbench.services.demo_time import demo_time
 
-    session.narrator.say("Looking how fast this machine multiplies …")
+    session.narrator.say("Measuring how fast this machine multiplies …")
     expected = demo_time()
     if expected is None or not expected.is_long:
         return False

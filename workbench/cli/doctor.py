@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Put right what can be; what may be wanted is kept.")
+        bool, typer.Option("--repair", help="Repair what can be; delete nothing that may be wanted.")
     ] = False,
 ) -> None:
     """Look for damage: file and log, rows, artifacts, runs, what killed processes left.
@@ -46,7 +46,7 @@ def doctor(
         unrepaired += not finding.repaired
     if unrepaired:
         raise typer.Exit(1)
-    session.narrator.say("Nothing else is amiss." if findings else "Nothing is amiss.")
+    session.narrator.say("Nothing else is wrong." if findings else "Nothing is wrong.")
 
 
 def _interrupted(workspace: Workspace) -> list[str]:

@@ -39,7 +39,7 @@ def evaluate_reward(
         typer.Option(help="Criterion of the judgements; without it overall, or what the file judges by."),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, help="At most so many prompts, the same each time; 0 takes all.")
+        int, typer.Option(min=0, help="At most this many prompts, the same each time; 0 takes all.")
     ] = 0,
     precision: Annotated[
         str | None,

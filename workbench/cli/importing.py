@@ -73,7 +73,7 @@ def print_outlook(plan: Outlook, as_json: bool) -> None:
     what = (
         f"the preset {plan.preset}"
         if plan.preset
-        else f"{plan.layout or 'nothing that is known'}, sure to {plan.confidence:.0%}"
+        else f"{plan.layout or 'nothing known'}, sure to {plan.confidence:.0%}"
     )
     print(f"{line(plan.name)}: {what}")
     print_table(("column", "becomes"), [(line(a), line(b)) for a, b in plan.columns])

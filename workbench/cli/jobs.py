@@ -52,7 +52,7 @@ class Trainings(TyperGroup):
 
 
 train_app = typer.Typer(help="Train a reward model or a policy.", no_args_is_help=True, cls=Trainings)
-register_app = typer.Typer(help="Take in what was trained elsewhere.", no_args_is_help=True)
+register_app = typer.Typer(help="Register what was trained elsewhere.", no_args_is_help=True)
 runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_args_is_help=True)
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
@@ -278,7 +278,7 @@ def show_run(
         bool, typer.Option("--script", help="Print the commands that make it again from what it read.")
     ] = False,
 ) -> None:
-    """Show a run: its configuration, figures, artifacts and last words."""
+    """Show a run: its configuration, figures, artifacts and last messages."""
     jobs = _caught_up()
     if as_script:
         from workbench.services.reproduction import script
@@ -328,7 +328,7 @@ def resume_run(
     run_id: Annotated[str, typer.Argument(help="Id of a run that was stopped, paused or failed.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Take a stopped or failed run up from its last checkpoint."""
+    """Resume a stopped, paused or failed run from its last checkpoint."""
     jobs = session.workspace().jobs
     jobs.pump()
     jobs.resume(run_id)

@@ -46,7 +46,7 @@ def judge(
         ),
     ] = None,
     waiting: Annotated[
-        int, typer.Option("--next", min=0, help="Show so many prompts that wait for you, in that order.")
+        int, typer.Option("--next", min=0, help="Show this many prompts that wait for you, in that order.")
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:

@@ -145,7 +145,7 @@ def _couple(row: Couple) -> tuple[Any, ...]:
 
 def disagreements(
     criterion: CriterionOption = "overall",
-    limit: Annotated[int, typer.Option(min=1, help="Show so many prompts.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Show this many prompts.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """The prompts that annotators disagree on most; the workbench shows them side by side (ctrl+p)."""

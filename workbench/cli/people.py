@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def assign(
     annotators: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ANNOTATOR…", help="Only theirs; all of the project without."),
+        typer.Argument(metavar="ANNOTATOR…", help="Only these annotators; without, all of the project."),
     ] = None,
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the packages go.")] = Path("."),
     project: Annotated[
@@ -59,11 +59,11 @@ def merge(
         return
     for report in reports:
         added = [counted(number, "row") + f" of {table}" for table, number in report.added.items()]
-        print(f"{cell(report.path, None)}: {', '.join(added) or 'nothing that is new'}.")
+        print(f"{cell(report.path, None)}: {', '.join(added) or 'nothing new'}.")
         if report.unfinished:
-            print(f"Left out, as they have not ended: {counted(report.unfinished, 'run')}.")
+            print(f"Left out, as not yet ended: {counted(report.unfinished, 'run')}.")
         if report.conflicts:
-            print(f"{counted(len(report.conflicts), 'thing')} that the stores tell differently:")
+            print(f"{counted(len(report.conflicts), 'row')} in which the stores differ:")
             shown = report.conflicts[:SHOWN_CONFLICTS]
             print_table(
                 ("table", "key", "differs in", "kept"),

@@ -68,7 +68,7 @@ def apply(
         f"{cell(done.name)}, version {done.version}: {tasks}, {done.gold:,} gold; {new} {verb} in the queues."
     )
     if done.dropped:
-        print(f"{counted(done.dropped, 'open entry', 'open entries')} of the version before gave way.")
+        print(f"{counted(done.dropped, 'open entry', 'open entries')} of the version before dropped.")
     print_table(("annotator", "new entries"), list(done.new.items()))
 
 

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sql(
-    query: Annotated[str | None, typer.Argument(help="The SQL; - reads it from stdin.")] = None,
+    query: Annotated[str | None, typer.Argument(help="The SQL; - reads it from standard input.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     output: Annotated[

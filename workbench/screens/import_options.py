@@ -67,7 +67,7 @@ class ImportOptionsScreen(ModalScreen[ImportOptions | None]):
         said = {name: self.query_one(f"#{name}", Input).value.strip() for name, _, _ in FIELDS}
         share = share_of(said["bad"])
         if share is None:
-            self._refuse("bad", f"“{said['bad']}” is no share of the rows: write 10%, or 0 for not one.")
+            self._refuse("bad", f"“{said['bad']}” is not a share of the rows: write 10%, or 0 for not one.")
             return
         if said["encoding"] and not _known(said["encoding"]):
             self._refuse("encoding", f"There is no encoding “{said['encoding']}”: cp1252, latin-1, gb18030 …")

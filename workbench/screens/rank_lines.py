@@ -171,7 +171,7 @@ def _extras(state: LiveState) -> list[Content]:
     if state.computing:
         extras.append(Content(f"features: {safe_line(state.computing, 40)}"))
     elif state.without_features:
-        new = f" features of {state.without_features:,} responses"
+        new = f" features of {counted(state.without_features, 'response')}"
         extras.append(Content.assemble(("L", "bold $secondary"), new))
     extras.append(Content("refitting …" if state.working else f"refit {state.seconds or 0:.1f} s"))
     return extras

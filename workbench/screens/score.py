@@ -41,7 +41,7 @@ DEBOUNCE_SECONDS = 0.08
 LOOK_SECONDS = 0.5
 """How often the live model is looked at; it never waits."""
 SIDES = ("a", "b")
-LIVE = " · live head"
+LIVE = " · live model"
 """Behind the name of a reward model that scores with the head of the live model."""
 NO_MODEL = "No reward model yet.\n\nPress t to train one on the judgements of the store."
 NO_EXPORT = (

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from engine.wording import counted
+
 Mode = Literal["rank", "best", "pair", "best_worst", "rate"]
 MODES: Mapping[Mode, str] = {
     "rank": "Rankings",
@@ -253,7 +255,7 @@ class Draft:
     def said(self) -> str:
         """The verdict as a person reads it: `B > A = C > D`, `A, B > the rest`, `both bad`."""
         if self.mode == "rate":
-            return f"{len(self.ratings)} ratings"
+            return counted(len(self.ratings), "rating")
         if self.outcome == BOTH_BAD:
             return "both bad"
         if (left := self.implied) is not None:

@@ -121,7 +121,7 @@ def _named(on: str | Sequence[str], asked: ImportRequest) -> tuple[list[str], Im
     hub = HUB.match(preset.source)
     if hub is None:
         raise ImportFileError(
-            f"{preset.name} is no data set of the hub: fetch it from {preset.source} and give its file or "
+            f"{preset.name} is not a data set of the hub: fetch it from {preset.source} and give its file or "
             "folder."
         )
     return [f"hub:{hub[1]}"], replace(asked, preset=asked.preset or preset.name)

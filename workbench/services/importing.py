@@ -168,7 +168,7 @@ def read_mapping(path: Path) -> ImportRequest:
     unknown = [key for key in table if key not in OPTIONS]
     if unknown or not isinstance(roles, dict):
         raise ImportFileError(
-            f"The mapping {path.name} has {unknown[0] if unknown else 'a mapping that is no table'}; "
+            f"The mapping {path.name} has {unknown[0] if unknown else 'a mapping that is not a table'}; "
             f"it takes [mapping] and {', '.join(OPTIONS)}."
         )
     return ImportRequest(mapping=tuple(_lines(roles)), **{key: str(value) for key, value in table.items()})

@@ -39,7 +39,7 @@ class TakenIn(NamedTuple):
     new: int
     """Events."""
     fault: str = ""
-    """Why the log cannot be trusted: a line that is no event, or that the store refused; a sentence."""
+    """Why the log cannot be trusted: a line that is not an event, or that the store refused; a sentence."""
 
 
 def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> TakenIn:
@@ -58,7 +58,7 @@ def catch_up(store: Store, row: RunRow, *, ended: bool = False) -> TakenIn:
         envelopes = [one for one in part.envelopes if not (ended and isinstance(one.event, CLOSING))]
         stored = _take_in(store, row, run, envelopes, part.offset)
         new += stored.new
-        unreadable = f"{run.events_path.name} has a line that is no event." if part.unreadable else ""
+        unreadable = f"{run.events_path.name} has a line that is not an event." if part.unreadable else ""
         fault = fault or stored.fault or unreadable
         row = runs.run_row(store, row.run_id)
 

@@ -99,7 +99,7 @@ def _files(names: Sequence[str], folder: Path) -> list[Path]:
     files = [folder / f"{UNSAFE.sub('-', name).strip('-.') or 'annotator'}.duckdb" for name in names]
     for number, file in enumerate(files):
         if file in files[:number]:
-            raise UsageError(f"Two annotators would both get {file}; name them otherwise.")
+            raise UsageError(f"Two annotators would both get {file}; rename one of them.")
         if file.exists():
             raise UsageError(f"{file} is there already; give another folder, or remove it.")
     return files

@@ -57,7 +57,7 @@ def notes(report: RewardReport) -> list[str]:
         sentences.append(f"Left out, as a response lacks a score: {counted(basis.unscored, 'judged pair')}.")
     if basis.cut:
         sentences.append(
-            f"Of {counted(basis.responses, 'response')} {basis.cut:,} are longer than the model reads, and "
+            f"Longer than the model reads: {basis.cut:,} of {counted(basis.responses, 'response')}, "
             "scored by a part: the end of the prompt, the beginning of the response."
         )
     if basis.scored_as is not None and basis.scored_as != report.criterion:

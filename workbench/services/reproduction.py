@@ -154,7 +154,7 @@ def unbundle(source: Path, folder: Path) -> Bundle:
             )
         os.rename(unfinished, folder.absolute())
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise UsageError(f"{source} is no bundle of a run: {error}.") from error
+        raise UsageError(f"{source} is not a bundle of a run: {error}.") from error
     except OSError as error:
         raise UsageError(
             f"{error.filename or source} cannot be read or written: {error.strerror}."
@@ -196,7 +196,7 @@ def _manifest(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
         files = {str(name): str(digest) for name, digest in held["files"].items()}
         run_id = str(held["run"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{source} is no bundle of a run: its {MANIFEST} cannot be read.") from error
+        raise UsageError(f"{source} is not a bundle of a run: its {MANIFEST} cannot be read.") from error
     if sorted(files) != sorted(names):
         raise UsageError(f"{source} was changed: it does not hold the files that its {MANIFEST} lists.")
     for name in names:
@@ -204,7 +204,7 @@ def _manifest(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
         plain = not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
         mode = archive.getinfo(name).external_attr >> 16
         if not plain or str(path) != name or (path.parts[0] not in (STORE, RUNS)) or stat.S_ISLNK(mode):
-            raise UsageError(f"{source} is no bundle of a run: it holds {name[:80]!r}.")
+            raise UsageError(f"{source} is not a bundle of a run: it holds {name[:80]!r}.")
     return {"run": run_id, "files": files}
 
 

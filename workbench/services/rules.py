@@ -85,7 +85,7 @@ def finished(prompt: str, response: str) -> float:
 def _plugged_rule(name: str, value: Any) -> Rule:
     """The rule of a plugin.  Raises UsageError for what cannot be called."""
     if not callable(value):
-        raise UsageError(f"The plugin “{name}” is no function; correct its entry point.")
+        raise UsageError(f"The plugin “{name}” is not a function; correct its entry point.")
     rule: Rule = value
     return rule
 

@@ -16,7 +16,7 @@ NAME = r"^\w[\w .+-]{0,79}\Z"
 NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 DEVICE = r"^(auto|cpu|cuda(:\d+)?|mps)\Z"
 DEVICE_FORM = {"form": "auto, cpu, cuda, cuda:N or mps"}
-DEVICE_HELP = "auto (a CUDA GPU, else the CPU), cpu, cuda, cuda:N, or mps, which nobody has tried yet."
+DEVICE_HELP = "auto (a CUDA GPU, else the CPU), cpu, cuda, cuda:N, or mps (untested)."
 Precision = Literal["auto", "bfloat16", "float32"]
 DTYPE_HELP = (
     "Number format of the matrix products; auto is bfloat16 where the device multiplies it fast, else "
@@ -83,10 +83,10 @@ def check_endpoint(endpoint: str) -> None:
         parts = urlsplit(endpoint)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         good = good and parts.username is None and parts.password is None  # which would be stored
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except ValueError:  # a port that is not a number, half an IPv6 address
         good = False
     if endpoint and not good:
-        raise UsageError(f"endpoint {endpoint} is no address like http://localhost:8000/v1.")
+        raise UsageError(f"endpoint {endpoint} is not an address like http://localhost:8000/v1.")
 
 
 class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

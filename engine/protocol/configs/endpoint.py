@@ -65,7 +65,9 @@ class EndpointConfig(JobConfig, frozen=True, kw_only=True):
         try:
             options = msgspec.json.decode(self.options)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise UsageError(f'options is no JSON ({error}); write an object, as in {{"top_p":1}}.') from None
+            raise UsageError(
+                f'options is not JSON ({error}); write an object such as {{"top_p":1}}.'
+            ) from None
         if not isinstance(options, dict):
             raise UsageError('options must be a JSON object, as in {"top_p":1}.')
         return options

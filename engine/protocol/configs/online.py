@@ -29,7 +29,7 @@ OF_RATIOS = (
 
 
 class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
-    """Online DPO: sample, compare by a reward or by people, learn from the pairs, again."""
+    """Online DPO: sample, compare by a reward, a preference or people, learn from the pairs, again."""
 
     rate_of: ClassVar[Objective] = "dpo"
 

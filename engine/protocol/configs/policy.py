@@ -74,7 +74,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     ] = 0.0
     overlong_tokens: Annotated[
         int,
-        Meta(ge=0, description="Over so many last tokens of the budget a response loses more and more."),
+        Meta(ge=0, description="Over this many last tokens of its budget a response loses more and more."),
     ] = 0
     overlong_penalty: Annotated[
         float, Meta(gt=0, description="What a response that fills its budget loses of its score.")

@@ -82,8 +82,8 @@ def _messages(config: ProcessRewardConfig, data: StepData, tokeniser: Tokeniser)
     bad = sum(share < 0.5 for one in data.train for share in one.good)
     yield Message(
         level="info",
-        text=f"Learning {counted(steps, 'step')} of {counted(len(data.train), 'response')}, of which {bad:,} "
-        f"are bad; held out: {counted(len(data.heldout), 'response')}.",
+        text=f"Learning {counted(steps, 'step')} of {counted(len(data.train), 'response')}, {bad:,} of "
+        f"them bad; held out: {counted(len(data.heldout), 'response')}.",
     )
     yield from data.left_out.messages()
     if data.cut:

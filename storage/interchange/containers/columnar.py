@@ -113,7 +113,7 @@ def _broken(row: Any) -> str | None:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
             text = str(error)
-            return f'"{name}" is no UTF-8' if "UTF8" in text or "UTF-8" in text else f'"{name}" is damaged'
+            return f'"{name}" is not UTF-8' if "UTF8" in text or "UTF-8" in text else f'"{name}" is damaged'
     return None
 
 

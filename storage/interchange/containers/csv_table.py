@@ -12,6 +12,7 @@ from storage.interchange import remedies
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError
+from storage.wording import counted
 
 LONGEST_CELL = 16 * 2**20  # characters; a longer one begins with a quotation mark that is never closed
 UNNAMED = re.compile(r"^(Unnamed: \d+)?$")  # how pandas calls the column of row numbers
@@ -45,7 +46,10 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
                     continue
                 number += 1
                 if len(cells) != len(header):
-                    yield number, RowError(f"it has {len(cells)} cells and the header has {len(header)}")
+                    yield (
+                        number,
+                        RowError(f"it has {counted(len(cells), 'cell')} and the header has {len(header)}"),
+                    )
                 else:
                     yield number, dict(zip(header, cells, strict=True))
     except UnicodeDecodeError:

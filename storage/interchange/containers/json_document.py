@@ -17,6 +17,7 @@ from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wr
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError, kind_of
 from storage.interchange.mapping.conversations import is_message
+from storage.wording import counted
 
 WRAPPERS = (
     "data",
@@ -172,7 +173,7 @@ def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
         yield from _elements(scanner)
         return
     if first != "{":
-        raise wrong(part.path, "this is no JSON" if first else "the file is empty")
+        raise wrong(part.path, "this is not JSON" if first else "the file is empty")
     if not scanner.whole(WHOLE):
         yield from _streamed(part, scanner)
         return
@@ -254,7 +255,7 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
     ):
         cut = sum(bool(r.get("truncated_cells")) for r in rows)
         if cut:
-            notes.append(f"the viewer has cut cells in {cut} rows")
+            notes.append(f"the viewer has cut cells in {counted(cut, 'row')}")
         yield from (r["row"] for r in rows)
         return
     names = value.get("columns") or value.get("header") or value.get("fields")

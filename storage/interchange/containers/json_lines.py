@@ -51,7 +51,7 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
 
 
 def _again(line: bytes, last: bool) -> Any:
-    """Python's reader knows NaN and lone surrogates; what it cannot read is no JSON."""
+    """Python's reader knows NaN and lone surrogates; what it cannot read is not JSON."""
     try:
         return json.loads(line)
     except UnicodeDecodeError:

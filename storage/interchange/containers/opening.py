@@ -129,7 +129,7 @@ def _open_text(path: Path, ending: str, said: str | None) -> Part:
     if ending in (".jsonl", ".ndjson"):
         return open_json_lines(path, encoding)
     if ending == ".json":
-        raise wrong(path, "this is no JSON")
+        raise wrong(path, "this is not JSON")
     if ending == ".txt":
         return open_text(path, encoding)
     if ending == "-":

@@ -58,7 +58,7 @@ def export_as(
         raise NotFoundError(f"{name} is made of {chosen.what}, not of {what[:40]}; say {chosen.what}.")
     _check(chosen, target)
     if spreadsheet and target.suffix.lower() not in TABLES:
-        raise FileNameError(f"{target.name} is no file for a spreadsheet; end the name in .csv or .tsv.")
+        raise FileNameError(f"{target.name} is not a file for a spreadsheet; end the name in .csv or .tsv.")
     leaving = Leaving(store, anonymous)
     columns = chosen.columns(leaving)
     rows = chosen.rows(leaving)

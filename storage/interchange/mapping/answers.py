@@ -111,7 +111,7 @@ def _answers_of(
         if asked.chat is None and whole:  # a whole conversation beside the bare text of another answer
             asked = Asked(shared_start(whole))
         if not asked.chat:
-            raise RowError(f'"{columns[0]}" is no conversation and there is no prompt beside it')
+            raise RowError(f'"{columns[0]}" is not a conversation and there is no prompt beside it')
         return asked.chat, [c if isinstance(c, str) else _after(asked.chat, c, dropped) for c in chats]
     return _part(asked, whole, dropped)
 
@@ -181,7 +181,7 @@ def turns_of(value: Any, column: str) -> list[Any]:
         return turns
     if isinstance(turns, str) or (isinstance(value, str) and turns is None):
         return [value]
-    raise RowError(f'"{column}" is no list of turns')
+    raise RowError(f'"{column}" is not a list of turns')
 
 
 def _text_in(value: Any) -> str | None:

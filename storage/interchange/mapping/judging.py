@@ -21,6 +21,7 @@ from storage.interchange.mapping.language import Mapping, Statement, value_at
 from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
 from storage.interchange.mapping.verdict_words import SKIP, Verdict, worded
 from storage.interchange.mapping.verdicts import Coding
+from storage.wording import counted
 
 if TYPE_CHECKING:
     from storage.interchange.mapping.taking import Defaults
@@ -308,7 +309,7 @@ class JudgementReader:
             return None
         number = number_of(value)
         if number is None and not missing(value):
-            raise RowError(f'"{self.mapping.get(role).path}" is no number, as {_shown(value)}')  # type: ignore[union-attr]
+            raise RowError(f'"{self.mapping.get(role).path}" is not a number, as {_shown(value)}')  # type: ignore[union-attr]
         return number
 
     def _list(self, row: Row, role: str, length: int) -> list[float | None] | None:
@@ -322,9 +323,9 @@ class JudgementReader:
         if missing(value):
             return None
         if not isinstance(value, list):
-            raise RowError(f"{role} is no list")
+            raise RowError(f"{role} is not a list")
         if len(value) != length:
-            raise RowError(f"there are {length} responses and {len(value)} {role}")
+            raise RowError(f"it has {counted(length, 'response')} and {len(value)} in {role}")
         numbers = [number_of(v) for v in value]
         return numbers if any(n is not None for n in numbers) else None
 

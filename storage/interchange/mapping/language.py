@@ -189,7 +189,7 @@ def parse_statement(text: str) -> Statement:
         form = rest[3:].strip()
         if form not in FORMS:
             raise MappingError(
-                f"“{_short(text)}”: “{form}” is no way to read a value; there are {', '.join(FORMS)}."
+                f"“{_short(text)}”: “{form}” is not a way to read a value; there are {', '.join(FORMS)}."
             )
         rest = ""
     if rest:
@@ -271,7 +271,7 @@ def _coding(text: str, whole: str) -> tuple[dict[str, str], str]:
         value, meaning = value.strip().strip('"'), meaning.strip()
         if not colon or meaning not in MEANINGS:
             raise MappingError(
-                f"“{_short(whole)}”: {_short(part.strip())!r} is no VALUE:MEANING, nor reversed; meanings"
+                f"“{_short(whole)}”: {_short(part.strip())!r} is neither VALUE:MEANING nor reversed; meanings"
                 f" are {', '.join(MEANINGS)}."
             )
         coding[value] = meaning

@@ -73,6 +73,6 @@ def check_role(role: str) -> None:
     known = [*ROLES, *(f"{stem}.NAME" for stem in NAMED)]
     near = difflib.get_close_matches(OTHER_NAMES.get(role, role), known, n=1, cutoff=0.6)
     raise MappingError(
-        f'"{role[:40]}" is no role of a column'
+        f'"{role[:40]}" is not a role of a column'
         + (f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(known)}.")
     )

@@ -27,6 +27,7 @@ from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
 from storage.interchange.mapping.unread import Unread
 from storage.interchange.mapping.verdicts import Coding
+from storage.wording import counted
 
 Row = AnyMapping[str, Any]
 Getter = Callable[[Row], Any]
@@ -142,7 +143,7 @@ class Taker:
     def _list(self, row: Row) -> Example:
         listed = self._opened(row, "responses")
         if not isinstance(listed, list):
-            raise RowError(f'"{self._column("responses")}" is no list')
+            raise RowError(f'"{self._column("responses")}" is not a list')
         places = [n for n, value in enumerate(listed) if not absent(value)]
         if len(places) < len(listed):
             self.dropped["empty places in a list of responses"] += len(listed) - len(places)
@@ -173,10 +174,10 @@ class Taker:
     def _steps(self, row: Row) -> Example:
         steps, labels = self._opened(row, "steps"), self._opened(row, "step_labels")
         if not isinstance(steps, list) or not steps:
-            raise RowError(f'"{self._column("steps")}" is no list of steps')
+            raise RowError(f'"{self._column("steps")}" is not a list of steps')
         texts = [clean_text(s) if isinstance(s, str) else said_in(self._step(s), self.dropped) for s in steps]
         if labels is not None and (not isinstance(labels, list) or len(labels) != len(steps)):
-            raise RowError(f"there are {len(steps)} steps and another number of labels")
+            raise RowError(f"it has {counted(len(steps), 'step')} and another number of labels")
         numbers = [step_label(label) for label in labels or [None] * len(steps)]
         chat = self._completed(row, self._asked(row)).chat or []
         text = self._value(row, "response")
@@ -326,7 +327,7 @@ class Taker:
         if len(value) == 1 < length:
             value = value * length
         if len(value) != length:
-            raise RowError(f"there are {length} responses and {len(value)} policies")
+            raise RowError(f"it has {counted(length, 'response')} and {len(value)} in policies")
         return [name_of(v) for v in value]
 
 

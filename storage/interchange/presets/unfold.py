@@ -84,7 +84,7 @@ def oasst_tree(row: Row) -> Iterator[Plain]:
     """Every turn of the user with its replies."""
     root = row.get("prompt")
     if not isinstance(root, dict):
-        raise RowError('"prompt" is no message')
+        raise RowError('"prompt" is not a message')
     about_tree = {k: v for k, v in row.items() if k not in ("prompt", "message_tree_id")}
     yield from _replies(root, [], {**about_tree, "tree": row.get("message_tree_id")})
 

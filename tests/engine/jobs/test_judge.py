@@ -122,7 +122,7 @@ def test_what_is_too_long_is_left_out_and_told(tmp_path: Path, judges: ModuleTyp
     [
         ("judges_of_a_test:wild", "gave 3; it must give the probability"),
         ("judges_of_a_test:leaves", r"failed \(SystemExit: enough\)"),
-        ("judges_of_a_test:absent", "is no function"),
+        ("judges_of_a_test:absent", "is not a function"),
         ("no.such.module:f", r"cannot be imported \(ModuleNotFoundError"),
         ("plugin:absent", "no plugin with a judge “absent”"),
     ],

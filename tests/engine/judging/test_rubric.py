@@ -64,7 +64,7 @@ def test_markdown_without_sections_is_one_criterion(tmp_path: Path) -> None:
         ("a.toml", "labels = ['A', 'a', 'B']", "labels must be 3 different words"),
         ("a.toml", "ties = false\nlabels = ['A', 'B', 'C']", "labels must be 2 different words"),
         ("a.toml", "ties = 1", "ties must be true or false"),
-        ("a.toml", "[criteria]\n'<b>' = 'x'", "“<b>” is no name of a criterion"),
+        ("a.toml", "[criteria]\n'<b>' = 'x'", "“<b>” is not a name of a criterion"),
         ("a.md", "", "is empty"),
         ("a.md", "x\n## y\na\n## y\nb", "has a section twice"),
         ("a.md", b"\xff", "is not UTF-8"),

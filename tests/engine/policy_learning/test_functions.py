@@ -94,7 +94,7 @@ def test_a_pattern_is_the_metadatas_or_the_reference() -> None:
     assert pattern("q", "it is 42.", r"\b42\b", {}) == 1.0
     assert pattern("q", "it is 421", r"\b42\b", {}) == 0.0
     assert pattern("q", "yes", "no", {"pattern": "^yes$"}) == 1.0
-    with pytest.raises(UsageError, match="is no regular expression"):
+    with pytest.raises(UsageError, match="is not a regular expression"):
         pattern("q", "x", "(", {})
     with pytest.raises(UsageError, match="verify:pattern found a prompt without a pattern in its metadata"):
         pattern("q", "x", None, {})
@@ -127,7 +127,7 @@ def test_json_fits_its_schema(response: str, right: bool) -> None:
 def test_a_schema_reaches_no_other_document() -> None:
     with pytest.raises(UsageError, match=r"refers to http://127\.0\.0\.1:9/x"):
         json_schema("q", "{}", None, {"schema": {"$ref": "http://127.0.0.1:9/x"}})
-    with pytest.raises(UsageError, match="no JSON schema"):
+    with pytest.raises(UsageError, match="is not a JSON schema"):
         json_schema("q", "{}", None, {"schema": {"type": "nonsense"}})
 
 

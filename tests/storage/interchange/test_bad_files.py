@@ -78,7 +78,7 @@ def test_one_sentence(store: Store, tmp_path: Path, name: str, content: str, sen
         (
             "a.csv",
             "prompt,response,rank\nQ,a,1\nQ,b,2\nQ,c,3\nQ,d,first\n",
-            'row 4: "rank" is no number, as "first"',
+            'row 4: "rank" is not a number, as "first"',
         ),
         ("a.csv", "prompt,chosen,rejected\nQ,a,b\nQ,a\n", "row 2: it has 2 cells and the header has 3"),
     ],
@@ -129,7 +129,7 @@ def test_a_named_shape_and_columns_are_checked(store: Store, tmp_path: Path) -> 
     assert 'no column "chossen"; did you mean "chosenn"?' in refused(
         store, path, columns={"chosen": "chossen"}
     )
-    assert '"choosen" is no role of a column; did you mean "chosen"?' in refused(
+    assert '"choosen" is not a role of a column; did you mean "chosen"?' in refused(
         store, path, columns={"choosen": "x"}
     )
     assert 'There is no shape "pear"' in refused(store, path, shape="pear")
@@ -196,7 +196,7 @@ def test_texts_of_columnar_files_that_are_not_utf8_are_rows_left_out(
     roles = {"chosen": "pair.chosen", "rejected": "pair.rejected", "prompt": "prompt"} if nested else None
     report = import_file(store, path, columns=roles)
     column = "pair" if nested else "chosen"
-    assert report.skipped == {f'"{column}" is no UTF-8': 3}
+    assert report.skipped == {f'"{column}" is not UTF-8': 3}
     assert report.left_out[0].places == ("row 4", "row 5", "row 1201")
     assert report.judgements.added == 1497
     assert store.row("SELECT count(*) FROM responses WHERE text LIKE 'fa%ade'") == (0,)

@@ -289,7 +289,7 @@ def test_the_doctor_names_what_is_amiss(workbench: Shell) -> None:
         assert store.runs_root is not None
         (store.runs_root / "generate-1").mkdir()
     sound = workbench("doctor")
-    assert (sound.returncode, sound.stdout, sound.stderr) == (0, "", "Nothing is amiss.\n")
+    assert (sound.returncode, sound.stdout, sound.stderr) == (0, "", "Nothing is wrong.\n")
     with Store.open(path) as store:
         runs.insert_run(store, "generate-1", "generate", {}, run_dir=f"{store.runs_root}/generate-1")
         runs.update_run(store, "generate-1", status="running", pid=2**22 + 1, pid_started=1.0)

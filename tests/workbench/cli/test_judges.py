@@ -49,5 +49,5 @@ def test_from_an_endpoint_to_its_calibration(tmp_path: Path, fake: ChatFake) -> 
     assert "“ai:gpt-x” agrees with people on 83%" in said.stderr
     wrong = shell("judge", "ai", "--by", "endpoint", "--endpoint", "nowhere")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "is no address like" in wrong.stderr
+    assert "is not an address like" in wrong.stderr
     assert "secret-of-mine" not in done.stdout + done.stderr + str(told)

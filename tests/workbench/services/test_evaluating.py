@@ -154,7 +154,7 @@ def test_what_cannot_be_measured_is_told_in_a_sentence(exported: Workspace, tmp_
     with pytest.raises(ImportFileError, match="There is no file nowhere"):
         exported.evaluating.reward("rm", "nowhere.jsonl")
     with pytest.raises(
-        ImportFileError, match="llmbar is no data set of the hub: fetch it from https://github"
+        ImportFileError, match="llmbar is not a data set of the hub: fetch it from https://github"
     ):
         exported.evaluating.reward("rm", "llmbar")
     assert exported.evaluating.listed("rm") == []

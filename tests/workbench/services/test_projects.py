@@ -252,7 +252,7 @@ def test_guidelines_are_those_of_the_version(tmp_path: Path) -> None:
         ('name = "x"\nannotators = ["a"]\nrepeats = 2.0', "repeats is 2; it must be 0 to 1"),
         (
             'name = "x"\nannotators = ["a"]\npolicies = ["won"]',
-            "policy “won”, which there is not. Did you mean “one”?",
+            "policy “won”, which does not exist. Did you mean “one”?",
         ),
         ('name = "x"\nannotators = ["a"]\n[prompts]\nsource = "frist"', "Did you mean “first”?"),
         ('name = "x"\nannotators = ["a"]\n[prompts]\nsplit = "test"', "has nothing to label"),
@@ -261,7 +261,7 @@ def test_guidelines_are_those_of_the_version(tmp_path: Path) -> None:
         ('name = "x"\nannotators = ["a"]\n[criteria]\nh = ["a", "b"]', "[criteria] are for ratings"),
         (
             'name = "x"\nannotators = ["a"]\n[gold]\nanswers = [{prompt = "p0", ranking = ["r1", "r2"]}]',
-            "the gold answer to p0: r1 is no response to it",
+            "the gold answer to p0: r1 is not a response to it",
         ),
     ],
 )

@@ -70,7 +70,7 @@ async def test_scores_follow_the_refits() -> None:
         screen: Any = app.screen
         screen.query_one("#model").action_move(1)
         await until(pilot, lambda: "+1.000 ± 0.125" in drawn(app))
-        assert "concise-rm · live head" in drawn(app)
+        assert "concise-rm · live model" in drawn(app)
         assert "20 judgements" in drawn(app)
         made.live.state = LiveState(base="smollm2", refits=2, judgements=23)
         await until(pilot, lambda: "+2.000 ± 0.125" in drawn(app))
@@ -87,7 +87,7 @@ async def test_the_live_head_is_offered_when_it_has_been_fitted() -> None:
         assert screen.query_one("#model").names == ["concise-rm"]
         made.live.fits = lambda model: True
         made.live.state = LiveState(base="smollm2", refits=1, judgements=20)
-        offered = ["concise-rm", "concise-rm · live head"]
+        offered = ["concise-rm", "concise-rm · live model"]
         await until(pilot, lambda: screen.query_one("#model").names == offered)
 
 

@@ -94,7 +94,7 @@ def _refuse_unknown(store: Store, project: ProjectFile) -> None:
     for name in project.policies:
         if name not in known:
             raise UsageError(
-                f"The project “{project.name}” names the policy “{name}”, which there is not. "
+                f"The project “{project.name}” names the policy “{name}”, which does not exist. "
                 f"{did_you_mean(name, known)}"
             )
     source = project.prompts.source
@@ -133,7 +133,7 @@ def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
         strange = next((key for key in ranks if prompts_of.get(key) != answer.prompt), None)
         if strange is not None or len(ranks) > most:
             wrong = (
-                f"{strange} is no response to it"
+                f"{strange} is not a response to it"
                 if strange is not None
                 else f"it ranks more responses than are judged at once ({most})"
             )
