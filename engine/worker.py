@@ -37,7 +37,6 @@ from engine.protocol.rundir import RunDir, checkpoint_step
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 PROGRESS_INTERVAL = 0.2  # seconds between two Progress events of one stage
 LAST_WORD_SECONDS = 0.5  # in which a process that gives up writes down why
-NICENESS = 10  # the terminal stays quick while a job computes
 
 
 class StopFlag:
@@ -96,8 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         return USAGE
     os.umask(0o077)
     stop = StopFlag(run)
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    processes.step_back()
     if processes.rank_of_process() > 0:
         code = help_first(run, processes.rank_of_process())
         leave_others()

@@ -1,13 +1,18 @@
-"""Which process of a run this is, where `torchrun` has started several; torch-free."""
+"""Which process of a run this is, where `torchrun` started several, and its turn at the cores; torch-free."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from engine.errors import WorkbenchError
 
 MEETING = "WORKBENCH_RANKS"
 """Environment variable: the file by which the processes of one run find one another."""
+
+NICENESS = 10
+"""Of a process that computes."""
 
 
 class RankLostError(WorkbenchError):
@@ -27,3 +32,17 @@ def rank_of_process() -> int:
 def local_rank() -> int:
     """Which of the processes on this machine this is: the number of its device."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def step_back() -> None:
+    """Let what people wait for have the cores first.
+
+    Linux shares cores among sessions before it looks at the niceness of a process (`autogroup` in sched(7)),
+    and a worker has a session of its own: the whole session steps back where it is this run's.
+    """
+    with suppress(OSError):
+        os.nice(NICENESS)
+    leaders = {os.getpid()} if world_size() == 1 else {os.getpid(), os.getppid()}
+    if os.getsid(0) in leaders:
+        with suppress(OSError):  # not Linux, or one that does not group
+            Path("/proc/self/autogroup").write_text(str(NICENESS))

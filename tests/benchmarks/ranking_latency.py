@@ -22,7 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.worker import NICENESS
 from storage import policies, prompts
 from storage.store import Store
 from tests.benchmarks.common import parser, report, say, versions
@@ -31,9 +30,10 @@ from tests.workbench.ui_rank.terminal import KEYS, Terminal
 RESPONSES = 4
 WORDS = "the brightest window you have, and water it when the top of the soil is dry "
 LOOK = 0.0005
-BURN = f"""
-import os, torch
-os.nice({NICENESS})
+BURN = """
+import torch
+from engine.protocol.processes import step_back
+step_back()
 torch.set_num_threads(1)
 a = torch.randn(768, 768)
 while True: a = (a @ a).tanh()
@@ -150,7 +150,8 @@ def main() -> None:
             say("filling the store")
             fill(path, options.count + 10 + int(8 * options.seconds), options.behind)
             burning = [
-                subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(2 if options.load else 0)
+                subprocess.Popen([sys.executable, "-c", BURN], start_new_session=True)
+                for _ in range(2 if options.load else 0)
             ]
             try:
                 with Terminal("--db", str(path), home=Path(folder), columns=columns, rows=rows) as terminal:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import UsageError, WorkbenchError
+from engine.protocol.processes import NICENESS
 from storage import artifacts, judgements, policies
 from storage.errors import StoreError
 from storage.records import ArtifactRow, RewardModelRow
@@ -42,7 +43,6 @@ EVERY = 3
 """New judgements, undone ones too, before the next fit."""
 CANDIDATES = 1000
 """Prompts whose scores are computed before they are judged; those with the fewest judgements."""
-NICENESS = 10
 BUDGET = 500
 """Responses of the label queue whose features are computed when a person asks for the live model."""
 PACKAGED = "smollm2"
