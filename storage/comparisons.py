@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from storage.records import PromptComparison, SideBySide, WinRateRow
 from storage.sql import block
@@ -73,3 +74,30 @@ def policy_verdicts(
         (a, b, p, float(w), float(v), float(d))
         for a, b, p, w, v, d in store.rows(block("comparisons", "policy_verdicts"), values)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class LostPrompt:
+    """A prompt on which policy a lost against policy b."""
+
+    prompt_id: str
+    text: str
+    source: str | None
+    share: float
+    """Of the pairs of responses that a won, a tie counting one half; below one half."""
+    pairs: int
+    margin: float | None
+    """Mean score of a less that of b; None where people judge."""
+    characters_a: float
+    characters_b: float
+    cut_a: float | None
+    cut_b: float | None
+    """Share of the responses that ended by their budget; None where nobody knows."""
+
+
+def lost(store: Store, a: str, b: str, reward_model: str | None = None, *, limit: int) -> list[LostPrompt]:
+    """The prompts on which `a` lost against `b`, by a reward model, or by people (imports included) without
+    one; the worst first.
+    """
+    values = {"a": a, "b": b, "reward_model": reward_model, "limit": limit}
+    return store.records(LostPrompt, block("comparisons", "lost"), values)

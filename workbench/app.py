@@ -68,6 +68,7 @@ PROJECT = screen_at("workbench.screens.project:ProjectScreen")
 DISAGREEMENTS = screen_at("workbench.screens.disagreements:DisagreementsScreen")
 STEPS = screen_at("workbench.screens.steps:StepsScreen")
 LEADERBOARD = screen_at("workbench.screens.leaderboard:LeaderboardScreen")
+EXPERIMENTS = screen_at("workbench.screens.experiments:ExperimentsScreen")
 IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
 
 
@@ -259,6 +260,10 @@ class WorkbenchApp(Shell):
         """Steps of responses, judged one by one."""
         self.push_screen(STEPS())
 
+    def action_experiments(self) -> None:
+        """Methods, seeds and settings beside each other."""
+        self.push_screen(EXPERIMENTS())
+
     def action_leaderboard(self) -> None:
         """Policies by strength."""
         self.push_screen(LEADERBOARD())
@@ -318,6 +323,7 @@ class WorkbenchApp(Shell):
         yield Command("Disagreements", "Prompts that annotators disagree on", self.action_disagreements)
         yield Command("Steps", "Judge the steps of responses: good, neutral, bad", self.action_steps)
         yield Command("Leaderboard", "Policies by strength, with intervals", self.action_leaderboard)
+        yield Command("Experiments", "Methods, seeds and settings beside each other", self.action_experiments)
         yield Command("Report of a reward model", "Beside baselines; where it is wrong", self.action_report)
         for title, theme in THEMES.items():
             yield Command(title, "Colours", partial(self.action_theme, theme.name))

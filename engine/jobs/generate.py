@@ -15,6 +15,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from engine.jobs.divergence import kl_to_reference
 from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
@@ -62,6 +63,8 @@ def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
         number += 1
         made += len(responses)
         yield _progress(made, total, meter)
+    del source  # one model at a time
+    kl = (yield from kl_to_reference(config, directory, rows)) if config.kl_to else {}
     yield Finished(
         summary={
             "responses": made + sum(output.rows for output in announced),
@@ -69,6 +72,7 @@ def run(config: GenerateConfig, directory: RunDir) -> Iterator[Event]:
             "left_out": len(left_out),
             "tokens": meter.tokens,
             "tokens_per_second": round(meter.rate, 1),
+            **kl,
         }
     )
 

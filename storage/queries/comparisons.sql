@@ -78,3 +78,50 @@ FROM policy_verdicts
 WHERE list_contains($judges::VARCHAR[], judge) AND (judged_by = 'model') = $by_model
   AND ($by_model OR criterion = $criterion)
 ORDER BY prompt_id, policy_a, policy_b
+
+-- name: lost
+-- Prompts on which policy a lost against b, the worst first: the share of pairs that it won, by how much it scored less, and
+-- what changed beside.
+WITH ours AS MATERIALIZED (
+    SELECT r.response_id, r.prompt_id, p.name AS policy, length(r.text) AS characters, (r.finish_reason = 'length')::INTEGER AS cut,
+           s.score
+    FROM responses r
+    JOIN policies p USING (policy_id)
+    LEFT JOIN response_scores s ON s.response_id = r.response_id AND s.reward_model = $reward_model
+    WHERE p.name IN ($a, $b)
+), verdicts AS (
+    SELECT winner_id AS x, loser_id AS y, 1.0 AS won FROM preference_pairs
+    WHERE $reward_model IS NULL AND criterion = 'overall' AND annotator_kind IN ('human', 'import')
+    UNION ALL
+    SELECT loser_id, winner_id, 0.0 FROM preference_pairs
+    WHERE $reward_model IS NULL AND criterion = 'overall' AND annotator_kind IN ('human', 'import')
+    UNION ALL
+    SELECT response_a, response_b, 0.5 FROM preference_ties
+    WHERE $reward_model IS NULL AND criterion = 'overall' AND annotator_kind IN ('human', 'import')
+    UNION ALL
+    SELECT response_b, response_a, 0.5 FROM preference_ties
+    WHERE $reward_model IS NULL AND criterion = 'overall' AND annotator_kind IN ('human', 'import')
+    UNION ALL
+    SELECT x.response_id, y.response_id, CASE WHEN x.score > y.score THEN 1.0 WHEN x.score < y.score THEN 0.0 ELSE 0.5 END
+    FROM ours x
+    JOIN ours y ON y.prompt_id = x.prompt_id
+    WHERE $reward_model IS NOT NULL AND x.policy = $a AND y.policy = $b AND x.score IS NOT NULL AND y.score IS NOT NULL
+), shares AS (
+    SELECT x.prompt_id, avg(v.won) AS share, count(*) AS pairs
+    FROM verdicts v
+    JOIN ours x ON x.response_id = v.x AND x.policy = $a
+    JOIN ours y ON y.response_id = v.y AND y.policy = $b
+    GROUP BY x.prompt_id
+), means AS (
+    SELECT prompt_id, policy, avg(score) AS score, avg(characters) AS characters, avg(cut) AS cut
+    FROM ours
+    GROUP BY ALL
+)
+SELECT s.prompt_id, q.text, q.source, s.share, s.pairs, x.score - y.score, x.characters, y.characters, x.cut, y.cut
+FROM shares s
+JOIN prompts q USING (prompt_id)
+JOIN means x ON x.prompt_id = s.prompt_id AND x.policy = $a
+JOIN means y ON y.prompt_id = s.prompt_id AND y.policy = $b
+WHERE s.share < 0.5
+ORDER BY s.share, x.score - y.score, s.prompt_id
+LIMIT $limit

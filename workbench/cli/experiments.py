@@ -1,4 +1,4 @@
-"""Commands of experiments: over-optimisation against a gold reward model."""
+"""Commands of experiments: run files of methods and seeds; over-optimisation of a gold reward model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 from engine.protocol.configs import JobConfig, OveroptimiseConfig
 from engine.wording import counted
 from workbench.cli.data import JsonOption
+from workbench.cli.following import follow
 from workbench.cli.jobs import run_to_end
 from workbench.cli.options import job_command
-from workbench.cli.output import plain, print_json, print_table
+from workbench.cli.output import plain, print_json, print_records, print_table
 from workbench.cli.session import session
 
 experiment_app = typer.Typer(help="Experiments that are several steps in one.", no_args_is_help=True)
@@ -21,7 +22,88 @@ experiment_app = typer.Typer(help="Experiments that are several steps in one.", 
 def register(app: typer.Typer) -> None:
     """Adds the group `experiment`."""
     app.add_typer(experiment_app, name="experiment")
+    experiment_app.command("init")(init)
+    experiment_app.command("run")(run)
+    experiment_app.command("list")(list_experiments)
+    experiment_app.command("show")(show)
     experiment_app.command("overoptimisation")(job_command(OveroptimiseConfig, overoptimisation))
+
+
+def init(path: Annotated[Path, typer.Argument(help="TOML file to write, as methods.toml.")]) -> None:
+    """Write a run file to fill in: methods, seeds, settings, and who judges."""
+    from workbench.services.experiments.run_file import write_template
+
+    write_template(path)
+    print(path)
+
+
+def run(
+    path: Annotated[Path, typer.Argument(help="The run file.")],
+    queue_only: Annotated[
+        bool, typer.Option("--queue", help="Queue the runs and leave them to the workbench.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and queue nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is missing of an experiment: every method with every seed, its responses, the judge's scores.
+
+    The same file again goes on with what stopped or failed, and repeats nothing.
+    """
+    from workbench.services.experiments.run_file import plan, read
+    from workbench.services.experiments.running import run_file
+
+    if dry_run:
+        rows = [(one.arm, one.seed, one.role, one.kind) for one in plan(read(path)[0])]
+        columns = ("arm", "seed", "role", "job")
+        if as_json:
+            print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        else:
+            print_table(columns, rows)
+        return
+    workspace = session.workspace()
+    queued = run_file(workspace.store, workspace.jobs, path)
+    session.narrator.say(
+        f"{queued.name}: {len(queued.new)} new, {len(queued.resumed)} resumed, {len(queued.standing)} there "
+        "already."
+    )
+    if not queue_only:
+        session.share()
+        for run_id in queued.runs:
+            session.narrator.say(f"Run {run_id}.")
+            follow(workspace.jobs, run_id, session.narrator)
+    _show(queued.name, "", as_json)
+
+
+def list_experiments(as_json: JsonOption = False) -> None:
+    """List the experiments of the store, the newest first."""
+    columns = ("name", "judge", "arms", "runs", "done", "waiting", "created_at")
+    print_records(session.reading().experiments.listed(), columns, as_json=as_json)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    judge: Annotated[
+        str,
+        typer.Option(help="Who decides: a reward model, people, human, import, ai, rule, or an annotator."),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the arms of an experiment: reward, wins, KL, length, seconds, with intervals."""
+    _show(name, judge, as_json)
+
+
+def _show(name: str, judge: str, as_json: bool) -> None:
+    from workbench.services.experiments.report import COLUMNS, figures
+
+    result = session.reading().experiments.result(name, judge)
+    if as_json:
+        print_json({**plain(result), "notes": result.notes})
+        return
+    for note in result.notes:
+        session.narrator.say(note)
+    print_table(("arm", *COLUMNS[1:]), [figures(arm) for arm in result.arms])
 
 
 def overoptimisation(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,7 @@ from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
+    from storage.comparisons import LostPrompt
     from workbench.services.scoring import Scoring, ScoringNotes
 
 
@@ -170,10 +173,16 @@ def compare(
         typer.Option("--reward-model", "-r", help="Reward model that decides; people without one."),
     ] = None,
     items: Annotated[int, typer.Option(min=0, help="Also show this many prompts side by side.")] = 0,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="List the prompts on which the first policy lost, the worst first.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """How often the first policy beats the second on the prompts that both answered."""
     comparing = session.reading().comparing
+    if lost:
+        _print_lost(comparing.lost(a, b, reward_model), as_json)
+        return
     result = comparing.win_rate(a, b, reward_model)
     shown = comparing.items(a, b, reward_model, limit=items) if items else []
     if not result.prompts:
@@ -187,3 +196,34 @@ def compare(
         print(f"\n{cell(item.text, None)}")
         rows = [(name, side.score, side.text) for name, sides in ((a, item.a), (b, item.b)) for side in sides]
         print_table(("policy", "score", "response"), rows)
+
+
+def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
+    """What changed on the prompts that were lost, and these prompts."""
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        session.narrator.say("It lost on no prompt that both answered and that was judged.")
+        return
+    longer = fmean(row.characters_a / max(1.0, row.characters_b) for row in rows)
+    session.narrator.say(
+        f"Lost on {counted(len(rows), 'prompt')}; its responses there are {longer:.2f} times as long."
+    )
+    columns = ("prompt_id", "won", "margin", "characters", "before", "cut", "before", "source", "prompt")
+    print_table(
+        columns,
+        [
+            (
+                row.prompt_id,
+                f"{100 * row.share:.0f} % of {row.pairs}",
+                "–" if row.margin is None else f"{row.margin:+.2f}",
+                f"{row.characters_a:.0f}",
+                f"{row.characters_b:.0f}",
+                *("–" if cut is None else f"{100 * cut:.0f} %" for cut in (row.cut_a, row.cut_b)),
+                row.source or "",
+                cell(row.text, 40),
+            )
+            for row in rows
+        ],
+    )

@@ -1,8 +1,9 @@
-"""Commands that report on what was made: a reward model on prompts it has not seen."""
+"""Commands that report on what was made: reward models, judges, experiments, runs."""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,9 @@ from workbench.cli.data import JsonOption
 from workbench.cli.output import plain, print_json
 from workbench.cli.session import session
 
-report_app = typer.Typer(help="Report on a reward model or a run.", no_args_is_help=True)
+report_app = typer.Typer(
+    help="Report on a reward model, a judge, an experiment or a run.", no_args_is_help=True
+)
 WIDEST = 100
 SHOWN_WRONG = 10
 
@@ -51,6 +54,25 @@ def report_judge(
         title = f"{one_line(each.judge)} · {one_line(each.criterion)}"
         print(f"── {title} ".ljust(width + 1, "─"))
         print("\n".join(shown(line) for line in calibration_lines(each, width)))
+
+
+@report_app.command("experiment")
+def report_experiment(
+    name: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write; else a folder of its name here.")
+    ] = None,
+    judge: Annotated[
+        str,
+        typer.Option(help="Who decides: a reward model, people, human, import, ai, rule, or an annotator."),
+    ] = "",
+) -> None:
+    """Write the report of an experiment: a Markdown file and its pictures."""
+    from workbench.services.experiments.report import write_report
+
+    result = session.reading().experiments.result(name, judge)
+    for file in write_report(result, (out or Path(name)).expanduser()):
+        print(file)
 
 
 @report_app.command("reward")

@@ -117,6 +117,16 @@ class Comparing:
             for prompt_id, text in page
         ]
 
+    def lost(
+        self, a: str, b: str, reward_model: str | None = None, limit: int = 50
+    ) -> list[comparisons.LostPrompt]:
+        """The prompts on which policy `a` lost against `b`, the worst first, with what changed there.
+
+        Raises `NotFoundError` for a policy or reward model that is not registered.
+        """
+        self._known(a, b, reward_model)
+        return comparisons.lost(self.store, a, b, reward_model, limit=limit)
+
     def why_nothing(self, a: str, b: str, reward_model: str | None = None) -> str:
         """A sentence on why no prompt compares the two, and what to do."""
         for policy in (a, b):

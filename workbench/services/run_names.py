@@ -49,6 +49,8 @@ def check(store: Store, config: JobConfig) -> Checked:
         known, maker = _policy(store, inputs.policy, makers)
         config = msgspec.structs.replace(config, policy=known)
         after = maker or after
+    if inputs.reference:
+        after = _policy(store, inputs.reference, makers)[1] or after
     for wanted in inputs.reward_models.values():
         after = _reward_model(store, wanted, makers) or after
     for table in inputs.tables.values():
@@ -64,10 +66,11 @@ def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
     """The models that the job reads, as they are now.  Raises UsageError for a name that has vanished."""
     models: dict[str, ModelRef] = {}
     inputs = config.inputs()
-    if inputs.policy is not None:
-        name, _ = _policy(store, inputs.policy, {})
-        row = policies.find(store, name)
-        models["policy"] = ModelRef(name=name, folder=row.model if row and row.model else name)
+    for role, wanted in (("policy", inputs.policy), ("reference", inputs.reference)):
+        if wanted:
+            name, _ = _policy(store, wanted, {})
+            row = policies.find(store, name)
+            models[role] = ModelRef(name=name, folder=row.model if row and row.model else name)
     for role, reward_model in inputs.reward_models.items():
         _reward_model(store, reward_model, {})
         model = artifacts.reward_model(store, reward_model)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.services.comparing import Comparing
     from workbench.services.estimates import Estimating
     from workbench.services.evaluating import Evaluating
+    from workbench.services.experiments.results import Experiments
     from workbench.services.importing import Importing
     from workbench.services.jobs import Jobs
     from workbench.services.judging import Judging
@@ -169,6 +170,13 @@ class Workspace:
         from workbench.services.evaluating import Evaluating
 
         return Evaluating(self.store, self.scoring)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """Methods, seeds and settings beside each other."""
+        from workbench.services.experiments.results import Experiments
+
+        return Experiments(self.store)
 
     @cached_property
     def comparing(self) -> Comparing:

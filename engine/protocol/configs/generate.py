@@ -32,6 +32,10 @@ class GenerateConfig(EndpointConfig, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description="Strings that end a response, besides the stop tokens.")
     ] = ()
     batch_sequences: BatchSequences = 32
+    kl_to: Annotated[
+        str,
+        Meta(description="Policy that the KL of the responses is measured to, in nats; empty measures none."),
+    ] = ""
     endpoint: Endpoint = ""
     protocol: Annotated[
         Literal["tokens", "text"],
@@ -47,12 +51,15 @@ class GenerateConfig(EndpointConfig, frozen=True, kw_only=True):
             Idle(("top_p",), equal("temperature", 0.0), "greedy decoding takes the likeliest token"),
             Idle(("device", "dtype"), unequal("endpoint", ""), "the server has its own"),
             Idle(("template", "batch_sequences"), equal("protocol", "text"), "the endpoint has its own"),
+            Idle(("kl_to",), unequal("endpoint", ""), "the policy is not here"),
             Idle(ENDPOINT_FIELDS, unequal("protocol", "text"), "they are for the protocol text"),
         )
 
     def inputs(self) -> JobInputs:
         return JobInputs(
-            {"prompts": PromptTable(self.prompts, self.limit)}, policy=self.policy if self.computes else None
+            {"prompts": PromptTable(self.prompts, self.limit)},
+            policy=self.policy if self.computes else None,
+            reference=self.kl_to,
         )
 
     @property
@@ -76,3 +83,8 @@ class GenerateConfig(EndpointConfig, frozen=True, kw_only=True):
         self.check_asking(self.endpoint)
         if self.protocol == "text" and not self.endpoint:
             raise UsageError("The protocol text needs an endpoint: give its address.")
+        if self.kl_to and (self.temperature, self.top_p) != (1.0, 1.0):
+            raise UsageError(
+                "The KL is that of what the policy says at temperature 1 and top_p 1; leave both so, or "
+                "leave out kl_to."
+            )

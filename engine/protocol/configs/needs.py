@@ -92,6 +92,7 @@ class JobInputs:
 
     tables: Mapping[str, Table]  # by the name under which the job finds them (`RunDir.table`)
     policy: str | None = None  # the field `policy`: name in the store, hub id or folder
+    reference: str = ""  # a policy that `policy` is measured against, named as that one is; empty: none
     reward_models: Mapping[str, str] = field(default_factory=dict)  # names in the store, by role
     files: Mapping[str, str] = field(default_factory=dict)  # a person's own, by the name of the run's copy
     judge: str = ""  # the annotator that the job judges as

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.protocol.configs.applies import Idle, Values, always
-from engine.protocol.configs.common import JobConfig, RewardModelName
+from engine.protocol.configs.common import JobConfig, PromptSource, RewardModelName
 from engine.protocol.configs.needs import Cost, JobInputs, ResponseTable
 
 
@@ -73,6 +73,7 @@ class ScoreConfig(JobConfig, frozen=True, kw_only=True):
     """Score stored responses with a reward model, in torch."""
 
     reward_model: Annotated[str, Meta(description="Registered reward model.")]
+    prompts: PromptSource = ""
     batch_tokens: Annotated[int, Meta(ge=64, description="Tokens in one forward.")] = 2048
 
     @classmethod
@@ -81,7 +82,7 @@ class ScoreConfig(JobConfig, frozen=True, kw_only=True):
 
     def inputs(self) -> JobInputs:
         backend = "torch-" if self.dtype == "auto" else f"torch-{self.dtype}"
-        table = ResponseTable(unscored_by=self.reward_model, backend=backend)
+        table = ResponseTable(source=self.prompts, unscored_by=self.reward_model, backend=backend)
         return JobInputs({"responses": table}, reward_models={"reward_model": self.reward_model})
 
     def cost(self) -> Cost:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 import pytest
+import torch
 
 from engine.errors import UsageError
 from engine.jobs import generate
+from engine.models.policy import load_policy
 from engine.protocol.configs import GenerateConfig
-from engine.protocol.events import Finished, Message, Output, Progress
+from engine.protocol.events import Finished, Message, Metrics, Output, Progress
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 from tests.engine.jobs.runs import outputs, until_output
 from tests.engine.serving import Fake
 from tests.engine.training.runs import chat, make_run
+from tests.fakes import tiny_model_folder
 
 CONFIG = GenerateConfig(
     policy="tiny", samples=3, max_new_tokens=10, dtype="float32", seed=7, batch_sequences=6, device="cpu"
@@ -121,3 +126,50 @@ def test_a_server_samples_and_no_weights_are_read(tiny_model: Path, tmp_path: Pa
     assert {asked["seed"] for asked in fake.asked} == {generate.seed_of(7, f"p{n}") for n in range(1, 6)}
     assert {row["token_logprobs"] for row in outputs(unknown, warned)} == {None}
     assert any("no log-probabilities" in event.text for event in warned if isinstance(event, Message))
+
+
+def test_the_kl_to_itself_is_0_and_to_another_policy_what_two_forwards_say(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    other = tiny_model_folder(tmp_path, seed=1)
+    config = msgspec.structs.replace(CONFIG, kl_to="reference")
+    told = {}
+    for name, reference in {"same": tiny_model, "other": other}.items():
+        models = {"policy": tiny_model, "reference": reference}
+        run = make_run(tmp_path / name, config, models, {"prompts": PROMPTS})
+        events = list(generate.run(config, run))
+        (told[name],) = [event.values for event in events if isinstance(event, Metrics)]
+        assert events[-1].summary["kl"] == told[name]["sample/kl"]
+    assert told["same"] == {"sample/kl": 0.0, "sample/kl_error": 0.0}
+    tokeniser = Tokeniser.from_folder(tiny_model)
+    ours, theirs = (load_policy(folder, "float32") for folder in (tiny_model, other))
+    by_prompt: dict[str, list[float]] = {}
+    for row in outputs(run, events):
+        (messages,) = [json.loads(p["messages"]) for p in PROMPTS if p["prompt_id"] == row["prompt_id"]]
+        prompt = tokeniser.encode_prompt(messages, "chat")
+        ids = torch.tensor([prompt + row["token_ids"]])
+        sums = [
+            model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+            [range(len(row["token_ids"])), row["token_ids"]].sum().item()
+            for model in (ours, theirs)
+        ]  # fmt: skip
+        by_prompt.setdefault(row["prompt_id"], []).append(sums[0] - sums[1])
+    assert told["other"]["sample/kl"] == pytest.approx(fmean(map(fmean, by_prompt.values())), abs=1e-4)
+    assert told["other"]["sample/kl"] > 0.01
+
+
+def test_the_kl_is_measured_of_what_was_said_before_a_kill_too(tiny_model: Path, tmp_path: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, kl_to="reference")
+    models = {"policy": tiny_model, "reference": tiny_model_folder(tmp_path, seed=1)}
+    whole = make_run(tmp_path / "whole", config, models, {"prompts": PROMPTS})
+    (want,) = [e.values for e in generate.run(config, whole) if isinstance(e, Metrics)]
+    run = make_run(tmp_path / "run", config, models, {"prompts": PROMPTS})
+    until_output(generate.run(config, run), 1)
+    (found,) = [e.values for e in generate.run(config, run) if isinstance(e, Metrics)]
+    assert found == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("other", [{"temperature": 0.7}, {"top_p": 0.9}])
+def test_the_kl_of_another_distribution_is_refused(other: dict) -> None:
+    with pytest.raises(UsageError, match="temperature 1 and top_p 1"):
+        GenerateConfig(policy="tiny", kl_to="tiny", **other)

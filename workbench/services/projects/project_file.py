@@ -19,11 +19,8 @@ by = "expert"                       # what this annotator has judged is known
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -32,9 +29,9 @@ from engine.files import write_atomic
 from engine.protocol.suggest import did_you_mean
 from workbench.services.draft import Mode
 from workbench.services.label_queue import ORDERS
+from workbench.services.toml_file import converted, quoted, read_text, refuse_unknown, toml_of
 from workbench.settings import read_criteria
 
-MOST_BYTES = 1_000_000
 MOST_ANNOTATORS = 1000
 
 
@@ -104,20 +101,14 @@ def parse(text: str, where: str) -> ProjectFile:
 
     Raises `UsageError` for what is not TOML, an unknown key, or a value that cannot be.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not valid TOML: {error}.") from error
-    _refuse_unknown(where, values, ProjectFile)
+    values = toml_of(text, where)
+    refuse_unknown(where, values, ProjectFile)
     for table, kind in (("prompts", PromptChoice), ("gold", Gold)):
         if isinstance(values.get(table), dict):
-            _refuse_unknown(f"{where}: [{table}]", values[table], kind)
+            refuse_unknown(f"{where}: [{table}]", values[table], kind)
     if "criteria" in values:
         values["criteria"] = read_criteria(f"{where}: [criteria]", values["criteria"])
-    try:
-        project = msgspec.convert(values, ProjectFile)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {_plain(str(error))}.") from error
+    project = converted(values, ProjectFile, where)
     _check(project, where)
     return project
 
@@ -125,7 +116,7 @@ def parse(text: str, where: str) -> ProjectFile:
 def read(path: Path) -> tuple[ProjectFile, str, str]:
     """Project, TOML text and guidelines of a file.  Raises `UsageError` where one of them cannot be read."""
     where = f"The project file {path}"
-    text = _text(path, where)
+    text = read_text(path, where)
     project = parse(text, where)
     return project, text, guidelines_of(project, path.absolute().parent, where)
 
@@ -134,35 +125,7 @@ def guidelines_of(project: ProjectFile, folder: Path, where: str) -> str:
     """The guidelines that a project names, relative to `folder`; empty where it names none."""
     if not project.guidelines:
         return ""
-    return _text(folder / Path(project.guidelines).expanduser(), f"{where}: the guidelines")
-
-
-def _text(path: Path, what: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UsageError(f"{what} {path.name} must be at most {MOST_BYTES:,} bytes.")
-        return content.decode()
-    except OSError as error:
-        raise UsageError(f"{what} cannot be read: {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{what} must be UTF-8 text: {path}.") from error
-
-
-def _refuse_unknown(where: str, values: Mapping[str, Any], kind: type[msgspec.Struct]) -> None:
-    known = kind.__struct_fields__
-    for key in values:
-        if key not in known:
-            raise UsageError(f"{where} has an unknown key “{key}”. {did_you_mean(key, known)}")
-
-
-def _plain(message: str) -> str:
-    """msgspec's words without its marks: `expected int, got str at overlap`."""
-    said, _, place = message.partition(" - at `$.")
-    said = said.replace("`", "")
-    said = said[:1].lower() + said[1:]
-    return f"{said} at {place.rstrip('`')}" if place else said
+    return read_text(folder / Path(project.guidelines).expanduser(), f"{where}: the guidelines")
 
 
 def _check(project: ProjectFile, where: str) -> None:
@@ -245,8 +208,3 @@ def write_template(path: Path, name: str, annotator: str) -> list[Path]:
     write_atomic(guidelines, GUIDELINES.format(name=name).encode())
     write_atomic(path, toml.encode())
     return [path, guidelines]
-
-
-def quoted(text: str) -> str:
-    """As a basic string of TOML, which is written as in JSON."""
-    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,115 @@
+"""Experiments from the command line: a file to fill in, what would run and what came of it; lost prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage import artifacts, prompts, responses, scores
+from storage.records import NewScore
+from storage.store import Store
+from tests.fakes import tiny_model_folder, tiny_reward_folder
+from tests.workbench.cli.shell import Shell
+
+RUN_FILE = """
+name = "tiny"
+seeds = [0]
+judge = "gold"
+[settings]
+policy = "{model}"
+device = "cpu"
+dtype = "float32"
+rewards = ["tests.benchmarks.methods:ascii_share"]
+max_new_tokens = 6
+steps = 2
+tuning = "full"
+learning_rate = 0.01
+prompts_per_step = 2
+samples = 4
+trace_every = 0
+[sample]
+max_new_tokens = 6
+samples = 2
+[methods.grpo]
+[methods.online_dpo]
+"""
+
+
+def test_a_file_is_written_tried_and_shown(workbench: Shell) -> None:
+    assert workbench("experiment", "init", "first.toml").stdout.strip() == "first.toml"
+    refused = workbench("experiment", "run", "first.toml", "--dry-run")
+    assert "[methods] ppo: Still needed" in refused.stderr or "reward" in refused.stderr
+    file = workbench.folder / "first.toml"
+    file.write_text(file.read_text().replace("# reward_model", "reward_model"))
+    planned = workbench.json("experiment", "run", "first.toml", "--dry-run")
+    assert isinstance(planned, list)
+    assert [(row["arm"], row["seed"], row["role"]) for row in planned[:3]] == [
+        ("start", 0, "sample"),
+        ("start", 0, "score"),
+        ("ppo", 0, "train"),
+    ]
+    done = workbench("experiment", "run", "first.toml")
+    assert done.returncode != 0
+    assert "There is no reward model “gold”" in done.stderr
+    assert workbench.json("experiment", "list") == []
+    assert "There is no experiment “x”" in workbench("experiment", "show", "x").stderr
+    assert "There is no experiment “x”" in workbench("report", "experiment", "x").stderr
+
+
+def test_prompts_that_a_policy_lost_on_are_listed_the_worst_first(workbench: Shell) -> None:
+    with Store.open(workbench.folder / "store.duckdb") as store:
+        store.write(
+            "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES ('f', 'reward_model', 'rm', '/rm')"
+        )
+        model = artifacts.reward_model(store, "rm").reward_model_id
+        ids = prompts.add_many(
+            store, [[{"role": "user", "content": f"Say {n}"}] for n in range(3)], source="s"
+        )
+        for prompt, (now, before) in zip(ids, ((0, 1), (2, 1), (-4, 1)), strict=True):
+            for policy, score in (("now", now), ("before", before)):
+                response = responses.add(store, prompt, policy, f"{policy} " * (score + 6))
+                scores.upsert(store, [NewScore(response, model, score, "torch-float32")])
+    lost = workbench.json("compare", "now", "before", "-r", "rm", "--lost")
+    assert isinstance(lost, list)
+    assert [(row["text"], row["share"], row["margin"]) for row in lost] == [
+        ("Say 2", 0.0, -5.0),
+        ("Say 0", 0.0, -1.0),
+    ]
+    assert "Lost on 2 prompts" in workbench("compare", "now", "before", "-r", "rm", "--lost").stderr
+    assert "lost on no prompt" in workbench("compare", "now", "before", "--lost").stderr
+
+
+@pytest.mark.slow
+def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, tmp_path: Path) -> None:
+    """With real workers: two methods on a tiny model, judged by a reward model that neither has seen."""
+    pytest.importorskip("torch")
+    from tests.engine.training.fixtures import talkative
+
+    model = talkative(tmp_path / "talkative", tiny_model_folder(tmp_path))
+    gold = tiny_reward_folder(tmp_path / "gold", seed=5)
+    with Store.open(workbench.folder / "store.duckdb") as store:
+        prompts.add_many(
+            store, [[{"role": "user", "content": f"Say {n}"}] for n in range(4)], source="prompts"
+        )
+        store.write(
+            "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES ('g', 'reward_model', 'gold', ?)",
+            [str(gold)],
+        )
+    (workbench.folder / "tiny.toml").write_text(RUN_FILE.format(model=model))
+    done = workbench("experiment", "run", "tiny.toml")
+    assert done.returncode == 0, done.stderr
+    found = workbench.json("experiment", "show", "tiny")
+    assert isinstance(found, dict)
+    assert [arm["arm"] for arm in found["arms"]] == ["start", "grpo", "online_dpo"]
+    assert found["runs"] == found["done"] == 2 + 3 + 3
+    start, grpo, _ = found["arms"]
+    assert start["kl"]["mean"] == 0.0
+    assert grpo["kl"]["mean"] > 0.0
+    assert (grpo["gain"]["prompts"], grpo["wins"]["prompts"]) == (4, 4)
+    assert grpo["objective"]["mean"] > 0
+    again = workbench("experiment", "run", "tiny.toml")
+    assert "0 new, 0 resumed, 8 there already" in again.stderr
+    files = workbench("report", "experiment", "tiny").stdout.split()
+    assert files == ["tiny/gain.svg", "tiny/kl.svg", "tiny/report.md", "tiny/wins.svg"]
+    assert "grpo" in (workbench.folder / "tiny" / "report.md").read_text()
