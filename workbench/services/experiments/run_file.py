@@ -41,6 +41,7 @@ from engine.files import write_atomic
 from engine.protocol.catalog import JOBS, FieldInfo, build, fields, find_job, idle_fields
 from engine.protocol.configs import GenerateConfig, JobConfig, ScoreConfig
 from engine.protocol.suggest import did_you_mean
+from engine.wording import counted
 from workbench.services.toml_file import converted, quoted, read_text, refuse_unknown, toml_of
 
 NAME = re.compile(r"\w[\w .+-]{0,39}")
@@ -137,7 +138,9 @@ def plan(file: RunFile) -> list[Planned]:
     """Every run: for each seed and arm its training, its responses, and the judge's scores of them."""
     every = arms(file)
     if (count := 3 * len(every) * len(file.seeds)) > MOST_RUNS:
-        raise UsageError(f"{file.name} would be {count:,} runs, more than {MOST_RUNS:,}; shorten the grids.")
+        raise UsageError(
+            f"{file.name} would be {counted(count, 'run')}, more than {MOST_RUNS:,}; shorten the grids."
+        )
     runs = []
     for seed in file.seeds:
         for arm in every:
