@@ -182,11 +182,13 @@ class Store:
 
         It holds for all threads.  A store in memory has nowhere to spill to, and nothing is changed.
         """
-        allowed = str(CONFIG["memory_limit"])
-        if self.path is None or (most is not None and most >= bytes_of(allowed)):
+        if self.path is None:
             return
+        allowed = str(CONFIG["memory_limit"])
+        if most is not None and most < bytes_of(allowed):
+            allowed = f"{most} bytes"
         with suppress(duckdb.Error):  # what is in use now cannot always be spilled; then the limit stays
-            self.cursor().execute(f"SET memory_limit = '{allowed if most is None else f'{most} bytes'}'")
+            self.cursor().execute(f"SET memory_limit = '{allowed}'")
 
     def plain_texts(self, plain: bool) -> None:
         """Write texts into the file as they are, or compressed again.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from math import inf
 from typing import Any, TypeVar
 
 from storage.errors import MemoryFullError
@@ -27,8 +28,9 @@ CHUNK = 20_000  # rows of all temporary tables together
 CHUNK_CHARACTERS = 16_000_000
 PORTION_CHARACTERS = 32_000_000  # merged by one statement
 PLACES = 2**25  # numbers for what one row says: more than fit into the longest row
-FRUGAL = 150_000_000  # bytes that DuckDB may use while a large import is on
-ROOMS = (300_000_000, 450_000_000, 700_000_000, None)  # what is tried next; None: all that the store may use
+FRUGAL = 200_000_000  # bytes that DuckDB may use while a large import is on
+KEYS = 40_000_000, 60  # bytes that a merge needs: for any, and for each key that is not committed yet
+ROOMS = (300_000_000, 450_000_000, 700_000_000, inf)  # what is tried next; inf: all that the store may use
 LARGE = 2**25  # bytes of files; what is smaller fits into memory, and spilling would only cost time
 LONG = 1_000  # characters of a row; to compress longer ones takes more memory than an import has
 REMEMBERED = 50_000  # ids known to be staged, so that neighbours with one prompt stage it once
@@ -105,13 +107,13 @@ class Staging:
     _known: set[str] = field(default_factory=set)
     _abouts: dict[str, str] = field(default_factory=dict)  # by prompt, digits of what a row says of it
     _n: int = 0
-    _rooms: int = 0  # how often more memory was given
+    _room: float = inf  # bytes that DuckDB may use; inf: all that the store may use
 
     def __post_init__(self) -> None:
         self._run("drop")
         self._run("create")
         if self.size > LARGE:
-            self.store.spare_memory(FRUGAL)
+            self._allow(FRUGAL)
 
     def at(self, row: int) -> None:
         """What is added next is of this row; rows keep their order whenever they are added."""
@@ -254,19 +256,32 @@ class Staging:
         row = self.store.row(block("staging", "count_single"))
         for name in ("settle_items", "settle_about"):
             self._with_room(partial(self._run, name))
+        self._room_for_keys()
         return *self._with_room(lambda: self._merged(record)), int(row[0]) if row else 0
 
-    def _with_room(self, run: Callable[[], T]) -> T:
-        """Again with more memory, where the little of an import is not enough; at last with all there is.
+    def _room_for_keys(self) -> None:
+        """Keys are in memory until they are committed, and nothing can make room for them.
 
-        Keys are in memory until they are committed, and nothing can make room for them.
+        To find out by trying costs the whole merge once more.
         """
-        for room in ROOMS[self._rooms :]:
-            try:
-                return run()
-            except MemoryFullError:
-                self.store.spare_memory(room)
-                self._rooms += 1
+        row = self.store.row(block("staging", "count_keys"))
+        any_merge, each = KEYS
+        room = any_merge + each * (int(row[0]) if row else 0)
+        if room > self._room:
+            self._allow(room)
+
+    def _allow(self, room: float) -> None:
+        self._room = room
+        self.store.spare_memory(None if room == inf else int(room))
+
+    def _with_room(self, run: Callable[[], T]) -> T:
+        """Again with more memory, where the little of an import is not enough; at last with all there is."""
+        for room in ROOMS:
+            if room > self._room:
+                try:
+                    return run()
+                except MemoryFullError:
+                    self._allow(room)
         return run()
 
     def _merged(self, record: dict[str, Any]) -> tuple[Count, Count, Count]:

@@ -116,6 +116,12 @@ SELECT r.n, r.response_id, r.rank, r.rating, m.items, m.kind, m.prompt_id, m.ann
 FROM ranked r
 JOIN named m USING ("group", again)
 
+-- name: count_keys
+-- Rows of the tables that a merge fills, each as often as it stands in an index.
+SELECT (SELECT count(*) FROM staged_prompts) + 2 * (SELECT count(*) FROM staged_responses)
+     + 2 * (SELECT count(*) FROM staged_about)
+     + (SELECT count(*) FROM stage_items) + 2 * (SELECT count(*) FROM stage_wide)
+
 -- name: count_single
 -- A rank says nothing alone; a rating does.
 SELECT count(*) FROM stage_groups WHERE items = 1 AND kind = 'ranking'
@@ -156,9 +162,20 @@ ORDER BY n
 
 -- name: merge_responses
 INSERT INTO responses (response_id, prompt_id, policy_id, text, source, metadata)
+-- Whole rows of the file stand between $after and $upto, whose numbers are looked at as they are: of n + 1 DuckDB cannot
+-- tell which rows lie elsewhere, and would read every text for each portion.
+WITH portion AS (
+    SELECT n, response_id, prompt_id, policy_id, text, metadata
+    FROM stage_responses
+    WHERE n > $after AND n <= $upto
+    UNION ALL
+    SELECT n + 1, response_a, prompt_id, policy_a, text_a, metadata_a FROM stage_wide WHERE n > $after AND n <= $upto
+    UNION ALL
+    SELECT n + 2, response_b, prompt_id, policy_b, text_b, NULL FROM stage_wide WHERE n > $after AND n <= $upto
+)
 SELECT response_id, prompt_id, policy_id, text, $source, metadata
-FROM staged_responses
-WHERE n > $after AND n <= $upto AND n IN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto)
+FROM portion
+SEMI JOIN (SELECT n FROM stage_first WHERE n > $after AND n <= $upto + 2) USING (n)
 ORDER BY response_id -- an index takes sorted keys in a third of the time
 
 -- name: merge_steps

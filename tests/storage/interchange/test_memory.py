@@ -71,3 +71,45 @@ def test_long_texts_are_not_compressed_while_a_large_import_is_merged(
         assert [wanted for wanted, _ in asked] == ([True, False] if answer != "short" else [False])
         assert asked[-1] == (False, "")
         assert answer == "short" or "fsst" in asked[0][1].lower()
+
+
+def test_a_merge_asks_for_the_memory_of_its_keys_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "LARGE", 0)
+    monkeypatch.setattr(staging, "KEYS", (0, 10**6))
+    rows = [{"prompt": f"q{n}", "chosen": f"yes {n}", "rejected": "no"} for n in range(100)]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    asked: list[int | None] = []
+    merged = []
+    whole = staging.Staging._merged
+
+    def spy(self: staging.Staging, record: dict[str, Any]) -> Any:
+        merged.append(list(asked))
+        return whole(self, record)
+
+    monkeypatch.setattr(staging.Staging, "_merged", spy)
+    with Store.open(tmp_path / "a.duckdb") as store:
+        monkeypatch.setattr(store, "spare_memory", asked.append)
+        assert import_file(store, path).judgements.added == 100
+    # of each row: a prompt, two responses and a judgement that stand in two indexes, two items
+    assert merged == [[staging.FRUGAL, 100 * (1 + 2 * 2 + 2 + 2) * 10**6]]
+
+
+@pytest.mark.parametrize("batch", [1, staging.CHUNK])
+def test_portions_of_any_size_merge_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Plain rows and rows that are read one at a time, in portions that end within a row."""
+    monkeypatch.setattr("storage.interchange.importing.WORTH", batch)
+    rows = [{"prompt": f"q{n % 70}", "chosen": f"yes {n}", "rejected": "no" * 40} for n in range(200)]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    held = []
+    for portion in (10**9, 500, 77):
+        monkeypatch.setattr(staging, "PORTION_CHARACTERS", portion)
+        with Store.open(tmp_path / f"{portion}.duckdb") as store:
+            import_file(store, path)
+            held.append(store.rows("SELECT response_id, prompt_id, text FROM responses ORDER BY ALL"))
+    assert len(held[0]) == 270
+    assert held[1] == held[0]
+    assert held[2] == held[0]
