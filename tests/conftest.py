@@ -15,6 +15,7 @@ from engine.protocol.launch import SPEED
 
 # Before torch is imported, as workers do.
 os.environ.setdefault("GOMP_SPINCOUNT", SPEED["GOMP_SPINCOUNT"])
+os.environ["WORKBENCH_NICENESS"] = "0"  # jobs of tests need not wait for other tests
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would spin for each other's threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -12,7 +12,7 @@ MEETING = "WORKBENCH_RANKS"
 """Environment variable: the file by which the processes of one run find one another."""
 
 NICENESS = 10
-"""Of a process that computes."""
+"""Of a process that computes, unless the environment variable WORKBENCH_NICENESS says another (0 … 19)."""
 
 
 class RankLostError(WorkbenchError):
@@ -40,9 +40,11 @@ def step_back() -> None:
     Linux shares cores among sessions before it looks at the niceness of a process (`autogroup` in sched(7)),
     and a worker has a session of its own: the whole session steps back where it is this run's.
     """
+    wanted = os.environ.get("WORKBENCH_NICENESS", "")
+    niceness = min(int(wanted), 19) if wanted.isascii() and wanted.isdigit() else NICENESS
     with suppress(OSError):
-        os.nice(NICENESS)
+        os.nice(niceness)
     leaders = {os.getpid()} if world_size() == 1 else {os.getpid(), os.getppid()}
     if os.getsid(0) in leaders:
         with suppress(OSError):  # not Linux, or one that does not group
-            Path("/proc/self/autogroup").write_text(str(NICENESS))
+            Path("/proc/self/autogroup").write_text(str(niceness))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,11 @@ print(os.nice(0), open("/proc/self/autogroup").read().split()[-1])
 pytestmark = pytest.mark.skipif(not GROUP.exists(), reason="this system does not share cores by session")
 
 
-def after_stepping_back(*, own_session: bool) -> list[int]:
+def after_stepping_back(*, own_session: bool, wanted: str = "") -> list[int]:
     """Niceness of the process, and of its session."""
     done = subprocess.run(
         [sys.executable, "-c", STEP_BACK],
+        env=os.environ | {"WORKBENCH_NICENESS": wanted},
         start_new_session=own_session,
         capture_output=True,
         text=True,
@@ -33,10 +35,11 @@ def after_stepping_back(*, own_session: bool) -> list[int]:
     return [int(number) for number in done.stdout.split()]
 
 
-def test_a_session_of_its_own_steps_back_as_a_whole() -> None:
-    process, session = after_stepping_back(own_session=True)
-    assert process >= NICENESS
-    assert session == NICENESS
+@pytest.mark.parametrize(("wanted", "niceness"), [("", NICENESS), ("3", 3), ("0", 0), ("fast", NICENESS)])
+def test_a_session_of_its_own_steps_back_as_a_whole(wanted: str, niceness: int) -> None:
+    process, session = after_stepping_back(own_session=True, wanted=wanted)
+    assert process >= niceness
+    assert session == niceness
 
 
 def test_the_session_of_whoever_started_it_keeps_its_turn() -> None:
