@@ -192,8 +192,8 @@ class Study:
         return self._submit("generate", {"policy": policy, **settings})
 
     def train(self, kind: str, *, name: str, **settings: Any) -> Run:
-        """Start a training: `reward`, `ppo`, `grpo`, `rloo`, `online_dpo`, `dpo`, `simpo`, `cpo`, `orpo`,
-        `kto`, `sft` or `best_of_n`.
+        """Start a training: `reward`, `ppo`, `grpo`, `rloo`, `online_dpo`, `nash_md`, `dpo`, `simpo`, `cpo`,
+        `orpo`, `kto`, `sft` or `best_of_n`.
 
         Settings are those of the form, under the same names.  A reward model still needs `export`.
         Raises UsageError naming an unknown setting, with the near match.

@@ -30,6 +30,7 @@ from engine.objectives.value import calibration
 from engine.policy_learning.checks import check_bound, check_collapse, tell_cut
 from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.models import Models, load_models
+from engine.policy_learning.opponents import against_mixture
 from engine.policy_learning.people import WaitingForPeopleError, offered, policy_name, ranked
 from engine.policy_learning.preferences import compared
 from engine.policy_learning.prompts import REFERENCE_KEY, Prompt, Prompts, read_prompts
@@ -225,7 +226,10 @@ def sampled_and_measured(
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
     final = objective(models, rollout, measured, state.scale, state.multiplier, config)
-    if preference := config.preferred_by():
+    if config.mixture() is not None:
+        worth = partial(objective, models, scale=state.scale, multiplier=state.multiplier, config=config)
+        judged = yield from against_mixture(models, rollout, final, worth, config, config.seed, state.step)
+    elif preference := config.preferred_by():
         wins = compared(rollout, preference, models.policy.tokeniser, models.rewards.pairwise)
         measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)

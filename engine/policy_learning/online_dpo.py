@@ -74,7 +74,7 @@ class OnlineDPO:
             loss = (ratio_n - batch.advantages[:, 0] / config.beta).square().sum() / batch.sums.responses
         else:
             loss = self._of_pairs(ratio_n, batch)
-        batch.sums.add(_with_sums(loss, logprobs, batch))
+        batch.sums.add(policy_sums(loss, logprobs, batch))
         loss.backward()
         return logprobs
 
@@ -119,6 +119,7 @@ def _sums_of(logprobs: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor, Tenso
     )
 
 
-def _with_sums(loss: Tensor, logprobs: Tensor, batch: MicroBatch) -> PolicyLoss:
+def policy_sums(loss: Tensor, logprobs: Tensor, batch: MicroBatch) -> PolicyLoss:
+    """A loss with what the record tells of how far the policy has moved from the one that sampled."""
     ratio, deviation, kl = _sums_of(logprobs, batch)
     return PolicyLoss(loss, torch.zeros_like(ratio), ratio, deviation, kl)

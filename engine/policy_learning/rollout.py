@@ -22,7 +22,7 @@ from engine.policy_learning.reward_parts import Conversation
 from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Progress
-from engine.rollout import Sampled, Server, response_text, sample
+from engine.rollout import Mixture, Sampled, Server, response_text, sample
 from engine.text import Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
@@ -81,7 +81,7 @@ def prompt_seeds(count: int, *key: object) -> list[int]:
 
 
 def draw(
-    model: PreTrainedModel | Server,
+    model: PreTrainedModel | Mixture | Server,
     tokeniser: Tokeniser,
     prompts: list[Prompt],
     config: PromptSettings,
@@ -125,12 +125,16 @@ def collect(
     *key: object,
     stage: str,
     samples: int = 0,
+    mixture: Mixture | None = None,
 ) -> Generator[Event, None, Rollout]:
-    """1. K responses a prompt, or `samples`; `key` decides the randomness, however many ranks share them."""
+    """1. K responses a prompt, or `samples`; `key` decides the randomness, however many ranks share them.
+
+    They are the policy's, or those of a mixture with its reference.
+    """
     policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
     seeds = prompt_seeds(len(prompts), *key)
     mine = ranks.share(range(len(prompts)))
-    source = policy.model if models.served is None else models.served.source()
+    source = mixture or (policy.model if models.served is None else models.served.source())
     sampled = yield from draw(
         source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
         stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],

@@ -28,6 +28,7 @@ from engine.protocol.configs import (
     JobConfig,
     JudgeConfig,
     KTOConfig,
+    NashMDConfig,
     OnlineDPOConfig,
     ORPOConfig,
     OveroptimiseConfig,
@@ -84,6 +85,7 @@ BUILT_IN: dict[str, JobKind] = {
         _policy("grpo", "Optimise a policy with GRPO", GRPOConfig, "policy_learning"),
         _policy("rloo", "Optimise a policy with RLOO", RLOOConfig, "policy_learning"),
         _policy("online_dpo", "Compare samples and learn (online DPO)", OnlineDPOConfig, "policy_learning"),
+        _policy("nash_md", "Play against a mixture (Nash-MD)", NashMDConfig, "policy_learning"),
         _policy("dpo", "Learn from preference pairs (DPO)", DPOConfig, "offline_learning"),
         _policy("simpo", "Learn from pairs without a reference (SimPO)", SimPOConfig, "offline_learning"),
         _policy("cpo", "Learn from pairs and imitate winners (CPO)", CPOConfig, "offline_learning"),
@@ -209,9 +211,8 @@ def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
     """The fields of a configuration: its own, then those of endpoints, then those that every job has."""
     info = types.type_info(config_type)
     assert isinstance(info, types.StructType)
-    places = dict.fromkeys(EndpointConfig.__struct_fields__, 1) | dict.fromkeys(
-        JobConfig.__struct_fields__, 2
-    )
+    places = dict.fromkeys(EndpointConfig.__struct_fields__, 1)
+    places |= dict.fromkeys(JobConfig.__struct_fields__, 2)
     described = [_describe(field) for field in info.fields]
     return sorted(described, key=lambda field: places.get(field.name, 0))
 

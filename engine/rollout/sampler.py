@@ -27,6 +27,7 @@ from engine.rollout.cpu import CpuDecoder, CpuModel, why_not_cpu_decoder
 from engine.rollout.cuda_graph import CudaGraphDecoder, recorder_of, why_not_cuda_graph
 from engine.rollout.decoders import DECODERS, decoder_of
 from engine.rollout.decoders import Decoder as AnyDecoder
+from engine.rollout.mixture import Mixture, MixtureDecoder
 from engine.rollout.records import Decoded, Sampled, SampledBatch, SamplingSettings
 from engine.rollout.server import Server
 from engine.rollout.token_sampling import sample_tokens
@@ -38,7 +39,7 @@ LEAVE_SHARE = 8
 RECORDING_DEVICES = ("cuda",)
 """Where steps in tensors that keep their shape are worth their room."""
 
-Decoder = CpuDecoder | CudaGraphDecoder | AnyDecoder
+Decoder = CpuDecoder | CudaGraphDecoder | MixtureDecoder | AnyDecoder
 OpenDecoder = Callable[[list[tuple[int, ...]], list[int]], Decoder]
 """A decoder that stands after distinct prompts, which it has read; and from which of them each row begins."""
 
@@ -56,7 +57,7 @@ class _Row:
 
 
 def sample_steps(
-    source: PreTrainedModel | Server,
+    source: PreTrainedModel | Mixture | Server,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     *,
@@ -94,7 +95,10 @@ def sample_steps(
 
 
 def sample(
-    source: PreTrainedModel | Server, tokeniser: Tokeniser, prompts: Sequence[list[int]], **options: Any
+    source: PreTrainedModel | Mixture | Server,
+    tokeniser: Tokeniser,
+    prompts: Sequence[list[int]],
+    **options: Any,
 ) -> Iterator[SampledBatch]:
     """`sample_steps` with the same options, without a word after each token."""
     for said in sample_steps(source, tokeniser, prompts, **options):
@@ -103,7 +107,7 @@ def sample(
 
 
 def _batches(
-    model: PreTrainedModel,
+    source: PreTrainedModel | Mixture,
     tokeniser: Tokeniser,
     prompts: Sequence[list[int]],
     seeds: Sequence[int],
@@ -112,7 +116,8 @@ def _batches(
     """Sampling in this process."""
     rows = [_Row(index, number) for index in range(len(prompts)) for number in range(settings.samples)]
     size, tokens = settings.batch_sequences, settings.max_new_tokens
-    open_decoder = _open_decoder(model, prompts, tokens, min(size, len(rows)))
+    model = source.model if isinstance(source, Mixture) else source
+    open_decoder = _open_decoder(source, prompts, tokens, min(size, len(rows)))
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         uniform = torch.stack([_uniforms(seeds[row.prompt_index], row, tokens) for row in batch])
@@ -130,16 +135,27 @@ def response_text(tokeniser: Tokeniser, sampled: Sampled, stop_strings: Sequence
 
 
 def _open_decoder(
-    model: PreTrainedModel, prompts: Sequence[list[int]], max_new_tokens: int, rows: int
+    model: PreTrainedModel | Mixture,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    rows: int,
+    *,
+    records: bool = True,
 ) -> OpenDecoder:
     """How this model is decoded: `cpu` on a processor, `cuda_graph` on a GPU, else as transformers can."""
+    if isinstance(model, Mixture):
+        own = _open_decoder(model.model, prompts, max_new_tokens, rows, records=False)
+        with model.referring() as reference:
+            other = _open_decoder(reference, prompts, max_new_tokens, rows, records=False)
+        return partial(MixtureDecoder, model, own, other)
     positions = max(map(len, prompts), default=0) + max_new_tokens
     if why_not_cpu_decoder(model, positions) is None:
         return partial(CpuDecoder, CpuModel(model))
     with _evaluating(model):
         name = decoder_of(model)
     if (
-        name == "generic"
+        records
+        and name == "generic"
         and model.device.type in RECORDING_DEVICES
         and why_not_cuda_graph(model, positions) is None
     ):
@@ -164,12 +180,13 @@ def _uniforms(seed: int, row: _Row, count: int) -> torch.Tensor:
 
 
 def _check_prompts(
-    source: PreTrainedModel | Server, prompts: Sequence[list[int]], max_new_tokens: int
+    source: PreTrainedModel | Mixture | Server, prompts: Sequence[list[int]], max_new_tokens: int
 ) -> None:
     if isinstance(source, Server):
         limit, where = source.positions, f"{source.endpoint}, as its --max-model-len says"
     else:
-        limit = getattr(source.config.get_text_config(), "max_position_embeddings", None)
+        model = source.model if isinstance(source, Mixture) else source
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         where = "the model"
     for index, prompt in enumerate(prompts, 1):
         if not prompt:

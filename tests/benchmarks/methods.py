@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import math
 import statistics
 import sys
 import tempfile
@@ -20,15 +21,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 
 from engine.policy_learning import prompts as policy_prompts
 from engine.protocol import configs
 from engine.protocol.catalog import job_kind
-from engine.protocol.events import Metrics
+from engine.protocol.events import Metrics, Output
 from tests.benchmarks.common import parser, report, say, versions
 from tests.engine.training.fixtures import talkative
-from tests.engine.training.runs import make_run, only, prompts, rankings
+from tests.engine.training.runs import make_run, prompts, rankings
 from tests.fakes import tiny_model_folder
 
 COMMON: dict[str, Any] = {"name": "better", "policy": "p", "device": "cpu", "dtype": "float32"}
@@ -77,13 +79,32 @@ def methods(seed: int) -> dict[str, configs.JobConfig]:
         "online DPO": configs.OnlineDPOConfig(**on, reference="start"),
         "iterative DPO": configs.OnlineDPOConfig(**on, pairs="best_worst"),
         "online IPO": configs.OnlineDPOConfig(**on, loss="ipo"),
+        "Nash-MD": configs.NashMDConfig(**{**on, "epochs": 1}, beta=0.008),
+        "Nash-MD, a preference": configs.NashMDConfig(
+            **{**on, "epochs": 1, "rewards": ()},
+            compare="preference",
+            preference="tests.benchmarks.methods:more_ascii",
+        ),
         "SPPO": configs.OnlineDPOConfig(**on, loss="sppo"),
     }
+
+
+METRICS = ("heldout/loss", "heldout/accuracy", "policy/score", "policy/kl")
+
+
+def of_text(text: str) -> float:
+    """The share of ASCII characters, of what a preference has learned without being told of it."""
+    return ascii_share("", text)
 
 
 def ascii_share(prompt: str, response: str) -> float:
     """The reward that is learned."""
     return sum(c.isascii() for c in response) / (len(response) or 1)
+
+
+def more_ascii(prompt: str, first: str, second: str) -> float:
+    """How likely the first is preferred, where the reward is not told: by how much more ASCII it has."""
+    return 1 / (1 + math.exp(4 * (ascii_share(prompt, second) - ascii_share(prompt, first))))
 
 
 def curve(name: str, config: configs.JobConfig, seed: int, model: Path) -> Iterator[tuple[Any, ...]]:
@@ -97,9 +118,13 @@ def curve(name: str, config: configs.JobConfig, seed: int, model: Path) -> Itera
     table = {"rankings": rows} if offline else {"prompts": prompts()}
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder) / "run", config, {"policy": model}, table)
-        for event in only(learn(config, run), Metrics):
-            for metric in ("heldout/loss", "heldout/accuracy", "policy/score", "policy/kl"):
-                if metric in event.values:
+        unscored = isinstance(config, configs.NashMDConfig) and not config.rewards
+        for event in learn(config, run):
+            if unscored and isinstance(event, Output) and event.kind == "rollouts":
+                texts = pq.read_table(run.path / event.path)["text"].to_pylist()
+                yield name, seed, event.step, "policy/score", statistics.fmean(map(of_text, texts))
+            for metric in METRICS if isinstance(event, Metrics) else ():
+                if metric in event.values and not (unscored and metric == "policy/score"):
                     yield name, seed, event.step, metric, event.values[metric]
 
 

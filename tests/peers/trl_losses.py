@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 from trl.experimental.cpo.cpo_trainer import CPOTrainer  # type: ignore[import-not-found,unused-ignore]
+from trl.experimental.nash_md.nash_md_trainer import (  # type: ignore[import-not-found,unused-ignore]
+    NashMDTrainer,
+)
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer  # type: ignore[import-not-found,unused-ignore]
 from trl.trainer.dpo_trainer import DPOTrainer  # type: ignore[import-not-found,unused-ignore]
 from trl.trainer.kto_trainer import (  # type: ignore[import-not-found,unused-ignore]
@@ -120,7 +123,19 @@ def orpo(job: dict[str, Any], policy: Any, reference: Any, settings: dict[str, A
     return float(loss) - metrics["nll_loss"]
 
 
-METHODS = {"dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo}
+def nash_md(job: dict[str, Any], policy: Any, reference: Any, settings: dict[str, Any]) -> float:
+    """Of single responses whose chance to win is given."""
+    trainer = bare(NashMDTrainer, ref_model=reference, _beta=settings["beta"])
+    losses = []
+    for single in job["singles"]:  # one by one: TRL pads prompts on the left, and no two are equally long
+        ids = torch.tensor([single["prompt"] + single["response"]])
+        data = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        logprobs = trainer._compute_logprobs(policy, data, len(single["prompt"]))
+        losses.append(trainer._compute_losses(*logprobs, torch.tensor([single["win"]]))[0])
+    return float(torch.stack(losses).mean())
+
+
+METHODS = {"nash_md": nash_md, "dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo}
 
 
 @torch.no_grad()

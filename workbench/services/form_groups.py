@@ -29,7 +29,7 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
     "register": ("name", "model"),
 }
 """What a person sets, by job; the others are kept folded.  One that is needed is always among them."""
-LIKE_PPO = ("grpo", "rloo", "online_dpo")
+LIKE_PPO = ("grpo", "rloo", "online_dpo", "nash_md")
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "Data": (

@@ -247,6 +247,27 @@ def _online_dpo(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     return "Online DPO", [*online_loss(config, latest), source, kl, _entropy(config, latest)]
 
 
+def _nash_md(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
+    share, beta = number(config.get("mixture_share")), number(config.get("beta"))
+    by = config.get("preference") if config.get("compare") == "preference" else "σ of the difference in score"
+    kl = Term(
+        "KL(π ‖ π_ref)",
+        f"{number(latest.get('policy/kl'))} nats a response",
+        "to the policy before the first step",
+    )
+    return "Nash-MD", [
+        Term(
+            f"L = {MINUS}E[(P(y ≻ y′) {MINUS} ½ {MINUS} β log π/π_ref) log π(y)]",
+            f"{number(latest.get('policy/loss'))}    β {beta}",
+            "be preferred to the opponents, near the reference",
+        ),
+        Term("y′ ~ π^(1−m) π_ref^m, token by token", f"m {share}", "opponents come from the mixture"),
+        Term("P(y ≻ y′)", f"mean {number(latest.get('policy/objective'))}", f"by {by}"),
+        kl,
+        _entropy(config, latest),
+    ]
+
+
 def _sft(config: Figures, latest: Figures) -> tuple[str, list[Term]]:
     loss = latest.get("train/loss")
     perplexity = math.exp(loss) if isinstance(loss, int | float) and loss < 50 else None
@@ -363,6 +384,7 @@ FORMULAS: Mapping[str, Callable[[Figures, Figures], tuple[str, list[Term]]]] = {
     "grpo": _grpo,
     "rloo": _rloo,
     "online_dpo": _online_dpo,
+    "nash_md": _nash_md,
     "dpo": dpo,
     "simpo": simpo,
     "cpo": cpo,

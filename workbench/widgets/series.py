@@ -53,6 +53,7 @@ METRICS: dict[str, tuple[tuple[str, str], ...]] = {
     "grpo": LEARNING,
     "rloo": LEARNING,
     "online_dpo": LEARNING,
+    "nash_md": LEARNING,
     "sft": IMITATION,
     **dict.fromkeys(("dpo", "simpo", "cpo", "orpo", "kto"), IMITATION),
     "best_of_n": (

@@ -19,7 +19,7 @@ from engine.protocol.configs.endpoint import EndpointConfig
 from engine.protocol.configs.generate import GenerateConfig
 from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.judge import JudgeConfig
-from engine.protocol.configs.online import OnlineDPOConfig
+from engine.protocol.configs.online import NashMDConfig, OnlineDPOConfig
 from engine.protocol.configs.overoptimise import OveroptimiseConfig
 from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.process_reward import ProcessRewardConfig
@@ -42,6 +42,7 @@ __all__ = [
     "JobConfig",
     "JudgeConfig",
     "KTOConfig",
+    "NashMDConfig",
     "ORPOConfig",
     "OnlineDPOConfig",
     "OveroptimiseConfig",

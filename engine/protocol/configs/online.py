@@ -28,7 +28,43 @@ OF_RATIOS = (
 """Settings of losses that weigh single tokens by their ratio."""
 
 
-class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
+    """What the algorithms share whose samples are compared with others."""
+
+    compare: Literal["reward", "preference", "people"] = "reward"
+    preference: Annotated[
+        str,
+        Meta(
+            description="A reward model trained with pairwise, or a function of (prompt, first, second) that "
+            "says how likely the first is better, package.module:function or plugin:NAME."
+        ),
+    ] = ""
+
+    def preferred_by(self) -> str:
+        return self.preference if self.compare == "preference" else ""
+
+    def comparing(self) -> str:
+        return "" if ":" in self.preference else self.preference
+
+    def watching(self) -> dict[str, str]:
+        pairwise = {"pairwise": self.comparing()} if self.comparing() else {}
+        return PolicyLearningConfig.watching(self) | pairwise
+
+    def components(self) -> list[Component]:
+        return [] if self.compare != "reward" else PolicyLearningConfig.components(self)
+
+    def check(self) -> None:
+        PolicyLearningConfig.check(self)
+        if self.compare != "reward" and (self.reward_model or self.rewards):
+            who = "People compare" if self.compare == "people" else "A preference compares"
+            raise UsageError(f"{who} the samples: leave out reward_model and rewards; gold may watch.")
+        if (self.compare == "preference") != bool(self.preference):
+            raise UsageError(
+                "A preference needs compare preference and the name of a reward model or function; set both."
+            )
+
+
+class OnlineDPOConfig(ComparedConfig, frozen=True, kw_only=True):
     """Online DPO: sample, compare by a reward, a preference or people, learn from the pairs, again."""
 
     rate_of: ClassVar[Objective] = "dpo"
@@ -47,13 +83,6 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             "whose rankings each step waits."
         ),
     ] = "reward"
-    preference: Annotated[
-        str,
-        Meta(
-            description="A reward model trained with pairwise, or a function of (prompt, first, second) that "
-            "says how likely the first is better, package.module:function or plugin:NAME."
-        ),
-    ] = ""
     judged_share: Annotated[
         float, Meta(gt=0, le=1, description="Share of a step's prompts that people must have ranked.")
     ] = 1.0
@@ -91,27 +120,14 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     def people_rank(self) -> float:
         return self.judged_share if self.compare == "people" else 0.0
 
-    def preferred_by(self) -> str:
-        return self.preference if self.compare == "preference" else ""
-
-    def comparing(self) -> str:
-        return "" if ":" in self.preference else self.preference
-
-    def watching(self) -> dict[str, str]:
-        pairwise = {"pairwise": self.comparing()} if self.comparing() else {}
-        return PolicyLearningConfig.watching(self) | pairwise
-
-    def components(self) -> list[Component]:
-        return [] if self.compare != "reward" else PolicyLearningConfig.components(self)
-
     def inputs(self) -> JobInputs:
-        inputs = PolicyLearningConfig.inputs(self)
+        inputs = ComparedConfig.inputs(self)
         if self.compare != "people":
             return inputs
         return replace(inputs, tables={**inputs.tables, "rankings": RankingTable(("overall",), of_run=True)})
 
     def check(self) -> None:
-        PolicyLearningConfig.check(self)
+        ComparedConfig.check(self)
         refuse_single_samples(self.samples, "Samples of a prompt are compared with each other")
         if self.prompts_per_step % self.minibatches:
             raise UsageError(
@@ -124,10 +140,59 @@ class OnlineDPOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             raise UsageError(
                 "SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo."
             )
-        if self.compare != "reward" and (self.reward_model or self.rewards):
-            who = "People compare" if self.compare == "people" else "A preference compares"
-            raise UsageError(f"{who} the samples: leave out reward_model and rewards; gold may watch.")
-        if (self.compare == "preference") != bool(self.preference):
-            raise UsageError(
-                "A preference needs compare preference and the name of a reward model or function; set both."
-            )
+
+
+class NashMDConfig(ComparedConfig, frozen=True, kw_only=True):
+    """Nash-MD: learn to be preferred to a mixture of the policy and the one it started as."""
+
+    epochs: RolloutEpochs = 1
+    kl: Annotated[
+        Literal["fixed", "adaptive"], Meta(description="β is constant: the loss holds the policy.")
+    ] = "fixed"
+    compare: Annotated[
+        Literal["reward", "preference"],
+        Meta(
+            description="What says how likely a sample is better than an opponent: σ of the difference in "
+            "reward, or a preference of pairs."
+        ),
+    ] = "reward"
+    mixture_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the reference in the mixture that opponents are sampled from: 0 is "
+            "self-play, 1 the reference alone.",
+        ),
+    ] = 0.125
+    kl_loss: Annotated[
+        Literal["sequence", "token"],
+        Meta(
+            description="KL term of the whole response, whose gradient is that of the KL, or of each token "
+            "alone."
+        ),
+    ] = "sequence"
+    beta: Annotated[
+        float, Meta(ge=0, description="How strongly the policy is held to the reference (τ of the paper).")
+    ] = 0.008
+
+    @classmethod
+    def rules(cls) -> tuple[Idle, ...]:
+        return (
+            Idle(("epochs", "minibatches"), always, "each response is learned from once"),
+            Idle(OF_RATIOS, always, "its loss has no ratio"),
+            *PolicyLearningConfig.rules(),
+            Idle(OF_REWARDS, unequal("compare", "reward"), "a preference stands in for the reward"),
+            Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
+            Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term"),
+        )
+
+    def mixture(self) -> float | None:
+        return self.mixture_share
+
+    def check(self) -> None:
+        ComparedConfig.check(self)
+        if (self.epochs, self.minibatches) != (1, 1):
+            raise UsageError("Nash-MD learns from each response once; leave epochs and minibatches at 1.")
+        if self.endpoint:
+            raise UsageError("A server cannot sample from a mixture of two policies; leave out endpoint.")

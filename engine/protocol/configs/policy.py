@@ -203,6 +203,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         """The preference of pairs that stands in for the reward; empty for none."""
         return ""
 
+    def mixture(self) -> float | None:
+        """Share of the reference in the mixture that opponents are sampled from; None: there are none."""
+        return None
+
     def critics(self) -> int:
         """Models trained beside the policy."""
         return 0

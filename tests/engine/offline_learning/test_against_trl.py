@@ -4,6 +4,7 @@ Needs another Python: `WORKBENCH_PEER=venv/bin/python`, with `torch==2.13.0` and
 What differs, and why: CPO and RPO average imitation over the tokens of a batch there and over those of
 each winner here, the same where winners are equally long, as here; ORPO imitates the prompt too there, so
 its preference is compared alone.  IPO and SimPO are means over tokens there; IPO is `average` token here.
+Nash-MD's KL is another one there, as its test says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine.models.packing import Row
+from engine.objectives.nash import nash_md
 from engine.offline_learning.cpo import CPO
 from engine.offline_learning.dpo import DPO
 from engine.offline_learning.examples import TrainingExample
@@ -29,6 +31,7 @@ from engine.offline_learning.reference import response_logprobs
 from engine.offline_learning.simpo import SimPO
 from engine.protocol.configs import CPOConfig, DPOConfig, KTOConfig, ORPOConfig, SimPOConfig
 from engine.training.policy import Policy, load_trainable_policy
+from tests.fakes import tiny_model_folder
 
 PEER = os.environ.get("WORKBENCH_PEER", "")
 PROGRAM = Path(__file__).parents[2] / "peers" / "trl_losses.py"
@@ -111,6 +114,18 @@ def of_singles(policy: Policy, reference: Policy, method: KTO, singles: list[dic
     return float(method.loss_terms(policy, examples).loss) / len(examples)
 
 
+def asked_of_trl(job: dict[str, Any], folder: Path) -> dict[str, float]:
+    """The losses of a job's cases, by TRL."""
+    (folder / "job.json").write_text(json.dumps(job))
+    told = subprocess.run(
+        [PEER, str(PROGRAM), str(folder / "job.json")],
+        capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-3000:]
+    losses: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return losses
+
+
 @pytest.mark.skipif(not PEER, reason="WORKBENCH_PEER names no Python with TRL 1.12.0")
 @torch.no_grad()
 def test_losses_equal_those_of_trl(tmp_path: Path, tiny_model: Path) -> None:
@@ -140,13 +155,7 @@ def test_losses_equal_those_of_trl(tmp_path: Path, tiny_model: Path) -> None:
             name: {"method": kind, "settings": settings} for name, (_, kind, settings) in CASES.items()
         },
     }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    told = subprocess.run(
-        [PEER, str(PROGRAM), str(tmp_path / "job.json")],
-        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""},
-    )  # fmt: skip
-    assert told.returncode == 0, told.stderr[-3000:]
-    theirs = json.loads(told.stdout.splitlines()[-1])
+    theirs = asked_of_trl(job, tmp_path)
     policy, reference = (
         load_trainable_policy(
             folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
@@ -159,3 +168,41 @@ def test_losses_equal_those_of_trl(tmp_path: Path, tiny_model: Path) -> None:
         else:
             own = of_pairs(policy, reference, method)
         assert own == pytest.approx(theirs[name], rel=1e-5, abs=1e-5), name
+
+
+@pytest.mark.skipif(not PEER, reason="WORKBENCH_PEER names no Python with TRL 1.12.0")
+@torch.no_grad()
+def test_nash_md_equals_trl_with_the_kl_of_single_tokens(tmp_path: Path, tiny_model: Path) -> None:
+    """TRL weighs each token by its own log-ratio, the paper by that of the response: they differ by
+    β Σ_t log π_t Σ_{s≠t} log π_s/π_ref,s, the mean over responses.
+    """
+    other = tiny_model_folder(tmp_path, seed=1)
+    singles = [
+        {"prompt": pair["prompt"], "response": pair[which], "win": win}
+        for pair, win in zip(PAIRS, (0.9, 0.4, 0.55), strict=True)
+        for which in ("chosen", "rejected")
+    ]
+    job = {
+        "policy": str(other), "reference": str(tiny_model), "pairs": [], "singles": singles,
+        "cases": {"nash": {"method": "nash_md", "settings": {"beta": 0.3}}},
+    }  # fmt: skip
+    theirs = asked_of_trl(job, tmp_path)["nash"]
+    rows = [Row(single["prompt"], [single["response"]]) for single in singles]
+    logprobs, ref = (
+        load_trainable_policy(
+            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
+        )
+        .forward(rows)
+        .logprobs
+        for folder in (other, tiny_model)
+    )
+    mask = logprobs != 0
+    wins = torch.tensor([single["win"] for single in singles])
+    token, whole = (
+        float(nash_md(logprobs, ref, mask, wins, beta=0.3, kl=kl).mean()) for kl in ("token", "sequence")
+    )
+    assert token == pytest.approx(theirs, rel=1e-5, abs=1e-5)
+    apart = logprobs - ref
+    others = ((apart.sum(dim=1, keepdim=True) - apart) * logprobs).sum(dim=1)
+    assert whole - theirs == pytest.approx(0.3 * float(others.mean()), rel=1e-5, abs=1e-5)
+    assert abs(whole - theirs) > 0.1

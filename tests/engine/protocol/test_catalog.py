@@ -22,7 +22,7 @@ REQUIRED = {
     **{kind: {"name": "better"} for kind in ("dpo", "simpo", "cpo", "orpo", "kto")},
     **{
         kind: {"name": "better", "reward_model": "rm"}
-        for kind in ("ppo", "grpo", "rloo", "online_dpo", "best_of_n")
+        for kind in ("ppo", "grpo", "rloo", "online_dpo", "nash_md", "best_of_n")
     },
     "export": {"reward_model": "rm"},
     "score": {"reward_model": "rm"},
