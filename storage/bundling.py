@@ -9,7 +9,7 @@ from storage.packing import tables, write_store
 from storage.sql import block
 from storage.store import Store
 
-OWN = ("drafts", "saved_queries")
+OWN = ("drafts", "step_drafts", "saved_queries")
 
 
 def write(store: Store, target: Path, run_id: str) -> int:

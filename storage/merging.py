@@ -28,7 +28,7 @@ from storage.remote import RemoteStore
 from storage.sql import block
 from storage.store import CONFIG, Cursor, Store
 
-OWN = ("drafts", "store_settings")
+OWN = ("drafts", "step_drafts", "store_settings")
 OF_A_PROJECT = ("projects", "project_versions", "assignments", "gold_answers")
 FIGURES = ("metrics", "run_messages", "run_prompts", "rollouts", "evaluations", "unseen_margins")
 """Tables of what a run has said: they come and go with its row."""

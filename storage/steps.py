@@ -33,15 +33,50 @@ def record(store: Store, new: NewStepJudgement) -> str:
             "seconds": new.seconds,
         }
         store.write(block("steps", "add"), values)
+        drop_draft(store, new.annotator, new.response_id)
     return str(values["step_judgement_id"])
 
 
 def standing(store: Store, annotator: str, response_id: str) -> StepJudgement | None:
     """What an annotator says of the steps of a response, if anything."""
-    row = store.row(
-        block("steps", "standing"), {"annotator_id": annotator_id(annotator), "response_id": response_id}
-    )
+    row = store.row(block("steps", "standing"), _of(annotator, response_id))
     return None if row is None or not row[2] else StepJudgement(row[0], tuple(row[1]), tuple(row[2]))
+
+
+def keep_draft(
+    store: Store,
+    annotator: str,
+    response_id: str,
+    ends: Sequence[int],
+    step_labels: Sequence[int | None],
+) -> None:
+    """Keep what is said of the steps so far, in the place of what was; on disk when this returns."""
+    values = _of(annotator, response_id) | {"ends": list(ends), "labels": list(step_labels)}
+    store.write(block("steps", "keep_draft"), values)
+
+
+def drop_draft(store: Store, annotator: str, response_id: str) -> None:
+    """Forget what was said and not recorded, if anything."""
+    store.write(block("steps", "drop_draft"), _of(annotator, response_id))
+
+
+def draft(
+    store: Store, annotator: str, response_id: str
+) -> tuple[tuple[int, ...], tuple[int | None, ...]] | None:
+    """Ends and labels of what was said of the steps of a response and not recorded."""
+    row = store.row(block("steps", "draft"), _of(annotator, response_id))
+    return None if row is None else (tuple(row[0]), tuple(row[1]))
+
+
+def newest_draft(store: Store, annotator: str, left: Sequence[str] = ()) -> str | None:
+    """The response that the annotator was at last and has not recorded, other than those `left`."""
+    values = {"annotator_id": annotator_id(annotator), "left": list(left)}
+    row = store.row(block("steps", "newest_draft"), values)
+    return None if row is None else str(row[0])
+
+
+def _of(annotator: str, response_id: str) -> dict[str, Any]:
+    return {"annotator_id": annotator_id(annotator), "response_id": response_id}
 
 
 def labels(store: Store, response_id: str) -> list[StepLabel]:

@@ -7,7 +7,7 @@ factors with a normaliser for each prefix, which nobody can compute; that of sin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,10 +43,10 @@ class MixtureDecoder:
     def __init__(
         self,
         mixture: Mixture,
-        own: Callable[[Sequence[tuple[int, ...]], Sequence[int]], Any],
-        other: Callable[[Sequence[tuple[int, ...]], Sequence[int]], Any],
-        prompts: Sequence[tuple[int, ...]],
-        place_N: Sequence[int],
+        own: Callable[[list[tuple[int, ...]], list[int]], Any],
+        other: Callable[[list[tuple[int, ...]], list[int]], Any],
+        prompts: list[tuple[int, ...]],
+        place_N: list[int],
     ) -> None:
         """After the prompts; `own` and `other` open the decoders of policy and reference."""
         self._mixture, self._own = mixture, own(prompts, place_N)

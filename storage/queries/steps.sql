@@ -61,3 +61,21 @@ WITH standing AS (
 )
 SELECT count(*), coalesce(sum(len(list_filter(labels, lambda x: x IS NOT NULL))), 0)::BIGINT
 FROM standing WHERE len(labels) > 0
+
+-- name: keep_draft
+INSERT OR REPLACE INTO step_drafts (annotator_id, response_id, ends, labels, updated_at)
+VALUES ($annotator_id, $response_id, $ends, $labels, now() AT TIME ZONE 'UTC')
+
+-- name: drop_draft
+DELETE FROM step_drafts WHERE annotator_id = $annotator_id AND response_id = $response_id
+
+-- name: draft
+SELECT ends, labels FROM step_drafts WHERE annotator_id = $annotator_id AND response_id = $response_id
+
+-- name: newest_draft
+SELECT d.response_id
+FROM step_drafts d
+JOIN responses USING (response_id)
+WHERE d.annotator_id = $annotator_id AND NOT list_contains($left, d.response_id)
+ORDER BY d.updated_at DESC, d.response_id
+LIMIT 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from textual import events
 
     from workbench.services.stepping import SteppedItem
+    from workbench.services.workspace import Workspace
 
 MARKS: dict[int | None, tuple[str, str]] = {
     1: ("✓", "$text-success"),
@@ -40,6 +43,10 @@ def step_content(number: int, text: str, label: int | None) -> Content:
     mark, style = MARKS[label]
     shown = safe_content(text.strip("\n"), STEP_CHARACTERS)
     return Content.assemble((f"{mark} ", style), (f"{number:>3} ", "$foreground-muted"), shown)
+
+
+def _keep(item: SteppedItem, w: Workspace) -> None:
+    w.stepping.keep(item, w.settings.annotator)
 
 
 class StepsScreen(WorkbenchScreen):
@@ -72,6 +79,10 @@ class StepsScreen(WorkbenchScreen):
         self.cursor = 0
         self.attention = Attention()
         self._left: list[str] = []
+        self._lines: list[Static] = []
+        self._drawn: list[tuple[int | None, bool]] = []  # label and cursor of each line, as they stand there
+        self._unkept: SteppedItem | None = None
+        self._writing = asyncio.Lock()
         self._acknowledged = ""
         self._at_work = True
 
@@ -130,23 +141,30 @@ class StepsScreen(WorkbenchScreen):
         await pane.remove_children()
         texts = () if item is None else item.texts[:SHOWN_STEPS]
         labels = () if item is None else item.labels
-        await pane.mount_all(
+        self._lines = [
             Static(step_content(n + 1, text, label), classes="step", markup=False)
             for n, (text, label) in enumerate(zip(texts, labels, strict=False))
-        )
+        ]
+        self._drawn = [(label, False) for label, _ in zip(labels, texts, strict=False)]
+        await pane.mount_all(self._lines)
         self.attention.begin(0.0)
         self._draw()
 
     def _draw(self) -> None:
-        """Marks, cursor and the line below, as they are now."""
+        """Marks, cursor and the line below, as they are now; lines that stand so already are left."""
         item = self.item
         if item is None:
             self.query_one("#steps-line", Static).update(Content.styled(NOTHING, "$foreground-muted"))
             return
-        for n, line in enumerate(self.query(".step").results(Static)):
-            line.set_class(n == self.cursor, "-cursor")
-            line.update(step_content(n + 1, item.texts[n], item.labels[n]))
-            if n == self.cursor:
+        for n, (line, drawn) in enumerate(zip(self._lines, self._drawn, strict=True)):
+            wanted = (item.labels[n], n == self.cursor)
+            if wanted == drawn:
+                continue
+            self._drawn[n] = wanted
+            line.set_class(wanted[1], "-cursor")
+            if wanted[0] != drawn[0]:
+                line.update(step_content(n + 1, item.texts[n], item.labels[n]))
+            if wanted[1]:
                 line.scroll_visible(animate=False)
         said = item.said() or "g good, n neutral, b bad, w first wrong step; ⏎ records"
         hidden = len(item.texts) - SHOWN_STEPS
@@ -171,12 +189,34 @@ class StepsScreen(WorkbenchScreen):
         if self.item is not None and not self._at_work:
             self.item = self.item.marked(self.cursor, label)
             self.action_move(0 if label is None else 1)
+            self._keep_soon()
 
     def action_first_wrong(self) -> None:
         """The step under the cursor is the first wrong one."""
         if self.item is not None and not self._at_work:
             self.item = self.item.wrong_from(self.cursor)
             self._draw()
+            self._keep_soon()
+
+    def _keep_soon(self) -> None:
+        """Have what is said kept as a draft; while one is being written, the newest waits for its turn."""
+        idle, self._unkept = self._unkept is None, self.item
+        if idle:
+            self.keep()
+
+    @work(group="steps-draft")
+    @told
+    async def keep(self) -> None:
+        """Write drafts until the newest is on disk: a process that is killed loses none of it."""
+        try:
+            while self._unkept is not None:
+                async with self._writing:  # never behind what records it
+                    if (item := self._unkept) is not None:
+                        await self.ask(partial(_keep, item))
+                        self._unkept = None if self._unkept is item else self._unkept
+        except Exception:
+            self._unkept = None
+            raise
 
     def action_later(self) -> None:
         """Shows another response; this one comes again when the screen is opened anew."""
@@ -208,7 +248,9 @@ class StepsScreen(WorkbenchScreen):
         """Only when the store has it, say so and go on.  On an error everything stays."""
         seconds = self.attention.seconds
         try:
-            await self.ask(lambda w: w.stepping.record(item, w.settings.annotator, seconds))
+            async with self._writing:
+                await self.ask(lambda w: w.stepping.record(item, w.settings.annotator, seconds))
+                self._unkept = None
             self._acknowledged = f"✓ {item.said()} recorded"
             self.workbench.refresh_status()
             await self._fetch(again=False)

@@ -58,7 +58,11 @@ class Stepping:
         self.store = store
 
     def next_item(self, annotator: str, left: Sequence[str] = ()) -> SteppedItem | None:
-        """The response to judge next: several steps, not judged by the annotator, not `left` for later."""
+        """The response to judge next: one that was begun and not recorded, else one of several steps that the
+        annotator has not judged; none that is `left` for later.
+        """
+        if (begun := steps.newest_draft(self.store, annotator, left)) is not None:
+            return self.item(annotator, begun)
         waiting = list(left)
         while (response_id := steps.next_unjudged(self.store, annotator, NEWLINE, waiting)) is not None:
             item = self.item(annotator, response_id)
@@ -68,20 +72,30 @@ class Stepping:
         return None
 
     def item(self, annotator: str, response_id: str) -> SteppedItem:
-        """A response as it is to be judged, with what the annotator has said of it.
+        """A response as it is to be judged, with what the annotator has said of it, recorded or not.
 
         Raises NotFoundError.
         """
         row = steps.response(self.store, response_id)
+        draft = steps.draft(self.store, annotator, response_id)
         standing = steps.standing(self.store, annotator, response_id)
         ends = tuple(step_ends(row.text)) if standing is None else standing.ends
         labels = (None,) * len(ends) if standing is None else standing.labels
+        if draft is not None:
+            ends, labels = draft
         return SteppedItem(row.response_id, row.prompt, ends, tuple(cut_at(row.text, ends)), labels)
 
     def last(self, annotator: str) -> SteppedItem | None:
         """What the annotator judged last, to be corrected."""
         response_id = steps.last_judged(self.store, annotator)
         return None if response_id is None else self.item(annotator, response_id)
+
+    def keep(self, item: SteppedItem, annotator: str) -> None:
+        """Keep what is said so far, until it is recorded; on disk when this returns."""
+        if not item.judged:
+            steps.drop_draft(self.store, annotator, item.response_id)
+            return
+        steps.keep_draft(self.store, annotator, item.response_id, item.ends, item.labels)
 
     def record(self, item: SteppedItem, annotator: str, seconds: float | None = None) -> str:
         """Store what is said of the steps; on disk when this returns."""
