@@ -93,8 +93,8 @@ async def test_what_was_judged_survives_a_kill_before_it_is_recorded(tmp_path: P
             screen = app.screen
             assert isinstance(screen, StepsScreen)
             assert screen.item is not None
-            await pilot.press("s")  # the one that would not come first by itself
             first = screen.item.response_id
+            await pilot.press("s")  # the other one would not come first by itself
             await until(pilot, lambda: screen.item is not None and screen.item.response_id != first)
             begun = screen.item.response_id
             await pilot.press("g", "b")
