@@ -32,6 +32,9 @@ def require_sure(plan: Plan) -> None:
     """Raises ImportFileError with what to say, where it is not clear what the columns are."""
     if plan.confirmed and plan.layout is not None:
         return
+    unusable = _unusable(plan)
+    if unusable is not None:
+        raise wrong(plan.source.name, unusable)
     misspelt = _misspelt(plan)
     if misspelt is not None:
         role, column = misspelt
@@ -43,6 +46,33 @@ def require_sure(plan: Plan) -> None:
     if plan.layout is not None and plan.confidence >= SURE:
         return
     raise wrong(plan.source.name, _question(plan))
+
+
+def _unusable(plan: Plan) -> str | None:
+    """A column that is called prompt, response or responses and holds something else than texts."""
+    if plan.preset is not None or plan.kind != "auto" or plan.said:
+        return None
+    for role in ("prompt", "response", "responses"):
+        column = next((c for c in plan.columns if plain(c.name) == role and len(c.path.steps) == 1), None)
+        if column is None or plan.mapping.has(role) or str(column.path) in plan.mapping.columns():
+            continue
+        if role == "prompt" and plan.layout in ("pairs", "annotated_pairs") and plan.preview[0]:
+            continue  # whole conversations, which carry their prompts
+        if role != "prompt" and plan.layout not in (None, "prompts"):
+            continue
+        if column.spoken or column.kind in ("texts", "objects", "chats"):
+            continue
+        if column.kind == ("numbers" if role == "responses" else "number"):
+            many = "lists of numbers" if role == "responses" else "numbers"
+            return (
+                f'"{column.name}" holds {many}, which are ids or marks more often than texts; if they are'
+                f" {role if role == 'responses' else f'{role}s'}, import with"
+                f" {remedies.column(role, column.path)}"
+            )
+        if column.kind == "empty":
+            return f'"{column.name}" is empty in all of the first rows'
+        return f'"{column.name}" holds {_holds(column)} where text or a list of messages is expected'
+    return None
 
 
 def _misspelt(plan: Plan) -> tuple[str, str] | None:
@@ -103,4 +133,8 @@ def _holds(column: Column) -> str:
         "truth": "true or false",
         "empty": "nothing",
         "texts": "lists of texts",
+        "truths": "lists of true and false",
+        "other": "values of several kinds",
+        "numbers": "lists of numbers",
+        "object": "objects",
     }.get(column.kind, column.kind)

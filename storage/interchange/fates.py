@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from storage.interchange import remedies
 from storage.interchange.mapping.cells import truth_of
+from storage.interchange.mapping.comparing import NAMES as COMPARED
 from storage.interchange.mapping.example import Example
 from storage.interchange.mapping.infer_judgements import ANNOTATOR
 from storage.interchange.mapping.language import Mapping
@@ -70,6 +71,7 @@ SEVERAL_VERDICTS = {
         "winners",
     ),
 }
+WHOLE = ("comparisons", "ranks_by_annotator", "ratings_by_annotator")  # read with all that is inside
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
 
 
@@ -123,8 +125,21 @@ def fates_of(
         elif column.kind == "bytes":
             fates.append(Fate(name, "left out: it holds bytes"))
         else:
-            fates.append(Fate(name, f"metadata of the {owner}", _warning(column, mapping, layout)))
+            warning = _warning(column, mapping, layout) or _twin(column, mapping)
+            fates.append(Fate(name, f"metadata of the {owner}", warning))
     return fates
+
+
+def _twin(column: Column, mapping: Mapping) -> str | None:
+    """`Prompt` beside `prompt`: which of the two is meant, nobody knows."""
+    for other in mapping.columns():
+        if other != column.name and plain(other) == plain(column.name):
+            role = next(s.role for s in mapping.statements if s.path.column == other)
+            return (
+                f'"{column.name}" and "{other}" differ in their writing alone, and "{other}" is taken for'
+                f" {role}; to take the other: {remedies.column(role, column.path)}"
+            )
+    return None
 
 
 def _unread_verdict(name: str, columns: Sequence[Column]) -> str | None:
@@ -147,6 +162,8 @@ def _kept_by_element(name: str, mapping: Mapping, layout: str | None) -> bool:
 
 def _unread(name: str, mapping: Mapping, columns: Sequence[Column]) -> list[str]:
     read = {str(s.path) for s in mapping.statements}
+    if any(s.role in WHOLE and str(s.path) == name for s in mapping.statements):
+        return []
     leaves = [c for c in columns if c.path.column == name and len(c.path.steps) == 2]
     return [
         c.name
@@ -176,6 +193,11 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
             f'"{column.name}" looks like a part of the prompt and is only metadata; to use it:'
             f" {remedies.column(role, column.path)}"
         )
+    if layout in ("prompts", "ranked_lists") and _like_comparisons(column):
+        return (
+            f'"{column.name}" looks like comparisons and is only metadata; to use it:'
+            f" {remedies.column('comparisons', column.path)}"
+        )
     if layout == "prompts" and _like_answers(column):
         role = "responses" if column.kind in ("texts", "objects", "chats", "object") else "response"
         return (
@@ -203,6 +225,17 @@ def _few_values(column: Column) -> bool:
     )
     short = column.kind in ("text", "number", "truth") and not column.is_id and column.length <= 40
     return short and not known and 1 < column.distinct <= 12 and tokens(column.name).isdisjoint(NO_VERDICT)
+
+
+def _like_comparisons(column: Column) -> bool:
+    """A list of pairs or of objects, by its name and by its first value."""
+    first = next((v for v in column.present if isinstance(v, list) and v), None)
+    return (
+        first is not None
+        and bool(tokens(column.name) & COMPARED)
+        and isinstance(first[0], list | dict)
+        and len(first[0]) >= 2
+    )
 
 
 def _like_answers(column: Column) -> bool:

@@ -211,7 +211,7 @@ class Staging:
                 0,
             )
             return
-        if judged.kind == "pair" and responses[0] != responses[1]:
+        if judged.kind == "pair" and len(responses) == 2 and responses[0] != responses[1]:
             said, items = self._pair_items(responses, judged)
         else:
             said, items = self._several_items(responses, judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from storage.interchange.containers.columnar import python_values
 from storage.interchange.containers.parts import Numbered, Part, Source
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.language import Statement, value_at
@@ -110,7 +111,7 @@ class ArrowBatch:
     def rests(self, used: set[str]) -> Iterator[Row]:
         """A dictionary a row of the columns that nothing uses."""
         rest = [name for name in self._columns if name not in used]
-        columns = [self.table.column(self._columns[name]).to_pylist() for name in rest]
+        columns = [python_values(self.table.column(self._columns[name])) for name in rest]
         for values in zip(*columns, strict=True):
             yield dict(zip(rest, values, strict=True))
 
@@ -125,7 +126,7 @@ class ArrowBatch:
             return [path.constant] * len(self)
         if path.column not in self._columns:
             return [None] * len(self)
-        values: list[Any] = self.table.column(self._columns[path.column]).to_pylist()
+        values = python_values(self.table.column(self._columns[path.column]))
         rest = path.steps[1:]
         return [value_at(value, rest) for value in values] if rest else values
 

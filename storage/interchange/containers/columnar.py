@@ -52,9 +52,18 @@ def _rows(part: Part) -> Iterator[Numbered]:
             yield number, table
             continue
         names = table.schema.names
-        columns = [column.to_pylist() for column in table.columns]
+        columns = [python_values(column) for column in table.columns]
         for place, values in enumerate(zip(*columns, strict=True)):
             yield number + place, dict(zip(names, values, strict=True))
+
+
+def python_values(column: Any) -> list[Any]:
+    """The cells of an Arrow column; maps are objects, or pairs where a key stands twice."""
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except KeyError:
+        values = column.to_pylist()
+    return values
 
 
 def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple[int, Any]]:

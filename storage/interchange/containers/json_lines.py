@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,7 @@ from storage.interchange.mapping.cells import RowError, kind_of
 
 CHUNK = 2**20
 BOM = b"\xef\xbb\xbf"
+TRAILING = re.compile(rb",\s*[}\]]\s*[}\],]*\s*$")
 BROKEN_OFF = b"\x00"  # behind a last line without an end; no JSON holds it
 
 
@@ -57,6 +59,10 @@ def _again(line: bytes, last: bool) -> Any:
     except UnicodeDecodeError:
         return RowError("it is not UTF-8 text")
     except (ValueError, RecursionError):
+        if line.rstrip().endswith(b"},"):  # a list of rows whose brackets somebody has cut off
+            return _again(line.rstrip()[:-1], last)
+        if TRAILING.search(line):
+            return RowError("a comma stands before a closing bracket, which JSON does not know")
         return RowError(
             "the last line breaks off; the file seems truncated" if last else "it is not a JSON object"
         )

@@ -103,7 +103,12 @@ def _find_prompt(search: Search) -> None:
         if points > 0:
             ranked.append((points - 0.05 * len(column.path.steps), column))
     if not ranked and not conversational and search.kind in ("auto", "prompts", "responses", "ranked"):
-        ranked = [(0.3, c) for c in search.free("text") if c.spaced > 0.8 and not c.path.listed]
+        # A response stays one, though nothing that could be its prompt stands beside it.
+        ranked = [
+            (0.3, c)
+            for c in search.free("text")
+            if c.spaced > 0.8 and not c.path.listed and score("response", c) < 1
+        ]
         if len(ranked) > 1:
             ranked = []
     if not ranked:

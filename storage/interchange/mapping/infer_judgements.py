@@ -7,6 +7,7 @@ import re
 from storage.interchange import remedies
 from storage.interchange.mapping import sides
 from storage.interchange.mapping.cells import number_of, truth_of
+from storage.interchange.mapping.comparing import find_comparisons, find_people_s_objects
 from storage.interchange.mapping.conversations import end_with_assistant
 from storage.interchange.mapping.language import Path, Step
 from storage.interchange.mapping.names import CRITERIA, named, plain, score, tokens
@@ -20,6 +21,9 @@ ANNOTATOR = re.compile(r"^(annotator|judge|rater|labell?er|coder)[ _-]?\w+$", re
 
 def find_judgements(search: Search) -> None:
     """Find verdicts, ranks, ratings or labels of the responses found before, and who gave them."""
+    if not search.has("response_a", "response_b"):
+        find_people_s_objects(search)
+        find_comparisons(search)
     if search.has("response_a", "response_b"):
         _find_verdicts(search)
     elif search.has("responses"):
@@ -193,9 +197,29 @@ def _find_list_judgements(search: Search) -> None:
         elif len(column.path.steps) > len(responses.list_prefix) + 2 and same_list:
             inner = [s for s in column.path.steps if isinstance(s, str)]
             search.give(f"criterion.{inner[-1]}", column, sure=0.9)
-        elif len(column.path.steps) == 2 and named("rating", plain(str(column.path.column))) > 0:
+        elif (
+            len(column.path.steps) == 2
+            and named("rating", plain(str(column.path.column))) > 0
+            and not search.has("ratings_by_annotator")
+        ):
             search.give(f"criterion.{column.name}", column, sure=0.9)
+    _tell_of_keys(search)
     _find_order_or_best(search, max(lengths, default=0))
+
+
+def _tell_of_keys(search: Search) -> None:
+    """`ratings: {"ada": […], "bob": […]}`: keys that are no usual criteria can be people."""
+    odd: dict[str, list[str]] = {}
+    for statement in search.statements:
+        path = statement.path
+        if statement.role.startswith("criterion.") and len(path.steps) == 2 and not path.listed:
+            odd.setdefault(path.column, []).append(str(path.steps[1]))
+    for column, keys in odd.items():
+        if not any(CRITERIA.match(key) for key in keys):
+            search.warnings.append(
+                f'{", ".join(keys[:4])} in "{column}" are taken for criteria; where they are annotators:'
+                f" {remedies.column('ratings_by_annotator', Path((column,)))}"
+            )
 
 
 def _mostly_as_long(column: Column, listed: Column) -> bool:
@@ -305,7 +329,8 @@ WINNING = frozenset(
 )
 JUDGING = (
     *("rank", "rating", "label", "criterion", "chosen", "winner", "winner_by", "ranks", "ratings", "best"),
-    *("won_a", "rating_a", "criterion_a", "order"),
+    *("won_a", "rating_a", "criterion_a", "order", "comparisons", "ranks_by_annotator"),
+    "ratings_by_annotator",
 )
 
 

@@ -24,6 +24,7 @@ from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
 
 if TYPE_CHECKING:
+    from storage.interchange.mapping.comparing import Comparison
     from storage.interchange.mapping.taking import Defaults
 
 Row = AnyMapping[str, Any]
@@ -231,10 +232,29 @@ class JudgementReader:
                 judgements.append(self.made(row, "rating", items, name))
         return [judged for judged in judgements if judged.items]
 
+    def of_comparison(self, row: Row, said: Comparison, a: int, b: int) -> Judged:
+        """One of the comparisons that a row lists; `a` and `b` are the places of its sides."""
+        ranks = RANKS[said.better]
+        judged = self.made(row, "pair", [(a, ranks[0], None), (b, ranks[1], None)])
+        judged.annotator = said.annotator or judged.annotator
+        judged.strength = judged.strength if said.strength is None else said.strength
+        judged.metadata = said.metadata
+        if said.better == "bad":
+            judged.note = f"{BAD}; {judged.note}" if judged.note else BAD
+        return judged
+
     def _by_people(self, row: Row, places: list[int], length: int) -> list[Judged]:
-        """`rankings[].ranks`: a list of people, each with a rank or a rating of every response."""
+        """A rank or a rating of every response by each of a list of people, or by each key of an object."""
         responses = self.mapping.get("responses")
         judgements = []
+        for role, kind in (("ranks_by_annotator", "ranking"), ("ratings_by_annotator", "rating")):
+            by_person = self._value(row, role)
+            if isinstance(by_person, str):
+                by_person = parsed(by_person)
+            for person, said_by in (by_person if isinstance(by_person, dict) else {}).items():
+                values = self._numbers(said_by, role, length)
+                if values is not None:
+                    judgements.append(self._of_person(row, kind, values, places, str(person)))
         for role, kind in (("ranks", "ranking"), ("ratings", "rating")):
             said = self.mapping.get(role)
             if said is None or responses is None or not said.path.listed:
@@ -248,17 +268,24 @@ class JudgementReader:
                 values = self._numbers(of_person, role, length)
                 if values is None:
                     continue
-                ranked = role == "ranks"
-                items = [
-                    (n, values[p] if ranked else None, None if ranked else values[p])
-                    for n, p in enumerate(places)
-                    if values[p] is not None
-                ]
-                judged = self.made(row, kind, items)
                 name = name_of(people[number - 1]) if isinstance(people, list) else None
-                judged.annotator = name or f"{self.defaults.annotator} {number}"
-                judgements.append(judged)
+                judgements.append(
+                    self._of_person(row, kind, values, places, name or f"{self.defaults.annotator} {number}")
+                )
         return judgements
+
+    def _of_person(
+        self, row: Row, kind: str, values: list[float | None], places: list[int], person: str
+    ) -> Judged:
+        ranked = kind == "ranking"
+        items = [
+            (n, values[p] if ranked else None, None if ranked else values[p])
+            for n, p in enumerate(places)
+            if values[p] is not None
+        ]
+        judged = self.made(row, kind, items)
+        judged.annotator = person
+        return judged
 
     def _best(self, row: Row, length: int) -> int | None:
         """The place of the best of a list: a number from 0, or a letter, a column's or a policy's name."""

@@ -340,3 +340,18 @@ def keys_at(row: Any, steps: tuple[Step, ...]) -> list[str]:
         if isinstance(value, dict):
             keys.update(dict.fromkeys(value))
     return list(keys)
+
+
+def expanded(mapping: Mapping, rows: list[Any]) -> Mapping:
+    """The mapping with every `criterion.*` written out, by the keys that the rows have."""
+    statements: list[Statement] = []
+    for statement in mapping.statements:
+        if not statement.role.endswith(".*"):
+            statements.append(statement)
+            continue
+        keys = dict.fromkeys(key for row in rows for key in keys_at(row, statement.path.steps))
+        stem = statement.role[:-1]
+        statements += [
+            Statement(stem + key, statement.path.named(key), statement.coding, statement.form) for key in keys
+        ]
+    return Mapping(tuple(statements))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from storage.interchange import remedies
 from storage.interchange.mapping.by_model import by_model
@@ -62,6 +63,16 @@ def find_answers(search: Search) -> None:
     for find in (_steps, _better, _side_by_side, _numbered, by_model, _list, _single):
         if find(search):
             return
+
+
+def by_plain_name(columns: Iterable[Column]) -> dict[str, Column]:
+    """Of `chosen` and `CHOSEN` the one that is written plainly, else the first."""
+    found: dict[str, Column] = {}
+    for column in columns:
+        name = plain(column.name)
+        if name not in found or column.name == name:
+            found[name] = column
+    return found
 
 
 def _complete(search: Search) -> None:
@@ -130,13 +141,13 @@ def _answers_beside(search: Search, column: Column) -> bool:
 def _better(search: Search) -> bool:
     if search.kind not in ("auto", "pairs"):
         return False
-    spoken = {
-        plain(c.name): c
+    spoken = by_plain_name(
+        c
         for c in search.free(*CONTENT, "object", "number")
         if (not c.path.listed or search.kind == "pairs")
         and (c.kind != "number" or plain(c.name) in ("chosen", "rejected"))
         and (c.kind != "object" or _spoken_in(search, c) is not c)
-    }
+    )
     if search.has("chosen"):
         spoken.setdefault("chosen", search.column("chosen"))  # type: ignore[arg-type]
     if search.has("rejected"):
@@ -193,11 +204,11 @@ def _side_by_side(search: Search) -> bool:
     """Two columns whose names differ in a or b, 1 or 2, left or right."""
     if search.kind not in ("auto", "annotated_pairs"):
         return False
-    spoken = {
-        plain(c.name): c
+    spoken = by_plain_name(
+        c
         for c in search.free("text", "messages", "transcript", "texts", "object", "number")
         if not c.path.listed and (c.kind != "number" or named("response", _stem(c)) > 0)
-    }
+    )
     rated: list[tuple[float, Column, Column]] = []
     names: dict[str, str] = {}
     for name, column in spoken.items():

@@ -22,9 +22,10 @@ from storage.interchange.mapping.cells import (
     parsed,
     step_label,
 )
+from storage.interchange.mapping.comparing import comparisons_of, places_of, texts_compared
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
-from storage.interchange.mapping.language import Mapping, Statement, keys_at, value_at
+from storage.interchange.mapping.language import Mapping, Statement, value_at
 from storage.interchange.mapping.unread import Unread
 from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
@@ -52,7 +53,7 @@ def layout_of(mapping: Mapping) -> str | None:
         return "annotated_pairs"
     if mapping.has("steps"):
         return "steps" if mapping.has("prompt") else None
-    if mapping.has("responses"):
+    if mapping.has("responses") or mapping.has("comparisons"):
         return "ranked_lists" if mapping.has("prompt") else None
     if mapping.has("response") or mapping.has("prompt"):
         judged = any(mapping.has(r) for r in ("rank", "rating", "label")) or mapping.under("criterion")
@@ -141,7 +142,9 @@ class Taker:
         return Example(chat, answers, self.judging.of_two(row))
 
     def _list(self, row: Row) -> Example:
-        listed = self._opened(row, "responses")
+        said = self.mapping.get("comparisons")
+        compared = comparisons_of(self._value(row, "comparisons"), said, self.dropped) if said else []
+        listed = self._opened(row, "responses") if "responses" in self._get else texts_compared(compared)
         if not isinstance(listed, list):
             raise RowError(f'"{self._column("responses")}" is not a list')
         places = [n for n, value in enumerate(listed) if not absent(value)]
@@ -153,7 +156,10 @@ class Taker:
         names = self._listed_names(row, "policies", len(listed)) or [self._name(row, "policy")] * len(listed)
         answers = [Answer(t, names[n] or self.defaults.policy) for t, n in zip(texts, places, strict=True)]
         self._item_metadata(row, answers, places)
-        return Example(chat, answers, self.judging.of_list(row, places, len(listed)))
+        judged = self.judging.of_list(row, places, len(listed))
+        for each in compared:
+            judged.append(self.judging.of_comparison(row, each, *places_of(each, texts, places)))
+        return Example(chat, answers, judged)
 
     def _single(self, row: Row) -> Example:
         asked = self._asked(row)
@@ -214,8 +220,8 @@ class Taker:
         return ask(value, self.dropped, statement.form, str(statement.path))
 
     def _answers(self, row: Row, values: list[Any], roles: list[str]) -> tuple[Chat, list[str]]:
-        columns = [self._columns[role] for role in roles]
-        forms = [self._forms[role] for role in roles]
+        columns = [self._column(role) for role in roles]
+        forms = [self._forms.get(role) for role in roles]
         asked = self._asked(row)
         chat, texts = answers_of(asked, values, columns, self.dropped, forms)
         return self._completed(row, Asked(chat)).chat or [], texts
@@ -383,18 +389,3 @@ def _item_keys(mapping: Mapping) -> tuple[tuple[Any, ...], set[str]] | None:
         if s.path.list_prefix == prefix and s.path.listed and len(s.path.steps) == len(prefix) + 2
     }
     return prefix, used
-
-
-def expanded(mapping: Mapping, rows: list[Row]) -> Mapping:
-    """The mapping with every `criterion.*` written out, by the keys that the rows have."""
-    statements: list[Statement] = []
-    for statement in mapping.statements:
-        if not statement.role.endswith(".*"):
-            statements.append(statement)
-            continue
-        keys = dict.fromkeys(key for row in rows for key in keys_at(row, statement.path.steps))
-        stem = statement.role[:-1]
-        statements += [
-            Statement(stem + key, statement.path.named(key), statement.coding, statement.form) for key in keys
-        ]
-    return Mapping(tuple(statements))

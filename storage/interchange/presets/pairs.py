@@ -160,6 +160,7 @@ PAIRS: tuple[Preset, ...] = (
         ("chosen=chosen", "rejected=rejected"),
         licence="MIT",
         without=("prompt",),
+        checked=README,
     ),
     Preset(
         "pku_saferlhf",

@@ -142,6 +142,7 @@ RATED: tuple[Preset, ...] = (
         ("id=id", "prompt=prompt", "responses=responses[].text", "ranks=responses[].rank"),
         unfold="oasst_tree",
         licence="Apache-2.0",
+        checked="its tools' schema, November 2026",
     ),
     Preset(
         "oasst",
@@ -167,6 +168,7 @@ RATED: tuple[Preset, ...] = (
             "best=best",
         ),
         unfold="argilla",
+        checked="Argilla's own writer, November 2026",
     ),
     Preset(
         "labelstudio",
@@ -183,5 +185,6 @@ RATED: tuple[Preset, ...] = (
             "ratings=responses[].rating",
         ),
         unfold="labelstudio",
+        checked="its documentation of tags, November 2026",
     ),
 )

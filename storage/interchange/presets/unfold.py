@@ -99,6 +99,8 @@ def _replies(message: Mapping[str, Any], before: list[Plain], about_tree: Plain)
         if asked:
             answers = [{**{k: v for k, v in r.items() if k != "replies"}} for r in replies]
             about = {k: v for k, v in turn.items() if k not in ("replies", "text", "role", "message_id")}
+            if gone := len(turn.get("replies") or []) - len(replies):
+                about["deleted_replies"] = gone
             yield {**about_tree, **about, "id": turn.get("message_id"), "prompt": chat, "responses": answers}
         stack += [(reply, chat) for reply in reversed(replies)]
 
@@ -130,11 +132,7 @@ def argilla(row: Row) -> Iterator[Plain]:
     fields = dict(row.get("fields") or {})
     answers = {k: v for k, v in fields.items() if _is_answer(k, fields)}
     base: Plain = {k: v for k, v in fields.items() if k not in answers}
-    base |= {
-        k: v
-        for k, v in row.items()
-        if k in ("id", "external_id", "metadata", "status", "inserted_at", "updated_at")
-    }
+    base |= {k: v for k, v in row.items() if k not in ("fields", "responses", "suggestions")}
     said = list(_argilla_said(row))
     if not answers:
         raise RowError('"fields" holds no responses')
@@ -289,12 +287,13 @@ def _studio_result(made: Plain, result: Plain) -> None:
             return
     ranker = value.get("ranker")
     if ranker is not None:
-        lists = ranker.values() if isinstance(ranker, dict) else [ranker]
-        order = max((v for v in lists if isinstance(v, list)), key=len, default=[])
-        place = {str(name): n for n, name in enumerate(order, 1)}
+        order = _studio_order(ranker)
+        place = {str(name): n for n, name in enumerate(order or (), 1)}
         for answer in answers:
             if answer["name"] in place:
                 answer["rank"] = place[answer["name"]]
+        if order is None or (isinstance(ranker, dict) and sum(map(bool, ranker.values())) > 1):
+            made.setdefault("results", []).append(result)  # what lies in the other buckets
         return
     if "rating" in value or "number" in value:
         target = next(
@@ -323,6 +322,17 @@ def _studio_result(made: Plain, result: Plain) -> None:
         made["note"] = " ".join(map(str, text)) if isinstance(text, list) else str(text)
         return
     made.setdefault("results", []).append(result)
+
+
+def _studio_order(ranker: Any) -> list[Any] | None:
+    """The items in their order.  Buckets sort items; only one that is alone or called rank ranks them."""
+    if isinstance(ranker, list):
+        return ranker
+    filled = (
+        {k: v for k, v in ranker.items() if isinstance(v, list) and v} if isinstance(ranker, dict) else {}
+    )
+    ranked = [v for k, v in filled.items() if len(filled) == 1 or "rank" in str(k).lower()]
+    return ranked[0] if len(ranked) == 1 else None
 
 
 ONE: dict[str, Callable[[Row], Iterator[Plain]]] = {

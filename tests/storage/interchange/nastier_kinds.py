@@ -52,6 +52,6 @@ NASTIER = [
     Kind("a_persona", rows(lambda n: {"persona": "You are a pirate who likes rum.", "question": Q[n], "chosen": GOOD[n], "rejected": BAD[n]}), PAIRS, said='"persona" looks like a part of the prompt'),
     Kind("an_order_in_the_name", rows(lambda n: {"prompt": Q[n], "ranked_responses": [GOOD[n], BAD[n]]}), UNJUDGED, said="order is not read"),
     Kind("people_in_each_response", rows(lambda n: {"prompt": Q[n], "completions": [{"text": GOOD[n], "feedback": [{"annotator": "x", "score": 5}]}, {"text": BAD[n], "feedback": [{"annotator": "x", "score": 1}]}]}), UNJUDGED, said="completions[].feedback"),
-    Kind("pairs_of_places", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n]], "pairs": [[0, 1]]}), UNJUDGED, said="looks like a verdict"),
-    Kind("comparisons_of_places", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n]], "comparisons": [{"winner": 0, "loser": 1}]}), UNJUDGED, said="looks like a verdict"),
+    Kind("pairs_of_places", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n]], "pairs": [[0, 1]]}), UNJUDGED, said="does not say which one is better"),
+    Kind("comparisons_of_places", rows(lambda n: {"prompt": Q[n], "responses": [GOOD[n], BAD[n]], "comparisons": [{"winner": 0, "loser": 1}]}), PAIRS),
 ]  # fmt: skip

@@ -200,3 +200,82 @@ def test_texts_of_columnar_files_that_are_not_utf8_are_rows_left_out(
     assert report.left_out[0].places == ("row 4", "row 5", "row 1201")
     assert report.judgements.added == 1497
     assert store.row("SELECT count(*) FROM responses WHERE text LIKE 'fa%ade'") == (0,)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": 7, "chosen": "yes it is", "rejected": "no it is not"}, "--column prompt=prompt"),
+        ({"prompt": 7, "response": "yes it is so"}, "--column prompt=prompt"),
+        ({"prompt": 7}, "--column prompt=prompt"),
+        ({"prompt": True, "chosen": "yes", "rejected": "no"}, '"prompt" holds true or false'),
+        ({"prompt": None, "chosen": "yes", "rejected": "no"}, '"prompt" is empty'),
+        ({"prompt": [1, 2], "chosen": "yes", "rejected": "no"}, '"prompt" holds lists of numbers'),
+        ({"prompt": {"x": 1}, "chosen": "yes", "rejected": "no"}, '"prompt" holds objects'),
+        ({"prompt": "What is it?", "responses": [1, 2]}, "--column responses=responses"),
+    ],
+)
+def test_a_column_called_as_a_role_that_holds_no_texts_is_named(
+    store: Store, tmp_path: Path, row: dict[str, Any], said: str
+) -> None:
+    lines = "".join(json.dumps({**row, "n": n}) + "\n" for n in range(3))
+    assert said in refused(store, write(tmp_path / "a.jsonl", lines))
+
+
+def test_numbers_are_prompts_where_somebody_says_so(store: Store, tmp_path: Path) -> None:
+    rows = [{"prompt": n, "chosen": "yes", "rejected": "no"} for n in range(3)]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert import_file(store, path, columns={"prompt": "prompt"}).judgements.added == 3
+
+
+PAIR = '{"prompt": "What is it?", "chosen": "yes it is", "rejected": "no"'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.json", f"[{PAIR}}}, {PAIR}}},]", "a comma stands before “]”"),
+        ("a.json", f"[{PAIR}, }}]", "one comma too many"),
+        ("a.jsonl", f"{PAIR}, }}\n" * 3, "a comma stands before a closing bracket"),
+    ],
+)
+def test_a_comma_too_many_is_told(
+    store: Store, tmp_path: Path, name: str, content: str, sentence: str
+) -> None:
+    assert sentence in refused(store, write(tmp_path / name, content))
+
+
+def test_lines_that_end_with_a_comma_are_rows(store: Store, tmp_path: Path) -> None:
+    lines = "".join(PAIR.replace("it", f"it {n}") + "},\n" for n in range(3))
+    assert import_file(store, write(tmp_path / "a.jsonl", lines)).judgements.added == 3
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_of_columns_that_differ_in_capitals_the_plain_one_is_taken_and_both_are_told(
+    store: Store, tmp_path: Path, ending: str
+) -> None:
+    rows = [
+        {"prompt": f"Why {n}?", "chosen": "good one", "rejected": "bad one", "Prompt": "x y", "CHOSEN": "z z"}
+        for n in range(3)
+    ]
+    path = tmp_path / f"a.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    report = import_file(store, path)
+    assert store.rows("SELECT DISTINCT text FROM responses ORDER BY text") == [("bad one",), ("good one",)]
+    assert sum("differ in their writing alone" in warning for warning in report.warnings) == 2
+
+
+def test_maps_of_parquet_are_objects(store: Store, tmp_path: Path) -> None:
+    texts, marks = (pa.map_(pa.string(), kind) for kind in (pa.string(), pa.float64()))
+    columns = {
+        "prompt": [f"Why {n}?" for n in range(3)],
+        "responses": pa.array([[("m1", "answer one"), ("m2", "answer two")]] * 3, texts),
+        "ratings": pa.array([[("m2", 4.0), ("m1", 2.0)]] * 3, marks),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    report = import_file(store, tmp_path / "a.parquet")
+    assert (report.responses.added, report.judgements.added) == (6, 3)
+    assert store.rows("SELECT DISTINCT better_policy FROM preference_pairs") == [("m2",)]
