@@ -123,7 +123,9 @@ class Scanner:
                     self._broken("is nested too deeply")
                 if len(self._buffer) - self._place > LARGEST or not self._fill(size):
                     if self._ended and "property name" in str(error) and self._buffer[error.pos :].strip():  # type: ignore[union-attr]
-                        self._broken("is broken: the name of a value is expected, perhaps after one comma too many")
+                        self._broken(
+                            "is broken: the name of a value is expected, perhaps after one comma too many"
+                        )
                     self._broken(
                         "breaks off; it seems truncated"
                         if self._ended

@@ -278,4 +278,6 @@ def test_maps_of_parquet_are_objects(store: Store, tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     report = import_file(store, tmp_path / "a.parquet")
     assert (report.responses.added, report.judgements.added) == (6, 3)
-    assert store.rows("SELECT DISTINCT better_policy FROM preference_pairs") == [("m2",)]
+    best = """SELECT DISTINCT p.name FROM judgement_items JOIN responses USING (response_id)
+              JOIN policies p USING (policy_id) WHERE rating = 4"""
+    assert store.rows(best) == [("m2",)]

@@ -52,7 +52,7 @@ def test_any_text_is_a_statement_or_is_refused_in_a_sentence(text: str) -> None:
         ("promt=x", 'did you mean "prompt"'),
         ("prompt=a.", "a column is expected"),
         ("winner=x{1:c}", "meanings are a, b, tie, bad, skip"),
-        ("prompt=x as poem", "no way to read a value"),
+        ("prompt=x as poem", "not a way to read a value"),
         ("criterion.*=x", "has no \\*"),
         ("policy='gpt", "never closed"),
     ],
