@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import duckdb
 
 from storage import sql_guard
 from storage.errors import StoreError
+from storage.literals import identifier
 from storage.remote import RemoteCursor
 from storage.store import Store
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS = 20_000
+TEXT_ALONE = ("HUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM")
+"""Types that Arrow, as DuckDB writes it, would round or change."""
 OUTSIDE = (
     "Here SQL reaches the store and its runs alone; for other files run `workbench sql --unlock` while "
     "nothing else has the store open."
@@ -35,8 +38,15 @@ class QueryCancelledError(StoreError):
 class Batches:
     """An Arrow reader that counts what has been read."""
 
-    def __init__(self, reader: pyarrow.RecordBatchReader, statements: int = 1) -> None:
+    def __init__(
+        self,
+        reader: pyarrow.RecordBatchReader,
+        statements: int = 1,
+        columns: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self._reader = reader
+        self.columns = list(columns)
+        """(name, DuckDB's type) of each."""
         self.statements = statements
         """How many the text had; the rows are those of the last."""
         self.schema: pyarrow.Schema = reader.schema
@@ -58,8 +68,12 @@ class Query:
         self._cursor: Any = store.new_cursor()
 
     @contextmanager
-    def stream(self, *, unlocked: bool, batch_rows: int = BATCH_ROWS) -> Iterator[Batches]:
+    def stream(
+        self, *, unlocked: bool, batch_rows: int = BATCH_ROWS, exact: bool = False
+    ) -> Iterator[Batches]:
         """Run every statement; the last one's rows, computed as they are read.
+
+        With `exact`, columns whose values Arrow would change come as text.
 
         Raises `RefusedError` for what a locked session may not do, `QueryError`, `QueryCancelledError`.
         """
@@ -74,8 +88,11 @@ class Query:
                     self._begin_reading()
                 for statement in statements[:-1]:
                     cursor.execute(statement).fetchall()
-                reader = cursor.execute(statements[-1]).to_arrow_reader(batch_rows)
-                yield Batches(reader, sum(not sql_guard.is_pivot_type(s) for s in statements))
+                last, types = _exactly(cursor, statements[-1]) if exact else (statements[-1], [])
+                found = cursor.execute(last)
+                columns = types or [(name, str(kind)) for name, kind, *_ in found.description]
+                count = sum(not sql_guard.is_pivot_type(s) for s in statements)
+                yield Batches(found.to_arrow_reader(batch_rows), count, columns)
         finally:
             cursor.close()
 
@@ -115,6 +132,25 @@ def told() -> Iterator[None]:
             raise QueryCancelledError("The query was cancelled.") from error
         text = sql_guard.first_lines(error)
         raise QueryError(f"{text} {OUTSIDE}" if "disabled by configuration" in text else text) from error
+
+
+def _exactly(cursor: Any, statement: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """A statement that gives columns as text which Arrow would change; names and types as they were.
+
+    The types are those of the statement as it is; none where DuckDB does not tell them beforehand.
+    """
+    try:
+        found = cursor.execute(f"DESCRIBE {statement.query}").fetchall()
+    except duckdb.Error:
+        return statement, []  # if it is wrong, running it says so
+    types = [(name, kind) for name, kind, *_ in found]
+    if not any(word in kind for _, kind in types for word in TEXT_ALONE):
+        return statement, types
+    columns = ", ".join(
+        f"#{place}{'::VARCHAR' if any(word in kind for word in TEXT_ALONE) else ''} AS {identifier(name)}"
+        for place, (name, kind) in enumerate(types, 1)
+    )
+    return f"SELECT {columns} FROM ({_without_end(statement.query)})", types
 
 
 def _check(cursor: Any, sql: str) -> None:

@@ -3,7 +3,7 @@
 DuckDB's Quack server takes bodies of any size, any number of idle connections, any Host and Origin.  It is
 moved behind a socket in a private folder, and this door stands on the loopback address: HTTP by h11, one
 thread with an event loop.  Who knows the token is asked by the server itself.  What a reader has asked who
-goes before the answer runs to its end: Quack knows no way to cancel it.
+goes before the answer runs to its end: Quack knows no way to cancel it, unlike `storage.answering`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import os
 import socket
 import stat
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -262,8 +261,8 @@ def is_stranger(peer: Any, port: int) -> bool:
     return False
 
 
-def behind_a_socket(port: int) -> Path | None:
-    """Put a socket in a private folder in the place of this process's listener on `port`; its path.
+def behind_a_socket(port: int, folder: Path) -> Path | None:
+    """Put a socket in `folder`, a private one, in the place of this process's listener on `port`; its path.
 
     The Quack server can listen on a port alone.  Its listener is a descriptor of this process, and another
     socket can be put under the same number; then nobody but this user reaches it.  None where that fails.
@@ -271,7 +270,7 @@ def behind_a_socket(port: int) -> Path | None:
     number = _listener(port)
     if number is None:
         return None
-    path = Path(tempfile.mkdtemp(prefix="workbench-share-")) / "quack"
+    path = folder / "quack"
     with socket.socket(socket.AF_UNIX) as private:
         private.bind(str(path))
         path.chmod(0o600)

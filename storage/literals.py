@@ -60,6 +60,11 @@ def literal(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} cannot be written as SQL")
 
 
+def identifier(name: str) -> str:
+    """A name of a column as SQL, whatever its characters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def typed(text: str) -> int | float | str:
     """What a person typed for a parameter: a number where it reads as one, else text."""
     for kind in (int, float):

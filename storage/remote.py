@@ -1,6 +1,6 @@
 """A store that another process holds, read through that process.
 
-`RemoteStore` answers the reading half of `Store` with the questions of `storage.sharing`, so every service
+`RemoteStore` answers the reading half of `Store` with the questions of `storage.asking`, so every service
 that only reads works on it as it is; whatever would change the store raises the LockedError that says who
 holds it.  A statement is one question: what a service asks in several is as of several moments, as it is in
 the holder itself.
@@ -8,6 +8,7 @@ the holder itself.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +17,17 @@ from typing import Any
 import duckdb
 
 from storage import walls
+from storage.asking import RemoteAnswer, shared_by, stream
 from storage.errors import LockedError, ShareError, StoreError
 from storage.faults import told
-from storage.literals import filled_in, literal
-from storage.sharing import HELD, client, refusal
+from storage.literals import filled_in, identifier
 from storage.sql import block
 from storage.sql_guard import check_locked, first_lines
 from storage.store import CONFIG, Cursor, Parameters, Store
+
+ANSWER = "workbench_answer"
+PLAIN = {"BOOLEAN", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP"}
+"""Types that come out of Arrow as they went in."""
 
 
 class RemoteStore(Store):
@@ -31,8 +36,12 @@ class RemoteStore(Store):
     def __init__(self, path: Path, locked: LockedError, runs_root: Path | None = None) -> None:
         """Raises ShareError where nobody shares the store, or the one who did does not answer."""
         file = path.expanduser().absolute()
-        super().__init__(client(file), file, runs_root or file.with_suffix(".runs"))
+        shared_by(file)
+        super().__init__(
+            duckdb.connect(":memory:", config=CONFIG), file, runs_root or file.with_suffix(".runs")
+        )
         self.locked = locked
+        self._asking: weakref.WeakSet[RemoteCursor] = weakref.WeakSet()
         try:
             self.rows("SELECT 1")
         except BaseException:
@@ -49,11 +58,22 @@ class RemoteStore(Store):
 
     def new_cursor(self) -> Cursor:
         """A further cursor that asks the holder."""
-        return RemoteCursor(super().new_cursor(), self)  # type: ignore[return-value]
+        return self._remote_cursor()  # type: ignore[return-value]
+
+    def _remote_cursor(self) -> RemoteCursor:
+        cursor = RemoteCursor(super().new_cursor(), self)
+        self._asking.add(cursor)
+        return cursor
 
     def ask(self, sql: str) -> RemoteCursor:
         """The answer to one SELECT.  Raises as `RemoteCursor.execute` does."""
-        return RemoteCursor(super().new_cursor(), self).execute(sql)
+        return self._remote_cursor().execute(sql)
+
+    def close(self) -> None:
+        """Let go of the holder; what was asked and not read to its end is cancelled."""
+        for cursor in list(self._asking):
+            cursor.close()
+        super().close()
 
     def before(self, sql: str) -> None:
         """The holder sees to its own files."""
@@ -71,31 +91,49 @@ class RemoteStore(Store):
 
 
 class RemoteCursor:
-    """What services use of a DuckDB cursor, asked of the holder; one SELECT at a time."""
+    """What services use of a DuckDB cursor, asked of the holder; one SELECT at a time.
+
+    The answer is a stream of Arrow that a database in memory reads, so that values have DuckDB's types.
+    """
 
     def __init__(self, cursor: Cursor, store: RemoteStore) -> None:
         self._cursor, self._store = cursor, store
+        self._answer: RemoteAnswer | None = None
 
     def execute(self, sql: str | duckdb.Statement, parameters: Parameters = None) -> RemoteCursor:
-        """Ask one SELECT.  Raises RefusedError for anything else, ShareError with what is wrong."""
-        question = filled_in(sql if isinstance(sql, str) else sql.query, parameters)
-        check_locked(self._cursor, question)
-        self._run(f"FROM {HELD}($question)", {"question": question})
+        """Ask one text.  Raises RefusedError for what does more than read, ShareError with what is wrong."""
+        self._run("{}", filled_in(sql if isinstance(sql, str) else sql.query, parameters))
         return self
 
     def copy(self, select: str, target: str, options: str) -> RemoteCursor:
         """Write the answer to a file of this process: `COPY (select) TO target (options)`."""
-        check_locked(self._cursor, select)
-        self._run(f"COPY (FROM {HELD}({literal(select)})) TO {target} ({options})", None)
+        self._run(f"COPY ({{}}) TO {target} ({options})", select)
         return self
 
-    def _run(self, sql: str, parameters: Parameters) -> None:
+    def _run(self, sql: str, question: str) -> None:
+        """Run `sql` here, with what is answered to `question` in the place of its `{}`."""
+        self._let_go()
+        answer = self._answer = RemoteAnswer(self._store.path or Path(), question)
+        with self._telling(answer):
+            columns = [_as_told(place, *column) for place, column in enumerate(answer.columns(), 1)]
+            self._cursor.register(ANSWER, stream(answer))
+            self._cursor.execute(sql.replace("{}", f"SELECT {', '.join(columns)} FROM {ANSWER}", 1))
+
+    @contextmanager
+    def _telling(self, answer: RemoteAnswer) -> Iterator[None]:
+        """What has cut the answer, in the place of what that did to DuckDB here."""
         try:
-            self._cursor.execute(sql, parameters)
-        except duckdb.InterruptException:
+            yield
+        except (duckdb.Error, OSError) as error:
+            if answer.closed:
+                raise duckdb.InterruptException("INTERRUPT Error: Interrupted!") from error
+            if answer.failed is not None:
+                raise answer.failed from error
             raise
-        except duckdb.Error as error:
-            raise refusal(str(error), self._store.path or Path()) from error
+
+    def _let_go(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
 
     def extract_statements(self, sql: str) -> list[Any]:
         """The statements of a text, parsed here: nothing is sent."""
@@ -107,25 +145,41 @@ class RemoteCursor:
         return self._cursor.description
 
     def fetchall(self) -> list[Any]:
-        return self._cursor.fetchall()
+        with self._telling(self._asked()):
+            return self._cursor.fetchall()
 
     def fetchone(self) -> Any:
-        return self._cursor.fetchone()
+        with self._telling(self._asked()):
+            return self._cursor.fetchone()
 
     def fetchmany(self, size: int) -> list[Any]:
         """The next rows, at most `size`; empty at the end."""
-        return self._cursor.fetchmany(size)
+        with self._telling(self._asked()):
+            return self._cursor.fetchmany(size)
+
+    def _asked(self) -> RemoteAnswer:
+        if self._answer is None:
+            raise StoreError("Nothing has been asked.")
+        return self._answer
 
     def to_arrow_reader(self, batch_rows: int) -> Any:
         """The rest as Arrow batches, read as they are asked for."""
         return self._cursor.to_arrow_reader(batch_rows)
 
     def interrupt(self) -> None:
-        """Ends the statement that runs, from another thread."""
+        """Ends the statement that runs, here and in the holder, from another thread."""
+        self._let_go()
         self._cursor.interrupt()
 
     def close(self) -> None:
+        self._let_go()
         self._cursor.close()
+
+
+def _as_told(place: int, name: str, kind: str) -> str:
+    """A column of the answer under its name, with the type that it has in the holder."""
+    as_it_came = kind in PLAIN or kind.startswith("ENUM(")  # whose values have come as text
+    return f"#{place}{'' if as_it_came else f'::{kind}'} AS {identifier(name)}"
 
 
 def _runs_of(connection: Cursor) -> list[Path]:

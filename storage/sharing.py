@@ -1,9 +1,10 @@
 """Let other processes read the store while the workbench holds the file.
 
-The workbench serves queries over Quack, DuckDB's own protocol, on the loopback address.  A client needs the
-port and a random token, which lie in `<database>.share`, a file of mode 0600: whoever may read the database
-may ask.  The server refuses every statement but SELECT, so a reader cannot change the store; `ATTACH` is
-refused with the rest.  Clients use `quack_query(address, sql, token = …)`, as here.
+The workbench's own readers ask over a socket in a private folder (`storage.answering`), which takes a
+millisecond or two and ends with its asker.  DuckDB's command line and others speak Quack, DuckDB's own
+protocol, to the loopback address (`quack_query(address, sql, token = …)`).  Addresses and a random token lie
+in `<database>.share`, a file of mode 0600: whoever may read the database may ask.  Every statement but SELECT
+is refused, so a reader cannot change the store; `ATTACH` is refused with the rest.
 """
 
 from __future__ import annotations
@@ -18,18 +19,15 @@ from pathlib import Path
 
 import duckdb
 
+from storage.answering import Answering, private_folder
+from storage.asking import token_path_of
 from storage.door import Door, behind_a_socket, free_port
 from storage.errors import ShareError, StoreError
-from storage.sql_guard import check_locked, first_lines, locked_parser
+from storage.sql_guard import check_locked, locked_parser
 from storage.store import Store
 
 EXTENSIONS = ("httpfs", "quack")  # quack needs httpfs loaded before it, on the server too
 GUARD = "workbench_only_select"
-HELD = "held"  # the table macro of `client`
-
-
-class GoneError(ShareError):
-    """Nobody shares the store, or no longer."""
 
 
 @dataclass
@@ -41,14 +39,17 @@ class Share:
     token: str
     token_path: Path
     _door: Door
+    _answering: Answering
     _server: str
     _socket: Path | None
+    _folder: Path
     _cursor: duckdb.DuckDBPyConnection
 
     def close(self) -> None:
         """Take the token away, close the door, stop the server.  Raises ShareError where it does not stop."""
         self.token_path.unlink(missing_ok=True)
         self._door.close()
+        self._answering.close()
         try:
             self._cursor.execute("CALL quack_stop(?)", [self._server])
         except duckdb.Error as error:
@@ -57,13 +58,8 @@ class Share:
             self._cursor.close()
             if self._socket is not None:
                 self._socket.unlink(missing_ok=True)
-                with suppress(OSError):
-                    self._socket.parent.rmdir()
-
-
-def token_path_of(database: Path) -> Path:
-    """Where the workbench that holds `database` writes port and token."""
-    return database.with_name(database.name + ".share")
+            with suppress(OSError):
+                self._folder.rmdir()
 
 
 def share(store: Store, token_path: Path | None = None) -> Share:
@@ -88,47 +84,13 @@ def share(store: Store, token_path: Path | None = None) -> Share:
     except duckdb.Error as error:
         cursor.close()
         raise ShareError(f"The store cannot be shared: {str(error).splitlines()[0]}") from error
-    private = behind_a_socket(port)
-    door = Door(private or port)
+    folder = private_folder()
+    private = behind_a_socket(port, folder)
+    door, answering = Door(private or port), Answering(store, token, folder)
     address = f"quack:localhost:{door.port}"
-    _write_private(token_path, json.dumps({"address": address, "token": token, "pid": os.getpid()}))
-    return Share(store, address, token, token_path, door, server, private, cursor)
-
-
-def client(database: Path) -> duckdb.DuckDBPyConnection:
-    """A connection of its own in which `FROM held('SELECT …')` is answered by whoever holds `database`.
-
-    Raises ShareError when nobody shares it, or extensions are missing.
-    """
-    try:
-        shared = json.loads(token_path_of(database).read_text(encoding="utf-8"))
-        address, token = str(shared["address"]), str(shared["token"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise GoneError(f"No workbench shares {database}; open it there first.") from None
-    connection = duckdb.connect(":memory:")
-    try:
-        load_extensions(connection)
-        # A macro, so that no error shows the token with the text of the question.
-        asked = f"SELECT * FROM quack_query({_quoted(address)}, question, token = {_quoted(token)})"
-        connection.execute(f"CREATE MACRO {HELD}(question) AS TABLE {asked}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def refusal(text: str, database: Path) -> ShareError:
-    """What a client's DuckDB error about the store of another process means to a person."""
-    if "Authorization failed" in text:
-        return ShareError(
-            "Another process holds the store: only SELECT from its tables and views can be asked."
-        )
-    if "Authentication failed" in text:
-        return GoneError(f"The token of {database} is old; open the workbench on it again.")
-    if "onnect" in text:
-        return GoneError(f"The workbench that shared {database} does not answer; open it again.")
-    # Of the holder's own error the client's DuckDB keeps the words and not the kind.
-    return ShareError(first_lines(text.removeprefix("Invalid Input Error: ")))
+    shared = {"address": address, "token": token, "pid": os.getpid(), "socket": str(answering.path)}
+    _write_private(token_path, json.dumps(shared))
+    return Share(store, address, token, token_path, door, answering, server, private, folder, cursor)
 
 
 def _only_select(_session: str, sql: str) -> bool:

@@ -108,8 +108,8 @@ class Connection:
 
     def _asked(self, query: str) -> RemoteCursor | OwnReader:
         """The query, asked of the holder, or of the file where nobody holds it."""
+        from storage.asking import GoneError
         from storage.remote import OwnReader, RemoteStore
-        from storage.sharing import GoneError
 
         locked = LockedError(f"{self.path} is open in another process.")
         for _ in range(2):  # a holder that has gone may have another after it

@@ -16,9 +16,10 @@ import duckdb
 import pytest
 
 from storage import sql_guard
+from storage.asking import token_path_of
 from storage.console import Query, QueryError
 from storage.errors import ShareError, StoreError
-from storage.sharing import load_extensions, share, token_path_of
+from storage.sharing import load_extensions, share
 from storage.sql_guard import RefusedError, check_locked
 from storage.store import Store
 from tests.storage.builders import add_prompt

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from storage import prompts
+from storage.asking import token_path_of
 from storage.errors import ShareError
-from storage.sharing import share, token_path_of
+from storage.sharing import share
 from storage.store import Store
 from tests.storage.builders import add_prompt
 from tests.storage.remote_query import query_remote

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.sharing import extension_files, token_path_of
+from storage.asking import token_path_of
+from storage.sharing import extension_files
 
 TEXT = """\
 # The command line: beside whoever holds the store.

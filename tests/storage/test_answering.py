@@ -1,0 +1,214 @@
+"""Questions of other processes over the socket: what is answered, and what ends with its asker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from storage import answering
+from storage.asking import GoneError, shared_by, token_path_of
+from storage.console import Query, QueryCancelledError
+from storage.errors import LockedError, ShareError
+from storage.remote import RemoteStore
+from storage.sharing import Share, share
+from storage.sql_guard import RefusedError
+from storage.store import Store
+from tests.storage.builders import add_prompt
+
+ROOT = Path(__file__).parents[2]
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+ASK = """
+import sys
+from pathlib import Path
+from storage.errors import LockedError
+from storage.remote import RemoteStore
+with RemoteStore(Path(sys.argv[1]), LockedError("held")) as store:
+    print("asking", flush=True)
+    store.rows(sys.argv[2])
+"""
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Share]:
+    with Store.open(tmp_path / "a.duckdb") as store:
+        add_prompt(store, "shared")
+        serving = share(store)
+        yield serving
+        serving.close()
+
+
+@pytest.fixture
+def remote(shared: Share) -> Iterator[RemoteStore]:
+    with RemoteStore(path_of(shared), LockedError("held")) as store:
+        yield store
+
+
+def path_of(shared: Share) -> Path:
+    assert shared.store.path is not None
+    return shared.store.path
+
+
+def questions() -> int:
+    """How many questions are being answered in this process."""
+    return sum(thread.name == "share-question" for thread in threading.enumerate())
+
+
+def wait_for(questions_left: int) -> None:
+    until = time.monotonic() + 60
+    while questions() != questions_left:
+        assert time.monotonic() < until, f"{questions()} questions run"
+        time.sleep(0.01)
+
+
+def test_the_question_of_a_killed_process_ends(shared: Share) -> None:
+    command = [sys.executable, "-c", ASK, str(path_of(shared)), ENDLESS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == b"asking\n"
+        wait_for(1)
+        asker.send_signal(signal.SIGKILL)
+    wait_for(0)
+    assert shared.store.rows("SELECT text FROM prompts") == [("shared",)]
+
+
+def test_a_question_that_is_cancelled_here_ends_there(remote: RemoteStore) -> None:
+    query = Query(remote, ENDLESS)
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            with query.stream(unlocked=False) as batches:
+                list(batches)
+        except QueryCancelledError as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(1)
+    query.cancel()
+    asking.join(60)
+    assert failed
+    wait_for(0)
+
+
+def test_a_reader_that_looks_at_the_first_rows_alone_computes_no_others(remote: RemoteStore) -> None:
+    with Query(remote, "SELECT * FROM range(100000000000)").stream(unlocked=False) as batches:
+        assert next(iter(batches)).num_rows > 0
+    wait_for(0)
+
+
+def test_closing_the_share_ends_what_runs(shared: Share, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ASK, str(path_of(shared)), ENDLESS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == b"asking\n"
+        wait_for(1)
+        shared._answering.close()
+        _, errors = asker.communicate(timeout=60)
+    assert questions() == 0
+    assert b"has gone" in errors or b"does not answer" in errors
+
+
+VALUES = (
+    "170141183460469231731687303715884105727::HUGEINT AS a, sum(1) AS a, [1, NULL] AS l, "
+    "{'x': 1, 'y': 'é'} AS s, map {'k': 1.5} AS m, "
+    "uuid '00000000-0000-0000-0000-000000000001' AS u, '{\"a\": 1}'::JSON AS j, "
+    "'10110'::BIT AS b, timetz '10:00:00+02' AS z, timestamptz '2026-01-02 03:04:05+00' AS t, "
+    "interval 3 day AS i, 1.25::DECIMAL(9, 3) AS d, 'x'::BLOB AS bytes, 'nan'::DOUBLE::VARCHAR AS n, "
+    "'y'::ENUM('x', 'y') AS e, [5::HUGEINT] AS lh, NULL AS nothing, 'a b' AS \"a \"\"b\"\"\""
+)
+
+
+def test_values_have_the_types_that_they_have_in_the_holder(shared: Share, remote: RemoteStore) -> None:
+    sql = f"SELECT {VALUES}"
+    assert remote.rows(sql) == shared.store.rows(sql)
+    names = [column[0] for column in remote.cursor().description]
+    assert names == [column[0] for column in shared.store.cursor().execute(sql).description]
+
+
+def test_what_is_wrong_is_told_in_the_words_of_the_holder(remote: RemoteStore) -> None:
+    with pytest.raises(ShareError, match="nowhere does not exist"):
+        remote.rows("SELECT * FROM nowhere")
+    with pytest.raises(RefusedError, match="DELETE writes"):
+        remote.rows("DELETE FROM prompts")
+    with pytest.raises(RefusedError, match="is a file"):
+        remote.rows("SELECT * FROM '/etc/passwd'")
+    late = "SELECT CASE WHEN range < 200000 THEN 1 ELSE error('far in') END AS x FROM range(300000)"
+    with pytest.raises(ShareError, match="far in"):
+        remote.rows(late)
+    assert remote.rows("SELECT text FROM prompts") == [("shared",)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"token": "x", "ask": "SELECT 1"}\n',
+        b"x" * 2**21 + b"\n",
+        b"\xff\n",
+    ],
+)
+def test_what_is_no_question_is_refused(shared: Share, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(shared._answering.path))
+        try:
+            connection.sendall(line)
+            answer = connection.recv(65536)
+        except OSError:  # it has been let go before everything was sent
+            answer = b"E"
+    assert answer[:1] == b"E"
+
+
+def test_the_token_is_asked_for_and_the_socket_is_for_its_owner_alone(shared: Share) -> None:
+    token_file = token_path_of(path_of(shared))
+    told = json.loads(token_file.read_text())
+    token_file.write_text(json.dumps({**told, "token": "x" * 40}))
+    with pytest.raises(RefusedError, match="token"):
+        RemoteStore(path_of(shared), LockedError("held"))
+    assert Path(told["socket"]).stat().st_mode & 0o777 == 0o600
+    assert Path(told["socket"]).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_question_that_never_comes_is_not_waited_for(
+    shared: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "ASKING_SECONDS", 0.1)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(shared._answering.path))
+        connection.sendall(b'{"token": ')
+        assert connection.recv(1) == b""
+    wait_for(0)
+
+
+def test_nothing_is_left_and_nobody_answers_when_sharing_ends(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.duckdb") as store:
+        serving = share(store)
+        told = shared_by(tmp_path / "a.duckdb")
+        serving.close()
+        assert not Path(told["socket"]).parent.exists()
+        with pytest.raises(GoneError):
+            shared_by(tmp_path / "a.duckdb")
+        (tmp_path / "a.duckdb.share").write_text(json.dumps(told))
+        with pytest.raises(GoneError, match="does not answer"):
+            RemoteStore(tmp_path / "a.duckdb", LockedError("held"))
+
+
+def test_a_file_is_written_from_what_is_answered(remote: RemoteStore, tmp_path: Path) -> None:
+    assert Query(remote, "SELECT range AS n FROM range(50000);").export(tmp_path / "n.parquet") == 50_000
+    rows: Any = duckdb.sql(f"SELECT count(*), max(n) FROM '{tmp_path}/n.parquet'").fetchone()
+    assert rows == (50_000, 49_999)
