@@ -26,6 +26,7 @@ from storage.sql_guard import RefusedError, first_lines
 from storage.store import Store
 
 ASKING_SECONDS = 10.0  # for a question to arrive
+CANCEL_SECONDS = 0.05
 QUESTION_BYTES = 2**20
 CONNECTIONS = 64
 BATCH_ROWS = 20_000
@@ -94,12 +95,12 @@ class Answering:
         with connection.makefile("rb") as file:
             line = file.readline(QUESTION_BYTES)
         connection.settimeout(None)
+        answered = threading.Event()
         writing = io.BufferedWriter(connection.makefile("wb", buffering=0), 2**16)
         try:
             question = self._question(line)
             query = Query(self._store, question)
-            watching = threading.Thread(target=_watch, args=(connection, query), daemon=True)
-            watching.start()
+            threading.Thread(target=_watch, args=(connection, query, answered), daemon=True).start()
             _send_rows(writing, query)
         except OSError as error:
             if error.errno is not None:
@@ -108,6 +109,7 @@ class Answering:
         except (StoreError, duckdb.Error) as error:
             _send_error(writing, error)
         finally:
+            answered.set()
             with suppress(OSError):
                 writing.close()
             with suppress(OSError):
@@ -118,7 +120,7 @@ class Answering:
         try:
             asked = json.loads(line)
             token, sql = asked["token"], asked["ask"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise RefusedError("This is no question that is understood here.") from None
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise RefusedError("The token is not that of this store.")
@@ -127,11 +129,16 @@ class Answering:
         return sql
 
 
-def _watch(connection: socket.socket, query: Query) -> None:
-    """Cancel the query once the asker has gone; nothing more is asked on a connection."""
+def _watch(connection: socket.socket, query: Query, answered: threading.Event) -> None:
+    """Cancel the query once the asker has gone; nothing more is asked on a connection.
+
+    Again and again, since DuckDB forgets an interruption that comes between two statements.
+    """
     with suppress(OSError):
         connection.recv(1)
-    query.cancel()
+    while not answered.is_set():
+        query.cancel()
+        answered.wait(CANCEL_SECONDS)
 
 
 def _send_rows(writing: BinaryIO, query: Query) -> None:

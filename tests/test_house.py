@@ -22,6 +22,7 @@ CALLED_FROM_OUTSIDE = {
     "formats_table": "docs/formats.md is written from it",
     "readinto": "io.RawIOBase",
     "handleError": "logging.Handler",
+    "handle_error": "socketserver.BaseServer",
     "_fatal_error": "textual.app.App",
     "_update_focus_styles": "textual.screen.Screen",
     "update_suggestion": "textual.widgets.TextArea",

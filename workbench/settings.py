@@ -9,6 +9,7 @@ current folder.  Both hold the same keys, all optional; an unknown key is an err
     live_responses = "500"
     guidelines = "guidelines.md"    # what ? shows where one ranks; relative to the file
     reveal = "end"                  # policies' names at the end of a session, or "never"
+    keep_traces = "30"              # days that gc leaves token traces of ended runs; all without it
 
     [criteria]                      # what is rated: the words of each scale, the worst first
     helpfulness = ["useless", "poor", "fair", "good", "excellent"]
@@ -35,7 +36,7 @@ from workbench.key_names import RANK_KEYS, TAKEN
 
 APP_NAME = "workbench"
 MEMORY = ":memory:"
-KEYS = ("db", "annotator", "theme", "live_responses", "guidelines", "reveal")
+KEYS = ("db", "annotator", "theme", "live_responses", "guidelines", "reveal", "keep_traces")
 TABLES = ("criteria", "keys")
 REVEALS = ("end", "never")
 MOST_CRITERIA, MOST_VALUES = 8, 9
@@ -46,6 +47,7 @@ ENVIRONMENT = {
     "live_responses": "WORKBENCH_LIVE_RESPONSES",
     "guidelines": "WORKBENCH_GUIDELINES",
     "reveal": "WORKBENCH_REVEAL",
+    "keep_traces": "WORKBENCH_KEEP_TRACES",
 }
 DEFAULT_THEME = "workbench"
 
@@ -65,6 +67,8 @@ class Settings:
     """A Markdown file for those who judge."""
     reveal: str = "end"
     """When policies' names are shown: at the end of a session, or never."""
+    keep_traces: int | None = None
+    """Days for which `workbench gc` leaves the token traces of ended runs; None: for ever."""
     criteria: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What is rated, each with the words of its scale, the worst first; empty for the workbench's own."""
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -112,9 +116,10 @@ def load_settings(
         db=_absolute(merged.get("db") or str(default_db_path()), Path.cwd()),
         annotator=merged.get("annotator") or _login_name(),
         theme=merged.get("theme") or DEFAULT_THEME,
-        live_responses=_count("live_responses", merged.get("live_responses") or "500"),
+        live_responses=_count("live_responses", merged.get("live_responses") or "500", "responses"),
         guidelines=merged.get("guidelines", ""),
         reveal=_one_of("reveal", merged.get("reveal") or "end", REVEALS),
+        keep_traces=_count("keep_traces", text, "days") if (text := merged.get("keep_traces")) else None,
         criteria=tables["criteria"],
         keys=tables["keys"],
     )
@@ -126,9 +131,9 @@ def _one_of(key: str, text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _count(key: str, text: str) -> int:
+def _count(key: str, text: str, what: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise UsageError(f'The setting {key} is “{text}”; it must be a number of responses, as in "500".')
+        raise UsageError(f'The setting {key} is “{text}”; it must be a number of {what}, as in "500".')
     return int(text)
 
 

@@ -48,3 +48,9 @@ SELECT value FROM store_settings WHERE key = $key
 
 -- name: remember
 INSERT OR REPLACE INTO store_settings VALUES ($key, $value)
+
+-- name: forget
+DELETE FROM store_settings WHERE key = $key
+
+-- name: remembered_like
+SELECT key, value FROM store_settings WHERE starts_with(key, $beginning) ORDER BY key

@@ -27,7 +27,7 @@ from storage.store import Store
 from tests.storage.builders import add_prompt
 
 ROOT = Path(__file__).parents[2]
-ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+ENDLESS = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100000) c"
 ASK = """
 import sys
 from pathlib import Path
@@ -150,17 +150,18 @@ def test_what_is_wrong_is_told_in_the_words_of_the_holder(remote: RemoteStore) -
     assert remote.rows("SELECT text FROM prompts") == [("shared",)]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"nonsense\n",
-        b"[]\n",
-        b"{}\n",
-        b'{"token": "x", "ask": "SELECT 1"}\n',
-        b"x" * 2**21 + b"\n",
-        b"\xff\n",
-    ],
-)
+NONSENSE = {
+    "words": b"nonsense\n",
+    "list": b"[]\n",
+    "nothing": b"{}\n",
+    "token": b'{"token": "x", "ask": "SELECT 1"}\n',
+    "long": b"x" * 2**21 + b"\n",
+    "bytes": b"\xff\n",
+    "deep": b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("line", NONSENSE.values(), ids=NONSENSE)
 def test_what_is_no_question_is_refused(shared: Share, line: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)

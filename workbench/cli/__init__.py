@@ -20,6 +20,7 @@ from workbench.cli import (
     doctor,
     evaluate,
     experiments,
+    gc,
     jobs,
     judging,
     labels,
@@ -58,6 +59,7 @@ PARTS = (
     store,
     archives,
     doctor,
+    gc,
     demo,
 )
 for part in PARTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from engine.wording import counted
 from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json
 from workbench.cli.session import session
+
+if TYPE_CHECKING:
+    from workbench.services.serving.counter import Counter
+    from workbench.services.workspace import Workspace
 
 LOOK = 0.25  # seconds between looks at the jobs
 
@@ -24,22 +28,51 @@ def register(app: typer.Typer) -> None:
     app.command("snapshot")(snapshot)
 
 
-def serve() -> None:
-    """Hold the store without a screen: jobs go on, other programs read; Ctrl-C or SIGTERM ends it."""
+def serve(
+    at: Annotated[
+        Path | None,
+        typer.Option(metavar="SOCKET", help="Let invited annotators judge through a socket made here."),
+    ] = None,
+) -> None:
+    """Hold the store without a screen: jobs go on, other programs read; Ctrl-C or SIGTERM ends it.
+
+    With --at, annotators judge in terminals of their own: “workbench rank --at SOCKET”.
+    """
     workspace = session.workspace()
     if workspace.store.path is None:
         raise UsageError("A store in memory cannot be shared; give a file with --db.")
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    counter = None if at is None else _counter(workspace, at)
     session.share()
     session.narrator.say(
         f"{workspace.store.path} is held here, and this user's programs may read it; Ctrl-C ends that.\n"
         "“workbench sql --how” says how."
     )
-    while not ended.wait(LOOK):
-        workspace.jobs.pump()
+    try:
+        while not ended.wait(LOOK):
+            workspace.jobs.pump()
+    finally:
+        if counter is not None:
+            counter.close()
     session.narrator.say("The store is closed; running jobs go on, and are found again by the next start.")
+
+
+def _counter(workspace: Workspace, at: Path) -> Counter:
+    """The socket at which annotators ask."""
+    from storage.invitations import invited
+    from workbench.services.serving.counter import Counter
+    from workbench.services.serving.desk import Desk
+
+    settings = workspace.settings
+    names = invited(workspace.store)
+    if not names:
+        raise UsageError("Nobody is invited yet; “workbench invite NAME” gives a person a token.")
+    desk = Desk(workspace.store, settings.criteria, guidelines=settings.guidelines)
+    counter = Counter(at.absolute(), workspace.store, desk)
+    session.narrator.say(f"{', '.join(names)} can judge: workbench rank --at {counter.path}")
+    return counter
 
 
 def snapshot(

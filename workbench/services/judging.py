@@ -108,7 +108,7 @@ class Judging:
         """
         active = self.projects.current()
         if active is not None:
-            return self._assigned(active, annotator, seed)
+            return self._assigned(active, annotator, seed, exclude)
         if order is None:
             order = self.queue.order if seed is None else "random"
         criterion = self._criterion(mode, criterion)
@@ -145,9 +145,11 @@ class Judging:
             return active is None and item.assignment is None
         return self.projects.holds(active, item.assignment)
 
-    def _assigned(self, active: Active, annotator: str, seed: int | None) -> RankItem | None:
+    def _assigned(
+        self, active: Active, annotator: str, seed: int | None, exclude: Collection[str]
+    ) -> RankItem | None:
         """The next entry of the annotator's queue."""
-        assignment = self.projects.next(active, annotator)
+        assignment = self.projects.next(active, annotator, exclude)
         if assignment is None:
             return None
         project = active.project

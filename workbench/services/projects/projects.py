@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,20 +178,25 @@ class Projects:
 
     # -- working through one ------------------------------
 
-    def next(self, active: Active, annotator: str) -> Assignment | None:
-        """What the annotator should judge next; None when nothing waits, or the name has no queue."""
+    def next(self, active: Active, annotator: str, exclude: Collection[str] = ()) -> Assignment | None:
+        """What the annotator should judge next; None when nothing waits, or the name has no queue.
+
+        `exclude` holds prompt ids.
+        """
         name = active.name
-        if active.project.order not in FIXED and (assigned := self._by_order(active, annotator)):
+        if active.project.order not in FIXED and (assigned := self._by_order(active, annotator, exclude)):
             return assigned
         return self._upcoming.first(
             (name, str(active.version), annotator),
             lambda limit: projects.waiting(self._store, name, annotator, limit),
             lambda assignment: projects.is_open(self._store, assignment),
+            lambda assignment: assignment.prompt_id in exclude,
         )
 
-    def _by_order(self, active: Active, annotator: str) -> Assignment | None:
+    def _by_order(self, active: Active, annotator: str, exclude: Collection[str]) -> Assignment | None:
         """Where the first entry is a label, the label that the queue's order puts first."""
         waiting = projects.waiting(self._store, active.name, annotator, AMONG)
+        waiting = [entry for entry in waiting if entry.prompt_id not in exclude]
         labels = {entry.prompt_id: entry for entry in reversed(waiting) if entry.kind == "label"}
         if not waiting or waiting[0].kind != "label":
             return waiting[0] if waiting else None
