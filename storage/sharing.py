@@ -1,7 +1,7 @@
 """Let other processes read the store while the workbench holds the file.
 
-The workbench's own readers ask over a socket in a private folder (`storage.answering`), which takes a
-millisecond or two and ends with its asker.  DuckDB's command line and others speak Quack, DuckDB's own
+The workbench's own readers ask over a socket in a private folder (`storage.answering`), where a question ends
+with its asker.  DuckDB's command line and others speak Quack, DuckDB's own
 protocol, to the loopback address (`quack_query(address, sql, token = …)`).  Addresses and a random token lie
 in `<database>.share`, a file of mode 0600: whoever may read the database may ask.  Every statement but SELECT
 is refused, so a reader cannot change the store; `ATTACH` is refused with the rest.
