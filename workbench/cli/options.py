@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from engine.protocol import catalog
-from engine.protocol.catalog import FieldInfo
 from engine.protocol.configs import JobConfig
+from engine.protocol.fields import FieldInfo, fields
 
 METAVARS = {"int": "INT", "float": "NUMBER", "str": "TEXT", "strings": "TEXT"}
 
@@ -30,7 +30,7 @@ def job_command(
     """
     arguments = arguments or {}
     never = catalog.never_used(config_type)
-    described = {field.name: field for field in catalog.fields(config_type) if field.name not in never}
+    described = {field.name: field for field in fields(config_type) if field.name not in never}
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "config"]
 
     def command(**given: Any) -> None:

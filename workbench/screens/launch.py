@@ -14,7 +14,8 @@ from textual.content import Content
 from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.protocol.catalog import JOBS, FieldInfo, fields
+from engine.protocol.catalog import JOBS
+from engine.protocol.fields import FieldInfo, fields
 from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.launch_form import ConfigForm

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from engine.protocol.catalog import JOBS
+from engine.protocol.configs import PolicyLearningConfig
+
 ESSENTIALS: Mapping[str, Sequence[str]] = {
     "generate": ("policy", "prompts", "samples", "max_new_tokens", "temperature"),
     "reward": ("name", "policy", "annotator", "criterion", "tuning", "holdout"),
@@ -28,8 +31,8 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
     "score": ("reward_model",),
     "register": ("name", "model"),
 }
-"""What a person sets, by job; the others are kept folded.  One that is needed is always among them."""
-LIKE_PPO = ("grpo", "rloo", "online_dpo", "nash_md")
+"""What a person sets, by job; the others are kept folded.  One that is needed is always among them, and what
+learns from its own outputs has those of PPO unless it has its own."""
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "Data": (
@@ -124,7 +127,8 @@ OTHER = "More"
 
 def essentials(kind: str, names: Sequence[str], required: Sequence[str]) -> list[str]:
     """Settings that come first, in order; `names` are those of the job, `required` the needed ones."""
-    first = ESSENTIALS.get("ppo" if kind in LIKE_PPO else kind, ())
+    learns = kind in JOBS and issubclass(JOBS[kind].config, PolicyLearningConfig)
+    first = ESSENTIALS["ppo"] if learns and kind not in ESSENTIALS else ESSENTIALS.get(kind, ())
     return [*(name for name in required if name not in first), *(name for name in first if name in names)]
 
 

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.errors import UsageError, WorkbenchError
-from engine.protocol.catalog import JOBS, fields
+from engine.protocol.catalog import JOBS
+from engine.protocol.fields import fields
 from engine.protocol.rundir import RunDir
 from storage import bundling
 from storage.store import Store

@@ -3,8 +3,8 @@
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol.catalog import fields
 from engine.protocol.configs import ExportConfig, RewardConfig
+from engine.protocol.fields import fields
 from workbench.cli.options import job_command
 
 

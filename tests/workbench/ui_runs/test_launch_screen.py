@@ -10,8 +10,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.protocol.catalog import JOBS, fields
+from engine.protocol.catalog import JOBS
 from engine.protocol.configs import DPOConfig, JudgeConfig, PPOConfig, RewardConfig
+from engine.protocol.fields import fields
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, run, workspace
 from tests.workbench.ui_runs.waiting import until
