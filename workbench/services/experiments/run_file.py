@@ -38,8 +38,9 @@ import msgspec
 
 from engine.errors import UsageError
 from engine.files import write_atomic
-from engine.protocol.catalog import JOBS, FieldInfo, build, fields, find_job, idle_fields
+from engine.protocol.catalog import JOBS, build, find_job, idle_fields
 from engine.protocol.configs import GenerateConfig, JobConfig, ScoreConfig
+from engine.protocol.fields import FieldInfo, fields
 from engine.protocol.suggest import did_you_mean
 from engine.wording import counted
 from workbench.services.toml_file import converted, quoted, read_text, refuse_unknown, toml_of
