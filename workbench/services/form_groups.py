@@ -58,7 +58,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     ),
     "Sampling": (
         *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint", "protocol"),
-        *("batch_sequences", "resample"),
+        *("batch_sequences", "resample", "mixture_share"),
     ),
     "Reward": (
         *("reward_model", "rewards", "function_seconds", "ensemble", "gold", "gold_every", "normalise_score"),
@@ -100,7 +100,14 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("scale_of",),
         *("loss_average", "kl_loss", "entropy_bonus", "gamma", "lam", "whiten_advantages"),
     ),
-    "Divergence from the reference": ("kl", "kl_target", "kl_horizon", "kl_bound", "target_kl_update"),
+    "Divergence from the reference": (
+        "kl",
+        "kl_to",
+        "kl_target",
+        "kl_horizon",
+        "kl_bound",
+        "target_kl_update",
+    ),
     "Critic": ("critic", "critic_learning_rate", "clip_value", "value_coefficient"),
     "Model": ("chat_template", "tuning", "lora_rank", "int8", "fp16", "tolerance", "tau_int8"),
     "Optimiser": (
