@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage import creation
+from storage.literals import identifier
 from storage.sql import block
 from storage.store import Store
 from storage.traces import TORN
@@ -75,7 +76,8 @@ class _References:
         """Those of some artifacts that other rows name."""
         wanted, found = list(artifacts), set()
         for table, column in self._store.rows(block("garbage", "columns_of_artifacts")) if wanted else ():
-            sql = block("garbage", "named_artifacts").replace("{table}", table).replace("{column}", column)
+            sql = block("garbage", "named_artifacts").replace("{table}", identifier(table))
+            sql = sql.replace("{column}", identifier(column))
             found |= {name for (name,) in self._store.rows(sql, {"artifacts": wanted})}
         return found
 

@@ -30,7 +30,7 @@ WHERE c.column_name IN ('artifact_id', 'reward_model_id', 'parent_id') AND NOT c
 ORDER BY 1, 2
 
 -- name: named_artifacts
-SELECT DISTINCT "{column}" FROM "{table}" WHERE list_contains($artifacts, "{column}")
+SELECT DISTINCT {column} FROM {table} WHERE list_contains($artifacts, {column})
 
 -- name: forget_artifact
 DELETE FROM artifacts WHERE artifact_id = $artifact_id
