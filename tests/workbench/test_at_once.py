@@ -68,6 +68,8 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "RunScreen": lambda w: (RUN,),
     "TokensScreen": lambda w: (RUN, 0),
     "OveroptimisationScreen": lambda w: ((RUN,),),
+    "ExperimentsScreen": lambda w: (),
+    "RunFileScreen": lambda w: (),
     "ImportScreen": lambda w: (),
     "ImportPlanScreen": lambda w: (plan_of(w), ImportOptions()),
     "ImportOptionsScreen": lambda w: (ImportOptions(),),

@@ -76,7 +76,7 @@ def test_it_is_not_asked_for_ever(fake: ChatFake) -> None:
         ),
         (error(404, "no such model"), "404: no such model. Correct the address"),
         ((302, {"Location": "http://example.org/v1/chat/completions"}, b""), "302: nothing more"),
-        (error(402, "no money"), "Its account needs money"),
+        (error(402, "no money"), "Top up its account"),
     ],
 )
 def test_what_repeating_does_not_mend_is_told_at_once(fake: ChatFake, sent: Any, told: str) -> None:
@@ -144,7 +144,7 @@ def test_the_key_goes_into_the_header_and_nowhere_else(
     assert b"secret-of-mine" not in (tmp_path / FILE).read_bytes()
     with pytest.raises(UsageError, match="the name of an environment variable, not the key"):
         build(JudgeConfig, {"by": "endpoint", "endpoint": fake.endpoint, "key_variable": "sk-123"})
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="is not an address"):
         JudgeConfig(by="endpoint", endpoint="http://me:secret@host/v1")
     monkeypatch.setenv("MY_KEY", "two\nlines")
     with pytest.raises(EndpointError, match="characters that no key has"):

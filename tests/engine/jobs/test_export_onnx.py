@@ -156,7 +156,7 @@ def test_where_hidden_tokens_are_seen_they_are_hidden_further(
 
 
 def test_too_few_responses_to_verify_on(tiny_reward: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there are 1; generate or import"):
+    with pytest.raises(UsageError, match="not 1; generate or import"):
         run_export(tmp_path / "run", tiny_reward, rows=ROWS[:1])
 
 

@@ -123,7 +123,7 @@ def test_which_model_is_meant(fake: Fake) -> None:
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_runs(endpoint: str) -> None:
-    with pytest.raises(UsageError, match="no address like http"):
+    with pytest.raises(UsageError, match="is not an address like http"):
         GenerateConfig(policy="mine", endpoint=endpoint)
 
 

@@ -133,7 +133,7 @@ def test_a_bundle_writes_nothing_outside_its_folder(tmp_path: Path, name: str) -
         digest = hashlib.sha256(b"text").hexdigest()
         opened.writestr(MANIFEST, json.dumps({"run": "r", "files": {info.filename: digest}}))
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(UsageError, match="not a bundle"):
         unbundle(archive, folder)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -159,7 +159,7 @@ def test_a_changed_bundle_is_refused_whole(study: Workspace, tmp_path: Path, cha
             archive.writestr(name, content)
     if change == "no zip":
         changed.write_text("text")
-    with pytest.raises(UsageError, match=r"was changed|no bundle"):
+    with pytest.raises(UsageError, match=r"was changed|not a bundle"):
         unbundle(changed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))

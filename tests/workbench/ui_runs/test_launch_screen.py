@@ -86,7 +86,8 @@ async def test_a_section_is_unfolded_and_folded_by_one_key_and_keeps_what_it_say
     app = WorkbenchApp(workspace())
     async with app.run_test(size=(80, 24)) as pilot:
         await open_form(pilot, "score")
-        head = app.screen.query(SectionHead).first()
+        section = next(each for each in app.screen.query(FormSection) if each.title == "Optimiser")
+        head = section.query_one(SectionHead)
         head.focus()
         await pilot.press("enter", "tab", "end", "7")
         await until(pilot, lambda: any(item.value.endswith("7") for item in app.screen.query(FieldRow)))
