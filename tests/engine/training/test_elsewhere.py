@@ -12,7 +12,7 @@ import torch
 
 from engine.jobs import generate
 from engine.offline_learning import cpo, dpo, kto, orpo, sft, simpo
-from engine.policy_learning import grpo, online_dpo, ppo, rloo
+from engine.policy_learning import grpo, nash_md, online_dpo, ppo, rloo
 from engine.protocol.configs import (
     CPOConfig,
     DPOConfig,
@@ -20,6 +20,7 @@ from engine.protocol.configs import (
     GRPOConfig,
     JobConfig,
     KTOConfig,
+    NashMDConfig,
     OnlineDPOConfig,
     ORPOConfig,
     PPOConfig,
@@ -44,6 +45,7 @@ JOBS: dict[str, tuple[Callable[..., Any], JobConfig]] = {
     "ppo, every weight, shared": (ppo.run, PPOConfig(**LEARNS, critic="shared", tuning="full")),
     "grpo": (grpo.run, GRPOConfig(**LEARNS, beta=0.1)),
     "rloo": (rloo.run, RLOOConfig(**LEARNS)),
+    "nash-md": (nash_md.run, NashMDConfig(**LEARNS)),
     "online dpo": (online_dpo.run, OnlineDPOConfig(**LEARNS)),
     "dpo": (dpo.run, DPOConfig(**STORED)),
     "dpo, every weight": (dpo.run, DPOConfig(**STORED, tuning="full")),
@@ -70,8 +72,8 @@ def test_a_step_of_each_algorithm_stays_on_its_device(
         events = list(function(config, run))
     assert only(events, Finished) or only(events, Output)
     metrics = [pair for event in only(events, Metrics) for pair in event.values.items()]
-    losses = [value for name, value in metrics if name.endswith("loss")]
-    assert all(map(math.isfinite, losses))
+    # one held-out prompt has no correlation
+    assert all(math.isfinite(value) for name, value in metrics if not name.endswith("correlation"))
     assert gpu.operations > 100
 
 
