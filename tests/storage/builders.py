@@ -6,6 +6,7 @@ from pathlib import Path
 
 from storage import judgements, prompts, responses
 from storage.records import JudgedItem, NewJudgement
+from storage.sharing import Share
 from storage.store import Store
 
 RANKED = tuple[str, ...]
@@ -27,3 +28,8 @@ def judge(store: Store, prompt: str, ranks: dict[str, int], annotator: str = "an
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def path_of(shared: Share) -> Path:
+    assert shared.store.path is not None
+    return shared.store.path

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from storage.sharing import Share, share
 from storage.store import Store
+from tests.storage.builders import add_prompt
 
 
 @pytest.fixture
 def store() -> Iterator[Store]:
     with Store.open(":memory:") as opened:
         yield opened
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Share]:
+    """A store with one prompt, shared."""
+    with Store.open(tmp_path / "a.duckdb") as store:
+        add_prompt(store, "shared")
+        serving = share(store)
+        yield serving
+        serving.close()
 
 
 @pytest.fixture

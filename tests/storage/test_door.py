@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,12 @@ from storage import door
 from storage.door import Door
 from storage.sharing import Share, share
 from storage.store import Store
-from tests.storage.builders import add_prompt
+from tests.storage.builders import path_of
 from tests.storage.remote_query import query_remote
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Share]:
-    with Store.open(tmp_path / "a.duckdb") as store:
-        add_prompt(store, "shared")
-        serving = share(store)
-        yield serving
-        serving.close()
 
 
 def port_of(shared: Share) -> int:
     return int(shared.address.rsplit(":", 1)[1])
-
-
-def path_of(shared: Share) -> Path:
-    assert shared.store.path is not None
-    return shared.store.path
 
 
 def connect(port: int) -> socket.socket:

@@ -13,9 +13,11 @@ from textual.css.query import QueryError
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import MountError, Widget
+from textual.widgets import Static
 
 from workbench.widgets.header import Header
 from workbench.widgets.keybar import KeyBar
+from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
     from workbench.services.workspace import Workspace
@@ -44,6 +46,20 @@ def told(
                 cast("Shell", self.app).tell(error)
 
     return guarded
+
+
+async def attempt(dialog: Screen[Any], says: str, asked: Callable[[Workspace], Answer]) -> Answer | None:
+    """What `asked` makes of the workspace, in a thread; else the line `says` says why it failed.
+
+    None where it failed: the dialog stays open.
+    """
+    app = cast("Shell", dialog.app)
+    workspace = await app.opened()
+    try:
+        return await asyncio.to_thread(asked, workspace)
+    except Exception as error:
+        dialog.query_one(says, Static).update(Content(safe_line(app.explain(error), 300)))
+        return None
 
 
 def came_too_late(error: BaseException, node: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -16,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from workbench.keyboard import DIALOG
-from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.base import WorkbenchScreen, attempt, told
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput
@@ -246,14 +245,10 @@ class RunFileScreen(ModalScreen[str | None]):
         """Queues the runs, or says here why they cannot be."""
         from workbench.services.experiments.running import run_file
 
-        app = cast("Shell", self.app)
-        workspace = await app.opened()
-        try:
-            queued = await asyncio.to_thread(run_file, workspace.store, workspace.jobs, path)
-        except Exception as error:
-            self.query_one("#file-says", Static).update(Content(safe_line(app.explain(error), 300)))
+        queued = await attempt(self, "#file-says", lambda w: run_file(w.store, w.jobs, path))
+        if queued is None:
             return
-        app.tell(
+        cast("Shell", self.app).tell(
             f"{queued.name}: {len(queued.new)} new runs, {len(queued.resumed)} resumed, "
             f"{len(queued.standing)} there already.",
             severity="information",

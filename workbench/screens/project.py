@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -16,11 +15,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from workbench.keyboard import DIALOG
-from workbench.screens.base import WorkbenchScreen, told
+from workbench.screens.base import WorkbenchScreen, attempt, told
 from workbench.screens.project_lines import applied_sentence, overview_content
 from workbench.screens.rank_dialogs import ZoomScreen
 from workbench.widgets.choice import ChooseScreen
-from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput, SafeTextArea
 
 if TYPE_CHECKING:
@@ -129,14 +127,10 @@ class FollowScreen(ModalScreen[bool]):
 
     async def follow(self, asked: Callable[[Projects], Applied]) -> None:
         """Have the project followed, in a thread, and close; or say why it cannot be."""
-        app = cast("Shell", self.app)
-        workspace = await app.opened()
-        try:
-            done = await asyncio.to_thread(asked, workspace.judging.projects)
-        except Exception as error:
-            self.query_one("#project-says", Static).update(Content(safe_line(app.explain(error), 300)))
+        done = await attempt(self, "#project-says", lambda w: asked(w.judging.projects))
+        if done is None:
             return
-        app.tell(applied_sentence(done), severity="information")
+        cast("Shell", self.app).tell(applied_sentence(done), severity="information")
         if self.is_current:
             self.dismiss(True)
 
