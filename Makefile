@@ -1,5 +1,6 @@
 # make demo      install, then run the whole loop once on a small real model
 # make test      install, then every test, TESTS processes at a time
+# make test-slow what is slow but not long, the loop on the real model among them
 # make test-avx2 the engine's tests and the loop on the real model, torch held to AVX2 and float32
 # make install   only the environment in .venv; quick when nothing changed
 # make check     format, lint, types, import contracts
@@ -16,7 +17,7 @@ PIN := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test test-avx2 quick check docs models pictures gpu-check
+.PHONY: install demo test test-slow test-avx2 quick check docs models pictures gpu-check
 ROOM ?= engine/objectives
 # A file's tests share what they set up, so they stay together; in this order the longest files are not last.
 TESTS ?= 2
@@ -40,9 +41,13 @@ demo: install
 test: install
 	$(BIN)/python -m pytest $(SPREAD)
 
+test-slow: install
+	$(BIN)/python -m pytest $(SPREAD) -m "slow and not long"
+
 # An x86 processor with more then behaves like most laptops; onnxruntime has no such switch.
 test-avx2: install
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(SPREAD) tests/engine tests/real
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(SPREAD) tests/engine
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m real tests/real/test_loop.py
 
 quick: install
 	$(BIN)/python -m pytest -q tests/$(ROOM)

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tiny_model: Path, tmp_path: Path) -> None:
     """Every code cell in order, in one process, with a tiny model in place of the real one."""
     pytest.importorskip("torch")

@@ -76,10 +76,13 @@ class SturdyApp(App[None]):
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """Perform an action.  One that breaks is told and logged; what is open stays open."""
+        from workbench.screens.base import came_too_late
+
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:
-            self.tell(error)
+            if not came_too_late(error, default_namespace):
+                self.tell(error)
             return True
 
     def _handle_exception(self, error: Exception) -> None:
@@ -92,10 +95,13 @@ class SturdyApp(App[None]):
             self.tell(error.error)
             return
         from workbench.screens.base import came_too_late
+        from workbench.services import faults
 
         if came_too_late(error, active_message_pump.get(None)):
             return
         self._last_words = safe_line(self.explain(error))
+        if faults.is_foreseen(error):  # elsewhere a sentence is enough; here it cost the application
+            faults.log(error, self.log_folder)
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:

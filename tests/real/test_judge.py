@@ -12,7 +12,7 @@ from tests.storage.builders import add_prompt, add_responses, judge
 from workbench.services.calibration import Calibrating
 from workbench.services.jobs import Jobs
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 PAIRS = (
     ("What is the capital of France?", "The capital of France is Paris.", "asdf qwer zxcv"),

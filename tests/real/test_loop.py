@@ -13,7 +13,7 @@ from workbench.services.demo import Demo, DemoPlan, demo_prompts
 from workbench.services.workspace import Workspace
 from workbench.settings import load_settings
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 SMALL = DemoPlan()
 replace = msgspec.structs.replace
 SMALL = replace(

@@ -84,7 +84,7 @@ def killed_while(program: str, path: Path, moment: int, seconds: float) -> set[s
 
 
 @pytest.mark.parametrize("what", PROGRAMS)
-@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_every_acknowledged_row_survives(
     tmp_path: Path, what: str, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,11 +123,15 @@ def test_agreement_on_pandalm_is_that_of_the_file(store: Store) -> None:
     units, taus = [], Counter[str]()
     people = ("annotator_1", "annotator_2", "annotator_3")
     new = []
-    prompts = {text: add_prompt(store, text) for text in dict.fromkeys(row["prompt"] for row in rows)}
-    for row in rows:
+    with store.transaction():
+        prompts = {text: add_prompt(store, text) for text in dict.fromkeys(row["prompt"] for row in rows)}
+        sides = [
+            add_responses(store, prompts[row["prompt"]], row[f"response_{side}"], policy=row[f"model_{side}"])
+            for row in rows
+            for side in "ab"
+        ]
+    for row, (a,), (b,) in zip(rows, sides[::2], sides[1::2], strict=True):
         prompt = prompts[row["prompt"]]
-        (a,) = add_responses(store, prompt, row["response_a"], policy=row["model_a"])
-        (b,) = add_responses(store, prompt, row["response_b"], policy=row["model_b"])
         if a == b:
             continue
         units.append([codes[row[who]] for who in people])

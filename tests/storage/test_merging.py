@@ -96,7 +96,7 @@ DONE = st.tuples(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(*[st.lists(DONE, max_size=8)] * 3), st.permutations(range(3)))
 def test_three_stores_in_any_order_are_one(
     empty: Path,
@@ -276,7 +276,7 @@ def test_a_package_first_and_the_study_after_it_are_the_same_rows(tmp_path: Path
         People(study).assign(tmp_path)
         whole = rows(study.store)
     files = [tmp_path / "ana.duckdb", tmp_path / "study.duckdb", tmp_path / "bo.duckdb"]
-    for number, order in enumerate(itertools.permutations(files)):
+    for number, order in enumerate(list(itertools.permutations(files))[::2]):
         into = tmp_path / f"into-{number}.duckdb"
         shutil.copyfile(empty, into)
         with Store.open(into) as store:

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from hypothesis import given
@@ -23,12 +24,17 @@ rows = st.tuples(*(st.none() | values for values in (texts, numbers, finite, st.
 COLUMNS = ("a", "n", "x", "b", "order")
 
 
+@cache
+def anywhere() -> Store:
+    """One for all examples, which only read."""
+    return Store.open(":memory:")
+
+
 @given(st.lists(rows, min_size=1, max_size=5))
 def test_rows_come_out_as_they_went_in(given_rows: list[tuple[Any, ...]]) -> None:
     asked = with_rows('SELECT a, n, x, b, "order" FROM arrived', COLUMNS, given_rows)
     assert asked is not None
-    with Store.open(":memory:") as store:
-        assert store.rows(*asked) == given_rows
+    assert anywhere().rows(*asked) == given_rows
 
 
 def test_what_json_cannot_hold_is_left_to_arrow(store: Store) -> None:

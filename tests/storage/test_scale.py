@@ -76,7 +76,7 @@ def score(store: Store, responses: list[str], rows: list[Scored]) -> None:
         )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=SCORES)
 def test_the_scores_that_count_are_those_of_the_plain_definition(
     study: tuple[Store, list[str]], rows: list[Scored]

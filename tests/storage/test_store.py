@@ -101,7 +101,7 @@ def test_a_data_file_is_refused(tmp_path: Path, ending: str) -> None:
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     with Store.open(path) as store:
-        prompts.add_many(store, [[{"role": "user", "content": f"{n} {'x' * 500}"}] for n in range(2000)])
+        prompts.add_many(store, [[{"role": "user", "content": f"{n} {'x' * 5000}"}] for n in range(200)])
     content = bytearray(path.read_bytes())
     content[8192 : len(content) - 4096] = os.urandom(len(content) - 12288)
     path.write_bytes(content)

@@ -180,7 +180,9 @@ async def try_keys(workspace: Workspace, names: list[str], bursts: Callable[[str
                 app.push_screen(screen)
                 press(app, *keys)
                 await settle(app, pilot, screen)
-                assert app.is_running, f"{name}: {keys}"
+                assert app.is_running, (
+                    f"{name}: {keys} {app._exception!r} {app._return_value!r} {app.return_code}"
+                )
 
 
 async def test_keys_that_come_before_their_screen_break_nothing(tmp_path: Path) -> None:
@@ -190,6 +192,7 @@ async def test_keys_that_come_before_their_screen_break_nothing(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(SCREENS))
 async def test_each_key_that_comes_before_its_screen_breaks_nothing(name: str, tmp_path: Path) -> None:
     with filled(tmp_path) as workspace:

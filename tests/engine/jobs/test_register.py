@@ -37,6 +37,7 @@ from engine.scoring import Scorer
 from tests.engine.text.test_conversation import NO_LINE_BREAK
 from tests.engine.training.runs import make_run
 from tests.fakes import CHAT_TEMPLATE, EOS_ID, VOCAB_SIZE, tiny_tokeniser_files
+from tests.sampled import sampled
 
 SIZES: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "num_labels": 1, "initializer_range": 0.2}
 LLAMA_LIKE = SIZES | {
@@ -110,7 +111,7 @@ def their_scores(folder: Path) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sampled(FAMILIES, "llama", "gpt2"))
 def test_a_model_is_registered_exported_and_scored_as_transformers_does(family: str, tmp_path: Path) -> None:
     source = made(family, tmp_path)
     before = {file.name: file.stat().st_mtime_ns for file in source.iterdir()}

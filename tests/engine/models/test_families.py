@@ -34,6 +34,7 @@ def test_a_well_known_family(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("family", sorted(set(ALL) - set(DEFAULT)))
 def test_every_other_family(family: str, tmp_path: Path) -> None:
     try:

@@ -24,6 +24,7 @@ from engine.training.policy import Policy
 from tests.engine.models.test_reward_model import frozen_folder
 from tests.engine.policy_learning.jobs import CONFIGS, Job
 from tests.engine.training.runs import only, prompts, rise
+from tests.sampled import sampled
 
 KINDS = list(CONFIGS)
 
@@ -106,7 +107,7 @@ def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardS
     return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sampled(KINDS, "grpo"))
 def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

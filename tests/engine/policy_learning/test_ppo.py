@@ -22,6 +22,7 @@ from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir
 from tests.engine.training.runs import make_run, only, prompts, rise
 from tests.fakes import tiny_reward_folder
+from tests.sampled import sampled
 
 CONFIG = PPOConfig(
     name="better", reward_model="reward_model", policy="p", device="cpu", dtype="float32", steps=4,
@@ -51,7 +52,7 @@ def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardS
     )
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("tuning", sampled(["lora", "full"], "lora"))
 def test_raises_a_synthetic_reward(
     tmp_path: Path, ppo_models: dict[str, Path], tuning: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,7 +103,7 @@ def test_a_model_that_is_not_here_yet_has_none() -> None:
     [
         pytest.param("small", marks=pytest.mark.slow),
         pytest.param("middle", marks=pytest.mark.slow),
-        pytest.param("large", marks=pytest.mark.slow),
+        pytest.param("large", marks=[pytest.mark.slow, pytest.mark.long]),
     ],
 )
 def test_the_estimate_is_within_a_fifth_of_the_measured_peak(size: str, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from engine.protocol.events import Finished, Metrics, Output
 from engine.reward_learning import job as reward
 from tests.engine.pretend_gpu import GPU, pretend_gpu
 from tests.engine.training.runs import make_run, only, prompts, rankings
+from tests.sampled import sampled
 
 COMMON: dict[str, Any] = {"device": "cuda", "dtype": "float32"}
 LEARNS: dict[str, Any] = COMMON | {
@@ -58,9 +59,11 @@ JOBS: dict[str, tuple[Callable[..., Any], JobConfig]] = {
     "reward, frozen": (reward.run, RewardConfig(**COMMON, name="rm", policy="p", tuning="frozen")),
     "generate": (generate.run, GenerateConfig(**COMMON, policy="p", samples=2, max_new_tokens=4)),
 }  # fmt: skip
+DEFAULT = ("ppo", "nash-md", "dpo", "kto", "sft", "reward", "reward, frozen", "generate")
+"""One of each kind of step."""
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", sampled(JOBS, *DEFAULT))
 def test_a_step_of_each_algorithm_stays_on_its_device(
     name: str, ppo_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,17 +80,20 @@ def check(tmp_path: Path, config: JobConfig, folders: dict[str, Path], kills: in
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_ppo_survives_two_kills(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
     check(tmp_path, PPO, ppo_models, kills=2, seed=0)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_ppo_survives_twenty_kills(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
     check(tmp_path, msgspec.structs.replace(PPO, steps=60), ppo_models, kills=20, seed=1)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_reward_survives_ten_kills(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
     check(tmp_path, msgspec.structs.replace(REWARD, epochs=20), ppo_models, kills=10, seed=2)

@@ -250,6 +250,7 @@ def test_several_processes_stop_and_pause_when_they_are_asked(
     assert run.latest_checkpoint() == run.checkpoint_dir(max(event.step for event in only(said, Metrics)))
 
 
+@pytest.mark.slow
 def test_what_another_process_fails_of_is_told(tmp_path: Path, folders: dict[str, Path]) -> None:
     """A function that fails on the prompts of the second process alone."""
     (tmp_path / "odd_reward.py").write_text(

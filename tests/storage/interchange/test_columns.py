@@ -226,7 +226,7 @@ def _plain(report: ImportReport) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_columns_and_rows_give_the_same_store(
     tmp_path: Path, kept_store: Store, layout: str, data: st.DataObject

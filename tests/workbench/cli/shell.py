@@ -9,6 +9,18 @@ import sys
 from pathlib import Path
 
 PAIRS = "prompt,chosen,rejected\nSay hi.,Hi.,No.\nSay bye.,Bye.,\x1b[31mNever.\n"
+SEVERAL = """
+import contextlib, io, json, sys
+from workbench.cli import run
+
+def said(arguments):
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(arguments)
+    return code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()
+
+print(json.dumps([said(arguments) for arguments in json.load(sys.stdin)]))
+"""
 
 
 class Shell:
@@ -34,6 +46,19 @@ class Shell:
             cwd=self.folder,
             check=False,
         )
+
+    def several(self, commands: list[list[str]]) -> list[tuple[int, str, str]]:
+        """Exit code, stdout and stderr of commands that one process runs, one after another."""
+        done = subprocess.run(
+            [sys.executable, "-c", SEVERAL],
+            capture_output=True,
+            text=True,
+            input=json.dumps(commands),
+            env=self.environment,
+            cwd=self.folder,
+            check=True,
+        )
+        return [(code, out, err) for code, out, err in json.loads(done.stdout)]
 
     def json(self, *arguments: str) -> object:
         done = self(*arguments, "--json")

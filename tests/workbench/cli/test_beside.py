@@ -37,10 +37,10 @@ READING = [
     ["sql", "SELECT nothing FROM responses"],
 ]
 FILES = [
-    ["export", "data", "pairs", "out.parquet"],
-    ["export", "data", "responses", "out.csv"],
-    ["export", "data", "pairs", "out.jsonl", "--as", "trl-preference"],
-    ["sql", "SELECT * FROM preference_pairs ORDER BY ALL;", "-o", "out.csv"],
+    ["export", "data", "pairs", "out1.parquet"],
+    ["export", "data", "responses", "out2.csv"],
+    ["export", "data", "pairs", "out3.jsonl", "--as", "trl-preference"],
+    ["sql", "SELECT * FROM preference_pairs ORDER BY ALL;", "-o", "out4.csv"],
 ]
 
 
@@ -71,30 +71,35 @@ def held(study: Shell) -> Iterator[Shell]:
             serving.close()
 
 
-def said(shell: Shell, arguments: list[str]) -> tuple[int, list[str], str]:
-    done = shell(*arguments)
-    lines = [line for line in done.stdout.splitlines() if "megabytes" not in line]  # as large as the log
-    return done.returncode, lines, done.stderr.removeprefix("Binder Error: ")  # the kind stays behind
+def said(shell: Shell) -> list[tuple[int, list[str], str]]:
+    """What each of the commands says, in one process for all."""
+    return [
+        (
+            code,
+            [line for line in out.splitlines() if "megabytes" not in line],  # as large as the log
+            err.removeprefix("Binder Error: "),  # the kind stays behind
+        )
+        for code, out, err in shell.several(READING)
+    ]
 
 
-def wrote(shell: Shell, arguments: list[str]) -> bytes:
-    done = shell(*arguments)
-    assert done.returncode == 0, done.stderr
-    (file,) = (shell.folder / name for name in arguments if name.startswith("out."))
-    return file.read_bytes()
+def wrote(shell: Shell) -> list[bytes]:
+    """What each of the commands writes."""
+    names = [next(name for name in command if name.startswith("out")) for command in FILES]
+    for code, _, err in shell.several(FILES):
+        assert code == 0, err
+    return [(shell.folder / name).read_bytes() for name in names]
 
 
 def test_reading_beside_a_holder_is_as_reading_alone(study: Shell) -> None:
-    alone = [said(study, command) for command in READING]
-    written = [wrote(study, command) for command in FILES]
+    alone, written = said(study), wrote(study)
     with Store.open(Path(study.environment["WORKBENCH_DB"])) as store:
         serving = share(store)
         try:
-            for command, expected in zip(READING, alone, strict=True):
-                found = said(study, command)
+            for command, expected, found in zip(READING, alone, said(study), strict=True):
                 assert found == expected, command
-            for command, contents in zip(FILES, written, strict=True):
-                assert wrote(study, command) == contents, command
+            for command, expected, found in zip(FILES, written, wrote(study), strict=True):
+                assert found == expected, command
         finally:
             serving.close()
 

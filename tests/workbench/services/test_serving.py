@@ -334,6 +334,7 @@ def test_three_annotators_at_once_lose_and_double_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_eight_annotators_for_ten_minutes_lose_and_double_nothing(tmp_path: Path) -> None:
     seconds = float(os.environ.get("WORKBENCH_TEST_SECONDS", "600"))
     annotate(tmp_path, people=8, seconds=seconds, prompts=5000)

@@ -22,7 +22,7 @@ def made(count: int) -> tuple[Store, Judging]:
 
 
 @given(st.lists(st.sampled_from(["judge", "pair", "skip", "undo", "redo", "prepare"]), max_size=14))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_next_prompt_is_that_of_the_store(steps: list[str]) -> None:
     store, judging = made(3)
     with store:

@@ -10,6 +10,7 @@ import pytest
 from storage import prompts, responses
 from storage.errors import StoreError
 from storage.store import Store
+from tests.sampled import sampled
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.hostile import HOSTILE, SURROGATE
@@ -21,7 +22,7 @@ ROUNDS = 6  # of four responses each: every text stands on a card
 BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\x80-\x9f]")
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.parametrize("size", sampled([NARROW, WIDE], NARROW))
 async def test_every_screen_survives(size: tuple[int, int]) -> None:
     texts = (*HOSTILE, SURROGATE)
     workspace = fake_workspace(prompts=len(texts), responses=5, texts=texts)
@@ -82,11 +83,11 @@ def fill(path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("columns", "rows"), [NARROW, WIDE])
-def test_the_terminals_bytes_are_clean(tmp_path: Path, columns: int, rows: int) -> None:
+@pytest.mark.parametrize("size", sampled([NARROW, WIDE], NARROW))
+def test_the_terminals_bytes_are_clean(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "hostile.duckdb"
     fill(path)
-    with Terminal("--db", str(path), home=tmp_path, columns=columns, rows=rows) as terminal:
+    with Terminal("--db", str(path), home=tmp_path, columns=size[0], rows=size[1]) as terminal:
         terminal.wait_for("clipboard ␛]52;c;SGFja2Vk␇")
         terminal.send(KEYS["down"] * 3)
         terminal.wait_for("policy 0 ␛]52;c;x␇[/foo]")

@@ -16,7 +16,7 @@ from tests.workbench.ui_rank.terminal import KEYS, Terminal
 from workbench.services.judging import Judging
 
 PROMPTS = 100
-KILLS = 4
+KILLS = 2
 ORDERS = ("abc", "acb", "bac", "bca", "cab", "cba")
 
 
@@ -100,7 +100,7 @@ def rank_until_killed(terminal: Terminal, seed: int, done: int, most: int) -> tu
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [KILLS, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_no_acknowledged_judgement_is_lost(tmp_path: Path, kills: int) -> None:
     """None lost, none doubled; and a draft that is there again is what was being typed, or its beginning."""
     path = tmp_path / "ranked.duckdb"

@@ -14,6 +14,7 @@ from storage import artifacts, benchmarks, judgements
 from storage.benchmark_records import BenchmarkAbout, BenchmarkItem
 from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
+from tests.sampled import sampled
 from tests.workbench.ui_report.stores import MODEL, fill
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
@@ -259,7 +260,7 @@ async def test_a_reward_run_opens_its_report(workspace: Workspace) -> None:
         await until(pilot, lambda: isinstance(app.screen, ReportScreen) and app.screen.report)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("size", sampled([SMALL, LARGE], SMALL))
 async def test_hostile_text_is_harmless_everywhere(size: tuple[int, int]) -> None:
     with opened() as made:
         fill(made.store, prompts=8, hostile=HOSTILE)
