@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from workbench.services.workspace import Workspace
 
 SMALLEST = (80, 24)
-PULSE_SECONDS = 0.25
-PULSES_A_STATUS = 2  # what moved is shown at most this often
+PULSE_SECONDS = 0.5
+PULSES_A_STATUS = 1  # what moved is shown at most this often
 PULSES_A_COUNT = 20  # the counts are read anew this often, when anything has been stored
 
 
@@ -173,7 +173,7 @@ class WorkbenchApp(Shell):
 
     @work(thread=True, group="heartbeat", exclusive=True)
     def heartbeat(self) -> None:
-        """Pump the jobs about four times a second, in a thread of its own, until the application ends."""
+        """Pump the jobs twice a second, in a thread of its own, until the application ends."""
         workspace = self.workspace
         pulses, last_fault, moved, counted = 0, "", False, -1
         while not self._quitting.is_set():

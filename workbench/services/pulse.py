@@ -16,10 +16,10 @@ from pathlib import Path
 from engine.protocol import launch
 from engine.protocol.rundir import RunDir
 
-ANYWAY = 5.0  # seconds after which everything is looked at, whatever moved
+ANYWAY = 10.0  # seconds after which everything is looked at, whatever moved
 WAITING = 1.0  # the same while a run waits for something that nobody here can see
 SHARE = 500.0  # taking in what a job says may cost one part in so many
-LONGEST = 5.0  # seconds that what a job says may lie untaken
+LONGEST = 10.0  # seconds that what a job says may lie untaken
 
 
 def size(path: Path) -> int:
