@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -188,7 +189,7 @@ def idle_fields(config_type: type[JobConfig], values: Mapping[str, Any]) -> dict
     empty.
     """
     parsed_values: dict[str, Any] = {}
-    hints = get_type_hints(config_type, include_extras=True)
+    hints = _hints(config_type)
     for field in fields(config_type):
         parsed_values[field.name] = "" if field.required else field.default
         value = values.get(field.name)
@@ -218,7 +219,7 @@ def check_field(config_type: type[JobConfig], name: str, value: Any) -> None:
     _refuse_unknown({name: value}, known)
     if isinstance(value, str) and not value.strip() and known[name].type != "strings":
         return
-    hints = get_type_hints(config_type, include_extras=True)
+    hints = _hints(config_type)
     _check(hints, known[name], _parse(known[name], value))
 
 
@@ -230,10 +231,16 @@ def build_typed(config_type: type[JobConfig], values: Mapping[str, Any]) -> JobC
     if missing:
         described = "; ".join(f"{name} ({known[name].description.rstrip('.')})" for name in missing)
         raise UsageError(f"Still needed: {described}.")
-    hints = get_type_hints(config_type, include_extras=True)
+    hints = _hints(config_type)
     for name, value in values.items():
         _check(hints, known[name], value)
     return msgspec.convert(dict(values), config_type)
+
+
+@cache
+def _hints(config_type: type[JobConfig]) -> Mapping[str, Any]:
+    """The type of each field with its bounds, worked out once a class."""
+    return get_type_hints(config_type, include_extras=True)
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, FieldInfo]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import msgspec.inspect as types
@@ -62,15 +63,19 @@ class FieldInfo:
         return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
-def fields(config_type: type[JobConfig]) -> list[FieldInfo]:
-    """The fields of a configuration: its own, then those of endpoints, then those that every job has."""
+@cache
+def fields(config_type: type[JobConfig]) -> tuple[FieldInfo, ...]:
+    """The fields of a configuration: its own, then those of endpoints, then those that every job has.
+
+    Described once a class: a form asks at every key.
+    """
     info = types.type_info(config_type)
     assert isinstance(info, types.StructType)
     places = dict.fromkeys(EndpointConfig.__struct_fields__, 1) | dict.fromkeys(
         JobConfig.__struct_fields__, 2
     )
     described = [_describe(field) for field in info.fields]
-    return sorted(described, key=lambda field: places.get(field.name, 0))
+    return tuple(sorted(described, key=lambda field: places.get(field.name, 0)))
 
 
 def _describe(field: types.Field) -> FieldInfo:
