@@ -6,6 +6,7 @@ be reused by another program.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import importlib.util
@@ -60,6 +61,14 @@ class Process(msgspec.Struct, frozen=True):
 # Workers that this process started: they stay zombies until they are waited for.
 _children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 _children_lock = threading.Lock()
+
+
+@atexit.register
+def _let_go() -> None:
+    """Workers go on without this process, which need not be warned of it when it ends."""
+    for child, _ in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def missing_packages(job: JobKind, config: JobConfig) -> str | None:
