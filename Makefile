@@ -19,8 +19,9 @@ STAMP := $(VENV)/installed
 
 .PHONY: install demo test test-slow test-avx2 quick check docs models pictures gpu-check
 ROOM ?= engine/objectives
-# A file's tests share what they set up, so they stay together; in this order the longest files are not last.
-TESTS ?= 2
+# Three on two cores: jobs and kills wait now and then.  A file's tests share what they set up, so they stay together;
+# in this order the longest files are not last.
+TESTS ?= 3
 SPREAD := -n $(TESTS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := install
 

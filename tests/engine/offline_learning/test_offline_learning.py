@@ -30,6 +30,7 @@ from engine.text import Tokeniser
 from engine.training.policy import Policy, load_trainable_policy
 from tests.engine.offline_learning.jobs import CONFIGS, Job
 from tests.engine.training.runs import make_run, only, rankings
+from tests.sampled import sampled
 
 KINDS = list(CONFIGS)
 OWN_LOOP = ["sft", "dpo", "kto"]  # SimPO, CPO and ORPO differ from DPO in the loss alone
@@ -85,7 +86,7 @@ def test_paused_and_killed_runs_end_with_the_same_weights(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("kind", OWN_LOOP)
+@pytest.mark.parametrize("kind", sampled(OWN_LOOP, "dpo", "kto"))
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

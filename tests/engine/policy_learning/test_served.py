@@ -100,6 +100,7 @@ def test_the_result_is_that_of_sampling_here(
         torch.testing.assert_close(weight, weights[1][name], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_server_that_keeps_old_adapters_is_found_out(
     tmp_path: Path, ppo_models: dict[str, Path], serve: Callable[..., str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_server_that_keeps_old_adapters_is_found_out(
         list(ppo.run(config, run))
 
 
+@pytest.mark.slow
 def test_a_server_without_adapters_is_told_how_to_be_started(
     ppo_models: dict[str, Path], serve: Callable[..., str], tmp_path: Path
 ) -> None:
