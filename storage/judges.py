@@ -55,10 +55,12 @@ def reliability(store: Store, judge: str, criterion: str) -> list[CalibrationBin
     return store.records(CalibrationBin, block("judges", "reliability"), _about(judge, criterion))
 
 
-def labels(store: Store, criteria: Sequence[str] | None, annotator: str = "") -> list[LabelCount]:
-    """Standing judgements of each kind of annotator, models one by one."""
-    wanted = None if criteria is None else list(criteria)
-    return store.records(LabelCount, block("judges", "labels"), {"criteria": wanted, "annotator": annotator})
+def labels(
+    store: Store, criteria: Sequence[str] | None, annotator: str = "", source: str = ""
+) -> list[LabelCount]:
+    """Standing judgements of each kind of annotator, models one by one; on prompts of a source, or all."""
+    values = {"criteria": None if criteria is None else list(criteria), "annotator": annotator}
+    return store.records(LabelCount, block("judges", "labels"), values | {"source": source})
 
 
 def _about(judge: str, criterion: str) -> dict[str, str | int]:

@@ -67,15 +67,20 @@ class OptimisationPoint:
 
 @dataclass(frozen=True, slots=True)
 class GoldPoint:
-    """Best of n by one proxy, in standard deviations of the score within a prompt."""
+    """A proxy by best of n or a policy that learns from it; scores in standard deviations within a prompt."""
 
+    method: str  # best of n, or policy learning
+    variant: str  # plain: the proxy's head alone; else how an ensemble of heads is taken
     labels: int  # that the proxy learned; 0: the gold model itself
     replicate: int
-    n: int
-    kl: float
-    sqrt_kl: float
+    n: int | None  # of best of n
+    step: int | None  # of the policy
+    kl: float | None
+    sqrt_kl: float | None
     proxy: float | None
     gold: float | None
+    length: float | None  # tokens
+    wins: float | None  # how often the judge prefers it to the first policy
 
 
 def of_step(store: Store, run_id: str, step: int, *, limit: int | None = None) -> list[StoredRollout]:
@@ -117,7 +122,7 @@ def best_of_n_runs(store: Store, reward_model: str, policy: str | None) -> list[
 
 
 def gold_curves(store: Store, run_id: str) -> list[GoldPoint]:
-    """Best of n by proxies of a gold model, by labels, replicate and n."""
+    """Proxies of a gold model by method, variant, labels, replicate, and n or step."""
     return store.records(GoldPoint, block("rollouts", "gold_curves"), {"run_id": run_id})
 
 

@@ -112,12 +112,14 @@ def write_pairs(
     seed: int = 0,
     judged_by_people: bool = False,
     annotator: str = "",
+    experiment: str = "",
 ) -> Snapshot:
     """Columns prompt_id, messages, response_a, text_a, response_b, text_b, judged.
 
     Pairs of different responses to a prompt, the lesser id first.  `judged` lists the criteria by which
     `annotator` has judged the pair already.  `judged_by_people` keeps pairs with a verdict of a person or an
-    imported file, `pairs_a_prompt` so many, chosen by `seed`; `limit` counts prompts.
+    imported file, `experiment` those of its different arms with one seed, `pairs_a_prompt` so many, chosen by
+    `seed`; `limit` counts prompts.
     """
     values: dict[str, Any] = {
         "source": source,
@@ -127,6 +129,7 @@ def write_pairs(
         "seed": seed,
         "judged_by_people": judged_by_people,
         "annotator": annotator,
+        "experiment": experiment,
     }
     return _write(store, path, "pairs", values)
 

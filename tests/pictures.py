@@ -99,6 +99,14 @@ async def query(pilot: Pilot[None]) -> None:
     await settle(pilot, 2.0)
 
 
+async def experiments(pilot: Pilot[None]) -> None:
+    """The newest experiment: its arms beside each other, who beat whom."""
+    app = pilot.app
+    assert isinstance(app, WorkbenchApp)
+    app.action_experiments()
+    await settle(pilot, 3.0)
+
+
 async def nothing(pilot: Pilot[None]) -> None:
     """The screen as it opens."""
 
@@ -115,7 +123,10 @@ SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] =
     ("compare", "f6", nothing),
     ("sql", "f7", query),
     ("launch", "f8", nothing),
+    ("experiments", "f5", experiments),
 )
+ROOMY = ("report", "experiments")
+"""Screens with tables that need room."""
 
 
 def copy_traces(source: Path, target: Path) -> None:
@@ -131,8 +142,10 @@ async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
         for name, key, prepare in SCREENS:
             if wanted and name not in wanted:
                 continue
+            if name == "experiments" and not workspace.experiments.listed():
+                continue  # the demo has none; a store that has is named with --db
             app = WorkbenchApp(workspace)
-            async with app.run_test(size=WIDE if name == "report" else SIZE) as pilot:
+            async with app.run_test(size=WIDE if name in ROOMY else SIZE) as pilot:
                 await settle(pilot)
                 await pilot.press(key)
                 await settle(pilot, 2.0)

@@ -5,17 +5,19 @@
    standard deviations within a prompt
 3. proxies, ridge heads on the policy's frozen trunk, learn 50, 100, … of these labels, several times each
 4. best of n by every proxy on the held-out prompts: what the proxy thinks of its choice, and what it is worth
+5. a policy learns from every proxy on the held-out prompts (`overoptimise_policies`): the same at each step
 
-All figures of one proxy are of the same samples, every subset of n counted (`objectives.best_of`).  Scores of
-proxy and gold are in standard deviations within a prompt from their mean.  The departure from the paper is
-that proxies differ in their labels, not in their size.
+A proxy is its head alone and, if asked for, a conservative ensemble (Coste et al., arXiv 2310.02743).
+All figures of best of n are of the same samples, every subset of n counted (`objectives.best_of`).  Scores of
+proxy and gold are in standard deviations within a prompt from the mean of the first policy's samples.  The
+departures from the paper are that proxies differ in their labels, not in their size, and that the policy
+learns on the prompts on which best of n chooses, which no proxy has seen.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +28,29 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, fit_head
+from engine.jobs.overoptimise_policies import learned
+from engine.jobs.overoptimise_proxies import Answers, Held, Proxy, Way, within
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, depth, features_of
 from engine.models.policy import load_policy
-from engine.models.reward_model import load_reward_model
+from engine.models.reward_model import RewardModel, load_reward_model, with_head
+from engine.models.trunk import Trunk
 from engine.objectives.best_of import best_of, subset_sizes
-from engine.objectives.groups import group_advantages, spread_within
 from engine.policy_learning.best_of_n import SAMPLED
-from engine.policy_learning.prompts import Prompt, read_prompts
+from engine.policy_learning.prompts import read_prompts
 from engine.policy_learning.rollout import draw
 from engine.protocol.configs import OveroptimiseConfig
+from engine.protocol.configs.overoptimise import PLAIN
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.frozen.features import PARTS, load_trunk
-from engine.rollout import Sampled, response_text
+from engine.rollout import response_text
 from engine.tables import write_output, write_splits
 from engine.text import Tokeniser
 from engine.training.checkpoint import stable_hash
 from engine.training.guards import MicroBatchSize
 from engine.wording import counted
-
-
-@dataclass(frozen=True)
-class Answers:
-    """All samples: P prompts, training prompts first, K samples each."""
-
-    prompts: list[Prompt]
-    training: int  # how many prompts the proxies may learn from
-    sampled: list[Sampled]
-    texts: list[str]
-
-    @property
-    def groups(self) -> np.ndarray:
-        """[N] the prompt of each sample."""
-        return np.array([one.prompt_index for one in self.sampled])
 
 
 def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
@@ -69,29 +59,44 @@ def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
     gold_folder = yield from resolving(directory.model("gold").folder)
     tokeniser = Tokeniser.from_folder(folder)
     answers = yield from _answers(config, directory, folder, tokeniser)
-    gold_N = yield from _gold(config, gold_folder, answers)
-    layers, features_N_F = yield from _features(config, folder, tokeniser, answers)
+    gold = load_reward_model(gold_folder, config.dtype, resolve_device(config.device))
+    gold_N = yield from _scores(gold, answers, "gold scores")
+    if within(gold_N, answers.groups)[1] <= 0:
+        raise UsageError(f"{config.gold} gives all samples of a prompt one score; take another gold model.")
+    judge, judge_N = gold, gold_N
+    if config.judge:
+        judge_folder = yield from resolving(directory.model("judge").folder)
+        judge = load_reward_model(judge_folder, config.dtype, resolve_device(config.device))
+        judge_N = yield from _scores(judge, answers, "the judge's scores")
+    trunk = load_trunk(folder, config, tokeniser)
+    layers, features_N_F = yield from _features(trunk, tokeniser, answers)
     pool = _pairs(answers)
     yield from _messages(config, answers, len(pool))
-    proxies = {}
+    held = Held.of(answers, gold_N, judge_N, features_N_F)
+    proxies: dict[Way, Proxy] = {}
     for count in config.counts():
         for replicate in range(config.replicates):
             if count <= len(pool):
                 labelled = labels(pool, gold_N, answers.groups, count, (config.seed, replicate))
                 head = fit_head(
                     features_N_F, labelled, layers=layers, parts=PARTS,
-                    settings=FitSettings(members=0, seed=config.seed),
+                    settings=FitSettings(
+                        members=config.members if config.conservative else 0, seed=config.seed
+                    ),
                 )  # fmt: skip
-                proxies[count, replicate] = head.scores(features_N_F)[:, 0].astype(np.float64)
+                scorer = with_head(trunk.module, trunk, tokeniser, head)
+                for variant in config.variants():
+                    proxies[Way(count, replicate, variant)] = Proxy.of(variant, scorer, gold, held)
         yield Progress(stage="proxies", done=count, total=config.counts()[-1], unit="labels")
     if not proxies:
         raise UsageError(
             f"There are {counted(len(pool), 'pair')} to label, fewer than {config.counts()[0]}; take more "
             "prompts or samples, or fewer labels."
         )
-    held = answers.groups >= answers.training
-    yield _rollouts(directory, answers, held, gold_N, proxies)
-    summary = yield from _curves(answers.groups[held], gold_N[held], {k: v[held] for k, v in proxies.items()})
+    yield _rollouts(directory, held, proxies)
+    summary = yield from _curves(held, proxies)
+    if config.steps:
+        summary |= yield from learned(config, directory, folder, held, proxies, judge)
     yield Finished(summary=summary)
 
 
@@ -118,36 +123,23 @@ def _answers(
     return Answers(prompts, len(prompt_set.train), sampled, texts)
 
 
-def _gold(config: OveroptimiseConfig, folder: Path, answers: Answers) -> Generator[Event, None, np.ndarray]:
-    """[N] gold scores.  Raises UsageError where those of a prompt never differ."""
-    model = load_reward_model(folder, config.dtype, resolve_device(config.device))
+def _scores(model: RewardModel, answers: Answers, stage: str) -> Generator[Event, None, np.ndarray]:
+    """[N] scores of all samples by a reward model."""
     tokeniser = model.tokeniser
-    pairs = []
-    for one, text in zip(answers.sampled, answers.texts, strict=True):
-        messages = answers.prompts[one.prompt_index].messages
-        tokens = tokeniser.encode_for_score(messages, text, tokeniser.score_tokens)
-        pairs.append((tokens.prompt, tokens.response))
-    scores_N = np.zeros(len(pairs))
+    scores_N = np.zeros(len(answers.sampled))
     done = 0
-    for places, scores_n_C, _ in model.measured(pairs):
+    for places, scores_n_C, _ in model.measured(answers.encoded(tokeniser)):
         scores_N[places] = scores_n_C[:, 0].double().numpy()
         done += len(places)
-        yield Progress(stage="gold scores", done=done, total=len(pairs), unit="responses")
-    if within(scores_N, answers.groups)[1] <= 0:
-        raise UsageError(f"{config.gold} gives all samples of a prompt one score; take another gold model.")
+        yield Progress(stage=stage, done=done, total=len(scores_N), unit="responses")
     return scores_N
 
 
 def _features(
-    config: OveroptimiseConfig, folder: Path, tokeniser: Tokeniser, answers: Answers
+    trunk: Trunk, tokeniser: Tokeniser, answers: Answers
 ) -> Generator[Event, None, tuple[tuple[int, ...], np.ndarray]]:
-    trunk = load_trunk(folder, config, tokeniser)
     layers = default_layers(depth(trunk.module))
-    encoded = [
-        tokeniser.encode_for_score(answers.prompts[one.prompt_index].messages, text, tokeniser.score_tokens)
-        for one, text in zip(answers.sampled, answers.texts, strict=True)
-    ]
-    pairs = [(tokens.prompt, tokens.response) for tokens in encoded]
+    pairs = answers.encoded(tokeniser)
     by_place: dict[int, np.ndarray] = {}
     for places, features_n_F in features_of(trunk, pairs, layers, PARTS, FEATURE_TOKENS):
         by_place.update(zip(places, features_n_F.numpy(), strict=True))
@@ -180,12 +172,6 @@ def _messages(config: OveroptimiseConfig, answers: Answers, pairs: int) -> Itera
         yield Message(level="warning", text=text)
 
 
-def within(scores_N: np.ndarray, group_N: np.ndarray) -> tuple[np.ndarray, float]:
-    """Scores less the mean of their prompt, and their standard deviation about it."""
-    score_N, groups = torch.from_numpy(scores_N).double(), torch.from_numpy(group_N)
-    return group_advantages(score_N, groups, scale=False).numpy(), spread_within(score_N, groups)[0]
-
-
 def labels(
     pool: Sequence[tuple[int, int, int]],
     gold_N: np.ndarray,
@@ -207,30 +193,23 @@ def labels(
     return stacked(sorted(rows))
 
 
-def _rollouts(
-    run: RunDir,
-    answers: Answers,
-    held_N: np.ndarray,
-    gold_N: np.ndarray,
-    proxies: Mapping[tuple[int, int], np.ndarray],
-) -> Event:
+def _rollouts(run: RunDir, held: Held, proxies: Mapping[Way, Proxy]) -> Event:
     """The samples of the held-out prompts with every score, from which all curves can be computed again."""
     rows: list[dict[str, Any]] = []
-    for n in np.flatnonzero(held_N):
-        one = answers.sampled[n]
-        said = {f"{count}/{replicate}": float(scores[n]) for (count, replicate), scores in proxies.items()}
+    for n, one in enumerate(held.sampled):
+        said = {str(way): float(proxy.scores[n]) for way, proxy in proxies.items()}
         rows.append(
             {
                 "step": 1,
-                "prompt_id": answers.prompts[one.prompt_index].prompt_id,
+                "prompt_id": held.prompts[one.prompt_index].prompt_id,
                 "sample_index": one.sample_index,
-                "text": answers.texts[n],
-                "score": float(gold_N[n]),
-                "reward": float(gold_N[n]),
+                "text": held.texts[n],
+                "score": float(held.gold_scores[n]),
+                "reward": float(held.gold_scores[n]),
                 "kl": None,
                 "tokens": len(one.token_ids),
                 "stopped": one.stopped,
-                "components": json.dumps({"gold": float(gold_N[n]), **said}),
+                "components": json.dumps({"gold": float(held.gold_scores[n]), **said}),
                 "cut": False,
             }
         )
@@ -238,28 +217,27 @@ def _rollouts(
 
 
 def _curves(
-    group_N: np.ndarray, gold_N: np.ndarray, proxies: Mapping[tuple[int, int], np.ndarray]
+    held: Held, proxies: Mapping[Way, Proxy]
 ) -> Generator[Event, None, dict[str, float | int | str | None]]:
-    """Metrics `gold_curves/LABELS/REPLICATE/{proxy,gold}` at step n, also of the gold model itself as
-    0 labels; the summary says what the largest n is worth by each number of labels."""
-    apart_N, spread = within(gold_N, group_N)
-    truth_N = torch.from_numpy(apart_N / spread)
-    everything = {}
-    for key, scores_N in {(0, 0): gold_N, **proxies}.items():
-        own_N, scale = within(scores_N, group_N)
-        everything[key] = torch.from_numpy(own_N / scale if scale > 0 else own_N)
+    """The metrics of best of n at step n, also of the gold model itself as 0 labels; the summary says what
+    the largest n is worth by each number of labels."""
+    group_N = held.groups
+    truth_N, length_N = held.gold.of(held.gold_scores, held.ids), held.lengths
+    everything = {Way(0, 0): truth_N}
+    for way, proxy in proxies.items():
+        everything[way] = proxy.yardstick.of(proxy.scores, held.ids)
     summary: dict[str, float | int | str | None] = {"prompts": len(np.unique(group_N))}
     last: dict[int, list[float]] = {}
     sizes = subset_sizes(int(np.bincount(group_N).max()))
     groups = torch.from_numpy(group_N)
     for n in sizes:
         values = {}
-        for (count, replicate), proxy_N in everything.items():
-            name = f"gold_curves/{count}/{replicate}"
-            values[f"{name}/proxy"] = curve(proxy_N, proxy_N, groups, n)
-            values[f"{name}/gold"] = curve(proxy_N, truth_N, groups, n)
-            if n == sizes[-1]:
-                last.setdefault(count, []).append(values[f"{name}/gold"])
+        for way, proxy_N in everything.items():
+            figures = {"proxy": proxy_N, "gold": truth_N, "length": length_N, "wins": held.wins}
+            for figure, value_N in figures.items():
+                values[way.metric("bon", figure)] = curve(proxy_N, value_N, groups, n)
+            if n == sizes[-1] and way.variant == PLAIN:
+                last.setdefault(way.labels, []).append(values[way.metric("bon", "gold")])
         yield Metrics(step=n, values=values)
     return summary | {f"gold_of_{count}_labels": float(np.mean(gains)) for count, gains in last.items()}
 

@@ -214,6 +214,12 @@ def _frozen(folder: Path, head: RewardHead, dtype: str | torch.dtype, device: to
             f"The head in {folder} reads {head.weight.shape[1]} features and its trunk gives {expected}; "
             "train the reward model again."
         )
+    return with_head(model, trunk, tokeniser, head)
+
+
+def with_head(model: PreTrainedModel, trunk: Trunk, tokeniser: Tokeniser, head: RewardHead) -> RewardModel:
+    """The frozen reward model of a trunk and a head that was fitted to its features."""
+    device = trunk.device
     return RewardModel(
         model=model,
         trunk=trunk,

@@ -99,5 +99,6 @@ ORDER BY bin
 SELECT annotator_kind, if(annotator_kind = 'ai', annotator, '') AS judge, count(*) AS judgements
 FROM current_judgements
 WHERE ($criteria IS NULL OR list_contains($criteria, criterion)) AND ($annotator = '' OR annotator = $annotator)
+  AND ($source = '' OR prompt_id IN (SELECT prompt_id FROM prompts WHERE source = $source))
 GROUP BY ALL
 ORDER BY ALL

@@ -46,6 +46,6 @@ WHERE kind = 'best_of_n' AND status = 'done' AND (config ->> '$.reward_model') =
 ORDER BY created_at DESC
 
 -- name: gold_curves
-SELECT labels, replicate, n, kl, sqrt_kl, proxy, gold FROM gold_curves
+SELECT method, variant, labels, replicate, n, step, kl, sqrt_kl, proxy, gold, length, wins FROM gold_curves
 WHERE run_id = $run_id
-ORDER BY labels, replicate, n
+ORDER BY method, variant, labels, replicate, coalesce(n, step)

@@ -65,10 +65,17 @@ JOIN prompts p USING (prompt_id)
 ORDER BY o.times, o.place, r.prompt_id, r.created_at, r.response_id
 
 -- name: pairs
-WITH chosen AS MATERIALIZED (
+WITH arms AS MATERIALIZED (
+    SELECT response_id, prompt_id, arm, seed FROM experiment_responses WHERE experiment = $experiment
+), apart AS MATERIALIZED (
+    SELECT x.response_id AS response_a, y.response_id AS response_b
+    FROM arms x
+    JOIN arms y ON y.prompt_id = x.prompt_id AND y.seed = x.seed AND y.arm <> x.arm AND y.response_id > x.response_id
+), chosen AS MATERIALIZED (
     SELECT prompt_id, messages, created_at, rowid AS place
     FROM prompts p
     WHERE ($source = '' OR source = $source) AND ($prompt_ids IS NULL OR list_contains($prompt_ids, prompt_id))
+      AND ($experiment = '' OR prompt_id IN (SELECT prompt_id FROM arms))
       AND (SELECT count(DISTINCT hash(text)) FROM responses r WHERE r.prompt_id = p.prompt_id) >= 2
     ORDER BY created_at, rowid
     LIMIT $limit
@@ -81,8 +88,10 @@ WITH chosen AS MATERIALIZED (
     FROM chosen c
     JOIN responses a ON a.prompt_id = c.prompt_id
     JOIN responses b ON b.prompt_id = c.prompt_id AND b.response_id > a.response_id AND b.text <> a.text
-    WHERE NOT $judged_by_people
-       OR EXISTS (SELECT 1 FROM theirs t WHERE t.x = a.response_id AND t.y = b.response_id)
+    WHERE (NOT $judged_by_people
+           OR EXISTS (SELECT 1 FROM theirs t WHERE t.x = a.response_id AND t.y = b.response_id))
+      AND ($experiment = ''
+           OR EXISTS (SELECT 1 FROM apart t WHERE t.response_a = a.response_id AND t.response_b = b.response_id))
     QUALIFY row_number() OVER (
         PARTITION BY c.prompt_id ORDER BY md5(a.response_id || b.response_id || $seed::VARCHAR)
     ) <= $most OR $most = 0

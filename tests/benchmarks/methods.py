@@ -1,37 +1,50 @@
 """Every method raises its own objective on a tiny model, over three seeds; the curves are kept as data.
 
 `python -m tests.benchmarks.methods --out docs/curves/methods.csv`
+`python -m tests.benchmarks.methods --real --out docs/curves/methods-demo.csv`, on the demo's model and rule
 
 Offline methods learn rankings in which more `a` is better and are measured on held-out prompts:
 `heldout/loss` (their own objective, to fall) and `heldout/accuracy` of their implicit reward (to rise).  The
 others learn from a reward, the share of ASCII characters, and are measured by `policy/score` (to rise).  The
 model is random and answers at random: what is shown is that each loss and loop does what it is meant to,
 nothing about quality.
+
+With --real the model is SmolLM2-135M with adapters and the rule is the demo's, fewer words: rankings are of
+its own answers to the demo's prompts, and the reward is −words/10.
 """
 
 from __future__ import annotations
 
 import csv
 import importlib
+import json
 import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import torch
 
+from engine.models.catalogue import resolve_model
+from engine.models.policy import load_policy
 from engine.policy_learning import prompts as policy_prompts
 from engine.protocol import configs
 from engine.protocol.catalog import job_kind
 from engine.protocol.events import Metrics, Output
+from engine.rollout import response_text, sample
+from engine.text import Tokeniser
 from tests.benchmarks.common import parser, report, say, versions
 from tests.engine.training.fixtures import talkative
 from tests.engine.training.runs import make_run, prompts, rankings
 from tests.fakes import tiny_model_folder
+from workbench.services.demo import demo_prompts
+from workbench.services.rules import concise
 
 COMMON: dict[str, Any] = {"name": "better", "policy": "p", "device": "cpu", "dtype": "float32"}
 OFFLINE = COMMON | {
@@ -43,6 +56,8 @@ ONLINE = COMMON | {
     "max_new_tokens": 6, "learning_rate": 1e-2, "tuning": "full", "target_kl_update": 0.0, "kl_bound": 1e9,
     "missing_stop_penalty": 0.0, "checkpoint_every": 0, "trace_every": 0, "collapse": "ignore", "epochs": 2,
 }  # fmt: skip
+REAL_PROMPTS, REAL_TOKENS = 24, 24
+ROW: dict[str, Any] = {"annotator": "rule:concise"}
 FREE: dict[str, Any] = {"kl": "fixed", "beta": 0.0}
 HELD: dict[str, Any] = {"kl": "fixed", "beta": 0.01}
 
@@ -89,6 +104,55 @@ def methods(seed: int) -> dict[str, configs.JobConfig]:
     }
 
 
+def real(config: configs.JobConfig) -> configs.JobConfig:
+    """The same method on the real model: adapters, few and short answers, the demo's rule."""
+    own: dict[str, Any] = {"dtype": "auto", "tuning": "lora", "learning_rate": 3e-4}
+    if isinstance(config, configs.StoredResponsesConfig):
+        return msgspec.structs.replace(config, **own, epochs=2)
+    own |= {"steps": 10, "prompts_per_step": 4, "samples": 4, "max_new_tokens": REAL_TOKENS}
+    if getattr(config, "rewards", ()):
+        own |= {"rewards": ("tests.benchmarks.methods:fewer_words",), "normalise_score": False}
+    if getattr(config, "preference", ""):
+        own |= {"preference": "tests.benchmarks.methods:rather_fewer_words"}
+    return msgspec.structs.replace(config, **own)
+
+
+def fewer_words(prompt: str, response: str) -> float:
+    """The demo's rule as a reward: −words/10; an answer without a word is worst."""
+    return max(concise(prompt, response), -100.0) / 10
+
+
+def rather_fewer_words(prompt: str, first: str, second: str) -> float:
+    """How likely the first is preferred by that rule."""
+    return 1 / (1 + math.exp(fewer_words(prompt, second) - fewer_words(prompt, first)))
+
+
+def answered(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Tables of the real model: the demo's training prompts, and its answers to them ranked by the rule."""
+    tokeniser = Tokeniser.from_folder(folder)
+    asked = [p["prompt"] for p in demo_prompts() if p["split"] == "train"][:REAL_PROMPTS]
+    chats = [[{"role": "user", "content": text}] for text in asked]
+    model = load_policy(folder, "auto", torch.device("cpu"))
+    texts: list[list[str]] = [[] for _ in asked]
+    for batch in sample(
+        model, tokeniser, [tokeniser.encode_prompt(chat, "chat") for chat in chats], samples=4,
+        temperature=1.0, top_p=1.0, max_new_tokens=REAL_TOKENS, stop_ids=tokeniser.stop_ids,
+        seeds=list(range(len(asked))), batch_sequences=32,
+    ):  # fmt: skip
+        for response in batch.responses:
+            texts[response.prompt_index].append(response_text(tokeniser, response))
+    ranked, table = [], []
+    for number, (chat, said) in enumerate(zip(chats, texts, strict=True)):
+        messages = json.dumps(chat)
+        table.append({"prompt_id": f"p{number}", "messages": messages})
+        levels = sorted({fewer_words("", text) for text in said}, reverse=True)
+        for place, text in enumerate(said):
+            row = {"prompt_id": f"p{number}", "messages": messages, "response_id": f"r{number}-{place}"}
+            rank = 1 + levels.index(fewer_words("", text))
+            ranked.append(ROW | row | {"judgement_id": f"j{number}", "text": text, "rank": rank})
+    return table, ranked
+
+
 METRICS = ("heldout/loss", "heldout/accuracy", "policy/score", "policy/kl")
 
 
@@ -107,22 +171,37 @@ def more_ascii(prompt: str, first: str, second: str) -> float:
     return 1 / (1 + math.exp(4 * (ascii_share(prompt, second) - ascii_share(prompt, first))))
 
 
-def curve(name: str, config: configs.JobConfig, seed: int, model: Path) -> Iterator[tuple[Any, ...]]:
-    """Method, seed, step, metric, value of one run."""
-    job = job_kind(config)
-    learn = getattr(importlib.import_module(job.module), job.function)
-    offline = isinstance(config, configs.StoredResponsesConfig)
+def tables(name: str, offline: bool, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """What a method reads of the tiny world."""
+    if not offline:
+        return {"prompts": prompts()}
     rows = rankings(24, seed)
     if name == "DPO with ties":  # two above two
         rows = [row | {"rank": 1 + 2 * (row["rank"] > 2)} for row in rows]
-    table = {"rankings": rows} if offline else {"prompts": prompts()}
+    return {"rankings": rows}
+
+
+def curve(
+    name: str,
+    config: configs.JobConfig,
+    seed: int,
+    model: Path,
+    table: dict[str, list[dict[str, Any]]],
+    worth: Callable[[str], float],
+) -> Iterator[tuple[Any, ...]]:
+    """Method, seed, step, metric, value of one run.
+
+    worth: of a text, where a preference does not tell its score.
+    """
+    job = job_kind(config)
+    learn = getattr(importlib.import_module(job.module), job.function)
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder) / "run", config, {"policy": model}, table)
         unscored = isinstance(config, configs.NashMDConfig) and not config.rewards
         for event in learn(config, run):
             if unscored and isinstance(event, Output) and event.kind == "rollouts":
                 texts = pq.read_table(run.path / event.path)["text"].to_pylist()
-                yield name, seed, event.step, "policy/score", statistics.fmean(map(of_text, texts))
+                yield name, seed, event.step, "policy/score", statistics.fmean(map(worth, texts))
             for metric in METRICS if isinstance(event, Metrics) else ():
                 if metric in event.values and not (unscored and metric == "policy/score"):
                     yield name, seed, event.step, metric, event.values[metric]
@@ -151,20 +230,33 @@ def better(rows: list[tuple[Any, ...]]) -> dict[str, str]:
 def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--out", type=Path, default=Path("docs/curves/methods.csv"))
+    arguments.add_argument("--real", action="store_true", help="on the demo's model and rule")
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--only", nargs="*", default=[], help="methods, by their names")
     options = arguments.parse_args()
-    torch.set_num_threads(1)
+    if not options.real:
+        torch.set_num_threads(1)
     policy_prompts.REFERENCE_SAMPLES = 12
     sys.modules.setdefault("tests.benchmarks.methods", sys.modules[__name__])
     rows: list[tuple[Any, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
-        model = talkative(Path(folder) / "policy", tiny_model_folder(Path(folder) / "tiny"))
+        if options.real:
+            model = resolve_model("smollm2")
+            asked, ranked = answered(model)
+        else:
+            model = talkative(Path(folder) / "policy", tiny_model_folder(Path(folder) / "tiny"))
         for seed in range(options.seeds):
             for name, config in methods(seed).items():
-                if not options.only or name in options.only:
-                    rows += curve(name, config, seed, model)
-                    say(f"{name}, seed {seed}")
+                if options.only and name not in options.only:
+                    continue
+                offline = isinstance(config, configs.StoredResponsesConfig)
+                table, worth = tables(name, offline, seed), of_text
+                if options.real:
+                    config = real(config)
+                    table = {"rankings": ranked} if offline else {"prompts": asked}
+                    worth = partial(fewer_words, "")
+                rows += curve(name, config, seed, model, table, worth)
+                say(f"{name}, seed {seed}")
     with options.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("method", "seed", "step", "metric", "value"))

@@ -19,6 +19,9 @@ from trl.experimental.cpo.cpo_trainer import CPOTrainer  # type: ignore[import-n
 from trl.experimental.nash_md.nash_md_trainer import (  # type: ignore[import-not-found,unused-ignore]
     NashMDTrainer,
 )
+from trl.experimental.online_dpo.online_dpo_trainer import (  # type: ignore[import-not-found,unused-ignore]
+    OnlineDPOTrainer,
+)
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer  # type: ignore[import-not-found,unused-ignore]
 from trl.trainer.dpo_trainer import DPOTrainer  # type: ignore[import-not-found,unused-ignore]
 from trl.trainer.kto_trainer import (  # type: ignore[import-not-found,unused-ignore]
@@ -36,6 +39,9 @@ class Alone:
         return x
 
     gather = unwrap_model = gather_for_metrics
+
+    def backward(self, loss: Any) -> None:
+        """Losses alone are wanted."""
 
 
 def bare(kind: Any, **settings: Any) -> Any:
@@ -135,7 +141,35 @@ def nash_md(job: dict[str, Any], policy: Any, reference: Any, settings: dict[str
     return float(torch.stack(losses).mean())
 
 
-METHODS = {"nash_md": nash_md, "dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo}
+def online_dpo(job: dict[str, Any], policy: Any, reference: Any, settings: dict[str, Any]) -> float:
+    """A whole training step, of completions and rewards that are given."""
+    arguments = SimpleNamespace(
+        use_vllm=False, missing_eos_penalty=None, loss_type=settings["loss_type"], optim="", n_gpu=1,
+        torch_empty_cache_steps=None, gradient_accumulation_steps=1,
+    )  # fmt: skip
+    words = SimpleNamespace(eos_token_id=2, batch_decode=lambda ids, **_: [""] * len(ids))
+    losses = []
+    for pair in job["pairs"]:  # one by one: prompts are padded on the left there
+        two = [pair["chosen"], pair["rejected"]]
+        prompts = torch.tensor([pair["prompt"]] * 2)
+        generated = (
+            prompts,
+            torch.ones_like(prompts),
+            padded(two, 0),
+            padded([[1] * len(y) for y in two], 0),
+        )
+        trainer = bare(
+            OnlineDPOTrainer, args=arguments, ref_model=reference, max_length=512, _beta=settings["beta"],
+            is_vision_model=False, processing_class=words, _tokenizer=words, reward_funcs=[None],
+            stats=defaultdict(list), state=SimpleNamespace(global_step=1, epoch=0),
+            _generate=lambda *_, given=generated: given,
+            _calculate_rewards_from_functions=lambda given=pair["rewards"], **_: torch.tensor(given),
+        )  # fmt: skip
+        losses.append(trainer.training_step(policy, {"prompt": [""]}))
+    return float(torch.stack(losses).mean())
+
+
+METHODS = {"online_dpo": online_dpo, "nash_md": nash_md, "dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo}
 
 
 @torch.no_grad()

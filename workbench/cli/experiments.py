@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from workbench.cli.jobs import run_to_end
 from workbench.cli.options import job_command
 from workbench.cli.output import plain, print_json, print_records, print_table
 from workbench.cli.session import session
+
+if TYPE_CHECKING:
+    from workbench.services.gold_curves import GoldCurve
 
 experiment_app = typer.Typer(help="Experiments that are several steps in one.", no_args_is_help=True)
 
@@ -51,11 +54,14 @@ def run(
 
     The same file again goes on with what stopped or failed, and repeats nothing.
     """
-    from workbench.services.experiments.run_file import plan, read
-    from workbench.services.experiments.running import run_file
+    from workbench.services.experiments.people import ask
+    from workbench.services.experiments.planning import plan
+    from workbench.services.experiments.run_file import PEOPLE, read
+    from workbench.services.experiments.running import queue
 
+    file, text = read(path)
     if dry_run:
-        rows = [(one.arm, one.seed, one.role, one.kind) for one in plan(read(path)[0])]
+        rows = [(one.arm, one.seed, one.role, one.kind) for one in plan(file)]
         columns = ("arm", "seed", "role", "job")
         if as_json:
             print_json([dict(zip(columns, row, strict=True)) for row in rows])
@@ -63,16 +69,18 @@ def run(
             print_table(columns, rows)
         return
     workspace = session.workspace()
-    queued = run_file(workspace.store, workspace.jobs, path)
-    session.narrator.say(
-        f"{queued.name}: {len(queued.new)} new, {len(queued.resumed)} resumed, {len(queued.standing)} there "
-        "already."
-    )
+    queued = queue(workspace.store, workspace.jobs, file, text)
+    session.narrator.say(queued.sentence)
     if not queue_only:
         session.share()
         for run_id in queued.runs:
             session.narrator.say(f"Run {run_id}.")
             follow(workspace.jobs, run_id, session.narrator)
+        if file.judge == PEOPLE and file.judging:
+            asked = ask(
+                workspace.store, workspace.judging.projects, queued.name, workspace.settings.annotator
+            )
+            session.narrator.say(f"{counted(asked.tasks, 'prompt')} to rank: F3 follows “{asked.name}”.")
     _show(queued.name, "", as_json)
 
 
@@ -95,7 +103,7 @@ def show(
 
 
 def _show(name: str, judge: str, as_json: bool) -> None:
-    from workbench.services.experiments.report import COLUMNS, figures
+    from workbench.services.experiments.report import COLUMNS, SCORERS, figures, scorer_figures
 
     result = session.reading().experiments.result(name, judge)
     if as_json:
@@ -103,17 +111,29 @@ def _show(name: str, judge: str, as_json: bool) -> None:
         return
     for note in result.notes:
         session.narrator.say(note)
-    print_table(("arm", *COLUMNS[1:]), [figures(arm) for arm in result.arms])
+    if answering := [arm for arm in result.arms if not arm.is_reward_model]:
+        print_table(("arm", *COLUMNS[1:]), [figures(arm) for arm in answering])
+    if scorers := [arm for arm in result.arms if arm.is_reward_model]:
+        print_table(("arm", *SCORERS[1:]), [scorer_figures(arm) for arm in scorers])
 
 
 def overoptimisation(
     config: JobConfig,
     *,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write every point as CSV.")] = None,
+    picture: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw all curves on one picture, as SVG.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a gold reward model label, train proxies on few labels, and see what best of n by them is worth."""
+    """Let a gold reward model label, train proxies on few labels; see what choosing and learning by them is
+    worth.
+
+    Choosing is best of n; a policy learns from each proxy too unless steps is 0.
+    """
+    from engine.files import write_atomic
     from workbench.services.gold_curves import curves, write_csv
+    from workbench.services.gold_curves import picture as drawn
 
     detail = run_to_end("overoptimise", config)
     store, run_id = session.workspace().store, detail.run_id
@@ -121,19 +141,32 @@ def overoptimisation(
     if csv is not None:
         rows = write_csv(store, run_id, Path(csv).expanduser())
         session.narrator.say(f"{counted(rows, 'row')} written to {csv}.")
+    if picture is not None:
+        write_atomic(Path(picture).expanduser(), drawn(gold_curves).encode())
+        session.narrator.say(f"Drawn: {picture}.")
     if as_json:
         print_json({"run_id": run_id, "curves": plain(gold_curves)})
         return
     print_table(
-        ("labels", "n", "√KL", "proxy", "gold", "gold, replicates", "gold highest at √KL"),
-        [
-            (
-                "gold itself" if not one.labels else str(one.labels),
-                str(one.points[-1][0]),
-                *(f"{value:.2f}" for value in one.points[-1][1:]),
-                f"{one.lowest:+.2f} … {one.highest:+.2f}",
-                "–" if one.peak is None else f"{one.peak.d:.2f}" + ("" if one.peak.passed else " (the last)"),
-            )
-            for one in gold_curves
-        ],
+        ("proxy", "by", "n or step", "√KL", "proxy thinks", "gold", "wins", "tokens", "gold highest at √KL"),
+        [_last(one) for one in gold_curves],
+    )
+
+
+def _last(curve: GoldCurve) -> tuple[str, ...]:
+    """The end of a curve as a row of the table, and where its gold score is highest."""
+    from workbench.services.experiments.results import estimate_text
+
+    last, peak = curve.points[-1], curve.peak
+    name = f"{curve.labels} labels" if curve.labels else "gold itself"
+    return (
+        name if curve.variant == "plain" else f"{name}, {curve.variant}",
+        curve.method,
+        str(last.at),
+        f"{last.sqrt_kl:.2f}",
+        f"{last.proxy:.2f}",
+        estimate_text(last.gold, signed=True),
+        "–" if last.wins is None else f"{100 * last.wins:.0f} %",
+        "–" if last.length is None else f"{last.length:.1f}",
+        "–" if peak is None else f"{peak.d:.2f}" + ("" if peak.passed else " (the last)"),
     )

@@ -14,11 +14,12 @@ from engine.errors import UsageError
 from engine.left_out import cut_words
 from engine.wording import counted
 from workbench.cli.data import JsonOption
-from workbench.cli.output import cell, print_json, print_records, print_table
+from workbench.cli.output import cell, plain, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
     from storage.comparisons import LostPrompt
+    from workbench.services.clusters import Cluster
     from workbench.services.scoring import Scoring, ScoringNotes
 
 
@@ -199,9 +200,13 @@ def compare(
 
 
 def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
-    """What changed on the prompts that were lost, and these prompts."""
+    """What changed on the prompts that were lost, which of them are alike, and these prompts."""
+    from workbench.services.clusters import clusters
+
+    found = clusters([row.text for row in rows])
+    number = {place: n for n, cluster in enumerate(found, 1) for place in cluster.members}
     if as_json:
-        print_json(rows)
+        print_json([{**plain(row), "cluster": number.get(place)} for place, row in enumerate(rows)])
         return
     if not rows:
         session.narrator.say("It lost on no prompt that both answered and that was judged.")
@@ -210,11 +215,29 @@ def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
     session.narrator.say(
         f"Lost on {counted(len(rows), 'prompt')}; its responses there are {longer:.2f} times as long."
     )
-    columns = ("prompt_id", "won", "margin", "characters", "before", "cut", "before", "source", "prompt")
+    if found:
+        print_table(
+            ("cluster", "prompts", "won", "margin", "words"),
+            [_cluster_row(n, cluster, rows) for n, cluster in enumerate(found, 1)],
+        )
+        print()
+    columns = (
+        "cluster",
+        "prompt_id",
+        "won",
+        "margin",
+        "characters",
+        "before",
+        "cut",
+        "before",
+        "source",
+        "prompt",
+    )
     print_table(
         columns,
         [
             (
+                str(number.get(place, "")),
                 row.prompt_id,
                 f"{100 * row.share:.0f} % of {row.pairs}",
                 "–" if row.margin is None else f"{row.margin:+.2f}",
@@ -224,6 +247,19 @@ def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
                 row.source or "",
                 cell(row.text, 40),
             )
-            for row in rows
+            for place, row in enumerate(rows)
         ],
+    )
+
+
+def _cluster_row(number: int, cluster: Cluster, rows: Sequence[LostPrompt]) -> tuple[str, ...]:
+    """Of prompts that are alike: how many, the share won, by how much, and the words that tell them."""
+    some = [rows[place] for place in cluster.members]
+    margins = [row.margin for row in some if row.margin is not None]
+    return (
+        str(number),
+        str(len(some)),
+        f"{100 * fmean(row.share for row in some):.0f} %",
+        f"{fmean(margins):+.2f}" if margins else "–",
+        cell(", ".join(cluster.words), None),
     )

@@ -48,8 +48,9 @@ def arms_table(result: ExperimentResult, *, wide: bool = True) -> Content:
         parts += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
         return Content.assemble(*parts[:2], (parts[2], style), *parts[3:])
 
-    lines = [Content.styled(line(HEAD).plain, MUTED)]
-    for arm in result.arms:
+    answering = [arm for arm in result.arms if not arm.is_reward_model]
+    lines = [Content.styled(line(HEAD).plain, MUTED)] if answering else []
+    for arm in answering:
         gain, wins, kl = arm.gain, arm.wins, arm.kl
         low, high = (None, None) if gain is None else (gain.low, gain.high)
         sure = low is not None and high is not None and (low > 0 or high < 0)
@@ -67,13 +68,35 @@ def arms_table(result: ExperimentResult, *, wide: bool = True) -> Content:
     return Content("\n").join(lines)
 
 
+def scorers_table(result: ExperimentResult) -> Content:
+    """A line a reward model that the experiment trains: what it says of judgements that it held out."""
+    from workbench.services.experiments.results import estimate_text
+
+    head = (
+        f"{'reward model':<{NAME_WIDTH}}{'seeds':>6}{'held-out accuracy':>22}{'log-loss':>22}{'seconds':>9}"
+    )
+    lines = [Content.styled(f"\n{head}", MUTED)]
+    for arm in result.arms:
+        if arm.is_reward_model:
+            name = safe_line(arm.arm, NAME_WIDTH - 1).ljust(NAME_WIDTH)
+            seconds = "–" if arm.seconds is None else f"{arm.seconds.mean:.0f}"
+            lines.append(
+                Content(
+                    f"{name}{f'{arm.done}/{arm.seeds}':>6}{estimate_text(arm.accuracy):>22}"
+                    f"{estimate_text(arm.log_loss):>22}{seconds:>9}"
+                )
+            )
+    return Content("\n").join(lines) if len(lines) > 1 else Content("")
+
+
 def matrix(result: ExperimentResult) -> Content:
     """How often the arm of the row beat that of the column, in per cent; bold where the interval is sure."""
-    names = [arm.arm for arm in result.arms][:SHOWN_ARMS]
+    compared = [arm for arm in result.arms if not arm.is_reward_model]
+    names = [arm.arm for arm in compared][:SHOWN_ARMS]
     head = " " * NAME_WIDTH + "".join(safe_line(name, NARROW - 2).rjust(NARROW) for name in names)
     lines = [Content.styled(f"\nrow beats column, by {safe_line(result.judge, 40)}; ties one half", MUTED)]
     lines.append(Content.styled(head, MUTED))
-    for arm in result.arms:
+    for arm in compared:
         cells: list[Content] = [Content(safe_line(arm.arm, NAME_WIDTH - 1).ljust(NAME_WIDTH))]
         for name in names:
             met = result.meeting(arm.arm, name)
@@ -114,6 +137,7 @@ class ExperimentsScreen(WorkbenchScreen):
         Binding(
             "j", "judge", "judge", tooltip="Choose who decides: a reward model, people, models that judge"
         ),
+        Binding("r", "rank", "rank", tooltip="Rank the answers: F3 follows this experiment"),
         Binding("f", "file", "run file", tooltip="Run a file: queue what is missing of its experiment"),
         Binding("w", "write", "report", tooltip="Write the report: Markdown and pictures"),
     ]
@@ -126,7 +150,7 @@ class ExperimentsScreen(WorkbenchScreen):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="experiment", classes="pane"):
-            for part in ("notes", "arms", "matrix", "settings"):
+            for part in ("notes", "arms", "scorers", "matrix", "settings"):
                 yield Static(id=f"experiment-{part}", markup=False)
 
     def on_mount(self) -> None:
@@ -168,6 +192,7 @@ class ExperimentsScreen(WorkbenchScreen):
         parts: dict[str, Content] = {
             "notes": Content("\n").join(Content.styled(safe_line(note, 200), MUTED) for note in result.notes),
             "arms": Content("\n") + arms_table(result, wide=self.size.width >= ROOMY),
+            "scorers": scorers_table(result),
             "matrix": matrix(result) if result.meetings else Content(""),
             "settings": settings_table(result) if result.differing else Content(""),
         }
@@ -196,6 +221,16 @@ class ExperimentsScreen(WorkbenchScreen):
     async def _chosen(self, title: str, names: Sequence[str], current: str) -> str | None:
         chosen: str | None = await self.app.push_screen_wait(ChooseScreen(title, names, current))
         return chosen
+
+    @work(group=DIALOG, exclusive=True)
+    @told
+    async def action_rank(self) -> None:
+        """Has the rank screen follow a project of this experiment's answers, and goes there."""
+        from workbench.services.experiments.people import ask
+
+        if (name := self.experiment) and self.result is not None:
+            await self.ask(lambda w: ask(w.store, w.judging.projects, name, w.settings.annotator))
+            self.workbench.action_go("rank")
 
     @work(group=DIALOG, exclusive=True)
     @told
@@ -248,10 +283,6 @@ class RunFileScreen(ModalScreen[str | None]):
         queued = await attempt(self, "#file-says", lambda w: run_file(w.store, w.jobs, path))
         if queued is None:
             return
-        cast("Shell", self.app).tell(
-            f"{queued.name}: {len(queued.new)} new runs, {len(queued.resumed)} resumed, "
-            f"{len(queued.standing)} there already.",
-            severity="information",
-        )
+        cast("Shell", self.app).tell(queued.sentence, severity="information")
         if self.is_current:
             self.dismiss(queued.name)

@@ -26,7 +26,10 @@ ESSENTIALS: Mapping[str, Sequence[str]] = {
         *("by", "policy", "endpoint", "reward_model", "function", "rubric", "criterion", "pairs", "prompts"),
         "name",
     ),
-    "overoptimise": ("gold", "policy", "prompts", "labels", "replicates", "samples", "max_new_tokens"),
+    "overoptimise": (
+        *("gold", "policy", "prompts", "labels", "replicates", "conservative", "samples", "max_new_tokens"),
+        "steps",
+    ),
     "export": ("reward_model", "int8"),
     "score": ("reward_model",),
     "register": ("name", "model"),
@@ -38,6 +41,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Data": (
         *(
             "prompts",
+            "experiment",
             "limit",
             "annotator",
             "annotator_kinds",
@@ -51,17 +55,26 @@ GROUPS: Mapping[str, Sequence[str]] = {
         ),
         *("queue_responses", "truncated", "max_tokens", "max_prompt_tokens", "holdout", "heldout_prompts"),
     ),
-    "Judging": ("pairs_a_prompt", "disagreement", "max_characters"),
+    "Judging": ("pairs_a_prompt", "disagreement", "max_characters", "judge"),
     "Endpoint": (
         *("at_once", "requests_a_minute", "retries", "answer_seconds", "key_variable", "options"),
         *("price_in", "price_out", "budget"),
     ),
     "Sampling": (
         *("samples", "temperature", "top_p", "max_new_tokens", "template", "stop", "endpoint", "protocol"),
-        *("batch_sequences", "resample", "mixture_share"),
+        *("batch_sequences", "step_samples", "resample", "mixture_share"),
     ),
     "Reward": (
-        *("reward_model", "rewards", "function_seconds", "ensemble", "gold", "gold_every", "normalise_score"),
+        *(
+            "reward_model",
+            "rewards",
+            "function_seconds",
+            "ensemble",
+            "members",
+            "gold",
+            "gold_every",
+            "normalise_score",
+        ),
         *(
             "step_score",
             "process_reward",

@@ -30,7 +30,7 @@ def _of_table(store: Store, table: RankingTable) -> list[str]:
     used: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     models = []
-    for row in judges.labels(store, table.criteria, table.annotator):
+    for row in judges.labels(store, table.criteria, table.annotator, table.source):
         if table.kinds is None or row.kind in table.kinds or table.annotator:
             used[row.kind] += row.judgements
             models += [row.judge] if row.judge else []

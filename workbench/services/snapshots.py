@@ -219,7 +219,10 @@ def _pairs(store: Store, path: Path, table: PairTable, request: PromptRequest) -
         seed=table.seed,
         judged_by_people=table.judged_by_people,
         annotator=table.annotator,
+        experiment=table.experiment,
     )
+    if table.experiment:
+        return written  # arms may answer alike, so that nothing is left to judge
     if table.judged_by_people:
         return _refuse_empty(written, "pairs that people have judged", "rank some responses first")
     return _refuse_empty(written, "pairs of responses", "generate or import two or more to a prompt")

@@ -74,6 +74,9 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         Meta(description="Every pair of a prompt's responses, or those that people have judged too."),
     ] = "all"
     prompts: PromptSource = ""
+    experiment: Annotated[
+        str, Meta(description="Only pairs of different arms of this experiment; empty takes all pairs.")
+    ] = ""
     limit: PromptLimit = 0
     pairs_a_prompt: Annotated[
         int, Meta(ge=0, description="At most this many pairs of a prompt, by chance; 0 takes all.")
@@ -151,6 +154,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             seed=self.seed,
             judged_by_people=self.pairs == "judged",
             annotator=self.annotator,
+            experiment=self.experiment,
         )
         return JobInputs(
             {"pairs": table},

@@ -72,6 +72,7 @@ class PairTable:
     seed: int = 0  # of that chance
     judged_by_people: bool = False  # only those that people, or imported files, have judged
     annotator: str = ""  # whose earlier judgements are told
+    experiment: str = ""  # only pairs of different arms of it with one seed; empty: all
 
 
 @dataclass(frozen=True)

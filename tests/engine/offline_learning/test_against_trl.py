@@ -29,7 +29,9 @@ from engine.offline_learning.kto import KTO
 from engine.offline_learning.orpo import ORPO
 from engine.offline_learning.reference import response_logprobs
 from engine.offline_learning.simpo import SimPO
-from engine.protocol.configs import CPOConfig, DPOConfig, KTOConfig, ORPOConfig, SimPOConfig
+from engine.policy_learning.online_dpo import OnlineDPO, pairs_of
+from engine.policy_learning.update import MicroBatch, Sums
+from engine.protocol.configs import CPOConfig, DPOConfig, KTOConfig, OnlineDPOConfig, ORPOConfig, SimPOConfig
 from engine.training.policy import Policy, load_trainable_policy
 from tests.fakes import tiny_model_folder
 
@@ -206,3 +208,46 @@ def test_nash_md_equals_trl_with_the_kl_of_single_tokens(tmp_path: Path, tiny_mo
     others = ((apart.sum(dim=1, keepdim=True) - apart) * logprobs).sum(dim=1)
     assert whole - theirs == pytest.approx(0.3 * float(others.mean()), rel=1e-5, abs=1e-5)
     assert abs(whole - theirs) > 0.1
+
+
+@pytest.mark.skipif(not PEER, reason="WORKBENCH_PEER names no Python with TRL 1.12.0")
+@torch.no_grad()
+def test_online_dpo_equals_a_training_step_of_trl(tmp_path: Path, tiny_model: Path) -> None:
+    """Two samples a prompt, as many as TRL takes, whichever of them the reward prefers.
+
+    There two samples of one reward are a pair too, the first one chosen; here nothing is learned from them.
+    """
+    other = tiny_model_folder(tmp_path, seed=1)
+    pairs = [
+        pair | {"rewards": rewards}
+        for pair, rewards in zip(PAIRS, ([1.0, 0.2], [-1.0, 3.0], [0.5, 0.4]), strict=True)
+    ]
+    cases = {loss: {"method": "online_dpo", "settings": {"beta": 0.3, "loss_type": loss}}
+             for loss in ("sigmoid", "ipo")}  # fmt: skip
+    job = {
+        "policy": str(other), "reference": str(tiny_model), "pairs": pairs, "singles": [], "cases": cases
+    }  # fmt: skip
+    theirs = asked_of_trl(job, tmp_path)
+    rows = [Row(pair["prompt"], [pair["chosen"], pair["rejected"]]) for pair in pairs]
+    logprobs, ref = (
+        load_trainable_policy(
+            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
+        )
+        .forward(rows)
+        .logprobs
+        for folder in (other, tiny_model)
+    )
+    groups = torch.tensor([0, 0, 1, 1, 2, 2])
+    found = pairs_of(torch.tensor([r for pair in pairs for r in pair["rewards"]]), groups, best_worst=False)
+    empty = torch.zeros(0)
+    batch = MicroBatch(
+        rows, empty, ref, empty, logprobs != 0, None, None, 0.3, Sums(tokens=1, responses=6),
+        (found[:, 0], found[:, 1], torch.ones(len(found))),
+    )  # fmt: skip
+    ratio_n = torch.where(batch.mask, logprobs - ref, 0).sum(dim=1)
+    for loss in ("sigmoid", "ipo"):
+        config = OnlineDPOConfig(
+            name="x", reward_model="rm", samples=2, reference="start", beta=0.3, loss=loss
+        )
+        own = float(OnlineDPO(config)._of_pairs(ratio_n, batch))
+        assert own == pytest.approx(theirs[loss], rel=1e-5, abs=1e-5), loss

@@ -10,6 +10,7 @@ from storage import artifacts, prompts, responses, scores
 from storage.records import NewScore
 from storage.store import Store
 from tests.fakes import tiny_model_folder, tiny_reward_folder
+from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.cli.shell import Shell
 
 RUN_FILE = """
@@ -76,6 +77,7 @@ def test_prompts_that_a_policy_lost_on_are_listed_the_worst_first(workbench: She
         ("Say 2", 0.0, -5.0),
         ("Say 0", 0.0, -1.0),
     ]
+    assert [row["cluster"] for row in lost] == [None, None]  # two prompts are like no others
     assert "Lost on 2 prompts" in workbench("compare", "now", "before", "-r", "rm", "--lost").stderr
     assert "lost on no prompt" in workbench("compare", "now", "before", "--lost").stderr
 
@@ -109,7 +111,71 @@ def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, 
     assert (grpo["gain"]["prompts"], grpo["wins"]["prompts"]) == (4, 4)
     assert grpo["objective"]["mean"] > 0
     again = workbench("experiment", "run", "tiny.toml")
-    assert "0 new, 0 resumed, 8 there already" in again.stderr
+    assert "0 runs queued, 0 resumed, 8 there already" in again.stderr
     files = workbench("report", "experiment", "tiny").stdout.split()
     assert files == ["tiny/gain.svg", "tiny/kl.svg", "tiny/report.md", "tiny/wins.svg"]
     assert "grpo" in (workbench.folder / "tiny" / "report.md").read_text()
+
+
+def longer(prompt: str, first: str, second: str) -> float:
+    """A judge: the longer answer is the better one."""
+    return 0.5 + 0.5 * ((len(first) > len(second)) - (len(first) < len(second)))
+
+
+WHOLE_FILE = """
+name = "whole"
+seeds = [0]
+judge = "ai:longer"
+[settings]
+policy = "{model}"
+device = "cpu"
+dtype = "float32"
+reward_model = "scorer"
+max_new_tokens = 6
+steps = 1
+prompts_per_step = 2
+trace_every = 0
+[sample]
+max_new_tokens = 6
+samples = 2
+[judging]
+by = "function"
+function = "tests.workbench.cli.test_experiments:longer"
+[methods.scorer]
+method = "reward"
+folds = 2
+[methods.grpo]
+samples = 2
+[methods."best of four"]
+method = "best_of_n"
+samples = 4
+"""
+
+
+@pytest.mark.slow
+def test_a_file_trains_its_reward_model_and_has_answers_judged_by_a_model(
+    workbench: Shell, tmp_path: Path
+) -> None:
+    """With real workers: a reward model, a policy that learns from it, the best of four; a judge of pairs."""
+    pytest.importorskip("torch")
+    from tests.engine.training.fixtures import talkative
+
+    model = talkative(tmp_path / "talkative", tiny_model_folder(tmp_path))
+    with Store.open(workbench.folder / "store.duckdb") as store:
+        for number in range(8):
+            prompt = add_prompt(store, f"Say {number}")
+            a, b = add_responses(store, prompt, "aaa " * (1 + number % 3), "b" * (1 + number))
+            judge(store, prompt, {a: 1, b: 2})
+    (workbench.folder / "whole.toml").write_text(WHOLE_FILE.format(model=model))
+    done = workbench("experiment", "run", "whole.toml")
+    assert done.returncode == 0, done.stderr
+    found = workbench.json("experiment", "show", "whole")
+    assert isinstance(found, dict)
+    assert found["runs"] == found["done"] == 1 + 1 + 3 + 2
+    arms = {arm["arm"]: arm for arm in found["arms"]}
+    assert 0 <= arms["scorer"]["accuracy"]["mean"] <= 1
+    assert arms["best of four"]["kl"]["mean"] == pytest.approx(0.6363, abs=1e-3)
+    assert {arms[name]["wins"]["prompts"] for name in ("grpo", "best of four")} <= set(range(1, 9))
+    with Store.open(workbench.folder / "store.duckdb") as store:
+        said = store.rows("SELECT DISTINCT annotator FROM current_judgements WHERE annotator_kind = 'ai'")
+        assert said == [("ai:longer",)]

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from storage import experiments
 from storage.store import Store
 from tests.workbench.services.test_experiments import measured  # noqa: F401
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from workbench.screens.experiments import ExperimentsScreen, RunFileScreen
+from workbench.screens.rank import RankScreen
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -76,4 +78,21 @@ async def test_a_file_that_cannot_be_run_says_why_and_stays(workspace: Workspace
         await pilot.press("enter")
         await until(pilot, lambda: "there is no method “pppo”" in " ".join(shown(app).split()))
         assert isinstance(app.screen, RunFileScreen)
+    workspace.close()
+
+
+async def test_r_brings_the_answers_to_the_rank_screen(
+    workspace: Workspace,
+    measured: Store,  # noqa: F811
+) -> None:
+    text = 'name = "e"\nseeds = [0, 1]\njudge = "people"\n[settings]\npolicy = "base"\nreward_model = "rm"\n'
+    experiments.put(measured, "e", f'{text}[methods]\na = {{method = "ppo"}}\n', "people")
+    async with opened(workspace, NARROW) as (app, pilot):
+        app.action_experiments()
+        await until(pilot, lambda: "It waits for people" in " ".join(shown(app).split()))
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, RankScreen) and app.screen.item is not None)
+        active = workspace.judging.projects.current()
+        assert active is not None
+        assert (active.name, active.project.annotators) == ("e", ("ada",))
     workspace.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree import ElementTree as Tree
 
 from storage.interchange.clean import clean_text
@@ -13,6 +15,20 @@ WIDTH, ROW, MARGIN, NAMES = 720, 26, 16, 230
 INK, FAINT, LINE = "#24292f", "#6e7781", "#d0d7de"
 COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#8250df", "#bf8700", "#1b7c83", "#953800", "#57606a")
 Row = tuple[str, MeanInterval]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of a picture: (x, y with its interval), x ascending."""
+
+    name: str
+    points: tuple[tuple[float, MeanInterval], ...]
+    colour: int
+    """Its place among `COLOURS`."""
+    dash: str = ""
+    """As SVG writes a dashed line; empty for none."""
+    strong: bool = True
+    """With points and intervals, not a thin line alone."""
 
 
 def forest(title: str, rows: Sequence[Row], *, nothing: float = 0.0) -> str:
@@ -114,14 +130,22 @@ def _ticks_below(picture: Tree.Element, scale: _Axis, ticks: Sequence[float], to
 
 
 def _line(
-    picture: Tree.Element, x: float, y: float, to_x: float, to_y: float, colour: str, width: int = 1
+    picture: Tree.Element,
+    x: float,
+    y: float,
+    to_x: float,
+    to_y: float,
+    colour: str,
+    width: int = 1,
+    dash: str = "",
 ) -> None:
     ends = {"x1": f"{x:g}", "y1": f"{y:g}", "x2": f"{to_x:g}", "y2": f"{to_y:g}"}
-    Tree.SubElement(picture, "line", {**ends, "stroke": colour, "stroke-width": str(width)})
+    dashed = {"stroke-dasharray": dash} if dash else {}
+    Tree.SubElement(picture, "line", {**ends, "stroke": colour, "stroke-width": str(width), **dashed})
 
 
-def _dot(picture: Tree.Element, x: float, y: float, colour: str) -> None:
-    Tree.SubElement(picture, "circle", {"cx": f"{x:g}", "cy": f"{y:g}", "r": "4", "fill": colour})
+def _dot(picture: Tree.Element, x: float, y: float, colour: str, radius: float = 4) -> None:
+    Tree.SubElement(picture, "circle", {"cx": f"{x:g}", "cy": f"{y:g}", "r": f"{radius:g}", "fill": colour})
 
 
 def _text(
@@ -136,3 +160,57 @@ def _text(
 ) -> None:
     place = {"x": f"{x:g}", "y": f"{y:g}", "text-anchor": anchor, "fill": colour, "font-weight": weight}
     Tree.SubElement(picture, "text", place).text = clean_text(text)
+
+
+def curves_picture(
+    title: str, panels: Sequence[tuple[str, Sequence[Line]]], x_title: str, y_title: str
+) -> str:
+    """Panels beside each other on the same axes: lines with their points and intervals, one legend."""
+    height, top, bottom = 420, MARGIN + 2 * ROW, 360
+    picture = _picture(title, height)
+    lines = [line for _, some in panels for line in some]
+    ends = [end for line in lines for _, value in line.points for end in _ends([value])]
+    across = max(x for line in lines for x, _ in line.points)
+    wide, legend = WIDTH - 190, WIDTH - 165
+    width = (wide - 50) / len(panels)
+    for number, (name, some) in enumerate(panels):
+        left = 50 + width * number
+        along, x_ticks = _axis([0.0, across], left, left + width - 24)
+        up, y_ticks = _axis([0.0, *ends], bottom, top)
+        _ticks_below(picture, along, x_ticks, top, bottom)
+        for tick in y_ticks:
+            _line(picture, left, up(tick), left + width - 24, up(tick), LINE)
+            if not number:
+                _text(picture, left - 8, up(tick) + 4, f"{tick:g}", anchor="end", colour=FAINT)
+        _text(picture, left, top - 8, name, colour=FAINT)
+        for line in some:
+            _draw(picture, line, along, up)
+    _text(picture, 50 + (wide - 50) / 2, bottom + 40, x_title, anchor="middle", colour=FAINT)
+    _text(picture, MARGIN, bottom + 40, y_title, colour=FAINT)
+    known = list(dict.fromkeys((line.name, line.colour, line.dash) for line in lines))
+    for place, (name, colour, dash) in enumerate(known):
+        y = top + 18 * place
+        _line(picture, legend, y, legend + 24, y, COLOURS[colour % len(COLOURS)], 2, dash)
+        _text(picture, legend + 32, y + 4, name)
+    return Tree.tostring(picture, encoding="unicode")
+
+
+def _draw(picture: Tree.Element, line: Line, along: _Axis, up: _Axis) -> None:
+    colour = COLOURS[line.colour % len(COLOURS)]
+    for (x, value), (to_x, to) in pairwise(line.points):
+        _line(
+            picture,
+            along(x),
+            up(value.mean),
+            along(to_x),
+            up(to.mean),
+            colour,
+            2 if line.strong else 1,
+            line.dash,
+        )
+    if not line.strong:
+        return
+    for x, value in line.points:
+        if value.low is not None and value.high is not None:
+            _line(picture, along(x), up(value.low), along(x), up(value.high), colour)
+        _dot(picture, along(x), up(value.mean), colour, 2.5)

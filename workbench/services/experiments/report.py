@@ -22,12 +22,14 @@ COLUMNS = (
     "", "method", "seeds", "reward", "gain", "wins against the start", "own objective", "KL, nats",
     "tokens", "seconds",
 )  # fmt: skip
+SCORERS = ("", "method", "seeds", "held-out accuracy", "log-loss", "seconds")
 LEGEND = (
     "Reward is the judge's mean score, gain what it is above where the method started, on the same "
     "prompts with the same seed. Own objective is the score that the method learned from, in its last "
     "step, in units of its own. KL is that of the responses to where the method started, Σ log π − log "
     "π_ref. Intervals are of 95 %: two crossed random effects, seeds and prompts, with Satterthwaite's "
-    "degrees of freedom; of a win rate never narrower than Wilson's over the prompts."
+    "degrees of freedom; of a win rate never narrower than Wilson's over the prompts. Of best of n the KL is "
+    "ln n − (n − 1)/n, which it cannot exceed, and seconds are those of choosing."
 )
 
 
@@ -64,10 +66,16 @@ def charts(result: ExperimentResult) -> dict[str, str]:
 def markdown(result: ExperimentResult, pictures: Sequence[str]) -> str:
     """The report's text, which shows these pictures."""
     parts = [f"# {_plain(result.name)}", " ".join(map(_plain, result.notes))]
-    parts += [_table(COLUMNS, [figures(arm) for arm in result.arms]), LEGEND]
+    if answering := [arm for arm in result.arms if not arm.is_reward_model]:
+        parts += [_table(COLUMNS, [figures(arm) for arm in answering]), LEGEND]
+    if scorers := [arm for arm in result.arms if arm.is_reward_model]:
+        parts += ["## Reward models", _table(SCORERS, [scorer_figures(arm) for arm in scorers])]
+        parts.append(
+            "On judgements that each held out; with one seed and share all hold out the same prompts."
+        )
     parts += [f"![{name}]({name}.svg)" for name in pictures]
     if result.meetings:
-        arms = [arm.arm for arm in result.arms]
+        arms = [arm.arm for arm in answering]
         rows = [
             (a, *("" if (met := result.meeting(a, b)) is None else rate_text(met) for b in arms))
             for a in arms
@@ -96,6 +104,18 @@ def figures(arm: ArmResult) -> tuple[str, ...]:
         estimate_text(arm.objective),
         estimate_text(arm.kl),
         estimate_text(arm.tokens, 1),
+        estimate_text(arm.seconds, 0),
+    )
+
+
+def scorer_figures(arm: ArmResult) -> tuple[str, ...]:
+    """The cells of a reward model under `SCORERS`."""
+    return (
+        arm.arm,
+        arm.kind,
+        f"{arm.done} of {arm.seeds}",
+        estimate_text(arm.accuracy),
+        estimate_text(arm.log_loss),
         estimate_text(arm.seconds, 0),
     )
 

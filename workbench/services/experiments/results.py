@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.protocol.catalog import JOBS
 from engine.wording import counted
 from storage import experiments
 from storage.experiments import ArmsMet, ExperimentRow, ExperimentRun, PromptFigures
 from storage.store import Store
-from workbench.services.experiments.run_file import OWN, START, by_model
+from workbench.services.experiments.run_file import OWN, PEOPLE, START, by_reward_model
 from workbench.services.leaderboard import Meeting
 from workbench.services.statistics import MeanInterval, over_seeds_and_prompts, wilson_interval
 
-KL = "sample/kl"
-OBJECTIVE = "policy/score"
+KL, KL_BOUND = "sample/kl", "bon/kl"
+OBJECTIVE, CHOSEN = "policy/score", "bon/proxy"
+ACCURACY, LOG_LOSS = "heldout/accuracy", "heldout/log_loss"
 Cells = dict[tuple[int, str], float]
 
 
@@ -41,10 +43,18 @@ class ArmResult:
     objective: MeanInterval | None
     """The score that it learned from, in its last step, over seeds."""
     kl: MeanInterval | None
-    """To where it started, in nats a response, over seeds."""
+    """To where it started, in nats a response, over seeds; of best of n what it cannot exceed."""
     tokens: MeanInterval | None
     seconds: MeanInterval | None
-    """Of its training, over seeds."""
+    """Of its training, or of choosing the best of n, over seeds."""
+    accuracy: MeanInterval | None = None
+    """Of a reward model on judgements that it held out, over seeds."""
+    log_loss: MeanInterval | None = None
+
+    @property
+    def is_reward_model(self) -> bool:
+        """Whether it trains a reward model, which answers nothing."""
+        return self.kind in JOBS and JOBS[self.kind].makes == "reward_model"
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,17 @@ class ExperimentResult:
     runs: int
     done: int
     waiting: int
+    prompts: int = 0
+    """Prompts that policies have answered."""
+    judged: int = 0
+    """Prompts on which two arms have been compared."""
+    unsampled: int = 0
+    """Runs whose answers are still to come."""
+
+    @property
+    def waits_for_people(self) -> bool:
+        """Whether nothing is missing but people's verdicts."""
+        return self.judge == PEOPLE and not self.unsampled and self.judged < self.prompts
 
     def meeting(self, a: str, b: str) -> Meeting | None:
         """How `a` did against `b`; None where nobody has compared them."""
@@ -70,13 +91,20 @@ class ExperimentResult:
     @property
     def notes(self) -> list[str]:
         """What the figures are, and how far they can be trusted, a sentence each."""
-        said = [f"Judged by {self.judge}. {counted(self.done, 'run')} of {self.runs} done."]
+        said = [f"{counted(self.done, 'run')} of {self.runs} done."]
+        if self.judge:
+            said[0] = f"Judged by {self.judge}. {said[0]}"
         if self.waiting:
             said[0] += f" {self.waiting} queued or running."
+        if self.waits_for_people:
+            said.append(
+                f"It waits for people: they have compared answers to {self.judged} of "
+                f"{counted(self.prompts, 'prompt')} (F3)."
+            )
         seeds = max((arm.seeds for arm in self.arms), default=0)
-        if not self.meetings:
+        if not self.meetings and self.prompts:
             said.append(f"Nothing has been compared by {self.judge} yet.")
-        elif seeds < 2:
+        elif self.arms and seeds < 2:
             said.append(
                 "One seed: intervals say what other prompts would change, not what other seeds would."
             )
@@ -110,15 +138,25 @@ class Experiments:
         rows = experiments.runs_of(self.store, name)
         starts = _starts(rows)
         figures = experiments.by_prompt(self.store, name, judge)
-        look = experiments.met_by_model if by_model(judge) else experiments.met_by_annotators
-        meetings = _meetings(look(self.store, name, judge))
-        last = experiments.last_metrics(self.store, name, [KL, OBJECTIVE])
+        look = experiments.met_by_model if by_reward_model(judge) else experiments.met_by_annotators
+        met = look(self.store, name, judge)
+        meetings = _meetings(met)
+        metrics = [KL, KL_BOUND, OBJECTIVE, CHOSEN, ACCURACY, LOG_LOSS]
+        last = experiments.last_metrics(self.store, name, metrics)
         order = list(dict.fromkeys(run.arm for run in rows))
         order.sort(key=lambda arm: arm not in starts.values())  # where they start stands first
         arms = tuple(_arm(arm, starts.get(arm), rows, figures, meetings, last) for arm in order)
         return ExperimentResult(
-            name, judge, arms, meetings, _differing(rows, order), row.runs, row.done, row.waiting
-        )
+            name, judge, arms, meetings, _differing(rows, order), row.runs, row.done, row.waiting,
+            prompts=len({cell.prompt_id for cell in figures}),
+            judged=len({cell.prompt_id for cell in met}),
+            unsampled=sum(run.role == "sample" and run.status != "done" for run in rows),
+        )  # fmt: skip
+
+
+def _makes(run: ExperimentRun) -> bool:
+    """Whether a run makes what its arm is: it trains, or keeps the best of n."""
+    return run.role == "train" or (run.role == "sample" and run.kind != "generate")
 
 
 def _starts(rows: Sequence[ExperimentRun]) -> dict[str, str]:
@@ -131,7 +169,7 @@ def _starts(rows: Sequence[ExperimentRun]) -> dict[str, str]:
     return {
         run.arm: arm
         for run in rows
-        if run.role == "train"
+        if _makes(run)
         for arm, start in policy.items()
         if start == run.settings.get("policy")
     }
@@ -151,23 +189,27 @@ def _arm(
     score, before = _cells(figures, arm, "score"), _cells(figures, start, "score")
     gain = {key: value - before[key] for key, value in score.items() if key in before}
 
-    def over_seeds(name: str) -> MeanInterval | None:
-        return over_seeds_and_prompts({(s, ""): v for a, s, n, v in last if (a, n) == (arm, name)})
+    def over_seeds(*names: str) -> MeanInterval | None:
+        return over_seeds_and_prompts({(s, ""): v for a, s, n, v in last if a == arm and n in names})
 
-    took = {(run.seed, ""): run.seconds for run in own if run.role == "train" and run.seconds is not None}
+    took = {(run.seed, ""): run.seconds for run in own if _makes(run) and run.seconds is not None}
+    kind = next((run.kind for run in own if _makes(run)), "")
+    scorer = kind in JOBS and JOBS[kind].makes == "reward_model"
     return ArmResult(
         arm=arm,
-        kind=next((run.kind for run in own if run.role == "train"), ""),
+        kind=kind,
         seeds=len(seeds),
         done=len(seeds - unfinished),
         failed=tuple(run.run_id for run in own if run.status == "failed"),
         reward=over_seeds_and_prompts(score),
         gain=over_seeds_and_prompts(gain),
         wins=next((met for met in meetings if (met.a, met.b) == (arm, start)), None),
-        objective=over_seeds(OBJECTIVE),
-        kl=over_seeds(KL),
+        objective=over_seeds(OBJECTIVE, CHOSEN),
+        kl=over_seeds(KL, KL_BOUND),
         tokens=over_seeds_and_prompts(_cells(figures, arm, "tokens")),
         seconds=over_seeds_and_prompts(took),
+        accuracy=over_seeds(ACCURACY) if scorer else None,
+        log_loss=over_seeds(LOG_LOSS) if scorer else None,
     )
 
 
@@ -203,8 +245,8 @@ def _meetings(rows: Sequence[ArmsMet]) -> tuple[Meeting, ...]:
 
 
 def _differing(rows: Sequence[ExperimentRun], order: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Settings of trainings that at least two arms have and in which they differ: setting → arm → value."""
-    settings = {run.arm: run.settings for run in rows if run.role == "train"}
+    """Settings that at least two arms have and in which they differ: setting → arm → value."""
+    settings = {run.arm: run.settings for run in rows if _makes(run)}
     names = dict.fromkeys(key for arm in order for key in settings.get(arm, {}) if key not in OWN)
     table = {key: {arm: settings[arm][key] for arm in order if key in settings.get(arm, {})} for key in names}
     return {

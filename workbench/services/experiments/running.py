@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from engine.errors import UsageError
+from engine.wording import counted
 from storage import experiments
 from storage.experiments import ExperimentRun
 from storage.store import Store
-from workbench.services.experiments.run_file import Planned, RunFile, plan, read
+from workbench.services.experiments.planning import Planned, plan
+from workbench.services.experiments.run_file import RunFile, read
 from workbench.services.jobs import Jobs
 from workbench.services.pumping import RESUMABLE
 
@@ -32,6 +34,14 @@ class Queued:
     """Runs that are done, run or wait already."""
     runs: tuple[str, ...]
     """All of them, in the order in which they run."""
+
+    @property
+    def sentence(self) -> str:
+        """`methods: 3 runs queued, 1 resumed, 8 there already.`"""
+        return (
+            f"{self.name}: {counted(len(self.new), 'run')} queued, {len(self.resumed)} resumed, "
+            f"{len(self.standing)} there already."
+        )
 
 
 def run_file(store: Store, jobs: Jobs, path: Path) -> Queued:
