@@ -100,7 +100,8 @@ class Learner:
             targets = algorithm.advantages(rollout, measured, final_N, settings.beta)
             point, rows = self._figures(rollout, measured, targets, final_N, first + step)
             points.append(point)
-            yield write_output(run, run.output_path("rollouts", first + step), "rollouts", SAMPLED, rows)
+            path = run.output_path("rollouts", first + step)
+            yield write_output(run, path, "rollouts", SAMPLED, rows, first + step)
             update = Update(algorithm, models, rollout, measured, targets, settings.beta, settings, step)
             yield from self._guarded(update)
         return points

@@ -139,10 +139,10 @@ def _from_experiment(values: Mapping[str, Any], models: Mapping[str, str]) -> di
 
     def known(text: str) -> str:
         """NAME, NAME/CRITERION or NAME*WEIGHT."""
-        name = re.split(r"[/*]", text)[0].strip()
-        return models[name] + text[len(name) :] if name in models else text
+        name = re.split(r"[/*]", text)[0]
+        return models[name.strip()] + text[len(name) :] if name.strip() in models else text
 
-    changed = {
+    changed: dict[str, Any] = {
         key: known(values[key])
         for key in ("reward_model", "gold", "constraint", "process_reward", "preference")
         if isinstance(values.get(key), str)
