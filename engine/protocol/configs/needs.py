@@ -115,7 +115,7 @@ class Cost:
     """
 
     models: int = 1  # held at once
-    tuning: Literal["", "frozen", "lora", "full"] = ""  # what is trained; empty for a job that saves no model
+    tuning: Literal["", "frozen", "lora", "full"] = ""  # what is trained; empty where nothing is
     lora_rank: int = 16
     trained: int = 1  # models that are, where any is
     sampled_at_once: int = 0  # sequences

@@ -146,7 +146,8 @@ def test_a_configuration_says_what_it_reads_and_what_it_costs(kind: str) -> None
     assert set(inputs.reward_models.values()) == (
         {"rm"} if {"reward_model", "gold"} & set(REQUIRED[kind]) else set()
     )
-    assert bool(config.cost().tuning) == JOBS[kind].trains
+    learns = JOBS[kind].trains or kind == "overoptimise"  # whose policies are measured and not kept
+    assert bool(config.cost().tuning) == learns
 
 
 class SilentConfig(JobConfig, frozen=True, kw_only=True):
