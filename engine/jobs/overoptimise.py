@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from engine.errors import UsageError
 from engine.frozen.comparisons import Comparisons, stacked
@@ -46,6 +47,7 @@ from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
 from engine.reward_learning.frozen.features import PARTS, load_trunk
 from engine.rollout import response_text
+from engine.scoring.head import RewardHead
 from engine.tables import write_output, write_splits
 from engine.text import Tokeniser
 from engine.training.checkpoint import stable_hash
@@ -70,34 +72,42 @@ def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
         judge_N = yield from _scores(judge, answers, "the judge's scores")
     trunk = load_trunk(folder, config, tokeniser)
     layers, features_N_F = yield from _features(trunk, tokeniser, answers)
-    pool = _pairs(answers)
-    yield from _messages(config, answers, len(pool))
     held = Held.of(answers, gold_N, judge_N, features_N_F)
     proxies: dict[Way, Proxy] = {}
-    for count in config.counts():
-        for replicate in range(config.replicates):
-            if count <= len(pool):
-                labelled = labels(pool, gold_N, answers.groups, count, (config.seed, replicate))
-                head = fit_head(
-                    features_N_F, labelled, layers=layers, parts=PARTS,
-                    settings=FitSettings(
-                        members=config.members if config.conservative else 0, seed=config.seed
-                    ),
-                )  # fmt: skip
-                scorer = with_head(trunk.module, trunk, tokeniser, head)
-                for variant in config.variants():
-                    proxies[Way(count, replicate, variant)] = Proxy.of(variant, scorer, gold, held)
+    yield from _messages(config, answers)
+    for count, replicate, head in _heads(config, answers, gold_N, features_N_F, layers):
+        assert isinstance(trunk.module, PreTrainedModel)
+        scorer = with_head(trunk.module, trunk, tokeniser, head)
+        for variant in config.variants():
+            proxies[Way(count, replicate, variant)] = Proxy.of(variant, scorer, gold, held)
         yield Progress(stage="proxies", done=count, total=config.counts()[-1], unit="labels")
-    if not proxies:
-        raise UsageError(
-            f"There are {counted(len(pool), 'pair')} to label, fewer than {config.counts()[0]}; take more "
-            "prompts or samples, or fewer labels."
-        )
     yield _rollouts(directory, held, proxies)
     summary = yield from _curves(held, proxies)
     if config.steps:
         summary |= yield from learned(config, directory, folder, held, proxies, judge)
     yield Finished(summary=summary)
+
+
+def _heads(
+    config: OveroptimiseConfig,
+    answers: Answers,
+    gold_N: np.ndarray,
+    features_N_F: np.ndarray,
+    layers: tuple[int, ...],
+) -> Iterator[tuple[int, int, RewardHead]]:
+    """(labels, replicate, head) of every proxy.  Raises UsageError where there is none for want of pairs."""
+    pool = pairs_of(answers)
+    if len(pool) < config.counts()[0]:
+        raise UsageError(
+            f"There are {counted(len(pool), 'pair')} to label, fewer than {config.counts()[0]}; take more "
+            "prompts or samples, or fewer labels."
+        )
+    settings = FitSettings(members=config.members if config.conservative else 0, seed=config.seed)
+    for count in config.counts():
+        for replicate in range(config.replicates if count <= len(pool) else 0):
+            labelled = labels(pool, gold_N, answers.groups, count, (config.seed, replicate))
+            head = fit_head(features_N_F, labelled, layers=layers, parts=PARTS, settings=settings)
+            yield count, replicate, head
 
 
 def _answers(
@@ -147,7 +157,7 @@ def _features(
     return layers, np.stack([by_place[place] for place in range(len(pairs))])
 
 
-def _pairs(answers: Answers) -> list[tuple[int, int, int]]:
+def pairs_of(answers: Answers) -> list[tuple[int, int, int]]:
     """(prompt, left, right) of all pairs of different samples of a training prompt."""
     pairs = []
     for left, one in enumerate(answers.sampled):
@@ -160,8 +170,8 @@ def _pairs(answers: Answers) -> list[tuple[int, int, int]]:
     return pairs
 
 
-def _messages(config: OveroptimiseConfig, answers: Answers, pairs: int) -> Iterator[Event]:
-    held = len(answers.prompts) - answers.training
+def _messages(config: OveroptimiseConfig, answers: Answers) -> Iterator[Event]:
+    held, pairs = len(answers.prompts) - answers.training, len(pairs_of(answers))
     yield Message(
         level="info",
         text=f"{counted(pairs, 'pair')} of {counted(answers.training, 'prompt')} to label; proxies choose on "

@@ -35,7 +35,7 @@ class Answers:
         """[N] the prompt of each sample."""
         return np.array([one.prompt_index for one in self.sampled])
 
-    def encoded(self, tokeniser: Tokeniser) -> list[tuple[Sequence[int], Sequence[int]]]:
+    def encoded(self, tokeniser: Tokeniser) -> list[tuple[list[int], list[int]]]:
         """Prompt and response of every sample, as a reward model with this tokeniser reads them."""
         pairs = []
         for one, text in zip(self.sampled, self.texts, strict=True):
