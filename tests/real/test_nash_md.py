@@ -19,7 +19,7 @@ TOKENS = 32
 START = GenerateConfig(policy="smollm2", samples=4, max_new_tokens=TOKENS, seed=1)
 PREFERENCE = RewardConfig(name="pairs", prompts=TRAIN_SOURCE, pairwise=True, folds=2, seed=1)
 NASH = NashMDConfig(
-    name="nash", prompts=TRAIN_SOURCE, compare="preference", preference="pairs", steps=10, prompts_per_step=4,
+    name="nash", prompts=TRAIN_SOURCE, compare="preference", preference="pairs", steps=8, prompts_per_step=4,
     samples=4, max_new_tokens=TOKENS, learning_rate=5e-4, beta=0.008, checkpoint_every=0, trace_every=0,
     seed=1,
 )  # fmt: skip

@@ -111,7 +111,7 @@ class Way:
     gold_fit: Fit | None
     peak: Peak | None
     points: tuple[OptimisationPoint, ...]
-    """As measured, by step."""
+    """As measured, by step; none of an experiment's proxies."""
 
     @property
     def farthest(self) -> float:
@@ -174,8 +174,36 @@ class Overoptimisation:
                 for run_id in self._best_of_n(row.config):
                     if run_id not in rows:
                         rows[run_id] = runs.run_row(self._store, run_id)
-        all_ways = [way(i, row.name, rollouts.overoptimisation(self._store, i)) for i, row in rows.items()]
-        return [one for one in all_ways if one is not None]
+        found: list[Way] = []
+        for run_id, row in rows.items():
+            if row.kind == "overoptimise":
+                found += self._of_proxies(run_id)
+            elif one := way(run_id, row.name, rollouts.overoptimisation(self._store, run_id)):
+                found.append(one)
+        return found
+
+    def _of_proxies(self, run_id: str) -> list[Way]:
+        """A way for each number of labels, method and variant; means over replicates."""
+        from storage import rollouts
+        from workbench.services.gold_curves import PLAIN, curves
+
+        if not rollouts.gold_curves(self._store, run_id):
+            return []
+        return [
+            Way(
+                run_id,
+                f"{one.labels} labels" + ("" if one.variant == PLAIN else f" {one.variant}"),
+                one.method,
+                tuple((point.sqrt_kl, point.proxy) for point in one.points),
+                tuple((point.sqrt_kl, point.gold.mean) for point in one.points),
+                one.proxy_fit,
+                one.fit,
+                one.peak,
+                (),
+            )
+            for one in curves(self._store, run_id)
+            if one.labels
+        ]
 
     def _best_of_n(self, config: Any) -> list[str]:
         """The newest best-of-n run from the same policy against the same reward model."""

@@ -14,6 +14,7 @@ from engine.errors import UsageError
 from storage import runs
 from storage.store import Store
 from workbench.services.gold_curves import curves, picture, write_csv
+from workbench.services.overoptimisation import Overoptimisation
 from workbench.services.statistics import t_quantile
 
 NOW = datetime(2026, 1, 1)
@@ -81,6 +82,21 @@ def test_curves_are_means_over_replicates_with_their_fits(tmp_path: Path) -> Non
         columns = "method variant labels replicate n step kl sqrt_kl proxy gold length wins"
         assert list(lines[0]) == columns.split()
         assert float(lines[-1]["kl"]) == pytest.approx(9.0)
+
+
+def test_the_screen_of_proxy_and_gold_has_a_way_for_each_curve() -> None:
+    with Store.open(":memory:") as store:
+        runs.insert_run(store, "r", "overoptimise", {})
+        assert Overoptimisation(store).ways(["r"]) == []
+        runs.insert_metrics(store, rows_of(50))
+        ways = Overoptimisation(store).ways(["r"])
+        assert [(way.name, way.method) for way in ways] == [
+            ("50 labels", "best of n"),
+            ("50 labels minimum", "best of n"),
+            ("50 labels", "policy learning"),
+        ]
+        assert ways[2].farthest == pytest.approx(3.0)
+        assert ways[0].peak is not None
 
 
 def test_a_picture_has_both_methods_and_a_line_for_each_number_and_variant() -> None:
