@@ -30,7 +30,7 @@ from engine.errors import UsageError
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, fit_head
 from engine.jobs.overoptimise_policies import learned
-from engine.jobs.overoptimise_proxies import Answers, Held, Proxy, Way, within
+from engine.jobs.overoptimise_proxies import Answers, Held, Proxy, ProxyKey, within
 from engine.models.catalogue import resolving
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS, default_layers, depth, features_of
@@ -73,13 +73,13 @@ def run(config: OveroptimiseConfig, directory: RunDir) -> Iterator[Event]:
     trunk = load_trunk(folder, config, tokeniser)
     layers, features_N_F = yield from _features(trunk, tokeniser, answers)
     held = Held.of(answers, gold_N, judge_N, features_N_F)
-    proxies: dict[Way, Proxy] = {}
+    proxies: dict[ProxyKey, Proxy] = {}
     yield from _messages(config, answers)
     for count, replicate, head in _heads(config, answers, gold_N, features_N_F, layers):
         assert isinstance(trunk.module, PreTrainedModel)
         scorer = with_head(trunk.module, trunk, tokeniser, head)
         for variant in config.variants():
-            proxies[Way(count, replicate, variant)] = Proxy.of(variant, scorer, gold, held)
+            proxies[ProxyKey(count, replicate, variant)] = Proxy.of(variant, scorer, gold, held)
         yield Progress(stage="proxies", done=count, total=config.counts()[-1], unit="labels")
     yield _rollouts(directory, held, proxies)
     summary = yield from _curves(held, proxies)
@@ -203,7 +203,7 @@ def labels(
     return stacked(sorted(rows))
 
 
-def _rollouts(run: RunDir, held: Held, proxies: Mapping[Way, Proxy]) -> Event:
+def _rollouts(run: RunDir, held: Held, proxies: Mapping[ProxyKey, Proxy]) -> Event:
     """The samples of the held-out prompts with every score, from which all curves can be computed again."""
     rows: list[dict[str, Any]] = []
     for n, one in enumerate(held.sampled):
@@ -227,13 +227,13 @@ def _rollouts(run: RunDir, held: Held, proxies: Mapping[Way, Proxy]) -> Event:
 
 
 def _curves(
-    held: Held, proxies: Mapping[Way, Proxy]
+    held: Held, proxies: Mapping[ProxyKey, Proxy]
 ) -> Generator[Event, None, dict[str, float | int | str | None]]:
     """The metrics of best of n at step n, also of the gold model itself as 0 labels; the summary says what
     the largest n is worth by each number of labels."""
     group_N = held.groups
     truth_N, length_N = held.gold.of(held.gold_scores, held.ids), held.lengths
-    everything = {Way(0, 0): truth_N}
+    everything = {ProxyKey(0, 0): truth_N}
     for way, proxy in proxies.items():
         everything[way] = proxy.yardstick.of(proxy.scores, held.ids)
     summary: dict[str, float | int | str | None] = {"prompts": len(np.unique(group_N))}

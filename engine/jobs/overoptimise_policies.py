@@ -18,7 +18,7 @@ import torch
 
 from engine.errors import NonFiniteError
 from engine.files import write_atomic
-from engine.jobs.overoptimise_proxies import Held, Proxy, Way, beaten
+from engine.jobs.overoptimise_proxies import Held, Proxy, ProxyKey, beaten
 from engine.left_out import LeftOutTexts
 from engine.models.features import FEATURE_TOKENS
 from engine.models.reward_model import RewardModel
@@ -47,7 +47,7 @@ def learned(
     run: RunDir,
     folder: Path,
     held: Held,
-    proxies: Mapping[Way, Proxy],
+    proxies: Mapping[ProxyKey, Proxy],
     judge: RewardModel,
 ) -> Generator[Event, None, Summary]:
     """A curve for each proxy; the summary says what the last step is worth by each number of labels.
@@ -78,7 +78,7 @@ class Learner:
 
     config: OveroptimiseConfig
     settings: RLOOConfig
-    way: Way
+    way: ProxyKey
     proxy: Proxy
     held: Held
     judge: RewardModel

@@ -46,7 +46,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Way:
+class ProxyKey:
     """A proxy and how its heads become one score; 0 labels is the gold model itself."""
 
     labels: int

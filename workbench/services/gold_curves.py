@@ -29,7 +29,7 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class GoldCurvePoint:
     """A place on a curve: n of best of n, or a step of the policy; means over replicates."""
 
     at: int
@@ -51,7 +51,7 @@ class GoldCurve:
     labels: int
     """0: the gold model chooses itself."""
     replicates: int
-    points: tuple[CurvePoint, ...]
+    points: tuple[GoldCurvePoint, ...]
     """By n or step."""
     lowest: float
     highest: float
@@ -95,10 +95,10 @@ def _curve(points: Sequence[GoldPoint]) -> GoldCurve:
     )  # fmt: skip
 
 
-def _placed(at: int, points: Sequence[GoldPoint]) -> CurvePoint:
+def _placed(at: int, points: Sequence[GoldPoint]) -> GoldCurvePoint:
     gold = over_seeds_and_prompts({(p.replicate, ""): p.gold or 0.0 for p in points})
     assert gold is not None
-    return CurvePoint(
+    return GoldCurvePoint(
         at,
         fmean(p.sqrt_kl or 0.0 for p in points),
         fmean(p.proxy or 0.0 for p in points),

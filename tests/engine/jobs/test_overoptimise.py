@@ -15,7 +15,7 @@ import torch
 from engine.errors import UsageError
 from engine.jobs import overoptimise
 from engine.jobs.overoptimise import curve, labels
-from engine.jobs.overoptimise_proxies import Way, Yardstick, beaten, within
+from engine.jobs.overoptimise_proxies import ProxyKey, Yardstick, beaten, within
 from engine.protocol.configs import OveroptimiseConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Output, Progress
 from engine.protocol.rundir import RunDir
@@ -85,7 +85,7 @@ def test_a_policy_learns_from_every_proxy_and_its_rollouts_tell_its_figures(
     figures: dict[tuple[int, str], float | None] = {}
     for event in only(events, Metrics):
         figures |= {(event.step, name): value for name, value in event.values.items() if "/rl/" in name}
-    ways = [Way(40, n, variant) for n in (0, 1) for variant in ("plain", "minimum")]
+    ways = [ProxyKey(40, n, variant) for n in (0, 1) for variant in ("plain", "minimum")]
     assert len(figures) == len(ways) * CONFIG.steps * len(("kl", "proxy", "gold", "length", "wins"))
     for way in ways:
         assert figures[1, way.metric("rl", "kl")] == pytest.approx(0, abs=1e-4)  # the first policy itself
@@ -96,13 +96,13 @@ def test_a_policy_learns_from_every_proxy_and_its_rollouts_tell_its_figures(
         if event.kind == "rollouts" and event.step is not None
     }
     assert sorted(rows) == list(range(2, 2 + len(ways) * CONFIG.steps))
-    own = rows[3 + 2 * ways.index(Way(40, 1, "minimum"))]
+    own = rows[3 + 2 * ways.index(ProxyKey(40, 1, "minimum"))]
     assert len(own) == 4
     assert {one for row in own for one in json.loads(row["components"])} == {"gold", "judge", "40/1/minimum"}
-    told = figures[2, Way(40, 1, "minimum").metric("rl", "length")]
+    told = figures[2, ProxyKey(40, 1, "minimum").metric("rl", "length")]
     assert told == pytest.approx(sum(row["tokens"] for row in own) / 4)
     gold = Yardstick.on(*base(run, events))
-    assert figures[2, Way(40, 1, "minimum").metric("rl", "gold")] == pytest.approx(
+    assert figures[2, ProxyKey(40, 1, "minimum").metric("rl", "gold")] == pytest.approx(
         float(gold.of(np.array([row["score"] for row in own]), [row["prompt_id"] for row in own]).mean()),
         abs=1e-4,
     )
