@@ -27,6 +27,7 @@ seeds = [0, 1]
 judge = "ai:one"
 [settings]
 policy = "smollm2"
+device = "cpu"
 reward_model = "scorer"
 samples = 8
 max_new_tokens = 20

@@ -130,7 +130,7 @@ def _runs(file: RunFile, arm: Arm, seed: int, models: list[Arm]) -> Iterator[Pla
         ):
             raise UsageError(f"[judging]: {reserved} is given by the experiment; leave it out.")
         own = {"name": file.judge.removeprefix(MODELS), "prompts": source, "experiment": file.name}
-        values = _meant(JudgeConfig, shared) | file.judging | own
+        values = _meant(JudgeConfig, shared, file.judging) | file.judging | own
         yield Planned(arm.name, seed, "judge", "judge", _built("judge", values, "[judging]"))
 
 
