@@ -14,7 +14,7 @@ from workbench.services.demo import TRAIN_SOURCE, demo_prompts
 from workbench.services.workspace import Workspace
 from workbench.settings import load_settings
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 TOKENS = 32
 START = GenerateConfig(policy="smollm2", samples=4, max_new_tokens=TOKENS, seed=1)
 PREFERENCE = RewardConfig(name="pairs", prompts=TRAIN_SOURCE, pairwise=True, folds=2, seed=1)
