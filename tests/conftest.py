@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import settings
 
@@ -21,6 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 if importlib.util.find_spec("pandas") is None:
     # DuckDB looks for it at every statement with parameters, a third of what a small one costs.
+    # pyarrow looks once, and must have done so before: it takes None for the package.
+    pyarrow.array([0])
     sys.modules["pandas"] = None  # type: ignore[assignment]
 
 from tests.fakes import tiny_model_folder
