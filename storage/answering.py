@@ -1,7 +1,7 @@
 """Answer the questions of other processes of this user (`storage.asking` says how they come).
 
 Each is one text of locked SQL on a cursor of its own, and ends with its asker: whoever closes the connection,
-or is killed, has cancelled it.
+or is killed, has cancelled it.  The changes of `storage.deeds` can be asked for too.
 """
 
 from __future__ import annotations
@@ -10,84 +10,126 @@ import hmac
 import io
 import json
 import os
+import selectors
 import socket
 import tempfile
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import duckdb
 
 from storage.asking import FRAME
 from storage.console import Query, QueryCancelledError
+from storage.deeds import DEEDS
 from storage.errors import StoreError
+from storage.plain_rows import packed
 from storage.sql_guard import RefusedError, first_lines
 from storage.store import Store
 
 ASKING_SECONDS = 10.0  # for a question to arrive
-CANCEL_SECONDS = 0.05
 QUESTION_BYTES = 2**20
 CONNECTIONS = 64
+READY = 2  # threads that wait for a question
+PAUSE = 0.05
 BATCH_ROWS = 20_000
+PLAIN_ROWS = 2_000
+"""Rows of Python values at once; the other threads of this process wait while they are made."""
+NO_QUESTION = "This is no question that is understood here."
 LONGEST_PATH = 90  # of a socket; systems take 104 or 108 bytes
 
 
 class Answering:
-    """Listens on a socket in `folder`; `path` is where.  `close` ends every question that runs."""
+    """Listens on a socket in `folder`; `path` is where.  `close` ends every question that runs.
+
+    Threads that wait for questions stand ready, and one watches all askers: starting a thread takes
+    milliseconds on a busy machine.
+    """
 
     def __init__(self, store: Store, token: str, folder: Path) -> None:
         self.path = folder / "ask"
         self._store, self._token = store, token
-        self._room = threading.BoundedSemaphore(CONNECTIONS)
         self._guard = threading.Lock()
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._waiting, self._threads = 0, set[threading.Thread]()
+        self._open: set[socket.socket] = set()
         self._closing = False
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.path))
         self.path.chmod(0o600)
         self._listening.listen(128)
-        self._thread = threading.Thread(target=self._listen, name="share-answering", daemon=True)
-        self._thread.start()
+        self._watch = Watch()
+        self._be_ready()
+
+    @property
+    def running(self) -> int:
+        """How many questions are being answered."""
+        with self._guard:
+            return len(self._open)
 
     def close(self) -> None:
         """Stop listening, cancel what runs, and wait until it has ended."""
         self._closing = True
         with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.shutdown(socket.SHUT_RDWR)  # which ends every wait for a question
         self._listening.close()
         with self._guard:
-            threads = list(self._open.items())
-        for connection, _ in threads:
+            connections, threads = list(self._open), list(self._threads)
+        for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in (self._thread, *(thread for _, thread in threads)):
+        for thread in threads:
             thread.join(timeout=10)
+        self._watch.close()
         self.path.unlink(missing_ok=True)
 
-    def _listen(self) -> None:
-        while not self._closing:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            self._room.acquire()
-            thread = threading.Thread(
-                target=self._serve, args=(connection,), name="share-question", daemon=True
-            )
-            with self._guard:
-                self._open[connection] = thread
+    def _be_ready(self) -> None:
+        """See that READY threads wait for questions, within CONNECTIONS."""
+        with self._guard:
+            wanted = min(READY - self._waiting, CONNECTIONS - len(self._threads))
+            new = [
+                threading.Thread(target=self._wait, name="share-answering", daemon=True)
+                for _ in range(0 if self._closing else wanted)
+            ]
+            self._waiting += len(new)
+            self._threads.update(new)
+        for thread in new:
             thread.start()
+
+    def _wait(self) -> None:
+        """Take questions, one after another, while not too many others wait for them."""
+        try:
+            while not self._closing:
+                try:
+                    connection, _ = self._listening.accept()
+                except OSError:  # it is closed, or this process has too many files open
+                    time.sleep(PAUSE)
+                    continue
+                with self._guard:
+                    self._waiting -= 1
+                    self._open.add(connection)
+                    alone = not self._waiting
+                if alone:
+                    self._be_ready()
+                self._serve(connection)
+                with self._guard:
+                    self._open.discard(connection)
+                    self._waiting += 1
+                    if self._waiting > READY:
+                        return
+        finally:
+            with self._guard:
+                self._waiting -= 1
+                self._threads.discard(threading.current_thread())
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with suppress(OSError):  # the other side has gone
                 self._answer(connection)
         finally:
-            with self._guard:
-                del self._open[connection]
             connection.close()
-            self._room.release()
 
     def _answer(self, connection: socket.socket) -> None:
         """Read one question, answer it."""
@@ -95,13 +137,16 @@ class Answering:
         with connection.makefile("rb") as file:
             line = file.readline(QUESTION_BYTES)
         connection.settimeout(None)
-        answered = threading.Event()
         writing = io.BufferedWriter(connection.makefile("wb", buffering=0), 2**16)
         try:
-            question = self._question(line)
-            query = Query(self._store, question)
-            threading.Thread(target=_watch, args=(connection, query, answered), daemon=True).start()
-            _send_rows(writing, query)
+            asked = self._question(line)
+            if asked.get("do") is not None:
+                _send(writing, b"H", json.dumps(self._done(asked)).encode())
+                _send(writing, b"Z", b"")
+                return
+            query = Query(self._store, _text(asked, "ask"))
+            with self._watch.over(connection, query):
+                (_send_plain_rows if asked.get("rows") is True else _send_rows)(writing, query)
         except OSError as error:
             if error.errno is not None:
                 raise
@@ -109,36 +154,81 @@ class Answering:
         except (StoreError, duckdb.Error) as error:
             _send_error(writing, error)
         finally:
-            answered.set()
             with suppress(OSError):
                 writing.close()
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # which ends the watch
 
-    def _question(self, line: bytes) -> str:
-        """The SQL of a line; RefusedError for what is no question of this user."""
+    def _question(self, line: bytes) -> dict[str, Any]:
+        """What a line says; RefusedError for what is no question of this user."""
         try:
             asked = json.loads(line)
-            token, sql = asked["token"], asked["ask"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise RefusedError("This is no question that is understood here.") from None
-        if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
+            token = _text(asked, "token")
+        except (ValueError, RecursionError):
+            raise RefusedError(NO_QUESTION) from None
+        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token.encode()):
             raise RefusedError("The token is not that of this store.")
-        if not isinstance(sql, str):
-            raise RefusedError("This is no question that is understood here.")
-        return sql
+        return asked
+
+    def _done(self, asked: Mapping[str, Any]) -> Any:
+        """Do one of DEEDS; what it gives, on disk when it is told."""
+        deed = DEEDS.get(_text(asked, "do"))
+        if deed is None:
+            raise RefusedError("That is nothing that another process may ask to be done.")
+        return deed(self._store, _text(asked, "with"))
 
 
-def _watch(connection: socket.socket, query: Query, answered: threading.Event) -> None:
-    """Cancel the query once the asker has gone; nothing more is asked on a connection.
+def _text(asked: Any, name: str) -> str:
+    value = asked.get(name) if isinstance(asked, dict) else None
+    if not isinstance(value, str):
+        raise RefusedError(NO_QUESTION)
+    return value
 
-    Again and again, since DuckDB forgets an interruption that comes between two statements.
-    """
-    with suppress(OSError):
-        connection.recv(1)
-    while not answered.is_set():
-        query.cancel()
-        answered.wait(CANCEL_SECONDS)
+
+class Watch:
+    """Cancels the query of each asker who goes; nothing more is asked on a connection."""
+
+    def __init__(self) -> None:
+        self._askers = selectors.DefaultSelector()
+        self._end, ended = socket.socketpair()
+        self._askers.register(ended, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._look, name="share-watch", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def over(self, connection: socket.socket, query: Query) -> Iterator[None]:
+        """Watch one asker while the block runs."""
+        self._askers.register(connection, selectors.EVENT_READ, query)
+        try:
+            yield
+        finally:
+            with suppress(KeyError, ValueError):
+                self._askers.unregister(connection)
+
+    def close(self) -> None:
+        self._end.close()
+        self._thread.join(timeout=10)
+
+    def _look(self) -> None:
+        while True:
+            for key, _ in self._askers.select():
+                if key.data is None:
+                    key.fileobj.close()  # type: ignore[union-attr]
+                    self._askers.close()
+                    return
+                with suppress(KeyError, ValueError):
+                    self._askers.unregister(key.fileobj)
+                key.data.cancel()
+
+
+def _send_plain_rows(writing: BinaryIO, query: Query) -> None:
+    """Columns, rows of Python values and the end; a small answer goes at once."""
+    with query.rows(PLAIN_ROWS) as (columns, parts):
+        _send(writing, b"H", json.dumps(columns).encode())
+        kinds = [kind for _, kind in columns]
+        for rows in parts:
+            _send(writing, b"D", packed(rows, kinds))
+            if len(rows) == PLAIN_ROWS:
+                writing.flush()
+        _send(writing, b"Z", b"")
 
 
 def _send_rows(writing: BinaryIO, query: Query) -> None:

@@ -2,8 +2,9 @@
 
 Address and token lie in `<database>.share` (mode 0600).  A question is one line of JSON; the answer comes in
 frames, each a letter, a length (4 bytes, big-endian) and that many bytes: `H` names and types of the columns,
-then `D` parts of an Arrow stream, then `Z`; or `E`, an error, at any place.  Who closes the connection has
-cancelled the question (`storage.answering`).
+then `D` parts of an Arrow stream, or rows of Python values (`storage.plain_rows`) where they were asked for,
+then `Z`; or `E`, an error, at any place.  Who closes the connection has cancelled the question
+(`storage.answering`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from storage.errors import ShareError
+from storage.plain_rows import unpacked
 from storage.sql_guard import RefusedError
 
 FRAME = struct.Struct(">cI")
@@ -46,8 +49,11 @@ class RemoteAnswer:
     `close` from any thread cancels the question.
     """
 
-    def __init__(self, database: Path, question: str) -> None:
-        """Ask, without waiting for the answer.  Raises GoneError where nobody is there to ask."""
+    def __init__(self, database: Path, **question: Any) -> None:
+        """Ask, without waiting for the answer: `ask` is one SELECT, `rows` whether Python values are wanted.
+
+        Or `do` one of `storage.deeds`, `with` a text.  Raises GoneError where nobody is there to ask.
+        """
         shared = shared_by(database)
         self.closed = False
         self.failed: ShareError | RefusedError | None = None
@@ -60,7 +66,7 @@ class RemoteAnswer:
             self._connection.settimeout(CONNECT_SECONDS)
             self._connection.connect(shared["socket"])
             self._connection.settimeout(None)
-            asked = json.dumps({"token": shared["token"], "ask": question})
+            asked = json.dumps({"token": shared["token"], **question})
             self._connection.sendall(asked.encode() + b"\n")
             self._file = self._connection.makefile("rb")
         except OSError:
@@ -70,6 +76,20 @@ class RemoteAnswer:
     def columns(self) -> list[tuple[str, str]]:
         """(name, DuckDB's type) of each column, first to be read.  Raises OSError, as `read` does."""
         return [(str(name), str(kind)) for name, kind in json.loads(self._frame())]
+
+    def rows(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows of Python values, some at a time.  Raises OSError where the answer was cut."""
+        while part := self._frame():
+            yield unpacked(part)
+
+    def done(self) -> Any:
+        """What a deed has given.  Raises ShareError, or RefusedError, with what is wrong."""
+        try:
+            return json.loads(self._frame())
+        except OSError as error:
+            raise self.failed or GoneError(str(error)) from error
+        finally:
+            self.close()
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes of the Arrow stream, fewer at its end.  Raises OSError where it was cut."""
@@ -93,10 +113,12 @@ class RemoteAnswer:
             body = self._read(length)
         except (OSError, ValueError):  # it is closed, here or there
             self.failed = GoneError(f"The workbench that shared {self._database} has gone.")
+            self._let_go()
             raise OSError(str(self.failed)) from None
         if kind == b"E":
             told = json.loads(body)
             self.failed = (RefusedError if told["refused"] else ShareError)(str(told["says"]))
+            self._let_go()
             raise OSError(str(self.failed))
         self._ended = kind == b"Z"
         if self._ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 20_000
 TEXT_ALONE = ("HUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM")
 """Types that Arrow, as DuckDB writes it, would round or change."""
+CANCEL_SECONDS = 0.02
+"""DuckDB forgets an interruption that comes between two statements, so it is said again until it is heard."""
 OUTSIDE = (
     "Here SQL reaches the store and its runs alone; for other files run `workbench sql --unlock` while "
     "nothing else has the store open."
@@ -66,6 +69,7 @@ class Query:
         self._store = store
         store.before(sql)
         self._cursor: Any = store.new_cursor()
+        self._cancelled, self._begun, self._ended = threading.Event(), threading.Event(), threading.Event()
 
     @contextmanager
     def stream(
@@ -78,42 +82,71 @@ class Query:
         Raises `RefusedError` for what a locked session may not do, `QueryError`, `QueryCancelledError`.
         """
         cursor = self._cursor
+        with self._running():
+            statements = self._all_but_last_run(unlocked=unlocked)
+            last, types = _exactly(cursor, statements[-1]) if exact else (statements[-1], [])
+            found = cursor.execute(last)
+            count = sum(not sql_guard.is_pivot_type(s) for s in statements)
+            yield Batches(found.to_arrow_reader(batch_rows), count, types or _columns(found))
+
+    @contextmanager
+    def rows(
+        self, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[tuple[list[tuple[str, str]], Iterator[list[tuple[Any, ...]]]]]:
+        """As `stream`, locked: (name, DuckDB's type) of each column, and lists of rows of Python values."""
+        with self._running():
+            statements = self._all_but_last_run(unlocked=False)
+            found = self._cursor.execute(statements[-1])
+            yield _columns(found), iter(lambda: found.fetchmany(batch_rows), [])
+
+    def _all_but_last_run(self, *, unlocked: bool) -> list[Any]:
+        """Look at the text and run its statements but the last; all of them."""
+        cursor = self._cursor
+        if not unlocked:
+            self._store.lock_down()  # before anything of the text is looked at
+        statements = sql_guard.parse(cursor, self.sql)
+        if not unlocked and not isinstance(cursor, RemoteCursor):  # its holder looks at each question itself
+            sql_guard.check_locked(cursor, self.sql, statements)
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+        for statement in statements[:-1]:
+            cursor.execute(statement).fetchall()
+        return statements
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """The time in which the query can be cancelled; its cursor is closed at the end."""
+        self._begun.set()
         try:
             with told():
-                if not unlocked:
-                    self._store.lock_down()  # before anything of the text is looked at
-                statements = sql_guard.parse(cursor, self.sql)
-                if not unlocked:
-                    _check(cursor, self.sql)
-                    self._begin_reading()
-                for statement in statements[:-1]:
-                    cursor.execute(statement).fetchall()
-                last, types = _exactly(cursor, statements[-1]) if exact else (statements[-1], [])
-                found = cursor.execute(last)
-                columns = types or [(name, str(kind)) for name, kind, *_ in found.description]
-                count = sum(not sql_guard.is_pivot_type(s) for s in statements)
-                yield Batches(found.to_arrow_reader(batch_rows), count, columns)
+                if self._cancelled.is_set():
+                    raise QueryCancelledError("The query was cancelled.")
+                yield
         finally:
-            cursor.close()
+            self._ended.set()
+            self._cursor.close()
 
     def export(self, path: Path) -> int:
         """Write the rows of one SELECT to a file that appears whole or not at all; the number of rows."""
         from storage.interchange.exporting import copy_to_file
 
-        try:
-            with told():
-                self._store.lock_down()
-                select = _single_select(self._cursor, self.sql)
-                return copy_to_file(self._cursor, select, path, outbox=self._store.outbox)
-        finally:
-            self._cursor.close()
-
-    def _begin_reading(self) -> None:
-        if not isinstance(self._cursor, RemoteCursor):  # the holder lets nothing else in
-            self._cursor.execute("BEGIN TRANSACTION READ ONLY")
+        with self._running():
+            self._store.lock_down()
+            select = _single_select(self._cursor, self.sql)
+            return copy_to_file(self._cursor, select, path, outbox=self._store.outbox)
 
     def cancel(self) -> None:
-        """Interrupt the query, if it still runs."""
+        """End the query, whether it runs, is between two of its statements, or has not begun; at once."""
+        self._interrupt()
+        if not self._cancelled.is_set():
+            self._cancelled.set()
+            if self._begun.is_set() and not self._ended.is_set():
+                threading.Thread(target=self._insist, name="cancel-query", daemon=True).start()
+
+    def _insist(self) -> None:
+        while not self._ended.wait(CANCEL_SECONDS):
+            self._interrupt()
+
+    def _interrupt(self) -> None:
         with suppress(duckdb.Error):  # it may have ended and closed in this moment
             self._cursor.interrupt()
 
@@ -153,16 +186,16 @@ def _exactly(cursor: Any, statement: Any) -> tuple[Any, list[tuple[str, str]]]:
     return f"SELECT {columns} FROM ({_without_end(statement.query)})", types
 
 
-def _check(cursor: Any, sql: str) -> None:
-    if not isinstance(cursor, RemoteCursor):  # which looks at each question itself
-        sql_guard.check_locked(cursor, sql)
+def _columns(found: Any) -> list[tuple[str, str]]:
+    return [(name, str(kind)) for name, kind, *_ in found.description]
 
 
 def _single_select(cursor: Any, sql: str) -> str:
     statements = sql_guard.parse(cursor, sql)
     if len(statements) != 1:
         raise sql_guard.RefusedError("Only one statement can be exported at a time.")
-    _check(cursor, sql)
+    if not isinstance(cursor, RemoteCursor):  # its holder looks at each question itself
+        sql_guard.check_locked(cursor, sql, statements)
     return _without_end(statements[0].query)
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from storage.errors import StoreError
 from storage.sql import block
 from storage.store import Store
 
 INVITED = "invited:"
 """Begins the key under which the hash of an annotator's token is kept."""
+LONGEST_NAME = 100
 
 
 def invite(store: Store, annotator: str) -> str:
-    """A new token for an annotator, in the place of an earlier one; it is told this once."""
+    """A new token for an annotator, in the place of an earlier one; it is told this once.
+
+    Raises StoreError for what is no name.
+    """
+    if not (annotator.strip() and annotator.isprintable() and len(annotator) <= LONGEST_NAME):
+        raise StoreError(f"An annotator's name has 1 to {LONGEST_NAME} characters, none of them invisible.")
     token = secrets.token_urlsafe(32)
     store.write(block("store", "remember"), {"key": INVITED + annotator, "value": _hash(token)})
     return token

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ class RemoteStore(Store):
         except ShareError:
             raise locked from None
 
+    def cursor(self) -> Cursor:
+        """This thread's cursor, for rows of Python values."""
+        cursor: Any = super().cursor()
+        cursor.plain = True
+        return cursor
+
     def new_cursor(self) -> Cursor:
         """A further cursor that asks the holder."""
         return self._remote_cursor()  # type: ignore[return-value]
@@ -64,6 +71,10 @@ class RemoteStore(Store):
         cursor = RemoteCursor(super().new_cursor(), self)
         self._asking.add(cursor)
         return cursor
+
+    def do(self, what: str, text: str = "") -> Any:
+        """Have the holder do one of `storage.deeds`.  Raises ShareError, RefusedError."""
+        return RemoteAnswer(self.path or Path(), **{"do": what, "with": text}).done()
 
     def ask(self, sql: str) -> RemoteCursor:
         """The answer to one SELECT.  Raises as `RemoteCursor.execute` does."""
@@ -93,31 +104,51 @@ class RemoteStore(Store):
 class RemoteCursor:
     """What services use of a DuckDB cursor, asked of the holder; one SELECT at a time.
 
-    The answer is a stream of Arrow that a database in memory reads, so that values have DuckDB's types.
+    A `plain` one gets rows of Python values, as the holder's own cursor gives them.  Another gets a stream of
+    Arrow; where that does not hold DuckDB's types, a database in memory reads it and gives them back.
     """
 
     def __init__(self, cursor: Cursor, store: RemoteStore) -> None:
+        self.plain = False
         self._cursor, self._store = cursor, store
+        self._question = ""
         self._answer: RemoteAnswer | None = None
+        self._columns: list[tuple[str, str]] = []
+        self._rows: Iterator[tuple[Any, ...]] | None = None
+        self._loaded = self._interrupted = False
 
     def execute(self, sql: str | duckdb.Statement, parameters: Parameters = None) -> RemoteCursor:
         """Ask one text.  Raises RefusedError for what does more than read, ShareError with what is wrong."""
-        self._run("{}", filled_in(sql if isinstance(sql, str) else sql.query, parameters))
+        question = filled_in(sql if isinstance(sql, str) else sql.query, parameters)
+        answer = self._send(question, rows=self.plain)
+        if self.plain:
+            self._rows = chain.from_iterable(answer.rows())
         return self
 
     def copy(self, select: str, target: str, options: str) -> RemoteCursor:
         """Write the answer to a file of this process: `COPY (select) TO target (options)`."""
-        self._run(f"COPY ({{}}) TO {target} ({options})", select)
+        self._load(self._send(select, rows=False), f"COPY ({{}}) TO {target} ({options})")
         return self
 
-    def _run(self, sql: str, question: str) -> None:
-        """Run `sql` here, with what is answered to `question` in the place of its `{}`."""
+    def _send(self, question: str, *, rows: bool) -> RemoteAnswer:
+        """Ask, and wait for the columns.  Whoever interrupts this while it is sent is heard."""
         self._let_go()
-        answer = self._answer = RemoteAnswer(self._store.path or Path(), question)
+        self._rows, self._loaded, self._interrupted = None, False, False
+        self._question = question
+        answer = self._answer = RemoteAnswer(self._store.path or Path(), ask=question, rows=rows)
+        if self._interrupted:
+            answer.close()
         with self._telling(answer):
-            columns = [_as_told(place, *column) for place, column in enumerate(answer.columns(), 1)]
+            self._columns = answer.columns()
+        return answer
+
+    def _load(self, answer: RemoteAnswer, sql: str = "{}") -> None:
+        """Run `sql` here, with the answer in the place of its `{}`."""
+        with self._telling(answer):
+            columns = [_as_told(place, *column) for place, column in enumerate(self._columns, 1)]
             self._cursor.register(ANSWER, stream(answer))
             self._cursor.execute(sql.replace("{}", f"SELECT {', '.join(columns)} FROM {ANSWER}", 1))
+        self._loaded = True
 
     @contextmanager
     def _telling(self, answer: RemoteAnswer) -> Iterator[None]:
@@ -140,22 +171,33 @@ class RemoteCursor:
         return self._cursor.extract_statements(sql)
 
     @property
-    def description(self) -> Any:
-        """Columns of the last answer, as DuckDB gives them; None before one."""
-        return self._cursor.description
+    def description(self) -> list[tuple[Any, ...]]:
+        """Columns of the last answer, as DuckDB gives them: name, type, and nothing else known."""
+        return [(name, kind, *(None,) * 5) for name, kind in self._columns]
+
+    @contextmanager
+    def _fetching(self) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """The rows that have not been fetched."""
+        answer = self._asked()
+        with self._telling(answer):
+            if self._rows is None:
+                if not self._loaded:
+                    self._load(answer)
+                self._rows = iter(self._cursor.fetchone, None)
+            yield self._rows
 
     def fetchall(self) -> list[Any]:
-        with self._telling(self._asked()):
-            return self._cursor.fetchall()
+        with self._fetching() as rows:
+            return list(rows)
 
     def fetchone(self) -> Any:
-        with self._telling(self._asked()):
-            return self._cursor.fetchone()
+        with self._fetching() as rows:
+            return next(rows, None)
 
     def fetchmany(self, size: int) -> list[Any]:
         """The next rows, at most `size`; empty at the end."""
-        with self._telling(self._asked()):
-            return self._cursor.fetchmany(size)
+        with self._fetching() as rows:
+            return list(islice(rows, size))
 
     def _asked(self) -> RemoteAnswer:
         if self._answer is None:
@@ -163,11 +205,34 @@ class RemoteCursor:
         return self._answer
 
     def to_arrow_reader(self, batch_rows: int) -> Any:
-        """The rest as Arrow batches, read as they are asked for."""
+        """The rows as Arrow batches, read as they are asked for; none may have been fetched."""
+        answer = self._send(self._question, rows=False) if self._rows is not None else self._asked()
+        if all(kind in PLAIN for _, kind in self._columns):
+            return self._as_it_comes(answer, batch_rows)
+        self._load(answer)
         return self._cursor.to_arrow_reader(batch_rows)
+
+    def _as_it_comes(self, answer: RemoteAnswer, batch_rows: int) -> Any:
+        """The answer's own batches under the names of the columns."""
+        import pyarrow
+
+        with self._telling(answer):
+            coming = stream(answer)
+        named = zip(coming.schema, self._columns, strict=True)
+        schema = pyarrow.schema([field.with_name(name) for field, (name, _) in named])
+
+        def batches() -> Iterator[Any]:
+            with self._telling(answer):
+                for batch in coming:
+                    for start in range(0, batch.num_rows, batch_rows):
+                        columns = batch.slice(start, batch_rows).columns
+                        yield pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+        return pyarrow.RecordBatchReader.from_batches(schema, batches())
 
     def interrupt(self) -> None:
         """Ends the statement that runs, here and in the holder, from another thread."""
+        self._interrupted = True
         self._let_go()
         self._cursor.interrupt()
 

@@ -40,6 +40,8 @@ PRAGMAS = (
 PRAGMA = re.compile(r"\s*pragma\s+(\w+)", re.IGNORECASE)
 EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
 MACRO = re.compile(r"^CREATE (?:OR REPLACE )?MACRO (\w+)\([^)]*\) AS TABLE", re.MULTILINE)
+REMEMBERED, REMEMBERED_BYTES = 200, 50_000
+_trees: dict[str, str] = {}
 UNLOCK = "Unlock the session to run it (--unlock)."
 
 
@@ -56,9 +58,12 @@ class RefusedError(StoreError):
     exit_code = 2
 
 
-def check_locked(cursor: Any, sql: str) -> None:
-    """Raise `RefusedError` when `sql` does more than read the store.  Nothing of it is run on `cursor`."""
-    statements = parse(cursor, sql)
+def check_locked(cursor: Any, sql: str, statements: list[Any] | None = None) -> None:
+    """Raise `RefusedError` when `sql` does more than read the store.  Nothing of it is run on `cursor`.
+
+    `statements` are those of `sql`, where they have been parsed already.
+    """
+    statements = parse(cursor, sql) if statements is None else statements
     if any(is_pivot_type(statement) for statement in statements):
         _check_pivot(cursor, sql)
         statements = [statement for statement in statements if statement.query]
@@ -103,8 +108,20 @@ def _check_statement(cursor: Any, statement: Any) -> None:
     _check_tree(cursor, _syntax_tree(cursor, statement.query))
 
 
+def _serialised(cursor: Any, query: str) -> str:
+    """DuckDB's syntax tree of a text as JSON; that of a text that was looked at lately is remembered."""
+    found = _trees.get(query)
+    if found is None:
+        found = str(cursor.execute("SELECT json_serialize_sql(?)", [query]).fetchone()[0])
+        if len(found) < REMEMBERED_BYTES:
+            if len(_trees) >= REMEMBERED:
+                _trees.clear()
+            _trees[query] = found
+    return found
+
+
 def _syntax_tree(cursor: Any, query: str) -> Any:
-    tree = json.loads(cursor.execute("SELECT json_serialize_sql(?)", [query]).fetchone()[0])
+    tree = json.loads(_serialised(cursor, query))
     if tree.get("error"):
         raise RefusedError(f"This statement cannot be shown to be read-only. {UNLOCK}")
     return tree["statements"]

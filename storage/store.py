@@ -22,9 +22,9 @@ from storage.errors import DiskFullError, StoreError
 from storage.faults import told
 from storage.rows import with_rows
 from storage.sql import block
-from storage.traces import set_aside_torn
+from storage.traces import make_view, set_aside_torn
 from storage.turns import Turns
-from storage.walls import bytes_of, no_wildcards
+from storage.walls import bytes_of
 
 T = TypeVar("T")
 Cursor = duckdb.DuckDBPyConnection
@@ -62,6 +62,7 @@ class Store:
         """What still has to load extensions; `lock_down` does it first."""
         self._locking = threading.Lock()
         self._outbox: Path | None = None
+        self._locked_down = False
         self.recovered: recovery.Recovery | None = None
         """What the last session's log had that could not be read, when there was something."""
         self.changes = 0
@@ -220,6 +221,8 @@ class Store:
         It holds for every cursor of this process and cannot be undone.  With `settings` nothing can be set
         any more either, the limits of memory for imports included.
         """
+        if self._locked_down and not settings:
+            return
         with self._locking, told(self.path):
             cursor = self._connection.cursor()
             try:
@@ -235,6 +238,7 @@ class Store:
                     walls.lock(cursor, folders, settings=settings)
                 elif settings:
                     walls.lock(cursor, [], settings=True)
+                self._locked_down = True
             finally:
                 cursor.close()
 
@@ -257,6 +261,7 @@ class Store:
 
     def row(self, sql: str, parameters: Parameters = None) -> tuple[Any, ...] | None:
         """The first row, or None."""
+        self.before(sql)
         cursor = self.cursor()
         with told(self.path):
             return cursor.execute(sql, parameters).fetchone()
@@ -319,8 +324,7 @@ class Store:
             Path(root).chmod(0o700)
             self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
             empty.chmod(0o600)
-            pattern = _quoted(no_wildcards(root) + "/*/traces/*.parquet")
-            self._connection.execute(block("store", "traces_view").replace("{pattern}", pattern))
+            make_view(self._connection, Path(root))
         self._connection.execute(block("store", "remember_runs_root"), {"root": root})
 
     def _follow_moved_runs(self) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import duckdb
 import pytest
 
 from storage import answering
-from storage.asking import GoneError, shared_by, token_path_of
+from storage.asking import GoneError, RemoteAnswer, shared_by, token_path_of
 from storage.console import Query, QueryCancelledError
 from storage.errors import LockedError, ShareError
 from storage.remote import RemoteStore
@@ -45,15 +46,10 @@ def remote(shared: Share) -> Iterator[RemoteStore]:
         yield store
 
 
-def questions() -> int:
-    """How many questions are being answered in this process."""
-    return sum(thread.name == "share-question" for thread in threading.enumerate())
-
-
-def wait_for(questions_left: int) -> None:
+def wait_for(shared: Share, questions_left: int) -> None:
     until = time.monotonic() + 60
-    while questions() != questions_left:
-        assert time.monotonic() < until, f"{questions()} questions run"
+    while shared._answering.running != questions_left:
+        assert time.monotonic() < until, f"{shared._answering.running} questions run"
         time.sleep(0.01)
 
 
@@ -62,13 +58,13 @@ def test_the_question_of_a_killed_process_ends(shared: Share) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as asker:
         assert asker.stdout is not None
         assert asker.stdout.readline() == b"asking\n"
-        wait_for(1)
+        wait_for(shared, 1)
         asker.send_signal(signal.SIGKILL)
-    wait_for(0)
+    wait_for(shared, 0)
     assert shared.store.rows("SELECT text FROM prompts") == [("shared",)]
 
 
-def test_a_question_that_is_cancelled_here_ends_there(remote: RemoteStore) -> None:
+def test_a_question_that_is_cancelled_here_ends_there(shared: Share, remote: RemoteStore) -> None:
     query = Query(remote, ENDLESS)
     failed: list[BaseException] = []
 
@@ -81,19 +77,24 @@ def test_a_question_that_is_cancelled_here_ends_there(remote: RemoteStore) -> No
 
     asking = threading.Thread(target=ask)
     asking.start()
-    wait_for(1)
-    until = time.monotonic() + 60
-    while asking.is_alive() and time.monotonic() < until:
-        query.cancel()  # the holder may have the question before the asker knows that it is asked
-        asking.join(0.1)
+    wait_for(shared, 1)  # the holder may have the question before the asker knows that it is asked
+    query.cancel()
+    asking.join(60)
     assert failed
-    wait_for(0)
+    wait_for(shared, 0)
 
 
-def test_a_reader_that_looks_at_the_first_rows_alone_computes_no_others(remote: RemoteStore) -> None:
+def test_a_reader_that_looks_at_the_first_rows_alone_computes_no_others(
+    shared: Share, remote: RemoteStore
+) -> None:
     with Query(remote, "SELECT * FROM range(100000000000)").stream(unlocked=False) as batches:
         assert next(iter(batches)).num_rows > 0
-    wait_for(0)
+    wait_for(shared, 0)
+    cursor = remote.cursor().execute("SELECT * FROM range(100000000000)")
+    assert cursor.fetchmany(3) == [(0,), (1,), (2,)]
+    assert cursor.fetchone() == (3,)
+    assert remote.rows("SELECT 1") == [(1,)]
+    wait_for(shared, 0)
 
 
 def test_closing_the_share_ends_what_runs(shared: Share, tmp_path: Path) -> None:
@@ -101,10 +102,10 @@ def test_closing_the_share_ends_what_runs(shared: Share, tmp_path: Path) -> None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as asker:
         assert asker.stdout is not None
         assert asker.stdout.readline() == b"asking\n"
-        wait_for(1)
+        wait_for(shared, 1)
         shared._answering.close()
         _, errors = asker.communicate(timeout=60)
-    assert questions() == 0
+    assert shared._answering.running == 0
     assert b"has gone" in errors or b"does not answer" in errors
 
 
@@ -181,7 +182,7 @@ def test_a_question_that_never_comes_is_not_waited_for(
         connection.connect(str(shared._answering.path))
         connection.sendall(b'{"token": ')
         assert connection.recv(1) == b""
-    wait_for(0)
+    wait_for(shared, 0)
 
 
 def test_nothing_is_left_and_nobody_answers_when_sharing_ends(tmp_path: Path) -> None:
@@ -201,3 +202,45 @@ def test_a_file_is_written_from_what_is_answered(remote: RemoteStore, tmp_path: 
     assert Query(remote, "SELECT range AS n FROM range(50000);").export(tmp_path / "n.parquet") == 50_000
     rows: Any = duckdb.sql(f"SELECT count(*), max(n) FROM '{tmp_path}/n.parquet'").fetchone()
     assert rows == (50_000, 49_999)
+
+
+@pytest.mark.parametrize("moment", ["before it begins", "while it is sent", "between two statements"])
+def test_a_query_is_cancelled_at_any_moment(
+    shared: Share, remote: RemoteStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Esc once: in the moment between two statements, DuckDB forgets an interruption."""
+    store = shared.store if moment == "between two statements" else remote
+    query = Query(store, f"SELECT 1; {ENDLESS}" if store is shared.store else ENDLESS)
+    if moment == "before it begins":
+        query.cancel()
+    elif moment == "while it is sent":
+        sending = RemoteAnswer.__init__
+
+        def sent(self: RemoteAnswer, *arguments: Any, **question: Any) -> None:
+            query.cancel()
+            sending(self, *arguments, **question)
+
+        monkeypatch.setattr(RemoteAnswer, "__init__", sent)
+    else:
+        reading = query._all_but_last_run
+
+        def read(**how: bool) -> Any:
+            statements = reading(**how)
+            query.cancel()
+            return statements
+
+        monkeypatch.setattr(query, "_all_but_last_run", read)
+    with pytest.raises(QueryCancelledError), query.stream(unlocked=False) as batches:
+        list(batches)
+    wait_for(shared, 0)
+
+
+def test_many_ask_at_once_and_few_threads_stay(shared: Share, remote: RemoteStore) -> None:
+    with ThreadPoolExecutor(30) as people:
+        found = list(people.map(lambda n: remote.rows(f"SELECT {n}, count(*) FROM prompts"), range(120)))
+    assert found == [[(n, 1)] for n in range(120)]
+    wait_for(shared, 0)
+    until = time.monotonic() + 60
+    while len(shared._answering._threads) > answering.READY:
+        assert time.monotonic() < until
+        time.sleep(0.01)

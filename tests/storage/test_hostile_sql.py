@@ -18,7 +18,8 @@ import pytest
 from storage import sql_guard
 from storage.asking import token_path_of
 from storage.console import Query, QueryError
-from storage.errors import ShareError, StoreError
+from storage.errors import LockedError, ShareError, StoreError
+from storage.remote import RemoteStore
 from storage.sharing import load_extensions, share
 from storage.sql_guard import RefusedError, check_locked
 from storage.store import Store
@@ -132,7 +133,7 @@ def test_duckdb_s_own_walls_hold_alone(
     filled: Store, outside: Outside, ear: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for what ends the process: addresses in memory, and a log that may not be written."""
-    monkeypatch.setattr(sql_guard, "check_locked", lambda cursor, sql: None)
+    monkeypatch.setattr(sql_guard, "check_locked", lambda *_: None)
     names = [name for name in table_functions(filled.cursor()) if name not in POINTERS]
     aborting = (*POINTERS, "enable_logging")
     texts = [text for text in outside.texts(names) if not any(name in text for name in aborting)]
@@ -183,6 +184,33 @@ def test_nothing_leaves_the_share(filled: Store, outside: Outside, ear: socket.s
             serving.close()
     assert filled.rows("SELECT count(*) FROM prompts") == [(1,)]
     assert not token_path_of(filled.path).exists()
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["rows", "arrow"])
+def test_nothing_leaves_the_socket_of_other_processes(
+    filled: Store, outside: Outside, ear: socket.socket, plain: bool
+) -> None:
+    """Where commands, notebooks and merging ask."""
+    assert filled.path is not None
+    texts = outside.texts(table_functions(filled.cursor()))[:: 2 if plain else 7]
+    serving = share(filled)
+
+    def ask(text: str) -> str:
+        cursor = remote.cursor() if plain else remote.new_cursor()
+        try:
+            return repr(cursor.execute(text).fetchall())
+        except (StoreError, duckdb.Error, OSError) as error:
+            return str(error)
+        finally:
+            if not plain:
+                cursor.close()
+
+    try:
+        with RemoteStore(filled.path, LockedError("held")) as remote:
+            assert misbehaved(texts, ask, outside, ear) == []
+            assert remote.rows("SELECT text FROM prompts") == [("x",)]
+    finally:
+        serving.close()
 
 
 def on_the_command_line(path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
