@@ -95,6 +95,12 @@ def metrics(store: Store, run_id: str, *, after_step: int = -1) -> dict[str, lis
     return dict(series)
 
 
+def new_metrics(store: Store, run_id: str, after: int) -> list[tuple[int, int, str, float, float]]:
+    """(number of the event, step, name, value, seconds since 1970) of the events after one, in order."""
+    rows: list[Any] = store.rows(block("runs", "new_metrics"), {"run_id": run_id, "after": after})
+    return rows
+
+
 def drop_after_step(store: Store, run_id: str, step: int) -> None:
     """Forget what a resumed run will say again."""
     with store.transaction():

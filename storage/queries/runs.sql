@@ -28,6 +28,12 @@ WHERE run_id = $run_id AND value IS NOT NULL AND step > $after_step
 QUALIFY row_number() OVER (PARTITION BY name, step ORDER BY seq DESC) = 1
 ORDER BY name, step
 
+-- name: new_metrics
+SELECT seq, step, name, value, epoch(logged_at)
+FROM metrics
+WHERE run_id = $run_id AND seq > $after AND value IS NOT NULL
+ORDER BY seq, step, name
+
 -- name: drop_metrics_after
 DELETE FROM metrics WHERE run_id = $run_id AND step > $step
 

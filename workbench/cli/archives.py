@@ -1,7 +1,8 @@
-"""Commands that carry a run elsewhere: bundle, unbundle."""
+"""Commands that carry a run elsewhere: bundle, unbundle, mirror."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,14 @@ from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json
 from workbench.cli.session import session
 
+LOOK = 2.0  # seconds between looks at runs that are followed
+
 
 def register(app: typer.Typer) -> None:
-    """Adds `bundle` and `unbundle`."""
+    """Adds `bundle`, `unbundle` and `mirror`."""
     app.command("bundle")(bundle)
     app.command("unbundle")(unbundle)
+    app.command("mirror")(mirror)
 
 
 def bundle(
@@ -61,3 +65,36 @@ def unbundle(
         return
     print(f"{counted(made.files, 'file')}, {made.bytes / 1e6:,.1f} MB, unpacked to {cell(made.path, None)}.")
     session.narrator.say(f"workbench --db {folder / STORE} report run {made.run_id}")
+
+
+def mirror(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN…", help="Ids of runs.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TRACKER[:PLACE]",
+            help="tensorboard:FOLDER, trackio:PROJECT or wandb:PROJECT; the place is named after the store.",
+        ),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the runs have ended.")] = False,
+) -> None:
+    """Give the metrics of runs to another tracker, also beside the workbench that holds the store.
+
+    What was given before is not given again.
+    """
+    from workbench.services.mirroring import mirror as given
+    from workbench.services.mirroring import target_of
+    from workbench.services.pumping import ENDED
+
+    workspace = session.reading()
+    kind, place = target_of(to, workspace.store)
+    count = 0
+    while True:
+        if not workspace.relayed:
+            workspace.jobs.pump()
+        statuses = [workspace.jobs.show(run_id).status for run_id in run_ids]
+        count += sum(given(workspace.store, run_id, kind, place) for run_id in run_ids)
+        if not follow or all(status in ENDED for status in statuses):
+            break
+        time.sleep(LOOK)
+    session.narrator.say(f"{counted(count, 'value')} given to {kind}, {place}.")

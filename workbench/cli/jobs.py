@@ -57,6 +57,10 @@ runs_app = typer.Typer(help="The runs of jobs: list, show, stop, resume.", no_ar
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what memory and time it needs, and start nothing.")
 ]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(metavar="0,1,2", help="Run once with each seed, and tell every metric with its error."),
+]
 ExportOption = Annotated[bool, typer.Option("--export/--no-export", help="Export it to ONNX afterwards.")]
 REWARD_MODELS = {
     "reward": "Train a reward model on the rankings in the store, and export it for fast scoring.",
@@ -140,9 +144,17 @@ def train_reward_model(kind: str, says: str) -> Callable[..., None]:
 def train_policy(job: JobKind) -> Callable[..., None]:
     """The command of a job that makes a policy."""
 
-    def train(config: JobConfig, *, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
+    def train(
+        config: JobConfig,
+        *,
+        seeds: SeedsOption = None,
+        dry_run: DryRunOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
         if dry_run:
             _estimate(config, as_json)
+        elif seeds is not None:
+            _with_seeds(job.kind, config, seeds, as_json)
         else:
             _report(run_to_end(job.kind, config), as_json)
 
@@ -198,6 +210,25 @@ def run_to_end(kind: str, config: JobConfig) -> RunDetail:
     _tell_labels(config)
     run_id = session.workspace().jobs.submit(kind, config)
     return _follow(kind, run_id)
+
+
+def _with_seeds(kind: str, config: JobConfig, text: str, as_json: bool) -> None:
+    """Queue a run for each seed, follow one after the other, tell what came out over all of them."""
+    from workbench.services.seeds import over_seeds, seeds_of, submit
+
+    seeds = seeds_of(text)
+    _tell_labels(config)
+    workspace = session.workspace()
+    ids = submit(workspace.store, workspace.jobs, kind, config, seeds)
+    runs = {run_id: _follow(kind, run_id) for run_id in ids}
+    figures = over_seeds(workspace.jobs, ids)
+    if as_json:
+        print_json({"runs": runs, "over_seeds": figures})
+        return
+    print(f"Mean over the last fifth of the steps, of {len(ids)} seeds: {', '.join(ids)}")
+    columns = ("metric", "mean", "standard_error", "low", "high")
+    rows = [(each.name, each.mean, each.standard_error, each.low, each.high) for each in figures]
+    print_table(columns, rows)
 
 
 def _made(kind: str, name: str, config: JobConfig, export: bool, as_json: bool) -> None:
