@@ -88,7 +88,7 @@ class WorkbenchApp(Shell):
 
     TITLE = "workbench"
     CSS_PATH = "app.tcss"
-    PLACES = PLACES
+    PLACES: ClassVar[tuple[Place, ...]] = PLACES
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         place.mode: screen_at(place.path) for place in PLACES
     }

@@ -65,6 +65,8 @@ class Status:
     prompts: int = 0
     responses: int = 0
     judgements: int = 0
+    guest: str = ""
+    """Who judges in a study that another process serves; its counts are not theirs to see."""
     job: CurrentJob | None = None
     """None while nothing runs."""
 

@@ -84,17 +84,18 @@ def invite(
 ) -> None:
     """Print a token with which a person judges in this store while “workbench serve --at” holds it.
 
-    The store keeps the token's hash alone. A new token takes the place of the one before.
+    The store keeps the token's hash alone. A new token takes the place of the one before. It counts at once,
+    also where the store is being served.
     """
-    from storage import invitations
+    from storage.deeds import do
 
-    store = session.workspace().store
+    store = session.reading().store
     if withdraw:
-        if not invitations.withdraw(store, annotator):
+        if not do(store, "withdraw", annotator):
             raise UsageError(f"{annotator} has no token.")
         session.narrator.say(f"The token of {annotator} counts no longer.")
         return
-    print(invitations.invite(store, annotator))
+    print(do(store, "invite", annotator))
     session.narrator.say(
         f"Give it to {annotator} alone; they keep it in a file that others cannot read, and judge with "
         "“workbench rank --at SOCKET --token-file FILE”."

@@ -67,11 +67,14 @@ def _counter(workspace: Workspace, at: Path) -> Counter:
 
     settings = workspace.settings
     names = invited(workspace.store)
-    if not names:
-        raise UsageError("Nobody is invited yet; “workbench invite NAME” gives a person a token.")
     desk = Desk(workspace.store, settings.criteria, guidelines=settings.guidelines)
     counter = Counter(at.absolute(), workspace.store, desk)
-    session.narrator.say(f"{', '.join(names)} can judge: workbench rank --at {counter.path}")
+    who = (
+        f"{', '.join(names)} can"
+        if names
+        else "Nobody is invited yet; whom “workbench invite NAME” invites can"
+    )
+    session.narrator.say(f"{who} judge: workbench rank --at {counter.path}")
     return counter
 
 

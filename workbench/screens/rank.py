@@ -208,7 +208,9 @@ class RankScreen(AskingScreen):
         self.set_class(item is None, "-nothing")
         if item is None:
             self.pace = pace = await self.ask(lambda w: w.judging.pace(w.settings.annotator, mode=mode))
-            self.query_one("#nothing", Static).update(nothing_content(pace, self.annotator))
+            self.query_one("#nothing", Static).update(
+                nothing_content(pace, self.annotator, guest=bool(self.workbench.status.guest))
+            )
             self.workbench.forget_typed("There is nothing left to judge here")
         else:
             self.query_one(PromptPane).show(item.messages)

@@ -28,13 +28,19 @@ QUEUE_DONE = """Your queue in the project $project is done.
 [b]Q[/b]   the project: how far everybody is
 [b]u[/b]   take the last judgement back
 [b]E[/b]   this session: how much and how fast"""
+GUEST_DONE = """Nothing waits for you now.
+
+[b]u[/b]   take the last judgement back
+[b]E[/b]   this session: how much and how fast"""
 NO_QUEUE = """$annotator has no queue in the project $project.
 
 [b]Q[/b]   the project: add the name to its annotators, or leave it"""
 
 
-def nothing_content(pace: Pace, annotator: str) -> Content:
-    """The sentence, and the keys that help."""
+def nothing_content(pace: Pace, annotator: str, *, guest: bool = False) -> Content:
+    """The sentence, and the keys that help; a guest has those of judging alone."""
+    if guest:
+        return Content.from_markup(GUEST_DONE)
     if not pace.project:
         return Content.from_markup(ALL_DONE if pace.done else NOTHING)
     return Content.from_markup(

@@ -54,6 +54,8 @@ def counts_text(status: Status) -> Content:
             f"{status.judgements:,} judged",
         )
     )
+    if status.guest:
+        counts = f"you judge as {safe_line(status.guest, 24)}"
     return Content.assemble(
         (safe_line(status.store, 24), "bold $primary"), ("  " + counts, "$foreground-muted")
     )

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
-from collections import Counter as Tally
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,15 @@ import pytest
 
 from engine.errors import UsageError, WorkbenchError
 from storage import invitations, judgements, projects
+from storage.deeds import do
+from storage.errors import LockedError, StoreError
+from storage.remote import RemoteStore
+from storage.sharing import share
+from storage.sql_guard import RefusedError
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses
-from workbench.guest import guest_workspace
+from tests.workbench.ui_rank.driving import shown, until
+from workbench.guest import GuestApp, guest_workspace
 from workbench.services.draft import Draft
 from workbench.services.judging import Judging
 from workbench.services.rank_item import RankItem
@@ -27,7 +29,6 @@ from workbench.services.serving.desk import REQUESTS, Desk
 from workbench.services.serving.guest import CounterClient, GuestJudging
 from workbench.settings import Settings
 
-ROOT = Path(__file__).parents[3]
 PROMPTS = 6
 
 
@@ -41,7 +42,9 @@ class Served:
             for number in range(prompts):
                 prompt = add_prompt(self.store, f"prompt {number}")
                 for policy in ("one", "two", "three"):
-                    add_responses(self.store, prompt, f"answer of {policy} to {number}", policy=policy)
+                    add_responses(
+                        self.store, prompt, f"answer of {policy} to {number}", policy=f"policy-{policy}"
+                    )
         self.tokens = {name: invitations.invite(self.store, name) for name in names}
         self.desk = Desk(self.store, clock=lambda: self.now, lease_seconds=100)
         self.counter = Counter(folder / "sock", self.store, self.desk)
@@ -262,79 +265,55 @@ def test_the_workspace_of_a_guest_has_nothing_but_the_queue(served: Served) -> N
         assert workspace.library.prompts() == []
 
 
-ANNOTATE = """
-import json, random, sys, time
-from pathlib import Path
-from storage.store import Store
-from workbench.services.serving.guest import CounterClient, GuestJudging
-at, token, seconds, seed = sys.argv[1:]
-until, chance = time.monotonic() + float(seconds), random.Random(seed)
-with Store.open(":memory:") as own:
-    judging = GuestJudging(own, CounterClient(Path(at), token))
-    while time.monotonic() < until:
-        item = judging.resume("") or judging.next_item("")
-        if item is None:
-            break
-        draft = item.draft
-        for response in chance.sample(draft.responses, len(draft.responses)):
-            if draft.rank(response) is None:
-                draft = draft.place_next(response)
-                judging.keep(item, "", draft)
-        made = judging.submit(item, "", draft, seconds=1.0)
-        print(json.dumps([made[0], item.prompt_id, draft.ranks()]), flush=True)
-        if chance.random() < 0.1:
-            back = judging.undo("")
-            print(json.dumps([None, back.prompt_id, None]), flush=True)
-"""
+async def test_a_guest_judges_and_is_told_whose_everything_else_is(served: Served) -> None:
+    with guest_workspace(Settings("x", "me"), served.counter.path, served.tokens["ada"]) as workspace:
+        app = GuestApp(workspace)
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await until(pilot, lambda: "answer of" in shown(app))
+            await until(pilot, lambda: "you judge as ada" in shown(app))
+            assert "0 prompts" not in shown(app)
+            every = {binding.action for _, binding in app._bindings if binding.action.startswith("go(")}
+            asked = [*every, "launch", "import", "disagreements", "steps", "experiments", "leaderboard"]
+            for action in [*asked, "report", "project"]:
+                if action == "go('rank')":
+                    continue
+                before = len(app._notifications)
+                await app.run_action(action)
+                await pilot.pause()
+                assert len(app._notifications) == before + 1, action
+                assert "belongs to whoever serves this study" in list(app._notifications)[-1].message, action
+                assert app.current_mode == "rank"
+                assert len(app.screen_stack) == 1
+            titles = {command.title for command in app.commands(app.screen)}
+            assert "Quit" in titles
+            assert not titles & {"Prompts", "SQL", "Import a file", "Project", "Leaderboard"}
+            for _ in range(PROMPTS):
+                standing = len(served.judged())
+                await pilot.press("a", "b", "c", "enter")
+                await until(pilot, lambda standing=standing: len(served.judged()) > standing)  # type: ignore[misc]
+            await until(pilot, lambda: "Nothing waits for you now" in shown(app))
+    assert len(served.judged()) == PROMPTS
 
 
-def annotate(folder: Path, people: int, seconds: float, prompts: int) -> None:
-    """People judge at once, each in a process of their own, one at two terminals; one is killed."""
-    names = tuple(f"person-{number}" for number in range(people))
-    served = Served(folder, names, prompts)
+def test_who_is_invited_while_the_study_is_served_judges_at_once(served: Served) -> None:
+    """Another process asks the holder; the same as asking the store."""
+    path = served.store.path
+    assert path is not None
+    serving = share(served.store)
     try:
-        terminals = [*names, names[0]]
-        command = [sys.executable, "-c", ANNOTATE, str(served.counter.path)]
-        running = [
-            subprocess.Popen(
-                [*command, served.tokens[name], str(seconds), str(number)],
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-            for number, name in enumerate(terminals)
-        ]
-        killed = running[1].stdout
-        assert killed is not None
-        first = killed.readline()
-        running[1].kill()
-        told = [process.communicate(timeout=seconds + 200)[0].splitlines() for process in running]
-        told[1].insert(0, first)
-        assert [process.returncode for process in running] == [0, -9, *[0] * (len(running) - 2)]
-        acknowledged: list[tuple[str, str, str, dict[str, int]]] = []
-        for name, lines in zip(terminals, told, strict=True):
-            for line in lines:
-                judgement, prompt, ranks = json.loads(line)
-                if judgement is not None:
-                    acknowledged.append((name, judgement, prompt, ranks))
-        assert len(acknowledged) >= min(prompts, 100)
-        for name, judgement, prompt, ranks in acknowledged:
-            found = judgements.get(served.store, judgement)
-            assert (found.annotator, found.prompt_id) == (name, prompt)
-            assert {each.response_id: each.rank for each in found.items} == ranks
-        doubled = [key for key, count in Tally(served.judged()).items() if count > 1]
-        assert doubled == []
+        with RemoteStore(path, LockedError("held")) as beside:
+            token = do(beside, "invite", "cy")
+            assert CounterClient(served.counter.path, token).ask("welcome")["annotator"] == "cy"
+            assert do(beside, "invited") == do(served.store, "invited") == ["ada", "bo", "cy"]
+            assert do(beside, "withdraw", "cy") is True
+            assert do(beside, "withdraw", "cy") is False
+            with pytest.raises(UsageError, match="opens nothing"):
+                CounterClient(served.counter.path, token).ask("welcome")
+            for wrong in ("", "two\nlines", "x" * 101):
+                with pytest.raises(StoreError, match="name has 1 to 100"):
+                    do(beside, "invite", wrong)
+            for what in ("rows", "close", "__init__"):
+                with pytest.raises(RefusedError, match="nothing that another process"):
+                    beside.do(what, "x")
     finally:
-        served.close()
-
-
-def test_three_annotators_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
-    annotate(tmp_path, people=3, seconds=60.0, prompts=6)
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_eight_annotators_for_ten_minutes_lose_and_double_nothing(tmp_path: Path) -> None:
-    seconds = float(os.environ.get("WORKBENCH_TEST_SECONDS", "600"))
-    annotate(tmp_path, people=8, seconds=seconds, prompts=5000)
+        serving.close()

@@ -81,6 +81,7 @@ class GuestJudging(Judging):
     def __init__(self, store: Store, counter: CounterClient) -> None:
         """Raises UsageError for a token that opens nothing, WorkbenchError where nobody answers."""
         self._counter = counter
+        self.served_at = counter.path
         welcome = counter.ask("welcome")
         self.annotator = str(welcome["annotator"])
         criteria = {name: tuple(words) for name, words in welcome["criteria"].items()}
