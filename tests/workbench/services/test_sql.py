@@ -86,7 +86,7 @@ def test_an_unlocked_session_writes(filled: Workspace) -> None:
 def test_writes_are_refused_by_the_transaction_too(
     filled: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.sql_guard.check_locked", lambda cursor, sql: None)
+    monkeypatch.setattr("storage.sql_guard.check_locked", lambda *_: None)
     with pytest.raises(QueryError, match="read-only"):
         filled.sql.run("DELETE FROM prompts")
     assert filled.library.count() == 2
