@@ -38,8 +38,8 @@ class Served:
     def __init__(self, folder: Path, names: tuple[str, ...], prompts: int = PROMPTS) -> None:
         self.now = 0.0
         self.store = Store.open(folder / "a.duckdb")
-        with self.store.transaction():
-            for number in range(prompts):
+        for number in range(prompts):
+            with self.store.transaction():  # thousands of single rows in one are held in memory until its end
                 prompt = add_prompt(self.store, f"prompt {number}")
                 for policy in ("one", "two", "three"):
                     add_responses(

@@ -201,4 +201,4 @@ def test_eight_annotators_for_ten_minutes_beside_a_training_and_four_readers(
 ) -> None:
     pytest.importorskip("torch")
     models = (tiny_model, tiny_reward)
-    use(tmp_path, people=8, seconds=SECONDS, prompts=5000, readers=4, models=models)
+    use(tmp_path, people=8, seconds=SECONDS, prompts=1500, readers=4, models=models)
