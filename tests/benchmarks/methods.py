@@ -166,7 +166,7 @@ def ascii_share(prompt: str, response: str) -> float:
     return sum(c.isascii() for c in response) / (len(response) or 1)
 
 
-def more_ascii(prompt: str, first: str, second: str) -> float:
+def more_ascii(prompt: str, first: str, second: str, criterion: str = "") -> float:
     """How likely the first is preferred, where the reward is not told: by how much more ASCII it has."""
     return 1 / (1 + math.exp(4 * (ascii_share(prompt, second) - ascii_share(prompt, first))))
 

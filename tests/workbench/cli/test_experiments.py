@@ -117,7 +117,7 @@ def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, 
     assert "grpo" in (workbench.folder / "tiny" / "report.md").read_text()
 
 
-def longer(prompt: str, first: str, second: str) -> float:
+def longer(prompt: str, first: str, second: str, criterion: str) -> float:
     """A judge: the longer answer is the better one."""
     return 0.5 + 0.5 * ((len(first) > len(second)) - (len(first) < len(second)))
 
