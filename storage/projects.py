@@ -12,7 +12,10 @@ from storage.ids import annotator_id, content_id
 from storage.sql import block
 from storage.store import Store
 
-COLUMNS = ("assignment_id", "project_id", "annotator_id", "position", "kind", "prompt_id", "responses")
+COLUMNS = (
+    "assignment_id", "project_id", "annotator_id", "position", "kind", "prompt_id", "responses", "mode",
+    "behind", "days",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class QueueEntry:
     responses: tuple[str, ...]
     position: int = 0
     done: bool = False
+    mode: str | None = None
+    """The way of judging; None: the project's."""
+    behind: str | None = None
+    """The entry that the same annotator must have answered before."""
+    days: float | None = None
+    """And for so many days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ class Assignment:
     kind: str
     prompt_id: str
     responses: list[str]
+    mode: str | None = None
+    """The way of judging; None: the project's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +130,8 @@ def entries(store: Store, name: str) -> list[QueueEntry]:
     """All entries of all queues, by annotator and place."""
     rows = store.rows(block("projects", "entries"), {"project": name})
     return [
-        QueueEntry(who, kind, prompt, tuple(responses), place, done)
-        for who, kind, prompt, responses, place, done in rows
+        QueueEntry(who, kind, prompt, tuple(responses), place, done, mode)
+        for who, kind, prompt, responses, place, done, mode in rows
     ]
 
 
@@ -139,14 +150,17 @@ def add_entries(store: Store, name: str, new: Iterable[QueueEntry]) -> None:
                 known[entry.annotator] = judgements.ensure_annotator(store, entry.annotator)
             key, who = assignment_id(name, entry), known[entry.annotator]
             place = (entry.position, entry.kind, entry.prompt_id)
-            rows.append((key, project, who, *place, json.dumps(entry.responses)))
-        store.write_many(block("projects", "load"), COLUMNS, rows)
+            way = (entry.mode, entry.behind, entry.days)
+            rows.append((key, project, who, *place, json.dumps(entry.responses), *way))
+        types = {"mode": "string", "behind": "string", "days": "double"}  # columns that may be all empty
+        store.write_many(block("projects", "load"), COLUMNS, rows, types)
 
 
 def assignment_id(name: str, entry: QueueEntry) -> str:
     """The same entry of the same project keeps its id when queues are made anew."""
     who = annotator_id(entry.annotator)
-    return content_id("s", project_id(name), who, entry.kind, entry.prompt_id, *entry.responses)
+    way = () if entry.mode is None else (f"by {entry.mode}",)
+    return content_id("s", project_id(name), who, entry.kind, entry.prompt_id, *entry.responses, *way)
 
 
 def put_gold(store: Store, name: str, answers: Mapping[str, Mapping[str, int]]) -> None:
@@ -209,6 +223,12 @@ def open_in(store: Store, name: str, assignment: str) -> bool:
     values = {"project_id": project_id(name), "assignment_id": assignment}
     assignments = store.records(Assignment, block("projects", "assignment"), values)
     return bool(assignments) and is_open(store, assignments[0])
+
+
+def resting(store: Store, name: str, annotator: str) -> tuple[int, datetime | None]:
+    """How many entries of a queue open later only, and when the first does (naive UTC)."""
+    row = store.row(block("projects", "resting"), {"project": name, "annotator": annotator})
+    return (0, None) if row is None else (int(row[0]), row[1])
 
 
 def progress(store: Store, name: str, annotator: str | None = None) -> list[QueueProgress]:

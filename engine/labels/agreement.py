@@ -45,15 +45,18 @@ def estimate(
     value = float(figure(total[None])[0]) if prompts else float("nan")
     if np.isnan(value):
         return Coefficient(value, value, value, prompts)
-    resamples = max(200, min(RESAMPLES, DRAWS // prompts))
-    drawn = (
-        np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), resamples) @ sums_P
-    )
+    drawn = draws(prompts, seed) @ sums_P
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = figure(drawn)
         ends = figure(np.stack([total + worst, total + best]))
     low, high = np.nanquantile(np.append(spread, value), (0.025, 0.975))
     return Coefficient(value, float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1])), prompts)
+
+
+def draws(prompts: int, seed: int = 0) -> np.ndarray:
+    """How often each prompt is in each resample, [R, P]."""
+    resamples = max(200, min(RESAMPLES, DRAWS // prompts))
+    return np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), resamples)
 
 
 def agreement(agreed_P: np.ndarray, pairs_P: np.ndarray) -> Coefficient:
@@ -102,12 +105,18 @@ def alpha(observed_P: np.ndarray, values_P: np.ndarray, squares_P: np.ndarray) -
     Analysis, 2019, ch. 12; the mirrored verdicts have mean 0).
     """
     sums_P = np.stack([observed_P, values_P, squares_P], axis=1).astype(float)
+    return estimate(sums_P, alpha_figure, *alpha_ends(sums_P))
+
+
+def alpha_figure(sums_R: np.ndarray) -> np.ndarray:
+    """α of sums of (observed, values, squares), [R, 3] → [R]; NaN where nothing was to be expected."""
+    observed, values, squares = sums_R.T
+    expected = 4 * squares / (2 * values - 1)
+    return np.where(expected > 0, 1 - observed / values / np.where(expected > 0, expected, 1.0), np.nan)
+
+
+def alpha_ends(sums_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One more prompt on which annotators agree as by chance, and one on which they agree perfectly."""
     mean = sums_P.mean(axis=0) if len(sums_P) else np.zeros(3)
-
-    def figure(sums: np.ndarray) -> np.ndarray:
-        observed, values, squares = sums.T
-        expected = 4 * squares / (2 * values - 1)
-        return np.where(expected > 0, 1 - observed / values / np.where(expected > 0, expected, 1.0), np.nan)
-
     by_chance = 4 * mean[2] / max(2 * mean[1] - 1, 1e-12) * mean[1]
-    return estimate(sums_P, figure, np.array([by_chance, *mean[1:]]), np.array([0.0, *mean[1:]]))
+    return np.array([by_chance, *mean[1:]]), np.array([0.0, *mean[1:]])

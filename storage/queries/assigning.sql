@@ -7,7 +7,7 @@ SELECT count(*) FROM assignments WHERE project_id = $project_id AND annotator_id
 WITH moment AS (
     SELECT (now() AT TIME ZONE 'UTC')::TIMESTAMP AS now
 ), queue AS (
-    SELECT assignment_id, project_id, annotator_id, position, 'label' AS kind, prompt_id, responses
+    SELECT assignment_id, project_id, annotator_id, position, 'label' AS kind, prompt_id, responses, mode, behind, days
     FROM assignments
     WHERE project_id = $project_id AND annotator_id = $annotator_id
 ), chosen AS (

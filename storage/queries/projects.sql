@@ -24,8 +24,9 @@ FROM project_versions
 WHERE project_id = $project_id
 
 -- name: entries
-SELECT q.annotator, q.kind, q.prompt_id, q.responses, q.position, q.judged_at IS NOT NULL
+SELECT q.annotator, q.kind, q.prompt_id, q.responses, q.position, q.judged_at IS NOT NULL, s.mode
 FROM project_queues q
+JOIN assignments s USING (assignment_id)
 WHERE q.project = $project
 ORDER BY q.annotator, q.position
 
@@ -35,9 +36,9 @@ WHERE project_id = $project_id
   AND assignment_id NOT IN (SELECT assignment_id FROM project_queues WHERE project = $project AND judged_at IS NOT NULL)
 
 -- name: load
-INSERT INTO assignments (assignment_id, project_id, annotator_id, position, kind, prompt_id, responses)
+INSERT INTO assignments (assignment_id, project_id, annotator_id, position, kind, prompt_id, responses, mode, behind, days)
 SELECT assignment_id, project_id, annotator_id, "position", kind, prompt_id,
-       from_json(responses, '["VARCHAR"]')
+       from_json(responses, '["VARCHAR"]'), mode, behind, days
 FROM arrived
 
 -- name: forget_gold
@@ -84,7 +85,7 @@ JOIN last USING (judgement_id)
 ORDER BY r.prompt_id, r.rank, r.response_id
 
 -- name: waiting
-SELECT s.assignment_id, s.kind, s.prompt_id, s.responses
+SELECT s.assignment_id, s.kind, s.prompt_id, s.responses, s.mode
 FROM assignments s
 WHERE s.project_id = $project_id AND s.annotator_id = $annotator_id
   AND NOT EXISTS (
@@ -92,7 +93,21 @@ WHERE s.project_id = $project_id AND s.annotator_id = $annotator_id
       FROM judgements j
       WHERE j.annotator_id = $annotator_id AND j.assignment_id = s.assignment_id AND {judgements.stands}
   )
+  AND (s.behind IS NULL OR EXISTS (
+      SELECT 1
+      FROM judgements j
+      WHERE j.annotator_id = $annotator_id AND j.assignment_id = s.behind AND {judgements.stands}
+        AND j.created_at + to_microseconds((s.days * 86400e6)::BIGINT) <= now() AT TIME ZONE 'UTC'
+  ))
 ORDER BY s.position
+
+-- name: resting
+-- What does not wait yet, because what stands before it has not been answered for long enough.
+SELECT count(*), min(b.judged_at + to_microseconds((q.days * 86400e6)::BIGINT))
+FROM project_queues q
+LEFT JOIN project_queues b ON b.assignment_id = q.behind
+WHERE q.project = $project AND q.annotator = $annotator AND q.judged_at IS NULL AND q.behind IS NOT NULL
+  AND (b.judged_at IS NULL OR b.judged_at + to_microseconds((q.days * 86400e6)::BIGINT) > now() AT TIME ZONE 'UTC')
 
 -- name: is_open
 SELECT NOT EXISTS (
@@ -102,7 +117,7 @@ SELECT NOT EXISTS (
 )
 
 -- name: assignment
-SELECT assignment_id, kind, prompt_id, responses
+SELECT assignment_id, kind, prompt_id, responses, mode
 FROM assignments
 WHERE project_id = $project_id AND assignment_id = $assignment_id
 

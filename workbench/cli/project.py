@@ -14,6 +14,7 @@ from engine.wording import counted
 from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
+from workbench.services.draft import Mode
 
 if TYPE_CHECKING:
     from workbench.services.projects.projects import ProjectOverview
@@ -72,6 +73,38 @@ def apply(
     print_table(("annotator", "new entries"), list(done.new.items()))
 
 
+@project_app.command("crossed")
+def crossed(
+    path: Annotated[Path, typer.Argument(help="TOML file to write, as ways.toml.")],
+    annotators: Annotated[
+        list[str], typer.Option("--annotator", help="Who judges; give it once for each.", show_default=False)
+    ],
+    way: Annotated[Mode, typer.Option(help="One way of judging.")] = "rank",
+    against: Annotated[Mode, typer.Option(help="The other.")] = "rate",
+    same: Annotated[
+        bool, typer.Option("--same-people", help="Everybody in both ways, not each prompt by others.")
+    ] = False,
+    days: Annotated[float, typer.Option(help="Of the same people: so long between the two.")] = 7.0,
+    overlap: Annotated[int, typer.Option(help="Each prompt by so many annotators, in each way.")] = 2,
+    repeats: Annotated[float, typer.Option(help="Share of labels that come once more.")] = 0.1,
+    limit: Annotated[int | None, typer.Option(help="So many prompts; else all.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the project; else that of the file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a crossed study: the same responses ranked and rated; “workbench report ways” compares.
+
+    Everybody judges as much in one way as in the other, in two blocks; half of them begin with the one.
+    """
+    from workbench.services.projects.project_file import Crossed, write_crossed
+
+    design = Crossed(against, "same" if same else "others", days)
+    for file in write_crossed(
+        path, name or path.stem, annotators, way, design, overlap=overlap, repeats=repeats, limit=limit
+    ):
+        session.narrator.say(f"{file} is written.")
+    apply(path, as_json=as_json)
+
+
 @project_app.command("list")
 def list_projects(as_json: JsonOption = False) -> None:
     """List the projects of the store; > marks the one that the rank screen follows."""
@@ -95,7 +128,7 @@ def list_projects(as_json: JsonOption = False) -> None:
 @project_app.command("show")
 def show(name: NameArgument = None, as_json: JsonOption = False) -> None:
     """Show how far each annotator is, at what pace, and how they did on gold questions and repeats."""
-    overview = session.reading().judging.projects.overview(_name(name))
+    overview = session.reading().judging.projects.overview(followed(name))
     if as_json:
         print_json(overview)
         return
@@ -147,7 +180,7 @@ def export(
     name: NameArgument = None,
 ) -> None:
     """Write a project's file and guidelines as they count now, as after a change in the terminal."""
-    projects, wanted = session.reading().judging.projects, _name(name)
+    projects, wanted = session.reading().judging.projects, followed(name)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder.")
     active_file = projects.file(wanted)
@@ -160,7 +193,7 @@ def export(
         print(path)
 
 
-def _name(name: str | None) -> str:
+def followed(name: str | None) -> str:
     """The project that was named, else the one that is followed."""
     if name:
         return name

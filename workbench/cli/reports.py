@@ -1,4 +1,4 @@
-"""Commands that report on what was made: reward models, judges, experiments, runs."""
+"""Commands that report on what was made: reward models, judges, ways of judging, experiments, runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 from workbench.cli import run_report
 from workbench.cli.data import JsonOption
-from workbench.cli.output import plain, print_json
+from workbench.cli.output import plain, print_json, print_table
 from workbench.cli.session import session
 
 report_app = typer.Typer(
-    help="Report on a reward model, a judge, an experiment or a run.", no_args_is_help=True
+    help="Report on a reward model, a judge, ways of judging, an experiment or a run.", no_args_is_help=True
 )
 WIDEST = 100
 SHOWN_WRONG = 10
@@ -54,6 +54,29 @@ def report_judge(
         title = f"{one_line(each.judge)} · {one_line(each.criterion)}"
         print(f"── {title} ".ljust(width + 1, "─"))
         print("\n".join(shown(line) for line in calibration_lines(each, width)))
+
+
+@report_app.command("ways")
+def report_ways(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PROJECT]", help="Without one, the one that is followed.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the two ways of judging of a crossed project, as rankings against ratings.
+
+    Reliability, repeats, ties, seconds a judgement, and reward models learned from each on held-out prompts.
+    """
+    from workbench.cli.project import followed
+    from workbench.services.projects.ways_text import columns, rows, sentences
+
+    ways = session.reading().judging.projects.ways(followed(name))
+    if as_json:
+        print_json(plain(ways))
+        return
+    print_table(columns(ways), rows(ways))
+    for sentence in sentences(ways):
+        session.narrator.say(sentence)
 
 
 @report_app.command("experiment")

@@ -18,6 +18,7 @@ from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, attempt, told
 from workbench.screens.project_lines import applied_sentence, overview_content
 from workbench.screens.rank_dialogs import ZoomScreen
+from workbench.services.projects.ways_text import as_text
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.typed import SafeInput, SafeTextArea
 
@@ -48,6 +49,7 @@ class ProjectScreen(WorkbenchScreen):
         Binding("a", "apply", "apply file", tooltip="Apply a project's file: make its queues"),
         Binding("e", "edit", "edit", tooltip="Change the project's text here"),
         Binding("question_mark", "guidelines", "guidelines", tooltip="The guidelines of the project"),
+        Binding("w", "ways", "ways", tooltip="Compare the two ways of judging of a crossed project"),
         Binding("r", "reload", "read again", tooltip="Read the figures again"),
     ]
 
@@ -120,6 +122,18 @@ class ProjectScreen(WorkbenchScreen):
         """The guidelines as annotators see them."""
         text = await self.ask(lambda w: w.judging.reading.guidelines())
         self.app.push_screen(ZoomScreen("Guidelines", text))
+
+    @work(group=DIALOG)
+    @told
+    async def action_ways(self) -> None:
+        """Rankings against ratings, or whichever two ways the project crosses."""
+
+        def compared(w: Workspace) -> str | None:
+            active = w.judging.projects.current()
+            return None if active is None else as_text(w.judging.projects.ways(active.name))
+
+        if (text := await self.ask(compared)) is not None:
+            self.app.push_screen(ZoomScreen("Ways of judging", text, markdown=False))
 
 
 class FollowScreen(ModalScreen[bool]):

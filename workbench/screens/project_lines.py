@@ -24,10 +24,11 @@ def overview_content(overview: ProjectOverview, project: ProjectFile) -> Content
     """Project, coverage, and a line an annotator: progress, pace, time left, gold questions, repeats."""
     tasks = sum(overview.tasks.values())
     full = overview.tasks.get(overview.overlap, 0)
+    ways = " and ".join(MODES[way] for way in project.ways).lower()
     parts: list[Any] = [
         (safe_line(overview.name, 60), "bold $primary"),
         (
-            f"  version {overview.version} · {MODES[project.mode].lower()} · order {project.order}",
+            f"  version {overview.version} · {ways} · order {project.order}",
             "$foreground-muted",
         ),
         f"\n{full:,} of {counted(tasks, 'task')} labelled by {overview.overlap}",

@@ -101,16 +101,16 @@ class ZoomScreen(ModalScreen[None]):
     ]
     AUTO_FOCUS = "VerticalScroll"
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str, *, markdown: bool = True) -> None:
         super().__init__()
         self.heading, self.text = title, text
-        self.markdown = len(text.strip()) > 0 and len(text) <= MARKDOWN_CHARACTERS
+        self.markdown = markdown and len(text.strip()) > 0 and len(text) <= MARKDOWN_CHARACTERS
 
     def compose(self) -> ComposeResult:
         plain = safe_content(self.text, PLAIN_CHARACTERS) if self.text.strip() else Content("(empty)")
         with VerticalScroll(id="zoom", classes="pane") as pane:
             pane.border_title = Content(safe_line(self.heading))
-            pane.border_subtitle = "m plain/Markdown · esc back"
+            pane.border_subtitle = "m plain/Markdown · esc back" if self.markdown else "esc back"
             yield Static(plain, id="zoom-plain")
             if self.markdown:
                 yield Markdown(safe_text(self.text), open_links=False, id="zoom-markdown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -32,6 +33,9 @@ GUEST_DONE = """Nothing waits for you now.
 
 [b]u[/b]   take the last judgement back
 [b]E[/b]   this session: how much and how fast"""
+RESTING = """Your queue in the project $project is done for now: $count more open $when.
+
+[b]u[/b]   take the last judgement back"""
 NO_QUEUE = """$annotator has no queue in the project $project.
 
 [b]Q[/b]   the project: add the name to its annotators, or leave it"""
@@ -39,6 +43,12 @@ NO_QUEUE = """$annotator has no queue in the project $project.
 
 def nothing_content(pace: Pace, annotator: str, *, guest: bool = False) -> Content:
     """The sentence, and the keys that help; a guest has those of judging alone."""
+    if pace.resting:
+        opens = pace.opens_at
+        when = "later" if opens is None else time.strftime("from %d %B %H:%M", time.localtime(opens))
+        return Content.from_markup(
+            RESTING, project=safe_line(pace.project, 40), count=f"{pace.resting:,}", when=when
+        )
     if guest:
         return Content.from_markup(GUEST_DONE)
     if not pace.project:

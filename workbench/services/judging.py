@@ -135,7 +135,8 @@ class Judging:
         if draft is None or draft.mode not in MODES:
             return None
         mode, shown = cast("Mode", draft.mode), draft.content.get("responses", ())
-        item = self._item(draft.prompt_id, annotator, mode, self._criterion(mode), None, only=shown)
+        criterion = draft.content.get("criterion") or self._criterion(mode)
+        item = self._item(draft.prompt_id, annotator, mode, criterion, None, only=shown)
         return item if item.draft.begun and self.follows(item) else None
 
     def follows(self, item: RankItem) -> bool:
@@ -156,7 +157,7 @@ class Judging:
         return self._item(
             assignment.prompt_id,
             annotator,
-            project.mode,
+            cast("Mode", assignment.mode or project.mode),
             project.first_criterion,
             seed,
             only=assignment.responses,
@@ -166,7 +167,8 @@ class Judging:
     def keep(self, item: RankItem, annotator: str, draft: Draft) -> None:
         """Keep what has been begun; on disk when this returns, and gone once the item is recorded."""
         if draft.begun:
-            content = {**draft.content(), "supersedes": item.supersedes, "assignment": item.assignment}
+            about = {name: getattr(item, name) for name in ("criterion", "supersedes", "assignment")}
+            content = draft.content() | about
             drafts.keep(self.store, annotator, drafts.KeptDraft(item.prompt_id, draft.mode, content))
         else:
             drafts.drop(self.store, annotator, item.prompt_id, draft.mode)

@@ -27,6 +27,10 @@ class Pace:
     """The project whose queue this is; empty for the label queue of the store."""
     seconds_left: float | None = None
     """Of a project's queue: what is left, at that pace."""
+    resting: int = 0
+    """Of what is left, how much opens later only."""
+    opens_at: float | None = None
+    """When the first of it does, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def pace_of_project(projects: Projects, active: Active, annotator: str) -> Pace:
         3600 / each if each else None,
         active.name,
         progress.seconds_left,
+        *projects.resting(active, annotator),
     )
 
 

@@ -87,6 +87,8 @@ def _for_one(project: ProjectFile, annotator: str) -> str:
         "responses": project.responses,
         "reveal": "never",
     }
+    if project.crossed is not None:
+        values["crossed"] = {"way": project.crossed.way}
     if project.criteria:
         values["criteria"] = {name: list(words) for name, words in project.criteria.items()}
     return tomli_w.dumps(values)

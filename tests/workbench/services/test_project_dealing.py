@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.services.projects.crossing import Crossing, deal_crossed, order_of_ways, twins
 from workbench.services.projects.dealing import Entry, QueuePlan, Task, deal
 
 
@@ -89,3 +91,65 @@ def test_who_has_left_counts_too() -> None:
     plan = QueuePlan((one, two), ("a", "b"), overlap=2, kept={"gone": [Entry(one)]})
     dealt = deal(plan)
     assert Counter(task for queue in dealt.values() for task in labels(queue)) == {one: 1, two: 2}
+
+
+@st.composite
+def crossings(draw: st.DrawFn) -> tuple[QueuePlan, Crossing]:
+    same = draw(st.booleans())
+    names = tuple("abcdef"[: draw(st.integers(1 if same else 2, 6))])
+    most = len(names) if same else len(names) // 2
+    plan = QueuePlan(
+        tasks(draw(st.integers(0, 30))),
+        names,
+        overlap=draw(st.integers(1, most)),
+        gold=tasks(draw(st.integers(0, 5)), "g"),
+        repeats=draw(st.floats(0, 1)),
+        repeat_after=draw(st.integers(0, 12)),
+        seed=draw(st.integers(0, 3)),
+    )
+    return plan, Crossing(("rank", "rate"), same)
+
+
+@given(crossings())
+def test_a_crossed_project_has_each_task_in_both_ways_and_everybody_in_two_blocks(
+    made: tuple[QueuePlan, Crossing],
+) -> None:
+    plan, crossing = made
+    dealt = deal_crossed(plan, crossing)
+    who: dict[tuple[Task, str | None], set[str]] = {}
+    for name, queue in dealt.items():
+        for entry in queue:
+            if entry.kind == "label":
+                who.setdefault((entry.task, entry.mode), set()).add(name)
+        ways = [entry.mode for entry in queue]
+        assert sum(a != b for a, b in pairwise(ways)) <= 1, "two blocks"
+        assert Counter(e.task for e in queue if e.kind == "gold") == Counter(plan.gold)
+    for task in plan.tasks:
+        ranked, rated = who[task, "rank"], who[task, "rate"]
+        assert len(ranked) == len(rated) == plan.overlap
+        assert ranked == rated if crossing.same_people else not ranked & rated
+    loads = Counter((name, way) for (_, way), names in who.items() for name in names)
+    every = [loads[name, way] for name in plan.annotators for way in crossing.ways]
+    assert max(every) - min(every) <= 2
+    begun = Counter(order_of_ways(plan, crossing, name)[0] for name in plan.annotators)
+    assert abs(begun["rank"] - begun["rate"]) <= 1, "half begin with each"
+    assert deal_crossed(plan, crossing) == dealt, "the seed says all"
+
+
+@given(crossings())
+def test_what_is_dealt_already_is_not_dealt_again(made: tuple[QueuePlan, Crossing]) -> None:
+    plan, crossing = made
+    dealt = deal_crossed(plan, crossing)
+    again = deal_crossed(replace(plan, kept=dealt), crossing)
+    assert not any(entry.kind in ("label", "gold") for queue in again.values() for entry in queue)
+
+
+@given(crossings())
+def test_what_is_judged_twice_waits_for_the_first_time(made: tuple[QueuePlan, Crossing]) -> None:
+    plan, crossing = made
+    for name, queue in deal_crossed(plan, replace(crossing, same_people=True)).items():
+        first = order_of_ways(plan, crossing, name)[0]
+        known = {entry.task for entry in queue if (entry.mode, entry.kind) == (first, "label")}
+        for entry, twin in zip(queue, twins(queue, first), strict=True):
+            assert twin is None if entry.mode == first else twin in known or not known
+            assert entry.kind == "gold" or twin in (None, entry.task)

@@ -74,7 +74,7 @@ def rank_until_killed(terminal: Terminal, seed: int, done: int, most: int) -> tu
     chooser = random.Random(seed)
     terminal.wait_for("Prompt number 0")
     terminal.send(KEYS["f3"])
-    terminal.wait_for(f"{done} done")
+    terminal.wait_for(f"{done:,} done")
     terminal.send("\x7f" * 3)  # what the killed one had begun
     killer = threading.Timer(chooser.uniform(0.3, 2.5), terminal.kill)
     killer.start()
@@ -88,7 +88,7 @@ def rank_until_killed(terminal: Terminal, seed: int, done: int, most: int) -> tu
             terminal.send(order + "\r")
             terminal.wait_for(sentence(order), 10, after=sent)
             acknowledged += 1
-            terminal.wait_for(f"{done + acknowledged} done", 10, after=sent)
+            terminal.wait_for(f"{done + acknowledged:,} done", 10, after=sent)
     except (AssertionError, OSError):  # killed in the middle
         killer.join()
         if terminal.process.returncode != -signal.SIGKILL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from engine.errors import UsageError
@@ -12,6 +12,7 @@ from engine.protocol.suggest import did_you_mean
 from storage import judgements, policies, projects, prompts
 from storage.projects import QueueEntry
 from storage.store import Store
+from workbench.services.projects.crossing import Crossing, deal_crossed, order_of_ways, twins
 from workbench.services.projects.dealing import Entry, QueuePlan, Task, deal
 from workbench.services.projects.project_file import ProjectFile
 
@@ -39,8 +40,9 @@ def apply(
 
     What is done stays. The same text again adds what new data asks for; another text deals anew what is not
     done. With `dry_run` nothing is stored. Raises UsageError where gold or
-    filters name what the store has not.
+    filters name what the store has not, or a crossed project has too few annotators.
     """
+    _refuse_few(project)
     before = projects.version(store, project.name)
     same = before is not None and (before.source, before.guidelines) == (text, guidelines)
     answers = _gold(store, project)
@@ -48,7 +50,7 @@ def apply(
     standing = projects.entries(store, project.name)
     staying = [entry for entry in standing if entry.done or same]
     gold = tuple(Task(prompt, tuple(sorted(ranks))) for prompt, ranks in sorted(answers.items()))
-    new = list(_placed(deal(_plan(project, tasks, gold, staying)), staying))
+    new = list(_dealt(project, _plan(project, tasks, gold, staying), staying))
     if not dry_run:
         with store.transaction():
             projects.put(store, project.name, project.mode, project.first_criterion, project.overlap)
@@ -62,6 +64,17 @@ def apply(
     return Applied(
         project.name, version, not same, len(tasks), by, len(standing) - len(staying), len(answers)
     )
+
+
+def _refuse_few(project: ProjectFile) -> None:
+    """Others than those who rank are to rate, so there must be twice the overlap."""
+    crossed, wanted = project.crossed, 2 * project.overlap
+    if crossed is not None and crossed.people == "others" and len(project.annotators) < wanted:
+        raise UsageError(
+            f"The project “{project.name}” is crossed between people: overlap {project.overlap} in each way "
+            f"needs {wanted} annotators, and it has {len(project.annotators)}; add some, or say people = "
+            '"same" under [crossed].'
+        )
 
 
 def _tasks(store: Store, project: ProjectFile, gold: Mapping[str, object]) -> list[Task]:
@@ -110,7 +123,7 @@ def _refuse_unknown(store: Store, project: ProjectFile) -> None:
 def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
     """Known answers: ranks by response, by prompt."""
     asked, gold = project.gold, {}
-    most = 2 if project.mode == "pair" else project.responses
+    most = 2 if "pair" in project.ways else project.responses
     if asked.by is not None:
         ranked = projects.ranked_by(store, asked.by, project.first_criterion)
         usable = {prompt: ranks for prompt, ranks in ranked.items() if 2 <= len(ranks) <= most}
@@ -145,7 +158,7 @@ def _gold(store: Store, project: ProjectFile) -> dict[str, dict[str, int]]:
 def _tasks_of(project: ProjectFile, prompt: str, responses: list[str]) -> Iterable[Task]:
     """What is judged of one prompt: some of its responses at once, or pairs of them."""
     chooser = random.Random(f"{project.seed} {prompt}")
-    if project.mode != "pair":
+    if "pair" not in project.ways:
         chosen = (
             responses if len(responses) <= project.responses else chooser.sample(responses, project.responses)
         )
@@ -162,7 +175,8 @@ def _plan(
     standing: dict[str, list[Entry]] = {}
     for entry in staying:
         task = Task(entry.prompt_id, entry.responses)
-        standing.setdefault(entry.annotator, []).append(Entry(task, entry.kind))  # type: ignore[arg-type]
+        kept = Entry(task, entry.kind, entry.mode)  # type: ignore[arg-type]
+        standing.setdefault(entry.annotator, []).append(kept)
     return QueuePlan(
         tuple(tasks),
         project.annotators,
@@ -176,6 +190,31 @@ def _plan(
     )
 
 
+def _dealt(project: ProjectFile, plan: QueuePlan, staying: list[QueueEntry]) -> Iterable[QueueEntry]:
+    """New entries with their places; of a crossed project with what must be answered before them."""
+    crossed = project.crossed
+    if crossed is None:
+        yield from _placed(deal(plan), staying)
+        return
+    crossing = Crossing((project.mode, crossed.way), crossed.people == "same")
+    dealt = deal_crossed(plan, crossing)
+    apart = crossed.days if crossing.same_people else None
+    first = {name: order_of_ways(plan, crossing, name)[0] for name in dealt}
+    before = {name: iter(twins(queue, first[name])) for name, queue in dealt.items()}
+    kept = {
+        (entry.annotator, entry.prompt_id, entry.responses, entry.mode or project.mode): entry
+        for entry in staying
+        if entry.kind == "label"
+    }
+    for entry in _placed(dealt, staying):
+        task, name = next(before[entry.annotator]), entry.annotator
+        if apart is not None and task is not None:
+            key = (name, task.prompt_id, task.responses, first[name])
+            twin = kept.get(key) or QueueEntry(*key[:1], "label", *key[1:3], mode=first[name])
+            entry = replace(entry, behind=projects.assignment_id(project.name, twin), days=apart)
+        yield entry
+
+
 def _placed(dealt: Mapping[str, list[Entry]], staying: list[QueueEntry]) -> Iterable[QueueEntry]:
     """New entries with their places, behind those that are kept."""
     last: dict[str, int] = {}
@@ -183,4 +222,4 @@ def _placed(dealt: Mapping[str, list[Entry]], staying: list[QueueEntry]) -> Iter
         last[entry.annotator] = max(last.get(entry.annotator, -1), entry.position)
     for name, entries in dealt.items():
         for place, new in enumerate(entries, last.get(name, -1) + 1):
-            yield QueueEntry(name, new.kind, new.task.prompt_id, new.task.responses, place)
+            yield QueueEntry(name, new.kind, new.task.prompt_id, new.task.responses, place, mode=new.mode)

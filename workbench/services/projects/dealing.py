@@ -29,6 +29,8 @@ class Entry:
 
     task: Task
     kind: Kind = "label"
+    mode: str | None = None
+    """The way of judging; None: the project's."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def deal(plan: QueuePlan) -> dict[str, list[Entry]]:
     Nobody has two labels more than another unless what is kept makes it so.
     """
     labels = _labels(plan)
-    return {name: _queue(plan, name, labels[name]) for name in plan.annotators}
+    return {name: queue_of(plan, name, labels[name]) for name in plan.annotators}
 
 
 def _labels(plan: QueuePlan) -> dict[str, list[Task]]:
@@ -83,12 +85,13 @@ def _labels(plan: QueuePlan) -> dict[str, list[Task]]:
     return dealt
 
 
-def _queue(plan: QueuePlan, name: str, labels: list[Task]) -> list[Entry]:
+def queue_of(plan: QueuePlan, name: str, labels: list[Task], part: str = "") -> list[Entry]:
     """The new labels of one annotator in their order, with gold questions and repeats among them.
 
-    A label has its place as its key; what comes between has a key between, so that sorting puts it there.
+    part: of a queue that has several, which one it is.  A label has its place as its key; what comes
+    between has a key between, so that sorting puts it there.
     """
-    chooser = random.Random(f"{plan.seed} queue {name}")
+    chooser = random.Random(f"{plan.seed} queue {name}{part}")
     if plan.shuffled:
         labels = labels.copy()
         chooser.shuffle(labels)

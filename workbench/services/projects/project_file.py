@@ -15,10 +15,14 @@ limit = 200
 
 [gold]
 by = "expert"                       # what this annotator has judged is known
+
+[crossed]                           # the same responses judged in a second way
+way = "rate"
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +67,16 @@ class Gold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: tuple[GoldAnswer, ...] = ()
 
 
+class Crossed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second way of judging the same responses, to compare the two."""
+
+    way: Mode
+    people: Literal["others", "same"] = "others"
+    """others: each prompt by some in one way and by others in the other; same: by the same people in both."""
+    days: float = 7.0
+    """Of the same people: between the two at least so many days."""
+
+
 class ProjectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a project's file says."""
 
@@ -89,11 +103,17 @@ class ProjectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reveal: Literal["end", "never"] = "never"
     prompts: PromptChoice = PromptChoice()
     gold: Gold = Gold()
+    crossed: Crossed | None = None
+
+    @property
+    def ways(self) -> tuple[Mode, ...]:
+        """How it is judged: in one way or, crossed, in two."""
+        return (self.mode,) if self.crossed is None else (self.mode, self.crossed.way)
 
     @property
     def first_criterion(self) -> str:
-        """The criterion that tells what is done."""
-        return next(iter(self.criteria), "overall") if self.mode == "rate" else self.criterion
+        """The criterion that tells what is done; both ways of a crossed project judge by it."""
+        return next(iter(self.criteria), "overall") if "rate" in self.ways else self.criterion
 
 
 def parse(text: str, where: str) -> ProjectFile:
@@ -103,7 +123,7 @@ def parse(text: str, where: str) -> ProjectFile:
     """
     values = toml_of(text, where)
     refuse_unknown(where, values, ProjectFile)
-    for table, kind in (("prompts", PromptChoice), ("gold", Gold)):
+    for table, kind in (("prompts", PromptChoice), ("gold", Gold), ("crossed", Crossed)):
         if isinstance(values.get(table), dict):
             refuse_unknown(f"{where}: [{table}]", values[table], kind)
     if "criteria" in values:
@@ -146,6 +166,7 @@ def _check(project: ProjectFile, where: str) -> None:
         ("repeats", project.repeats, 0, 1),
         ("repeat_after", project.repeat_after, 0, 100_000),
         ("pairs", 1 if project.pairs is None else project.pairs, 1, 36),
+        ("crossed.days", project.crossed.days if project.crossed else 0, 0, 365),
         ("prompts.limit", 1 if project.prompts.limit is None else project.prompts.limit, 1, 10**9),
         ("gold.count", 1 if project.gold.count is None else project.gold.count, 1, 10**9),
     )
@@ -153,7 +174,11 @@ def _check(project: ProjectFile, where: str) -> None:
         if not least <= value <= most:
             beyond = " (the number of annotators)" if key == "overlap" else ""
             raise UsageError(f"{where}: {key} is {value:g}; it must be {least:g} to {most:g}{beyond}.")
-    if project.mode != "rate" and project.criteria:
+    if project.crossed is not None and project.crossed.way == project.mode:
+        raise UsageError(
+            f"{where}: [crossed] way is {project.mode}, and so is mode; they are to be two different ways."
+        )
+    if "rate" not in project.ways and project.criteria:
         raise UsageError(f'{where}: [criteria] are for ratings; say mode = "rate", or leave them out.')
     for answer in project.gold.answers:
         known = [key for group in answer.ranking for key in ([group] if isinstance(group, str) else group)]
@@ -187,6 +212,11 @@ reveal = "never"                # policies' names: never, or at the end of a ses
 
 # [criteria]                    # for mode = "rate": each scale, the worst first
 # helpfulness = ["useless", "poor", "fair", "good", "excellent"]
+
+# [crossed]                     # the same responses in a second way as well: workbench report ways compares
+# way = "rate"
+# people = "others"             # or same: everybody in both ways
+# days = 7                      # of the same people: so long between the two
 """
 GUIDELINES = """# {name}
 
@@ -198,13 +228,71 @@ What is a good response here, and what is not?
 """
 
 
+CROSSED = """# The same responses judged in two ways; workbench report ways compares them.
+name = {name}
+guidelines = {guidelines}
+mode = {mode}
+annotators = {annotators}
+overlap = {overlap}
+responses = 4                   # judged at once, at most
+repeats = {repeats}
+seed = 1
+
+[crossed]
+way = {way}
+people = {people}               # others: each prompt by others in each way; same: by the same people
+days = {days}                   # of the same people: so long between the two
+"""
+SCALE = """
+[criteria]                      # rankings are by the first of them
+overall = ["very bad", "bad", "fair", "good", "very good"]
+"""
+
+
 def write_template(path: Path, name: str, annotator: str) -> list[Path]:
     """A project's file to fill in, and its guidelines beside it; nothing that is there is touched."""
     guidelines = path.with_name(f"{path.stem}.md")
+    toml = TEMPLATE.format(name=quoted(name), guidelines=quoted(guidelines.name), annotator=quoted(annotator))
+    return _written(path, guidelines, toml, name)
+
+
+def write_crossed(
+    path: Path,
+    name: str,
+    annotators: Sequence[str],
+    mode: Mode,
+    design: Crossed,
+    *,
+    overlap: int,
+    repeats: float,
+    limit: int | None,
+) -> list[Path]:
+    """The file of a crossed study and its guidelines; nothing that is there is touched.
+
+    Raises `UsageError` for values that cannot be; then nothing is written.
+    """
+    guidelines = path.with_name(f"{path.stem}.md")
+    toml = CROSSED.format(
+        name=quoted(name),
+        guidelines=quoted(guidelines.name),
+        mode=quoted(mode),
+        annotators="[" + ", ".join(quoted(one) for one in annotators) + "]",
+        overlap=overlap,
+        repeats=repeats,
+        way=quoted(design.way),
+        people=quoted(design.people),
+        days=design.days,
+    )
+    toml += SCALE if "rate" in (mode, design.way) else ""
+    toml += "" if limit is None else f"\n[prompts]\nlimit = {limit}\n"
+    parse(toml, "The study")
+    return _written(path, guidelines, toml, name)
+
+
+def _written(path: Path, guidelines: Path, toml: str, name: str) -> list[Path]:
     for file in (path, guidelines):
         if file.exists():
             raise UsageError(f"{file} is there already; choose another name.")
-    toml = TEMPLATE.format(name=quoted(name), guidelines=quoted(guidelines.name), annotator=quoted(annotator))
     write_atomic(guidelines, GUIDELINES.format(name=name).encode())
     write_atomic(path, toml.encode())
     return [path, guidelines]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
@@ -23,6 +24,9 @@ from workbench.services.projects.project_file import (
     read,
 )
 from workbench.services.upcoming import FIXED, Upcoming
+
+if TYPE_CHECKING:
+    from workbench.services.projects.ways import Ways
 
 __all__ = ["Active", "Applied", "Check", "ProjectOverview", "Projects", "QueueProgress"]
 
@@ -124,6 +128,12 @@ class Projects:
             tuple(projects.checks(self._store, name)),
         )
 
+    def ways(self, name: str) -> Ways:
+        """The two ways of judging of a crossed project compared.  Raises UsageError for another project."""
+        from workbench.services.projects.ways import compare
+
+        return compare(self._store, name, self.file(name))
+
     def _version(self, name: str) -> ProjectVersion:
         version = projects.version(self._store, name)
         if version is None:
@@ -197,9 +207,10 @@ class Projects:
         """Where the first entry is a label, the label that the queue's order puts first."""
         waiting = projects.waiting(self._store, active.name, annotator, AMONG)
         waiting = [entry for entry in waiting if entry.prompt_id not in exclude]
-        labels = {entry.prompt_id: entry for entry in reversed(waiting) if entry.kind == "label"}
         if not waiting or waiting[0].kind != "label":
             return waiting[0] if waiting else None
+        way = waiting[0].mode  # of a crossed project the one that is on
+        labels = {e.prompt_id: e for e in reversed(waiting) if e.kind == "label" and e.mode == way}
         criterion = active.project.first_criterion
         best = self._queue.prompts(
             annotator, active.project.order, criterion=criterion, limit=1, among=tuple(labels)
@@ -224,6 +235,17 @@ class Projects:
     def today(self, active: Active, annotator: str, since: datetime) -> int:
         """Judgements in the project since then, naive UTC."""
         return projects.today(self._store, active.name, annotator, since)
+
+    def resting(self, active: Active, annotator: str) -> tuple[int, float | None]:
+        """How many entries open later only, days after the same was judged in another way.
+
+        With the seconds since 1970 at which the first of them does.
+        """
+        crossed = active.project.crossed
+        if crossed is None or crossed.people == "others":
+            return 0, None
+        count, at = projects.resting(self._store, active.name, annotator)
+        return count, None if at is None else at.replace(tzinfo=UTC).timestamp()
 
     def progress(self, active: Active, annotator: str) -> QueueProgress | None:
         """How far an annotator's queue is; None where they have none."""
