@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from storage.errors import NotFoundError
 from storage.ids import annotator_id, random_id
@@ -28,6 +28,9 @@ from storage.store import Store
 
 RANKING_KINDS = ("ranking", "partial", "best_of", "best_worst", "rating")
 ITEM_COLUMNS = ("judgement_id", "response_id", "rank", "rating", "position")
+
+Order = Literal["least_agreed", "consensus"]
+"""Orders of what waits that follow from what people have said."""
 
 
 def annotator_kind(name: str) -> str:
@@ -156,17 +159,18 @@ def prompts_to_rank(
     *,
     exclude: Sequence[str] = (),
     seed: int | None = None,
-    least_agreed: bool = False,
+    order: Order | None = None,
     among: Sequence[str] | None = None,
     limit: int | None = 1,
 ) -> list[str]:
     """Ids of prompts with at least two different responses, one of them new to this annotator.
 
     Oldest first, or in the random order that `seed` gives, or with `least_agreed` those first on whose
-    responses people disagree, then those with the fewest verdicts.  `among` names the prompts
-    that may come; `limit=None` gives all.
+    responses people disagree, then those with the fewest verdicts, or with `consensus` those first of
+    which a verdict would tell most, as the model of labels was fitted last.  `among` names the prompts that
+    may come; `limit=None` gives all.
     """
-    sql = _ordered("prompts_to_rank", "least_agreed_prompts" if least_agreed else None, limit)
+    sql = _ordered("prompts_to_rank", order and f"{order}_prompts", limit)
     return [prompt for (prompt,) in store.rows(sql, _open_to(annotator, criterion, exclude, seed, among))]
 
 
@@ -182,7 +186,7 @@ def pairs_to_judge(
     *,
     exclude: Sequence[str] = (),
     seed: int | None = None,
-    least_agreed: bool = False,
+    order: Order | None = None,
     among: Sequence[str] | None = None,
     limit: int | None = 1,
 ) -> list[CandidatePair]:
@@ -190,7 +194,7 @@ def pairs_to_judge(
 
     `exclude` names prompts that may not come, `among` those that may.
     """
-    sql = _ordered("pairs_to_judge", "least_agreed_pairs" if least_agreed else None, limit)
+    sql = _ordered("pairs_to_judge", order and f"{order}_pairs", limit)
     return store.records(CandidatePair, sql, _open_to(annotator, criterion, exclude, seed, among))
 
 

@@ -134,8 +134,3 @@ def shared(store: Store, criterion: str) -> list[SharedPrompt]:
 def reliability(store: Store, criterion: str) -> list[ReliabilityPrompt]:
     """What Krippendorff's alpha is the sum of, prompt by prompt and week by week."""
     return store.records(ReliabilityPrompt, block("labels", "reliability"), {"criterion": criterion})
-
-
-def worth(store: Store, criterion: str) -> dict[str, float]:
-    """What one more round of verdicts on each judged prompt would tell about the consensus, in nats."""
-    return dict(store.rows(block("labels", "worth"), {"criterion": criterion}))

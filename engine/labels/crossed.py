@@ -19,7 +19,7 @@ import numpy as np
 from engine.labels.agreement import Coefficient, alpha_ends, alpha_figure, draws, estimate
 
 
-class Verdict(NamedTuple):
+class CrossedVerdict(NamedTuple):
     """What one annotator said of two responses to a prompt in one way."""
 
     annotator: str
@@ -47,40 +47,41 @@ def contrast(
     figure: Callable[[np.ndarray], np.ndarray],
     ends: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> Contrast:
-    """A figure in both ways over the prompts that each has, the difference over those that both have.
+    """A figure of each way, and their difference on the same resampled prompts.
 
-    ends: the rows of one more prompt that is as bad and as good as can be, which no interval leaves out.
+    A prompt that one way lacks, as a repeat may, adds nothing to that way's sums.  ends: the rows of one more
+    prompt that is as bad and as good as can be, which no interval leaves out.
     """
     one, other = (_rows(sums, sorted(sums)) for sums in (first, second))
-    both = sorted(first.keys() & second.keys())
-    a_P, b_P = _rows(first, both), _rows(second, both)
-    difference = Coefficient(math.nan, math.nan, math.nan, len(both))
-    if both:
-        drawn = draws(len(both))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = float((figure(b_P.sum(axis=0)[None]) - figure(a_P.sum(axis=0)[None]))[0])
-            spread = figure(drawn @ b_P) - figure(drawn @ a_P)
-            a_ends, b_ends = ([figure(x.sum(axis=0)[None] + end)[0] for end in ends(x)] for x in (a_P, b_P))
-            a, b = figure(a_P.sum(axis=0)[None])[0], figure(b_P.sum(axis=0)[None])[0]
-        if not math.isnan(value):
-            low, high = np.nanquantile(np.append(spread, value), (0.025, 0.975))
-            low = min(low, b_ends[0] - a, b - a_ends[1])
-            high = max(high, b_ends[1] - a, b - a_ends[0])
-            difference = Coefficient(value, float(low), float(high), len(both))
-    return Contrast(estimate(one, figure, *ends(one)), estimate(other, figure, *ends(other)), difference)
+    a, b = estimate(one, figure, *ends(one)), estimate(other, figure, *ends(other))
+    value = b.value - a.value
+    if math.isnan(value):
+        return Contrast(a, b, Coefficient(math.nan, math.nan, math.nan, 0))
+    prompts = sorted(first.keys() | second.keys())
+    a_P, b_P = _rows(first, prompts), _rows(second, prompts)
+    drawn = draws(len(prompts))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = figure(drawn @ b_P) - figure(drawn @ a_P)
+        (a_worst, a_best), (b_worst, b_best) = (
+            [float(figure((rows.sum(axis=0) + end)[None])[0]) for end in ends(rows)] for rows in (one, other)
+        )
+    low, high = np.nanquantile(np.append(spread, value), (0.025, 0.975))
+    low, high = min(low, b_worst - a.value, b.value - a_best), max(high, b_best - a.value, b.value - a_worst)
+    return Contrast(a, b, Coefficient(value, float(low), float(high), len(prompts)))
 
 
 def _rows(sums: Sums, prompts: Sequence[str]) -> np.ndarray:
+    """A row a prompt, zeros where it has none."""
     width = len(next(iter(sums.values()))) if sums else 3
-    return np.array([sums[prompt] for prompt in prompts], dtype=float).reshape(-1, width)
+    return np.array([sums.get(prompt, [0.0] * width) for prompt in prompts], dtype=float).reshape(-1, width)
 
 
-def reliability(first: Iterable[Verdict], second: Iterable[Verdict]) -> Contrast:
+def reliability(first: Iterable[CrossedVerdict], second: Iterable[CrossedVerdict]) -> Contrast:
     """Krippendorff's α of each way, over pairs that two annotators or more have judged in it."""
     return contrast(_alpha_sums(first), _alpha_sums(second), alpha_figure, alpha_ends)
 
 
-def _alpha_sums(verdicts: Iterable[Verdict]) -> dict[str, list[float]]:
+def _alpha_sums(verdicts: Iterable[CrossedVerdict]) -> dict[str, list[float]]:
     """Observed disagreement, verdicts and squares of each prompt, as `agreement.alpha` takes them."""
     said: dict[tuple[str, tuple[str, str]], list[int]] = defaultdict(list)
     for row in verdicts:
@@ -105,7 +106,7 @@ def share_ends(sums_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([0.0, size]), np.array([size, size])
 
 
-def ties(first: Iterable[Verdict], second: Iterable[Verdict]) -> Contrast:
+def ties(first: Iterable[CrossedVerdict], second: Iterable[CrossedVerdict]) -> Contrast:
     """Share of pairs that are called equal."""
     sums = ({}, {})  # type: tuple[dict[str, list[float]], dict[str, list[float]]]
     for mine, verdicts in zip(sums, (first, second), strict=True):
@@ -115,7 +116,8 @@ def ties(first: Iterable[Verdict], second: Iterable[Verdict]) -> Contrast:
 
 
 def repeated(
-    first: tuple[Iterable[Verdict], Iterable[Verdict]], second: tuple[Iterable[Verdict], Iterable[Verdict]]
+    first: tuple[Iterable[CrossedVerdict], Iterable[CrossedVerdict]],
+    second: tuple[Iterable[CrossedVerdict], Iterable[CrossedVerdict]],
 ) -> Contrast:
     """How often an annotator says the same of a pair again, a tie against a preference one half.
 
@@ -124,7 +126,9 @@ def repeated(
     return contrast(*(_met(*way, same=True) for way in (first, second)), share_figure, share_ends)
 
 
-def across(first: Iterable[Verdict], second: Iterable[Verdict], *, same_people: bool) -> Coefficient:
+def across(
+    first: Iterable[CrossedVerdict], second: Iterable[CrossedVerdict], *, same_people: bool
+) -> Coefficient:
     """How often a verdict in one way agrees with one in the other, by the same annotator or by others."""
     sums = _met(first, second, same=same_people)
     rows = _rows(sums, sorted(sums)) if sums else np.zeros((0, 2))
@@ -132,9 +136,9 @@ def across(first: Iterable[Verdict], second: Iterable[Verdict], *, same_people: 
 
 
 def _met(
-    one: Iterable[Verdict], other: Iterable[Verdict], *, same: bool
+    one: Iterable[CrossedVerdict], other: Iterable[CrossedVerdict], *, same: bool
 ) -> dict[str, list[float]]:  # agreed, of how many; by prompt
-    said: dict[tuple[str, tuple[str, str]], tuple[list[Verdict], list[Verdict]]] = defaultdict(
+    said: dict[tuple[str, tuple[str, str]], tuple[list[CrossedVerdict], list[CrossedVerdict]]] = defaultdict(
         lambda: ([], [])
     )
     for side, verdicts in enumerate((one, other)):

@@ -108,6 +108,11 @@ def worth(model: LabelModel, mean_M: np.ndarray, deviation_M: np.ndarray) -> np.
     return np.maximum(_entropy(expected) - (_entropy(outcomes) * WEIGHTS_Q).sum(axis=1), 0.0)
 
 
+def unjudged_worth(model: LabelModel) -> float:
+    """The same of two responses that nobody has compared, of which the prior alone is known: N(0, 2)."""
+    return float(worth(model, np.zeros(1), np.array([math.sqrt(2.0)]))[0])
+
+
 def _entropy(chances_3: np.ndarray) -> np.ndarray:
     """Over the first axis, in nats."""
     safe = np.maximum(chances_3, 1e-300)

@@ -260,6 +260,51 @@ LEFT JOIN covered c ON c.prompt_id = w.prompt_id
 ORDER BY coalesce(greatest(0, 2 * a.most - a.verdicts) / (a.verdicts + 1), 0), coalesce(a.verdicts, 0) DESC,
          coalesce(c.verdicts, 0), p.created_at, p.rowid, w.response_a, w.response_b
 
+-- name: consensus_prompts
+-- By what a verdict would tell of the consensus, the mean over a prompt's pairs; of an adjudicated prompt nothing.
+WITH waiting AS ({open}), {judgements.worth}, judged AS (
+    SELECT prompt_id, count(*) AS pairs, sum(worth) AS worth
+    FROM consensus_differences
+    WHERE criterion = $criterion AND prompt_id IN (SELECT prompt_id FROM waiting)
+    GROUP BY prompt_id
+), sizes AS (
+    SELECT prompt_id, count(*) * (count(*) - 1) / 2 AS possible
+    FROM responses
+    WHERE prompt_id IN (SELECT prompt_id FROM waiting)
+    GROUP BY prompt_id
+)
+SELECT w.prompt_id
+FROM waiting w
+JOIN prompts p USING (prompt_id)
+JOIN sizes s USING (prompt_id)
+CROSS JOIN unjudged u
+LEFT JOIN judged j USING (prompt_id)
+ORDER BY CASE WHEN w.prompt_id IN (SELECT prompt_id FROM adjudicated) THEN 0.0
+              ELSE (coalesce(j.worth, 0) + greatest(0, s.possible - coalesce(j.pairs, 0)) * u.worth) / s.possible END DESC,
+         p.created_at, p.rowid
+
+-- name: consensus_pairs
+WITH waiting AS ({open}), {judgements.worth}, judged AS (
+    SELECT least(x, y) AS response_a, greatest(x, y) AS response_b, worth
+    FROM consensus_differences
+    WHERE criterion = $criterion AND prompt_id IN (SELECT prompt_id FROM waiting)
+)
+SELECT w.prompt_id, w.response_a, w.response_b
+FROM waiting w
+JOIN prompts p USING (prompt_id)
+CROSS JOIN unjudged u
+LEFT JOIN judged j USING (response_a, response_b)
+ORDER BY CASE WHEN w.prompt_id IN (SELECT prompt_id FROM adjudicated) THEN 0.0 ELSE coalesce(j.worth, u.worth) END DESC,
+         p.created_at, p.rowid, w.response_a, w.response_b
+
+-- name: worth
+-- Of a pair that nobody has compared, and which prompts somebody has decided.
+unjudged AS (
+    SELECT coalesce(any_value(unjudged_worth), 1.0) AS worth FROM label_fits WHERE criterion = $criterion
+), adjudicated AS (
+    SELECT prompt_id FROM current_judgements WHERE criterion = $criterion AND source = 'adjudication'
+)
+
 -- name: votes
 WITH verdicts AS (
     SELECT prompt_id, least(winner_id, loser_id) AS response_a, greatest(winner_id, loser_id) AS response_b,

@@ -33,8 +33,8 @@ DELETE FROM consensus_qualities WHERE criterion = $criterion
 DELETE FROM consensus_differences WHERE criterion = $criterion
 
 -- name: keep_fit
-INSERT INTO label_fits (criterion, judgements, verdicts, prompts, driven_by, mean_ability, spread, length)
-VALUES ($criterion, $judgements, $verdicts, $prompts, $driven_by, $mean_ability, $spread, $length)
+INSERT INTO label_fits (criterion, judgements, verdicts, prompts, driven_by, mean_ability, spread, length, unjudged_worth)
+VALUES ($criterion, $judgements, $verdicts, $prompts, $driven_by, $mean_ability, $spread, $length, $unjudged_worth)
 
 -- name: keep_annotators
 INSERT INTO annotator_fits (criterion, annotator_id, drives, verdicts, slope, slope_error, accuracy, accuracy_low,
@@ -109,9 +109,3 @@ SELECT prompt_id, week, pairs, "values", squares, observed
 FROM reliability_by_prompt
 WHERE criterion = $criterion
 ORDER BY week, prompt_id
-
--- name: worth
-SELECT d.prompt_id, sum(d.worth)
-FROM consensus_differences d
-WHERE d.criterion = $criterion
-GROUP BY d.prompt_id

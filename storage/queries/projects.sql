@@ -4,7 +4,7 @@ VALUES ($project_id, $name, $mode, $criterion, $overlap)
 ON CONFLICT (project_id) DO UPDATE SET mode = $mode, criterion = $criterion, overlap = $overlap
 
 -- name: list
-SELECT name, mode, count(DISTINCT q.annotator), count(q.assignment_id), count(q.judged_at)
+SELECT p.name, p.mode, count(DISTINCT q.annotator), count(q.assignment_id), count(q.judged_at)
 FROM projects p
 LEFT JOIN project_queues q ON q.project = p.name
 GROUP BY p.name, p.mode, p.created_at

@@ -46,7 +46,7 @@ def judge(
         str | None,
         typer.Option(
             help="Order in which prompts come from now on.",
-            metavar="oldest|random|least_agreed",
+            metavar="oldest|random|least_agreed|consensus|reward_model",
         ),
     ] = None,
     waiting: Annotated[

@@ -67,7 +67,7 @@ def _counter(workspace: Workspace, at: Path) -> Counter:
 
     settings = workspace.settings
     names = invited(workspace.store)
-    desk = Desk(workspace.store, settings.criteria, guidelines=settings.guidelines)
+    desk = Desk(workspace.store, settings.criteria, guidelines=settings.guidelines, informed=workspace.live)
     counter = Counter(at.absolute(), workspace.store, desk)
     who = (
         f"{', '.join(names)} can"

@@ -16,7 +16,7 @@ from storage.projects import Assignment
 from storage.records import JudgedItem, JudgementRow, NewJudgement
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
-from workbench.services.label_queue import LabelQueue
+from workbench.services.label_queue import Informed, LabelQueue
 from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_of_store
 from workbench.services.projects.projects import Active, Projects
 from workbench.services.rank_item import (
@@ -47,6 +47,7 @@ class Judging:
     """Judgements on one store.
 
     `criteria` are the scales of ratings: by criterion the words of its values 1, 2, …, the worst first.
+    `informed` knows what a reward model would learn most from.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Judging:
         criteria: Mapping[str, tuple[str, ...]] | None = None,
         *,
         guidelines: str = "",
+        informed: Informed | None = None,
     ) -> None:
         self.store = store
         self.reading = Reading(store, guidelines, self._project_guidelines)
-        self.queue = LabelQueue(store)
+        self.queue = LabelQueue(store, informed)
         self.projects = Projects(store, self.queue)
         self._own_criteria: Mapping[str, tuple[str, ...]] = criteria or CRITERIA
         self.began = utc_now()

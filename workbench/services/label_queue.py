@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
 from storage import judgements, remembered
 from storage.records import CandidatePair
 from storage.store import Store
+from workbench.services.labels import Labels
 
 ORDERS: Mapping[str, str] = {
     "oldest": "oldest first",
     "random": "random",
     "least_agreed": "least agreed",
+    "consensus": "for the consensus",
+    "reward_model": "for the reward model",
 }
 """Orders of the queue as a person reads them."""
+STALE = 16
+"""After so many judgements the model of labels is fitted anew before the queue asks by it."""
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Informed(Protocol):
+    """Who knows what a reward model would learn from a judgement: the live model."""
+
+    @property
+    def refits(self) -> int:
+        """How often what it knows has changed."""
+        ...
+
+    def most_informative(self) -> Sequence[tuple[str, str, str]]:
+        """Prompt and two responses, what would be learned most from first; empty while nobody knows."""
+        ...
 
 
 class LabelQueue:
-    """What waits in one store."""
+    """What waits in one store.  `informed` is asked in the order `reward_model`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, informed: Informed | None = None) -> None:
         self.store = store
+        self.informed = informed
 
     @property
     def order(self) -> str:
@@ -47,6 +69,11 @@ class LabelQueue:
         """Remember whether the rank screen tells an annotator how far others agree."""
         remembered.put(self.store, "show_agreement", "yes" if wanted else "no")
 
+    @property
+    def refits(self) -> int:
+        """How often the live model has changed what it would learn most from."""
+        return 0 if self.informed is None else self.informed.refits
+
     def prompts(
         self,
         annotator: str,
@@ -62,9 +89,15 @@ class LabelQueue:
         waiting = partial(
             judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )
+        by = self._stored(order, criterion)
+        if best := self._best(order):
+            names = list(dict.fromkeys(prompt for prompt, _, _ in best))
+            may = names if among is None else [name for name in names if name in set(among)]
+            open_ = set(waiting(among=may, limit=None))
+            return _first([name for name in may if name in open_], limit, partial(waiting, among=among))
         if among is not None:
-            return waiting(among=among, limit=limit, least_agreed=order == "least_agreed")
-        return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
+            return waiting(among=among, limit=limit, order=by)
+        return waiting(seed=_seed(order, seed), order=by, limit=limit)
 
     def pairs(
         self,
@@ -78,7 +111,25 @@ class LabelQueue:
     ) -> list[CandidatePair]:
         """The first `limit` pairs that wait for the annotator, in that order."""
         waiting = partial(judgements.pairs_to_judge, self.store, annotator, criterion, exclude=tuple(exclude))
-        return waiting(seed=_seed(order, seed), least_agreed=order == "least_agreed", limit=limit)
+        if best := self._best(order):
+            names = list(dict.fromkeys(prompt for prompt, _, _ in best))
+            open_ = {(p.response_a, p.response_b): p for p in waiting(among=names, limit=None)}
+            found = [open_[pair] for _, *both in best if (pair := (min(both), max(both))) in open_]
+            return _first(found, limit, waiting)
+        return waiting(seed=_seed(order, seed), order=self._stored(order, criterion), limit=limit)
+
+    def _best(self, order: str) -> Sequence[tuple[str, str, str]]:
+        """What the live model would learn most from; empty in other orders, and before it can tell."""
+        if order != "reward_model" or self.informed is None:
+            return ()
+        return self.informed.most_informative()
+
+    def _stored(self, order: str, criterion: str) -> judgements.Order | None:
+        """The orders that the store knows; the consensus is first brought up to date."""
+        if order == "consensus":
+            Labels(self.store).refresh(criterion, at_most=STALE)
+            return "consensus"
+        return "least_agreed" if order == "least_agreed" else None
 
 
 def _seed(order: str, seed: int | None) -> int | None:
@@ -86,3 +137,10 @@ def _seed(order: str, seed: int | None) -> int | None:
     if order != "random":
         return None
     return random.getrandbits(31) if seed is None else seed
+
+
+def _first(best: list[Value], limit: int, waiting: Callable[..., list[Value]]) -> list[Value]:
+    """The best before all others that wait, which are asked for only when the best are too few."""
+    if len(best) < limit:
+        best = best + [value for value in waiting(limit=limit + len(best)) if value not in best]
+    return best[:limit]

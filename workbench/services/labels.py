@@ -89,14 +89,14 @@ class Labels:
 
     # -- the model ------------------------------
 
-    def refresh(self, criterion: str = "overall") -> LabelFit | None:
+    def refresh(self, criterion: str = "overall", *, at_most: int = 1) -> LabelFit | None:
         """What the model says of the judgements as they are now; None without a verdict.
 
-        It is fitted when judgements have come or gone since the last time.
+        It is fitted when `at_most` judgements have come or gone since the last time.
         """
         written = judgements.written(self.store, criterion)
         stored = labels.fit_of(self.store, criterion)
-        if stored is not None and stored.judgements == written:
+        if stored is not None and written - stored.judgements < at_most:
             return stored
         verdicts = labels.verdicts(self.store, criterion)
         if not verdicts:
@@ -107,6 +107,8 @@ class Labels:
         return labels.fit_of(self.store, criterion)
 
     def _keep(self, model: LabelModel, criterion: str, written: int, driven_by: str) -> None:
+        from engine.labels.reading import unjudged_worth
+
         verdicts, people = model.verdicts, model.annotators
         fit = {
             "criterion": criterion,
@@ -117,6 +119,7 @@ class Labels:
             "mean_ability": people.mean_ability,
             "spread": people.spread,
             "length": people.length,
+            "unjudged_worth": unjudged_worth(model),
         }
         deviation_N = model.beliefs.deviation.tolist()
         prompts = [verdicts.prompts[number] for number in verdicts.prompt_of]

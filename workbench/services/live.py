@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -118,6 +118,7 @@ class Live:
         self._older: list[ArtifactRow] = []
         self._read: ArtifactRow | None = None  # the features of the last fit
         self._seen = (-1, "")  # rows of judgements and features of the last fit, even of one that failed
+        self._asked = False  # whether somebody judges in the order of what would be learned most from
         self._deciding = threading.Lock()
         self._fitting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -232,7 +233,7 @@ class Live:
             votes = judgements.votes(self.store, self.criterion)
             waiting = judgements.least_judged(self.store, self.criterion, limit=CANDIDATES)
             folders = [Path(row.path) for row in (features, *self._older)]
-            self._fitted = fitted = fit(folders, votes, waiting)
+            self._fitted = fitted = fit(folders, votes, waiting, informative=self._asked)
             self._read = features
             if not self._state.refits:
                 keep_loaded()  # numpy and pyarrow, since the first fit
@@ -254,6 +255,21 @@ class Live:
             )
 
     # -- what it is for -------------------------------------------------------------------------------------
+
+    @property
+    def refits(self) -> int:
+        """Fits so far: after each, what would be learned most from is another."""
+        return self._state.refits
+
+    def most_informative(self) -> Sequence[tuple[str, str, str]]:
+        """Prompt and two responses, those first from whose judgement the head would learn most.
+
+        Empty before a fit that knew that somebody asks: this asks.
+        """
+        if not self._asked:
+            self._asked = True
+            self._seen = (-1, "")  # the next look finds a fit due
+        return () if self._fitted is None else self._fitted.informative
 
     def agreement(self, ranks: Mapping[str, int]) -> Agreement | None:
         """How the model, as it is now, orders responses that a person ranks so; None when it cannot.

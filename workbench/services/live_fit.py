@@ -1,4 +1,4 @@
-"""One fit of the live model: features from their file, the head, and how good it is.
+"""One fit of the live model: features from their file, the head, how good it is, what would teach it most.
 
 numpy all through, so it is imported by the thread that fits.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,24 @@ from engine.errors import ModelFilesError
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import CrossValidation
 from engine.frozen.fit import fit as fit_frozen
+from engine.frozen.information import chance, covariance, gram, sequence
 from engine.frozen.settings import live_settings
 from engine.frozen.store import FILE, FeatureInfo, FeatureStore
 from engine.scoring.head import FeaturePart, RewardHead
 from storage.records import Votes
 
+MOST_PAIRS, BATCH = 1000, 64
+"""Pairs among which is chosen what would be learned most from, and how many of them are put in order."""
 MOST_RESPONSES = 1500
 """Responses of a fit and of what may be judged next; judged ones come first and are never left out."""
 SETTINGS = live_settings()
-Pair = tuple[str, str]
+Pair = tuple[str, str, str]
+"""Prompt and two responses, the lesser id first."""
 
 
 @dataclass(frozen=True)
 class LiveFit:
-    """A head and how good it is."""
+    """A head, how good it is, and what it would learn most from."""
 
     head: RewardHead
     pairs: int
@@ -38,15 +43,21 @@ class LiveFit:
     log_loss: float
     strength: float
     scores: Mapping[str, float]
+    informative: tuple[Pair, ...] = ()
 
 
 def fit(
-    folders: Sequence[Path], votes: Sequence[Votes], waiting: Sequence[tuple[str, Sequence[str]]]
+    folders: Sequence[Path],
+    votes: Sequence[Votes],
+    waiting: Sequence[tuple[str, Sequence[str]]],
+    *,
+    informative: bool = False,
 ) -> LiveFit:
     """Fit the head to `votes` with the features that lie in the first folder and in those that fit it.
 
-    waiting: (prompt id, ids of its responses) of what may be judged next.  Raises WorkbenchError for a file
-    that cannot be read, UsageError when no judged pair with features prefers one response.
+    waiting: (prompt id, ids of its responses) of what may be judged next; with `informative` the fit says
+    what of it would be learned most from.  Raises WorkbenchError for a file that cannot be read, UsageError
+    when no judged pair with features prefers one response.
     """
     store = opened(folders)
     judged = _judged(votes)
@@ -70,6 +81,9 @@ def fit(
         settings=SETTINGS,
     )
     (report,) = made.reports.values()
+    most: tuple[Pair, ...] = ()
+    if informative:
+        most = _informative(made.head, features_N_F, comparisons, report.strength, votes, waiting, rows)
     return LiveFit(
         head=made.head,
         pairs=len(comparisons),
@@ -79,7 +93,58 @@ def fit(
         log_loss=report.calibrated.log_loss,
         strength=report.strength,
         scores=dict(zip(ids, made.head.scores(features_N_F)[:, 0].tolist(), strict=True)),
+        informative=most,
     )
+
+
+def _informative(
+    head: RewardHead,
+    features_N_F: np.ndarray,
+    comparisons: Comparisons,
+    strength: float,
+    votes: Sequence[Votes],
+    waiting: Sequence[tuple[str, Sequence[str]]],
+    rows: Mapping[str, int],
+) -> tuple[Pair, ...]:
+    """Pairs that nobody has judged, each of another prompt, those first from which most would be learned."""
+    known = {(vote.response_a, vote.response_b) for vote in votes}
+    pairs = _alternating(
+        [
+            [
+                (prompt, *both)
+                for both in combinations(sorted(response for response in found if response in rows), 2)
+                if both not in known
+            ]
+            for prompt, found in waiting
+        ]
+    )
+    if not pairs:
+        return ()
+    score_N = head.scores(features_N_F)[:, 0]
+    left, right = (np.array([rows[pair[side]] for pair in pairs]) for side in (1, 2))
+    learned = comparisons.learned(SETTINGS.votes, SETTINGS.ties)
+    p_M = chance(score_N[learned.left] - score_N[learned.right])
+    number = {prompt: n for n, prompt in enumerate(dict.fromkeys(pair[0] for pair in pairs))}
+    chosen = sequence(
+        covariance(
+            gram(head, features_N_F),
+            (learned.left, learned.right),
+            learned.total * p_M * (1 - p_M),
+            strength,
+            (left, right),
+        ),
+        chance(score_N[left] - score_N[right]),
+        np.array([number[pair[0]] for pair in pairs]),
+        BATCH,
+    )
+    return tuple(pairs[place] for place in chosen)
+
+
+def _alternating(of_prompts: Sequence[Sequence[Pair]]) -> list[Pair]:
+    """At most MOST_PAIRS: of every prompt one before any has two."""
+    longest = max(map(len, of_prompts), default=0)
+    every = (mine[turn] for turn in range(longest) for mine in of_prompts if turn < len(mine))
+    return list(islice(every, MOST_PAIRS))
 
 
 def _judged(votes: Sequence[Votes]) -> dict[str, None]:

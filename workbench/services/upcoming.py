@@ -169,7 +169,7 @@ class Next:
     def _list_pairs(self, annotator: str, order: str, **settings: Any) -> list[CandidatePair]:
         """The first pairs.  Of the least agreed one a prompt: its verdict puts the prompt's others back."""
         pairs = self._queue.pairs(annotator, order, **settings)
-        if order != "least_agreed":
+        if order not in ("least_agreed", "consensus"):
             return pairs
         first_of: dict[str, CandidatePair] = {}
         for pair in pairs:
@@ -190,8 +190,10 @@ class Next:
         )
 
     def _key(self, annotator: str, order: str, criterion: str) -> Key:
-        """Of the least agreed, what others have judged meanwhile makes another queue."""
-        if order != "least_agreed":
+        """What others have judged meanwhile, or the live model has learned, makes another queue."""
+        if order == "reward_model":
+            return (annotator, order, criterion, str(self._queue.refits))
+        if order not in ("least_agreed", "consensus"):
             return (annotator, order, criterion)
         others = judgements.written_by_others(self._store, annotator, criterion)
         return (annotator, order, criterion, str(others // OTHERS))

@@ -120,7 +120,7 @@ class Workspace:
         from workbench.services.judging import Judging
 
         settings = self.settings
-        return Judging(self.store, settings.criteria, guidelines=settings.guidelines)
+        return Judging(self.store, settings.criteria, guidelines=settings.guidelines, informed=self.live)
 
     @cached_property
     def stepping(self) -> Stepping:

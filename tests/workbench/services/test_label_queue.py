@@ -91,3 +91,66 @@ def test_the_order_is_remembered_and_a_wrong_one_is_told(workspace: Workspace) -
         workspace.judging.queue.set_order("d_optimality")
     with pytest.raises(UsageError, match="Did you mean “random”"):
         workspace.judging.queue.set_order("rando")
+
+
+def test_consensus_asks_where_a_verdict_tells_most(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    """What two agree on tells least, what nobody has judged most; what is adjudicated is settled."""
+    (agreed, a), (disputed, c), (silent, _) = three
+    for annotator in ("bert", "cleo", "dora"):
+        judge(workspace, annotator, agreed, a)
+    for annotator, order in (("bert", c), ("cleo", c[::-1]), ("dora", [c[1], c[0], c[2]])):
+        judge(workspace, annotator, disputed, order)
+    queue = workspace.judging.queue
+    assert queue.prompts("ada", "consensus", limit=9) == [silent, disputed, agreed]
+    pairs = queue.pairs("ada", "consensus", limit=9)
+    assert [pair.prompt_id for pair in pairs[:3]] == [silent] * 3
+    worths = dict(
+        workspace.store.rows(
+            "SELECT [least(x, y), greatest(x, y)]::VARCHAR, worth FROM consensus_differences"
+        )
+    )
+    found = [worths[f"[{pair.response_a}, {pair.response_b}]"] for pair in pairs[3:]]
+    assert found == sorted(found, reverse=True)
+    workspace.labels.adjudicate(silent, "ada", {three[2][1][0]: 1, three[2][1][1]: 2})
+    assert queue.prompts("eve", "consensus", limit=9)[-1] == silent
+    assert queue.prompts("eve", "consensus", limit=1, among=[agreed, silent]) == [agreed]
+
+
+def test_what_tells_most_of_the_consensus_is_the_worth_that_is_shown(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    """The order is that of the mean worth of a prompt's pairs, as anybody can read it in the store."""
+    for (prompt, texts), annotators in zip(
+        three, (("bert",), ("bert", "cleo"), ("bert", "cleo", "dora")), strict=True
+    ):
+        for annotator in annotators:
+            judge(workspace, annotator, prompt, texts)
+    found = workspace.judging.queue.prompts("ada", "consensus", limit=9)
+    rows = workspace.store.rows(
+        "SELECT prompt_id FROM consensus_differences GROUP BY prompt_id ORDER BY avg(worth) DESC"
+    )
+    assert found == [prompt for (prompt,) in rows]
+
+
+def test_the_live_model_says_what_it_would_learn_most_from(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    """Its pairs come first, in its order, as far as they wait; the others behind them; alone, the oldest."""
+
+    class Knows:
+        refits = 1
+
+        def most_informative(self) -> list[tuple[str, str, str]]:
+            return [(three[n][0], *sorted(three[n][1][:2])) for n in (2, 0)]
+
+    names = [prompt for prompt, _ in three]
+    judging = Judging(workspace.store, informed=Knows())
+    assert judging.queue.prompts("ada", "reward_model", limit=9) == [names[2], names[0], names[1]]
+    assert judging.queue.prompts("ada", "reward_model", limit=1, among=names[:2]) == [names[0]]
+    first, second, *others = judging.queue.pairs("ada", "reward_model", limit=20)
+    assert (first.prompt_id, second.prompt_id, len(others)) == (names[2], names[0], 7)
+    judge(workspace, "ada", *three[2])
+    assert judging.queue.prompts("ada", "reward_model", limit=9) == names[:2]
+    assert workspace.judging.queue.prompts("eve", "reward_model", limit=9) == names

@@ -212,3 +212,22 @@ def test_closing_while_it_fits_is_quiet(workspace: Workspace, study: Study) -> N
     live.notice()
     live.close()
     assert not live.notice().working or live.state.refits == 0
+
+
+def test_it_says_what_it_would_learn_most_from_once_somebody_asks(workspace: Workspace, study: Study) -> None:
+    """Pairs that nobody has judged, each of another prompt; none before a fit that knew of the question."""
+    study.write()
+    study.judge(0, 30)
+    live = workspace.live
+    live.refit()
+    assert live.most_informative() == ()
+    live.notice()
+    settled(live, 2)
+    found = live.most_informative()
+    assert sorted(prompt for prompt, _, _ in found) == sorted(prompt for prompt, _ in study.items[30:])
+    assert all(pair in [(x, y) for x in dict(study.items)[prompt] for y in dict(study.items)[prompt] if x < y]
+               for prompt, *both in found for pair in [tuple(both)])  # fmt: skip
+    workspace.judging.queue.set_order("reward_model")
+    item = workspace.judging.next_item("eve")
+    assert item is not None
+    assert item.prompt_id == found[0][0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.frozen.comparisons import Comparisons
     from engine.frozen.crossed import HeldOut
     from engine.labels.agreement import Coefficient
-    from engine.labels.crossed import Contrast, Verdict
+    from engine.labels.crossed import Contrast, CrossedVerdict
 
 FEW_PEOPLE = 3
 """With fewer, intervals of time are over judgements: they say nothing of other people."""
@@ -42,7 +42,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Models:
+class LearnedModels:
     """Reward models learned from each way, on held-out prompts; by whose verdicts they are measured."""
 
     base: str
@@ -76,7 +76,7 @@ class Ways:
     """How often as long the second takes, person by person."""
     over_people: bool
     """Whether the intervals of time are over people, else over judgements."""
-    models: Models | None
+    models: LearnedModels | None
     missing: str
     """Why there are no reward models; empty where there are."""
 
@@ -118,11 +118,11 @@ def compare(store: Store, name: str, project: ProjectFile) -> Ways:
     )
 
 
-def _verdicts(said: Sequence[WayVerdict], way: str, kind: str) -> list[Verdict]:
-    from engine.labels.crossed import Verdict
+def _verdicts(said: Sequence[WayVerdict], way: str, kind: str) -> list[CrossedVerdict]:
+    from engine.labels.crossed import CrossedVerdict
 
     return [
-        Verdict(row.annotator, row.prompt_id, (row.response_a, row.response_b), row.verdict)
+        CrossedVerdict(row.annotator, row.prompt_id, (row.response_a, row.response_b), row.verdict)
         for row in said
         if (row.mode, row.kind) == (way, kind)
     ]
@@ -180,7 +180,9 @@ def _timing(by_person: Mapping[str, float], parts: Sequence[Sequence[Sequence[fl
 # -- reward models ------------------------------
 
 
-def _models(store: Store, said: Sequence[WayVerdict], first: str, second: str) -> tuple[Models | None, str]:
+def _models(
+    store: Store, said: Sequence[WayVerdict], first: str, second: str
+) -> tuple[LearnedModels | None, str]:
     """Heads on a frozen trunk's features, or why there are none."""
     from engine.errors import WorkbenchError
     from engine.frozen.crossed import BOTH, held_out
@@ -205,7 +207,7 @@ def _models(store: Store, said: Sequence[WayVerdict], first: str, second: str) -
         return None, str(error)
     prompts = len({pair[0] for pair in votes})
     of = {way: (held[first, way], held[second, way]) for way in (first, second, BOTH)}
-    return Models(
+    return LearnedModels(
         features.info.base,
         prompts,
         {way: _contrast(*pair, "right") for way, pair in of.items()},

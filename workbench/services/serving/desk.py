@@ -19,6 +19,7 @@ from engine.errors import UsageError
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
 from workbench.services.judging import Judging
+from workbench.services.label_queue import Informed
 from workbench.services.pace import Pace
 from workbench.services.rank_item import RankItem
 
@@ -48,10 +49,12 @@ class Desk:
         criteria: Mapping[str, tuple[str, ...]] | None = None,
         *,
         guidelines: str = "",
+        informed: Informed | None = None,
         clock: Callable[[], float] = time.monotonic,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._store, self._criteria, self._guidelines = store, criteria, guidelines
+        self._informed = informed
         self._clock, self._lease_seconds = clock, lease_seconds
         self._turn = threading.Lock()
         self._judging: dict[str, Judging] = {}
@@ -161,7 +164,9 @@ class Desk:
 
     def _of(self, annotator: str) -> Judging:
         if annotator not in self._judging:
-            self._judging[annotator] = Judging(self._store, self._criteria, guidelines=self._guidelines)
+            self._judging[annotator] = Judging(
+                self._store, self._criteria, guidelines=self._guidelines, informed=self._informed
+            )
         return self._judging[annotator]
 
     def _elsewhere(self, annotator: str, terminal: str) -> set[str]:
