@@ -21,12 +21,14 @@ from storage.records import (
     NewJudgement,
     PaceCounts,
     SessionPolicy,
+    Span,
     Votes,
 )
 from storage.sql import block
 from storage.store import Store
 
 RANKING_KINDS = ("ranking", "partial", "best_of", "best_worst", "rating")
+SPAN_COLUMNS = ("judgement_id", "place", "response_id", "begins", "ends", "comment")
 ITEM_COLUMNS = ("judgement_id", "response_id", "rank", "rating", "position")
 
 Order = Literal["least_agreed", "consensus"]
@@ -62,6 +64,7 @@ def record_many(store: Store, judgements: Iterable[NewJudgement]) -> list[str]:
     """Store judgements in one transaction; their ids, in order."""
     rows: list[dict[str, Any]] = []
     items: list[tuple[Any, ...]] = []
+    spans: list[tuple[Any, ...]] = []
     known: dict[str, str] = {}
     with store.transaction():
         for new in judgements:
@@ -70,11 +73,16 @@ def record_many(store: Store, judgements: Iterable[NewJudgement]) -> list[str]:
             row = _values(random_id("j"), known[new.annotator], new)
             rows.append(row)
             items += [(row["judgement_id"], i.response_id, i.rank, i.rating, i.position) for i in new.items]
+            spans += [
+                (row["judgement_id"], place, span.response_id, span.begins, span.ends, span.comment)
+                for place, span in enumerate(new.spans)
+            ]
         if rows:
             store.write_many(
                 block("judgements", "load"), tuple(rows[0]), [tuple(row.values()) for row in rows]
             )
         store.write_many(block("judgements", "load_items"), ITEM_COLUMNS, items)
+        store.write_many(block("judgements", "load_spans"), SPAN_COLUMNS, spans)
     return [row["judgement_id"] for row in rows]
 
 
@@ -102,7 +110,8 @@ def get(store: Store, judgement_id: str) -> JudgementRow:
     if row is None:
         raise NotFoundError(f"There is no judgement {judgement_id}.")
     items = store.records(JudgedItem, block("judgements", "items"), {"judgement_id": judgement_id})
-    return JudgementRow(*(*row, tuple(items)))
+    spans = store.records(Span, block("judgements", "spans"), {"judgement_id": judgement_id})
+    return JudgementRow(*row, tuple(items), tuple(spans))
 
 
 def last_standing(store: Store, annotator: str, criterion: str | None = None) -> JudgementRow | None:

@@ -78,6 +78,16 @@ class JudgedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What was written on a passage of a response: characters `begins` to before `ends` of its text."""
+
+    response_id: str
+    begins: int
+    ends: int
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewJudgement:
     """One annotator's verdict, before it is stored.  A skip lists the responses that were shown, unranked."""
 
@@ -97,6 +107,7 @@ class NewJudgement:
     confidence: int | None = None  # 1 a guess, 2 fairly sure, 3 certain
     sitting: str | None = None  # shared by judgements that were made at once
     assignment_id: str | None = None  # the entry of a project's queue that it answers
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,7 @@ class JudgementRow:
     sitting: str | None
     assignment_id: str | None = None
     items: tuple[JudgedItem, ...] = ()
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ RANK_KEYS: Mapping[str, str] = {
     "layout": "v",
     "together": "y",
     "note": "n",
+    "passage": "quotation_mark",
     "flag": "exclamation_mark",
     "surer": "full_stop",
     "less_sure": "comma",

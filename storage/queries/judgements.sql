@@ -39,6 +39,13 @@ FROM arrived
 INSERT INTO judgement_items (judgement_id, response_id, rank, rating, position)
 SELECT judgement_id, response_id, rank, rating, "position" FROM arrived
 
+-- name: load_spans
+INSERT INTO judgement_spans (judgement_id, place, response_id, begins, ends, comment)
+SELECT judgement_id, place, response_id, begins, ends, comment FROM arrived
+
+-- name: spans
+SELECT response_id, begins, ends, comment FROM judgement_spans WHERE judgement_id = $judgement_id ORDER BY place
+
 -- name: get
 SELECT j.judgement_id, j.prompt_id, a.name, j.kind, j.criterion, j.supersedes, j.reason, j.flagged, j.note, j.seconds,
        j.source, j.created_at, j.strength, j.outcome, j.confidence, j.sitting, j.assignment_id

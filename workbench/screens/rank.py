@@ -139,7 +139,18 @@ class RankScreen(AskingScreen):
             return self.item is not None and self.mode == "pair"
         if action == "tie":
             return self.item is not None and self.mode not in ("rate", "best_worst")
-        if action in ("digit", "take_back", "clear", "zoom", "whole", "skip", "note", "flag", "differences"):
+        if action in (
+            "digit",
+            "take_back",
+            "clear",
+            "zoom",
+            "whole",
+            "skip",
+            "note",
+            "passage",
+            "flag",
+            "differences",
+        ):
             return self.item is not None
         if action == "submit":
             return self.item is not None and self.mode != "pair"
@@ -338,6 +349,7 @@ class RankScreen(AskingScreen):
                         seconds=seconds,
                         flagged=draft.flagged,
                         note=draft.note or None,
+                        spans=draft.spans,
                     )
                 )
                 await self._go_on("✓ not rankable", judged=0)

@@ -11,7 +11,9 @@ from textual import work
 
 from workbench.keyboard import DIALOG
 from workbench.screens.base import told
+from workbench.screens.rank_cards import Cards
 from workbench.screens.rank_dialogs import NoteScreen, SessionScreen
+from workbench.screens.rank_passages import PassageScreen
 from workbench.screens.rank_placing import PlacingScreen
 from workbench.services.draft import MODES, Mode
 from workbench.widgets.choice import ChooseScreen
@@ -79,6 +81,24 @@ class AskingScreen(PlacingScreen):
             note = await self.app.push_screen_wait(NoteScreen(self.draft.note))
             if note is not None and self.item is item:
                 self.change(replace(self.draft, note=note))
+        finally:
+            self._at_work -= 1
+
+    @work(group=DIALOG)
+    @told
+    async def action_passage(self) -> None:
+        """Asks for comments on passages of the open response; they are kept with the judgement."""
+        item, card = self.item, self.query_one(Cards).opened
+        if item is None or card is None or self.keys_wait:
+            return
+        self._at_work += 1
+        try:
+            mine = [span for span in self.draft.spans if span.response_id == card.response_id]
+            screen = PassageScreen(f"Response {card.letter}", card.response_id, card.text, mine)
+            spans = await self.app.push_screen_wait(screen)
+            if spans is not None and self.item is item:
+                others = (span for span in self.draft.spans if span.response_id != card.response_id)
+                self.change(replace(self.draft, spans=(*others, *spans)))
         finally:
             self._at_work -= 1
 

@@ -33,6 +33,7 @@ BINDINGS = (
     _named("layout", "layout", "layout", "Side by side, one under the other, one at a time"),
     _named("together", "together", "together", "Scroll the responses together, or each alone"),
     _named("note", "note", "note", "Write a note on this judgement", show=True),
+    _named("passage", "passage", "passage", "Write on a passage of this response"),
     _named("flag", "flag", "flag", "Flag this judgement"),
     _named("surer", "confidence(1)", "surer", "More certain of this judgement"),
     _named("less_sure", "confidence(-1)", "less sure", "Less certain of this judgement"),

@@ -33,6 +33,8 @@ def pace_line(pace: Pace | None, draft: Draft, mode: Mode, acknowledged: str, ro
         beside.append((f"   {CONFIDENCE[draft.confidence]}", "$warning"))
     if draft.note:
         beside.append((f"   note: {safe_line(draft.note, 100)}", "$warning"))
+    if draft.spans:
+        beside.append((f"   {counted(len(draft.spans), 'passage')}", "$warning"))
     if acknowledged:
         beside.append((f"   {acknowledged}", "$secondary"))
     end = Content.assemble(*beside)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from engine.wording import counted
+from storage.records import Span
 
 Mode = Literal["rank", "best", "pair", "best_worst", "rate"]
 MODES: Mapping[Mode, str] = {
@@ -62,6 +63,8 @@ class Draft:
     """(criterion, response id, value)."""
     criteria: tuple[str, ...] = ()
     """What is rated, in order."""
+    spans: tuple[Span, ...] = ()
+    """What is written on passages."""
     seconds: float = 0.0
     """How long the person has looked already, pauses left out."""
 
@@ -81,6 +84,7 @@ class Draft:
             "responses": list(self.responses),
             "placed": [list(entry) for entry in self.placed],
             "ratings": [list(entry) for entry in self.ratings],
+            "spans": [[s.response_id, s.begins, s.ends, s.comment] for s in self.spans],
             **{
                 name: getattr(self, name)
                 for name in ("tie_next", "flagged", "note", "confidence", "strength", "outcome", "seconds")
@@ -100,13 +104,14 @@ class Draft:
             ratings=tuple(
                 (str(name), str(key), int(value)) for name, key, value in content.get("ratings", ())
             ),
+            spans=read_spans(content.get("spans", ()), responses),
             **{name: value for name, value in content.items() if name in known},
         )
 
     @property
     def begun(self) -> bool:
         """Whether there is anything that a person would miss."""
-        return bool(self.placed or self.ratings or self.note or self.flagged or self.confidence)
+        return bool(self.placed or self.ratings or self.note or self.flagged or self.confidence or self.spans)
 
     # -- reading it ------------------------------
 
@@ -266,6 +271,12 @@ class Draft:
         rest = " > the rest" if self.mode == "best" and self.left else ""
         by = f" {STRENGTHS[self.strength]}" if self.strength in (1.0, 3.0) else ""
         return self.order() + by + rest
+
+
+def read_spans(values: Sequence[Sequence[Any]], responses: Sequence[str]) -> tuple[Span, ...]:
+    """Comments on passages from plain values; those on other responses than these are left out."""
+    read = (Span(str(key), int(begins), int(ends), str(comment)) for key, begins, ends, comment in values)
+    return tuple(span for span in read if span.response_id in responses and 0 <= span.begins < span.ends)
 
 
 def _dense(ranks: Mapping[str, int]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import cast
 
 from storage import drafts, judgements, prompts, remembered
 from storage.projects import Assignment
-from storage.records import JudgedItem, JudgementRow, NewJudgement
+from storage.records import JudgedItem, JudgementRow, NewJudgement, Span
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
 from workbench.services.label_queue import Informed, LabelQueue
@@ -249,10 +249,12 @@ class Judging:
         flagged: bool = False,
         note: str | None = None,
         criterion: str | None = None,
+        spans: tuple[Span, ...] = (),
     ) -> str:
         """Store that the annotator would not judge these responses, so that they do not come again."""
         shown = tuple(JudgedItem(c.response_id, position=place) for place, c in enumerate(item.responses))
-        return self._store(item, annotator, "skip", shown, criterion, seconds, flagged, note, reason)
+        about = (criterion, seconds, flagged, note, reason, spans)
+        return self._store(item, annotator, "skip", shown, *about)
 
     def undo(self, annotator: str) -> RankItem | None:
         """Take back the annotator's last judgement or skip and give its item again, None without one.
@@ -368,6 +370,7 @@ class Judging:
         flagged: bool,
         note: str | None,
         reason: str | None = None,
+        spans: tuple[Span, ...] = (),
     ) -> str:
         judgement = NewJudgement(
             prompt_id=item.prompt_id,
@@ -381,6 +384,7 @@ class Judging:
             reason=reason,
             supersedes=item.supersedes.get(criterion or item.criterion),
             assignment_id=item.assignment,
+            spans=spans,
         )
         with self.store.transaction():
             drafts.drop(self.store, annotator, item.prompt_id, item.mode)

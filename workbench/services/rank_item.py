@@ -78,6 +78,7 @@ def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -
         outcome=last.outcome,
         ratings=ratings,
         seconds=sum(judgement.seconds or 0.0 for judgement in made),
+        spans=tuple(span for judgement in made for span in judgement.spans),
     )
 
 
@@ -132,6 +133,7 @@ def said_of(item: RankItem, annotator: str, draft: Draft, seconds: float | None)
             confidence=verdict.confidence,
             sitting=sitting,
             assignment_id=item.assignment,
+            spans=draft.spans if place_of == 0 else (),
         )
-        for criterion, items in by_criterion.items()
+        for place_of, (criterion, items) in enumerate(by_criterion.items())
     ]

@@ -16,7 +16,7 @@ REVEALED = "revealed_to"
 """Key of the store under which, for each annotator, the time is kept at which policies' names were shown."""
 KEPT_COLUMNS = (
     "prompt_id", "annotator", "kind", "items", "criterion", "seconds", "flagged", "note", "reason", "source",
-    "strength", "outcome", "confidence", "sitting", "assignment_id",
+    "strength", "outcome", "confidence", "sitting", "assignment_id", "spans",
 )  # fmt: skip
 """What a judgement that is recorded again has of the one that was taken back."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from storage.store import Store
-from workbench.services.draft import MODES, Draft, Mode
+from workbench.services.draft import MODES, Draft, Mode, read_spans
 from workbench.services.judging import Judging
 from workbench.services.label_queue import Informed
 from workbench.services.pace import Pace
@@ -133,6 +133,7 @@ class Desk:
                     seconds=_seconds(values),
                     flagged=bool(values.get("flagged")),
                     note=str(note) if note else None,
+                    spans=read_spans(values.get("spans", ()), [c.response_id for c in item.responses]),
                 )
             ]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.errors import UsageError, WorkbenchError
 from storage.errors import StoreError
+from storage.records import Span
 from storage.store import Store
 from workbench.services.draft import Draft, Mode
 from workbench.services.judging import Judging
@@ -142,10 +143,17 @@ class GuestJudging(Judging):
         flagged: bool = False,
         note: str | None = None,
         criterion: str | None = None,
+        spans: tuple[Span, ...] = (),
     ) -> str:
         """Record that the annotator would not judge these responses."""
         made = self._counter.ask(
-            "skip", lease=item.assignment, reason=reason, seconds=seconds, flagged=flagged, note=note
+            "skip",
+            lease=item.assignment,
+            reason=reason,
+            seconds=seconds,
+            flagged=flagged,
+            note=note,
+            spans=[[span.response_id, span.begins, span.ends, span.comment] for span in spans],
         )
         return str(made[0])
 
