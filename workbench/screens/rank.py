@@ -134,9 +134,9 @@ class RankScreen(AskingScreen):
         if action in ("generate", "import"):
             return self.nothing
         if action == "letter":
-            return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.item.responses)
+            return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.draft.on_screen)
         if action == "both_equal":
-            return self.item is not None and self.mode == "pair"
+            return self.item is not None and self.mode in ("pair", "sort")
         if action == "tie":
             return self.item is not None and self.mode not in ("rate", "best_worst")
         if action in (
@@ -225,7 +225,7 @@ class RankScreen(AskingScreen):
             self.workbench.forget_typed("There is nothing left to judge here")
         else:
             self.query_one(PromptPane).show(item.messages)
-            await self.query_one(Cards).show(item.responses, item.draft)
+            await self.query_one(Cards).show(item.shown(item.draft), item.draft)
             self.item, self.draft = item, item.draft
             self.fit()
             self.call_after_refresh(self.count)

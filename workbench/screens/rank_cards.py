@@ -90,8 +90,7 @@ class Cards(Container):
         """Replace what is shown; the first is opened.  Cards that stand already are used again."""
         cards = self.cards
         if len(cards) == len(responses):
-            for card, candidate in zip(cards, responses, strict=True):
-                card.replace(candidate.response_id, candidate.text)
+            self.swap(responses)
         else:
             await self.remove_children()
             await self.mount_all(
@@ -102,6 +101,11 @@ class Cards(Container):
         self.show_draft(draft)
         if cards := self.cards:
             self.open(cards[0])
+
+    def swap(self, responses: Sequence[Candidate]) -> None:
+        """Other responses on the cards that stand, as many as these."""
+        for card, candidate in zip(self.cards, responses, strict=True):
+            card.replace(candidate.response_id, candidate.text)
 
     @property
     def cards(self) -> list[ResponseCard]:

@@ -81,6 +81,8 @@ def order_line(draft: Draft, rating: tuple[str, str] | None, scales: Scales, *, 
     if draft.mode == "pair":
         return _keys(("a b", "better  "), ("1 … 5", "A much, A slightly, equal, B slightly, B much  "),
                      ("t", "equal  "), ("0", "both bad"))  # fmt: skip
+    if draft.mode == "sort":
+        return _sorting_line(draft)
     if draft.mode == "rate":
         return _rating_line(draft, rating, scales, incomplete=incomplete)
     if incomplete and draft.mode == "rank":
@@ -93,6 +95,19 @@ def order_line(draft: Draft, rating: tuple[str, str] | None, scales: Scales, *, 
     if draft.complete:
         return Content.assemble(order, ("    ⏎", "bold $secondary"), (" records it", "$foreground-muted"))
     return Content.assemble(order, (f"    left: {' '.join(draft.left)}", "$foreground-muted"))
+
+
+def _sorting_line(draft: Draft) -> Content:
+    """What to press, and how many comparisons are to come at most."""
+    done = f"{len(draft.answers)} compared"
+    if draft.complete:
+        return Content.assemble(
+            (f"All {len(draft.responses)} are in order, {done}.    ", "bold"),
+            ("⏎", "bold $secondary"),
+            (" records it", "$foreground-muted"),
+        )
+    keys = _keys(("a b", "better  "), ("=", "equal  "), ("⌫", "back  "))
+    return keys + Content.styled(f" {done}, at most {draft.sorting.left} to go", "$foreground-muted")
 
 
 def _keys(*hints: tuple[str, str]) -> Content:

@@ -56,10 +56,13 @@ class PlacingScreen(ReadingScreen):
         """The draft is another one."""
         if self.item is None:
             return
-        self.draft = draft
+        asked, self.draft = self.draft.on_screen, draft
         self.acknowledged = ""
         self.forget_agreement()
-        self.query_one(Cards).show_draft(draft)
+        cards = self.query_one(Cards)
+        if draft.on_screen != asked:
+            cards.swap(self.item.shown(draft))
+        cards.show_draft(draft)
         self.keep()
         self.show_lines()
 
@@ -79,6 +82,8 @@ class PlacingScreen(ReadingScreen):
         self.query_one(Cards).open(card)
         if self.mode == "pair":
             self._prefer(position, CLEARLY)
+        elif self.mode == "sort":
+            self._place(self.draft.answer(1 if position == 0 else -1))
         elif self.mode == "rate":
             self.show_lines()
         else:
@@ -93,7 +98,7 @@ class PlacingScreen(ReadingScreen):
 
     def action_tie(self) -> None:
         """What is placed next ties with what was placed last; of a pair, both are equal."""
-        if self.mode == "pair":
+        if self.mode in ("pair", "sort"):
             self.action_both_equal()
         else:
             self._place(self.draft.tie())
@@ -102,6 +107,8 @@ class PlacingScreen(ReadingScreen):
         """Pairs: neither is better."""
         if self.mode == "pair":
             self._prefer(None)
+        elif self.mode == "sort":
+            self._place(self.draft.answer(0))
 
     # -- digits ------------------------------
 
@@ -115,7 +122,7 @@ class PlacingScreen(ReadingScreen):
                 self._prefer(*PAIR_DIGITS[value])
         elif self.mode == "rate":
             self._rate(card.response_id, value)
-        elif self.mode != "best_worst":
+        elif self.mode not in ("best_worst", "sort"):
             self._place(self.draft.place(card.response_id, value))
 
     def _rate(self, response: str, value: int) -> None:
@@ -151,7 +158,7 @@ class PlacingScreen(ReadingScreen):
         """Takes the open response out of the ranking; of a pair, both are bad."""
         if self.mode == "pair":
             self._prefer(None, None, BOTH_BAD)
-        elif (card := self.query_one(Cards).opened) is not None:
+        elif self.mode != "sort" and (card := self.query_one(Cards).opened) is not None:
             self._place(self.draft.remove(card.response_id))
 
     # -- what stands beside it ------------------------------

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from engine.wording import counted
 from storage.records import Span
+from workbench.services.sorting import Answer, Sorting, sorting
 
-Mode = Literal["rank", "best", "pair", "best_worst", "rate"]
+Mode = Literal["rank", "best", "pair", "best_worst", "rate", "sort"]
 MODES: Mapping[Mode, str] = {
     "rank": "Rankings",
     "best": "Best few",
     "pair": "Pairs",
     "best_worst": "Best and worst",
     "rate": "Ratings",
+    "sort": "Pairs that sort",
 }
 LETTERS = "ABCDEFGHI"
 CONFIDENCE = {1: "a guess", 2: "fairly sure", 3: "certain"}
@@ -63,6 +66,8 @@ class Draft:
     """(criterion, response id, value)."""
     criteria: tuple[str, ...] = ()
     """What is rated, in order."""
+    answers: tuple[Answer, ...] = ()
+    """Of pairs that sort: what was compared, in order."""
     spans: tuple[Span, ...] = ()
     """What is written on passages."""
     seconds: float = 0.0
@@ -84,6 +89,7 @@ class Draft:
             "responses": list(self.responses),
             "placed": [list(entry) for entry in self.placed],
             "ratings": [list(entry) for entry in self.ratings],
+            "answers": [list(answer) for answer in self.answers],
             "spans": [[s.response_id, s.begins, s.ends, s.comment] for s in self.spans],
             **{
                 name: getattr(self, name)
@@ -104,6 +110,11 @@ class Draft:
             ratings=tuple(
                 (str(name), str(key), int(value)) for name, key, value in content.get("ratings", ())
             ),
+            answers=tuple(
+                (str(first), str(second), int(verdict))
+                for first, second, verdict in content.get("answers", ())
+                if first in responses and second in responses
+            ),
             spans=read_spans(content.get("spans", ()), responses),
             **{name: value for name, value in content.items() if name in known},
         )
@@ -111,7 +122,8 @@ class Draft:
     @property
     def begun(self) -> bool:
         """Whether there is anything that a person would miss."""
-        return bool(self.placed or self.ratings or self.note or self.flagged or self.confidence or self.spans)
+        said = self.placed or self.ratings or self.answers
+        return bool(said or self.note or self.flagged or self.confidence or self.spans)
 
     # -- reading it ------------------------------
 
@@ -148,9 +160,29 @@ class Draft:
                 return bool(self.placed)
             case "best_worst":
                 return len(self.placed) == 2
+            case "sort":
+                return self.sorting.question is None
             case "rate":
                 return bool(self.criteria) and len(self.ratings) == len(self.criteria) * len(self.responses)
         return placed == len(self.responses)
+
+    @cached_property
+    def sorting(self) -> Sorting:
+        """Of pairs that sort: what to compare next, or the order."""
+        return sorting(self.responses, self.answers)
+
+    @property
+    def on_screen(self) -> tuple[str, ...]:
+        """Responses that are seen: all, or the two that are compared next, and in the end the first two."""
+        if self.mode != "sort":
+            return self.responses
+        order = [key for group in self.sorting.groups for key in group]
+        return self.sorting.question or (order[0], order[1])
+
+    def answer(self, verdict: int) -> Draft:
+        """Pairs that sort: the first of the two is better (1), the second is (−1), they are equal (0)."""
+        question = self.sorting.question
+        return self if question is None else replace(self, answers=(*self.answers, (*question, verdict)))
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -160,7 +192,8 @@ class Draft:
 
     def letter(self, response: str) -> str:
         """The letter that stands on a response's card."""
-        return LETTERS[self.responses.index(response)]
+        place = self.responses.index(response)
+        return LETTERS[place] if place < len(LETTERS) else str(place + 1)
 
     # -- placing ------------------------------
 
@@ -205,6 +238,8 @@ class Draft:
         """Without what was placed last; first drops a pending tie."""
         if self.mode == "rate":
             return replace(self, ratings=self.ratings[:-1])
+        if self.mode == "sort":
+            return replace(self, answers=self.answers[:-1])
         return replace(self, tie_next=False) if self.tie_next else replace(self, placed=self.placed[:-1])
 
     def tie(self) -> Draft:
@@ -226,6 +261,8 @@ class Draft:
 
     def ranks(self) -> dict[str, int]:
         """Ranks without gaps: the best is 1, equal stay equal, the last place is implied."""
+        if self.mode == "sort":
+            return {key: rank for rank, group in enumerate(self.sorting.groups, 1) for key in group}
         known = dict(self.placed)
         if (left := self.implied) is not None:
             known[left] = self._next_rank()
@@ -261,6 +298,8 @@ class Draft:
         """The verdict as a person reads it: `B > A = C > D`, `A, B > the rest`, `both bad`."""
         if self.mode == "rate":
             return counted(len(self.ratings), "rating")
+        if self.mode == "sort":
+            return f"{counted(len(self.responses), 'response')} in order"
         if self.outcome == BOTH_BAD:
             return "both bad"
         if (left := self.implied) is not None:

@@ -21,6 +21,7 @@ from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_
 from workbench.services.projects.projects import Active, Projects
 from workbench.services.rank_item import (
     MODE_OF,
+    MOST_SORTED,
     Candidate,
     RankItem,
     draft_of,
@@ -204,7 +205,8 @@ class Judging:
         """The annotator's last judgement of just these responses in the item's way, or their skip."""
         shown = {candidate.response_id for candidate in item.responses}
         for earlier in reversed(judgements.standing(self.store, item.prompt_id, annotator, criterion)):
-            same_way = earlier.kind == "skip" or MODE_OF.get(earlier.kind, "rank") == item.mode
+            way = "rank" if item.mode == "sort" else item.mode  # both make rankings
+            same_way = earlier.kind == "skip" or MODE_OF.get(earlier.kind, "rank") == way
             if same_way and {entry.response_id for entry in earlier.items} == shown:
                 return earlier
         return None
@@ -339,7 +341,8 @@ class Judging:
         shuffler = random.Random() if seed is None else random.Random(f"{seed} {annotator} {prompt_id}")
         shuffler.shuffle(candidates)
         # Where there are too many, those that the annotator has not seen come first.
-        chosen = sorted(candidates, key=lambda entry: entry.seen)[: 2 if mode == "pair" else MAX_RESPONSES]
+        most = {"pair": 2, "sort": MOST_SORTED}.get(mode, MAX_RESPONSES)
+        chosen = sorted(candidates, key=lambda entry: entry.seen)[:most]
         texts = {entry.response_id: entry.text for entry in candidates if entry in chosen}
         begun = drafts.of(self.store, annotator, prompt_id, mode) if seed is None else None
         draft = Draft.read(mode, begun.content, list(texts)) if begun is not None else None

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field, replace
 from engine.errors import UsageError
 from storage.ids import random_id
 from storage.records import JudgedItem, JudgementRow, NewJudgement
-from workbench.services.draft import Draft, Mode
+from workbench.services.draft import LETTERS, Draft, Mode
+from workbench.services.sorting import answers_for
 
 EMPTY = Draft()
+MOST_SORTED = 26
+"""Responses that are put in order pair by pair; more would be a morning's work."""
 MODE_OF: Mapping[str, Mode] = {
     "pair": "pair",
     "partial": "best",
@@ -19,6 +22,13 @@ MODE_OF: Mapping[str, Mode] = {
     "rating": "rate",
 }
 """How a judgement of a kind is made; every other is a ranking."""
+
+
+def way_of(kind: str, count: int) -> Mode:
+    """How a judgement of a kind of so many responses is made, and made again."""
+    if kind == "ranking" and count > len(LETTERS):
+        return "sort"
+    return MODE_OF.get(kind, "rank")
 
 
 def letter(position: int) -> str:
@@ -57,6 +67,11 @@ class RankItem:
     draft: Draft = EMPTY
     """What stands there already: what was begun, an earlier judgement, or nothing."""
 
+    def shown(self, draft: Draft) -> list[Candidate]:
+        """The responses that a draft wants to be seen, in the order of the screen."""
+        of = {candidate.response_id: candidate for candidate in self.responses}
+        return [of[key] for key in draft.on_screen]
+
 
 def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -> Draft:
     """What was said, as a draft that can be changed; the rest of a partial judgement is left open again."""
@@ -69,8 +84,9 @@ def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -
         for entry in judgement.items
         if judgement.kind == "rating" and entry.rating is not None
     )
+    draft = Draft.of(shown, {key: rank for key, rank in ranks.items() if rank != open_rank}, mode)
     return replace(
-        Draft.of(shown, {key: rank for key, rank in ranks.items() if rank != open_rank}, mode),
+        draft,
         flagged=last.flagged,
         note=last.note or "",
         confidence=last.confidence,
@@ -78,6 +94,8 @@ def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -
         outcome=last.outcome,
         ratings=ratings,
         seconds=sum(judgement.seconds or 0.0 for judgement in made),
+        answers=answers_for(shown, ranks) if mode == "sort" else (),
+        placed=() if mode == "sort" else draft.placed,
         spans=tuple(span for judgement in made for span in judgement.spans),
     )
 

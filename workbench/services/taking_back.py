@@ -10,7 +10,7 @@ from engine.errors import UsageError
 from storage import judgements, prompts, remembered, responses
 from storage.records import JudgementRow, NewJudgement
 from storage.store import Store
-from workbench.services.rank_item import MODE_OF, Candidate, RankItem, draft_of, ranks_of
+from workbench.services.rank_item import Candidate, RankItem, draft_of, ranks_of, way_of
 
 REVEALED = "revealed_to"
 """Key of the store under which, for each annotator, the time is kept at which policies' names were shown."""
@@ -66,7 +66,7 @@ class TakingBack:
         """The item of judgements that were made at once, as it stood then."""
         last = made[-1]
         texts = {row.response_id: row.text for row in responses.of_prompt(self._store, last.prompt_id)}
-        mode = MODE_OF.get(last.kind, "rank")
+        mode = way_of(last.kind, len(last.items))
         if mode == "rank" and len(last.items) == 2:
             mode = "pair"
         shown = tuple(entry.response_id for entry in last.items)

@@ -236,3 +236,31 @@ def test_judging_again_replaces_what_was_said_in_the_same_way_only(filled: Works
         ("harm", "rating"), ("help", "rating"), ("overall", "ranking"),
     ]  # fmt: skip
     assert filled.store.rows("SELECT DISTINCT rating FROM rankings WHERE kind = 'rating'") == [(2.0,)]
+
+
+def test_a_dozen_are_sorted_recorded_undone_and_kept(filled: Workspace) -> None:
+    """More responses than there are letters: a ranking of all, and undo gives back what was answered."""
+    from storage import responses
+
+    prompt = next_of(filled, "rank").prompt_id
+    for number in range(9):
+        responses.add(filled.store, prompt, "b", f"answer {number}")
+    item = filled.judging.item(prompt, "ada", mode="sort")
+    assert item is not None
+    assert len(item.responses) == 12
+    order, draft = sorted(candidate.response_id for candidate in item.responses), item.draft
+    while (question := draft.sorting.question) is not None:
+        assert draft.on_screen == question
+        draft = draft.answer(1 if order.index(question[0]) < order.index(question[1]) else -1)
+        filled.judging.keep(item, "ada", draft)
+    assert len(draft.answers) <= 30
+    again = filled.judging.resume("ada")
+    assert again is not None
+    assert (again.mode, again.draft.answers) == ("sort", draft.answers)
+    filled.judging.submit(item, "ada", draft, seconds=60)
+    assert len(said(filled)["preference_pairs"]) == 66
+    undone = filled.judging.undo("ada")
+    assert undone is not None
+    assert (undone.mode, undone.draft.ranks()) == ("sort", draft.ranks())
+    assert undone.draft.complete
+    assert filled.judging.redo("ada") is not None

@@ -13,6 +13,7 @@ from tests.workbench.ui_rank.driving import WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.test_rank_screen import go, to_next
 from workbench.screens.rank import RankScreen
+from workbench.screens.rank_cards import Cards
 from workbench.services.draft import MODES, Draft, Mode
 
 FOUR = ("r1", "r2", "r3", "r4")
@@ -205,3 +206,31 @@ def test_a_place_that_digits_leave_open_is_not_guessed(ranks: tuple[int, ...], i
         draft = draft.place(response, rank)
     assert draft.complete == implied
     assert draft.implied == ("r4" if implied else None)
+
+
+async def test_many_are_sorted_pair_by_pair() -> None:
+    """Two at a time, one key each, back again by another; the ranking is recorded when the order is known."""
+    workspace = fake_workspace()
+    async with opened(workspace) as (app, pilot):
+        screen = await choose(app, pilot, "sort")
+        assert screen.item is not None
+        best_first = sorted(candidate.response_id for candidate in screen.item.responses)
+        assert "at most 5 to go" in shown(app)
+        await pilot.press("a")
+        await until(pilot, lambda: "1 compared" in shown(app))
+        await pilot.press("3", "0", "c", "backspace")
+        await until(pilot, lambda: "0 compared" in shown(app))
+        assert not screen.draft.begun
+        while not screen.draft.complete:
+            first, second = (card.response_id for card in screen.query_one(Cards).cards)
+            assert (first, second) == screen.draft.sorting.question
+            done = len(screen.draft.answers)
+            await pilot.press("a" if best_first.index(first) < best_first.index(second) else "b")
+            await until(pilot, lambda done=done: len(screen.draft.answers) == done + 1)  # type: ignore[misc]
+        assert "All 4 are in order" in shown(app)
+        await pilot.press("enter")
+        await to_next(pilot, workspace, 1)
+        draft = workspace.judging.records[0][2]["draft"]
+        assert draft.verdict().kind == "ranking"
+        assert draft.ranks() == {response: rank for rank, response in enumerate(best_first, 1)}
+        await until(pilot, lambda: "✓ 4 responses in order recorded" in shown(app))

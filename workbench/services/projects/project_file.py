@@ -2,7 +2,7 @@
 
 name = "helpfulness"
 guidelines = "guidelines.md"        # Markdown; relative to this file
-mode = "rank"                       # rank, best, pair, best_worst, rate
+mode = "rank"                       # rank, best, pair, best_worst, rate, sort
 annotators = ["ada", "bert", "cleo"]
 overlap = 2                         # each prompt by so many of them
 order = "random"
@@ -33,6 +33,7 @@ from engine.files import write_atomic
 from engine.protocol.suggest import did_you_mean
 from workbench.services.draft import Mode
 from workbench.services.label_queue import ORDERS
+from workbench.services.rank_item import MOST_SORTED
 from workbench.services.toml_file import converted, quoted, read_text, refuse_unknown, toml_of
 from workbench.settings import read_criteria
 
@@ -93,7 +94,7 @@ class ProjectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choose among what is open."""
     seed: int = 0
     responses: int = 4
-    """The most responses that are judged at once, 2 to 9; drawn by the seed where there are more."""
+    """The most that are judged at once, 2 to 9, or 26 that are sorted; drawn by the seed of more."""
     pairs: int | None = None
     """Of pairs: how many of each prompt, drawn by the seed; all without it."""
     policies: tuple[str, ...] = ()
@@ -162,7 +163,7 @@ def _check(project: ProjectFile, where: str) -> None:
     limits: tuple[tuple[str, float, float, float], ...] = (
         ("annotators", len(names), 1, MOST_ANNOTATORS),
         ("overlap", project.overlap, 1, len(names)),
-        ("responses", project.responses, 2, 9),
+        ("responses", project.responses, 2, MOST_SORTED if set(project.ways) == {"sort"} else 9),
         ("repeats", project.repeats, 0, 1),
         ("repeat_after", project.repeat_after, 0, 100_000),
         ("pairs", 1 if project.pairs is None else project.pairs, 1, 36),
@@ -191,7 +192,7 @@ def _check(project: ProjectFile, where: str) -> None:
 TEMPLATE = """# A labelling project.  workbench project apply FILE makes the queues, again after each change.
 name = {name}
 guidelines = {guidelines}       # Markdown, shown by ? while one ranks; relative to this file
-mode = "rank"                   # rank, best, pair, best_worst, rate
+mode = "rank"                   # rank, best, pair, best_worst, rate, sort
 annotators = [{annotator}]
 overlap = 1                     # each prompt by so many annotators
 order = "random"                # everybody's own; oldest: the same for all
