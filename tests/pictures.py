@@ -22,6 +22,8 @@ from workbench.settings import default_db_path, load_settings
 
 SIZE = (110, 34)
 WIDE = (150, 44)
+RANK_SIZES = ((80, 24), (140, 40), (200, 60))
+"""The rank screen is drawn in these too: side by side, one at a time, and with room for the whole prompt."""
 SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL"
 
 
@@ -144,14 +146,18 @@ async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
                 continue
             if name == "experiments" and not workspace.experiments.listed():
                 continue  # the demo has none; a store that has is named with --db
-            app = WorkbenchApp(workspace)
-            async with app.run_test(size=WIDE if name in ROOMY else SIZE) as pilot:
-                await settle(pilot)
-                await pilot.press(key)
-                await settle(pilot, 2.0)
-                await prepare(pilot)
-                app.save_screenshot(filename=f"{name}.svg", path=str(folder))
-                print(folder / f"{name}.svg", file=sys.stderr)
+            sizes = {name: WIDE if name in ROOMY else SIZE}
+            if name == "rank":
+                sizes |= {f"rank-{columns}x{rows}": (columns, rows) for columns, rows in RANK_SIZES}
+            for file, size in sizes.items():
+                app = WorkbenchApp(workspace)
+                async with app.run_test(size=size) as pilot:
+                    await settle(pilot)
+                    await pilot.press(key)
+                    await settle(pilot, 2.0)
+                    await prepare(pilot)
+                    app.save_screenshot(filename=f"{file}.svg", path=str(folder))
+                    print(folder / f"{file}.svg", file=sys.stderr)
     finally:
         workspace.close()
 

@@ -128,9 +128,11 @@ class ProjectScreen(WorkbenchScreen):
     async def action_ways(self) -> None:
         """Rankings against ratings, or whichever two ways the project crosses."""
 
+        room = self.app.size.width - 8
+
         def compared(w: Workspace) -> str | None:
             active = w.judging.projects.current()
-            return None if active is None else as_text(w.judging.projects.ways(active.name))
+            return None if active is None else as_text(w.judging.projects.ways(active.name), room)
 
         if (text := await self.ask(compared)) is not None:
             self.app.push_screen(ZoomScreen("Ways of judging", text, markdown=False))

@@ -129,6 +129,7 @@ def test_the_command_says_so(
     assert "reliability (Krippendorff's α)" in text
     assert "ways: rankings against ratings, each prompt by others; 4 annotators, 24 prompts." in text
     assert max(map(len, text.splitlines()[:12])) <= 110
+    assert max(map(len, as_text(found, 72).splitlines()[:24])) <= 72
 
 
 def test_alpha_is_that_of_the_agreement_of_all_labels(

@@ -78,12 +78,16 @@ def sentences(ways: Ways) -> list[str]:
     return [*said, ways.missing] if ways.missing else said
 
 
-def as_text(ways: Ways) -> str:
-    """Sentences and table as plain text."""
+def as_text(ways: Ways, room: int = 120) -> str:
+    """Sentences and table as plain text of at most `room` cells; in little room each figure below its name."""
     table = [columns(ways), *rows(ways)]
     widths = [max(len(row[place]) for row in table) for place in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-    return "\n".join([*(line.rstrip() for line in lines), "", *sentences(ways)])
+    below = sum(widths) + 6 > room
+    lines = []
+    for label, *cells in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True)).rstrip()
+        lines += [label, f"  {line}"] if below else [f"{label.ljust(widths[0])}  {line}"]
+    return "\n".join([*(line for line in lines if line), "", *sentences(ways)])
 
 
 def _row(label: str, each: Contrast) -> Row:
