@@ -79,7 +79,7 @@ def sentences(ways: Ways) -> list[str]:
 
 
 def as_text(ways: Ways, room: int = 120) -> str:
-    """Sentences and table as plain text of at most `room` cells; in little room each figure below its name."""
+    """Sentences and table as plain text; in less than the table takes, each figure below its name."""
     table = [columns(ways), *rows(ways)]
     widths = [max(len(row[place]) for row in table) for place in range(4)]
     below = sum(widths) + 6 > room
