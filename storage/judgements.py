@@ -111,7 +111,7 @@ def get(store: Store, judgement_id: str) -> JudgementRow:
         raise NotFoundError(f"There is no judgement {judgement_id}.")
     items = store.records(JudgedItem, block("judgements", "items"), {"judgement_id": judgement_id})
     spans = store.records(Span, block("judgements", "spans"), {"judgement_id": judgement_id})
-    return JudgementRow(*row, tuple(items), tuple(spans))
+    return JudgementRow(*(*row, tuple(items), tuple(spans)))
 
 
 def last_standing(store: Store, annotator: str, criterion: str | None = None) -> JudgementRow | None:

@@ -66,8 +66,9 @@ def held_out(
             said_M = (strict.win + strict.loss > 0) & (times_M > 0)
             mean = said_M / np.maximum(times_M, 1)
             found[name, measured] = HeldOut(
-                *(np.bincount(which_M, values, len(prompts)) for values in (right_M * mean, loss_M * mean)),
-                np.bincount(which_M, said_M, len(prompts)),
+                right=np.bincount(which_M, right_M * mean, len(prompts)),
+                loss=np.bincount(which_M, loss_M * mean, len(prompts)),
+                pairs=np.bincount(which_M, said_M, len(prompts)),
             )
     return found
 

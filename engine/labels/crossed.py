@@ -90,8 +90,8 @@ def _alpha_sums(verdicts: Iterable[CrossedVerdict]) -> dict[str, list[float]]:
     for (prompt, _), values in said.items():
         if (m := len(values)) > 1:
             squares, total = sum(v * v for v in values), sum(values)
-            row = (2 * (m * squares - total * total) / (m - 1), m, squares)
-            sums[prompt] = [x + y for x, y in zip(sums.get(prompt, [0.0] * 3), row, strict=True)]
+            new = (2 * (m * squares - total * total) / (m - 1), float(m), float(squares))
+            sums[prompt] = [x + y for x, y in zip(sums.get(prompt, [0.0] * 3), new, strict=True)]
     return sums
 
 
@@ -108,11 +108,12 @@ def share_ends(sums_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def ties(first: Iterable[CrossedVerdict], second: Iterable[CrossedVerdict]) -> Contrast:
     """Share of pairs that are called equal."""
-    sums = ({}, {})  # type: tuple[dict[str, list[float]], dict[str, list[float]]]
-    for mine, verdicts in zip(sums, (first, second), strict=True):
+    one: dict[str, list[float]] = {}
+    other: dict[str, list[float]] = {}
+    for mine, verdicts in ((one, first), (other, second)):
         for row in verdicts:
             _add(mine, row.prompt, float(row.verdict == 0))
-    return contrast(*sums, share_figure, share_ends)
+    return contrast(one, other, share_figure, share_ends)
 
 
 def repeated(
@@ -123,7 +124,7 @@ def repeated(
 
     Of each way: labels, and repeats of some of them.
     """
-    return contrast(*(_met(*way, same=True) for way in (first, second)), share_figure, share_ends)
+    return contrast(_met(*first, same=True), _met(*second, same=True), share_figure, share_ends)
 
 
 def across(

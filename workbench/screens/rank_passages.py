@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import ClassVar
@@ -99,13 +100,18 @@ class PassageScreen(ModalScreen[list[Span] | None]):
 
     def _marked(self) -> tuple[int, int]:
         """Characters of the stored text at which the marked passage begins and ends, else the word."""
-        area, document = self.area, self.area.document
-        start, end = sorted((area.selection.start, area.selection.end))
-        if start == end:
-            start, end = area.get_cursor_word_left_location(), area.get_cursor_word_right_location()
-        shown = [document.get_index_from_location(place) for place in (start, end)]
-        begins, ends = (stored_index(self.stored, index) for index in shown)
+        area = self.area
+        begins, ends = sorted(self._index(place) for place in (area.selection.start, area.selection.end))
+        if begins == ends:
+            words = ((word.start(), word.end()) for word in re.finditer(r"\S+", self.stored))
+            begins, ends = next((word for word in words if word[0] <= begins <= word[1]), (begins, ends))
         return begins, ends
+
+    def _index(self, location: tuple[int, int]) -> int:
+        """Characters of the stored text before a place of the screen's."""
+        row, column = location
+        shown = self.area.text.split("\n")
+        return stored_index(self.stored, sum(len(line) + 1 for line in shown[:row]) + column)
 
     # -- writing ------------------------------
 
@@ -131,7 +137,7 @@ class PassageScreen(ModalScreen[list[Span] | None]):
 
     def action_remove(self) -> None:
         """Takes away what is written where the cursor is."""
-        at = stored_index(self.stored, self.area.document.get_index_from_location(self.area.cursor_location))
+        at = self._index(self.area.cursor_location)
         self.spans = [span for span in self.spans if not span.begins <= at <= span.ends]
         self._show()
 

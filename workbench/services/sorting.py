@@ -100,8 +100,9 @@ class _Sorter:
         ]
         if pending and not self._equal.get(chain[0]):
             chain.insert(0, pending.pop(0)[0])  # worse than the worst of the better: nothing to ask
-        for worse, better in _in_turn([*pending, *((key, None) for key in single)]):
-            self._insert(chain, worse, len(chain) if better is None else chain.index(better))
+        bounds: list[tuple[str, str | None]] = [*pending, *((key, None) for key in single)]
+        for worse, bound in _in_turn(bounds):
+            self._insert(chain, worse, len(chain) if bound is None else chain.index(bound))
         return chain
 
     def _insert(self, chain: list[str], key: str, high: int) -> None:

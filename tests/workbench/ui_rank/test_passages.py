@@ -52,6 +52,11 @@ async def test_a_comment_is_changed_removed_and_left() -> None:
         await pilot.press("d", "escape")
         await until(pilot, lambda: app.screen is screen)
         assert screen.draft.spans == ()
+        await pilot.press("quotation_mark", "enter", "x", "enter", "escape")  # no mark: the word
+        await until(pilot, lambda: bool(screen.draft.spans) and app.screen is screen)
+        card = screen.query_one(Cards).opened
+        assert card is not None
+        assert screen.draft.spans == (Span(card.response_id, 0, len(card.text.split()[0]), "x"),)
 
 
 def test_the_store_tells_the_passage_and_undo_gives_it_back() -> None:

@@ -210,7 +210,9 @@ def _dealt(project: ProjectFile, plan: QueuePlan, staying: list[QueueEntry]) -> 
         task, name = next(before[entry.annotator]), entry.annotator
         if apart is not None and task is not None:
             key = (name, task.prompt_id, task.responses, first[name])
-            twin = kept.get(key) or QueueEntry(*key[:1], "label", *key[1:3], mode=first[name])
+            twin = kept.get(key) or QueueEntry(
+                name, "label", task.prompt_id, task.responses, mode=first[name]
+            )
             entry = replace(entry, behind=projects.assignment_id(project.name, twin), days=apart)
         yield entry
 

@@ -29,13 +29,13 @@ def title(way: str) -> str:
 
 def rows(ways: Ways) -> list[Row]:
     """Every figure with its 95 % interval."""
-    judged = (f"{count:,}" for count in ways.judged)
+    judged, seconds = ways.judged, ways.seconds
     table: list[Row] = [
-        ("judgements", *judged, ""),
+        ("judgements", f"{judged[0]:,}", f"{judged[1]:,}", ""),
         _row("reliability (Krippendorff's α)", ways.reliability),
         _row("the same again", ways.repeats),
         _row("pairs called equal", ways.ties),
-        ("seconds a judgement", *(_timing(each) for each in ways.seconds), _timing(ways.ratio, "× ", 2)),
+        ("seconds a judgement", _timing(seconds[0]), _timing(seconds[1]), _timing(ways.ratio, "× ", 2)),
     ]
     if ways.models is not None:
         names = {ways.first: title(ways.first), ways.second: title(ways.second)}
