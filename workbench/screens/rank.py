@@ -29,7 +29,7 @@ from workbench.screens.rank_lines import Scales, order_line, pace_line
 from workbench.screens.rank_live import LIVE_BINDINGS
 from workbench.screens.rank_nothing import nothing_content
 from workbench.services.attention import Attention
-from workbench.services.draft import LETTERS, Draft
+from workbench.services.draft import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,38 +123,6 @@ class RankScreen(AskingScreen):
         self.notice()
         if self.nothing and self.is_current and not self.keys_wait:
             self.look_again()
-
-    @property
-    def nothing(self) -> bool:
-        """The store had nothing to judge when it was last asked."""
-        return self.has_class("-nothing")
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only keys that mean something now: g and i are letters while there is something to judge."""
-        if action in ("generate", "import"):
-            return self.nothing
-        if action == "letter":
-            return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.draft.on_screen)
-        if action == "both_equal":
-            return self.item is not None and self.mode in ("pair", "sort")
-        if action == "tie":
-            return self.item is not None and self.mode not in ("rate", "best_worst")
-        if action in (
-            "digit",
-            "take_back",
-            "clear",
-            "zoom",
-            "whole",
-            "skip",
-            "note",
-            "passage",
-            "flag",
-            "differences",
-        ):
-            return self.item is not None
-        if action == "submit":
-            return self.item is not None and self.mode != "pair"
-        return True
 
     # -- items ------------------------------
 

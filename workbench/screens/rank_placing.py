@@ -70,6 +70,38 @@ class PlacingScreen(ReadingScreen):
         if not self.keys_wait:
             self.change(draft)
 
+    @property
+    def nothing(self) -> bool:
+        """The store had nothing to judge when it was last asked."""
+        return self.has_class("-nothing")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only keys that mean something now: g and i are letters while there is something to judge."""
+        if action in ("generate", "import"):
+            return self.nothing
+        if action == "letter":
+            return self.item is not None and LETTERS.index(str(parameters[0])) < len(self.draft.on_screen)
+        if action == "both_equal":
+            return self.item is not None and self.mode in ("pair", "sort")
+        if action == "tie":
+            return self.item is not None and self.mode not in ("rate", "best_worst")
+        if action in (
+            "digit",
+            "take_back",
+            "clear",
+            "zoom",
+            "whole",
+            "skip",
+            "note",
+            "passage",
+            "flag",
+            "differences",
+        ):
+            return self.item is not None
+        if action == "submit":
+            return self.item is not None and self.mode != "pair"
+        return True
+
     # -- letters ------------------------------
 
     def action_letter(self, letter: str) -> None:

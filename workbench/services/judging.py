@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import cast
 
 from storage import drafts, judgements, prompts, remembered
@@ -17,7 +16,7 @@ from storage.records import JudgedItem, JudgementRow, NewJudgement, Span
 from storage.store import Store
 from workbench.services.draft import MODES, Draft, Mode
 from workbench.services.label_queue import Informed, LabelQueue
-from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_of_store
+from workbench.services.pace import JudgingSession, Pace, pace_of_project, pace_of_store, utc_now
 from workbench.services.projects.projects import Active, Projects
 from workbench.services.rank_item import (
     MODE_OF,
@@ -25,6 +24,7 @@ from workbench.services.rank_item import (
     Candidate,
     RankItem,
     draft_of,
+    kept_assignment,
     letter,
     ranked,
     ranks_of,
@@ -354,7 +354,9 @@ class Judging:
             mode,
             criterion,
             supersedes=begun.content.get("supersedes", {}) if begun is not None and draft.begun else {},
-            assignment=assignment.assignment_id if assignment is not None else _kept_assignment(begun),
+            assignment=assignment.assignment_id
+            if assignment is not None
+            else kept_assignment(None if begun is None else begun.content),
             draft=draft,
         )
 
@@ -392,14 +394,3 @@ class Judging:
         with self.store.transaction():
             drafts.drop(self.store, annotator, item.prompt_id, item.mode)
             return judgements.record(self.store, judgement)
-
-
-def _kept_assignment(begun: drafts.KeptDraft | None) -> str | None:
-    """The entry of a queue that a kept draft belongs to."""
-    assignment = None if begun is None else begun.content.get("assignment")
-    return assignment if isinstance(assignment, str) else None
-
-
-def utc_now() -> datetime:
-    """Now, as the store writes times: UTC without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)

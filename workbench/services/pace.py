@@ -72,3 +72,8 @@ def midnight() -> datetime:
     """When today began where the person is, in naive UTC."""
     local = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     return local.astimezone(UTC).replace(tzinfo=None)
+
+
+def utc_now() -> datetime:
+    """Now, as the store writes times: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)

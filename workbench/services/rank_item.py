@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.errors import UsageError
 from storage.ids import random_id
@@ -98,6 +99,12 @@ def draft_of(made: Sequence[JudgementRow], mode: Mode, shown: tuple[str, ...]) -
         placed=() if mode == "sort" else draft.placed,
         spans=tuple(span for judgement in made for span in judgement.spans),
     )
+
+
+def kept_assignment(content: Mapping[str, Any] | None) -> str | None:
+    """The entry of a queue that a kept draft belongs to."""
+    assignment = None if content is None else content.get("assignment")
+    return assignment if isinstance(assignment, str) else None
 
 
 def ranks_of(judgement: JudgementRow) -> dict[str, int]:
