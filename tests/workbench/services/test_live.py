@@ -117,13 +117,13 @@ def test_never_two_fits_at_once_and_never_in_the_callers_thread(
     gate, running, most, threads = threading.Event(), [0], [0], set()
     fit = live_fit.fit
 
-    def slow(*arguments: object) -> live_fit.LiveFit:
+    def slow(*arguments: object, **options: bool) -> live_fit.LiveFit:
         running[0] += 1
         most[0] = max(most[0], running[0])
         threads.add(threading.current_thread().name)
         gate.wait(10)
         running[0] -= 1
-        return fit(*arguments)  # type: ignore[arg-type]
+        return fit(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(live_fit, "fit", slow)
     begun = time.monotonic()

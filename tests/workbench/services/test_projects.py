@@ -247,7 +247,7 @@ def test_guidelines_are_those_of_the_version(tmp_path: Path) -> None:
         ('name = "x"\nannotators = ["a"]\noverlap = "two"', "expected int, got str at overlap"),
         ('name = "x"\nannotators = ["a"]\noverlap = 2', "overlap is 2; it must be 1 to 1"),
         ('name = "x"\nannotators = ["a", "a"]', "annotators must be different names"),
-        ('name = "x"\nannotators = ["a"]\nmode = "sort"', "at mode"),
+        ('name = "x"\nannotators = ["a"]\nmode = "alphabet"', "at mode"),
         ('name = "x"\nannotators = ["a"]\norder = "oldst"', "Did you mean “oldest”?"),
         ('name = "x"\nannotators = ["a"]\nrepeats = 2.0', "repeats is 2; it must be 0 to 1"),
         (
