@@ -53,21 +53,42 @@ WITH results AS MATERIALIZED (
     UNION ALL
     SELECT replicate, level, part, 'length_balanced', avg(value), sum(n)
     FROM levels WHERE figure IN ('longer_wins', 'longer_loses') GROUP BY ALL HAVING count(*) = 2
-), intervals AS (
-    SELECT level, part, figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high
-    FROM balanced WHERE replicate >= 0 GROUP BY ALL
+), by_prompt AS (   -- how many prompts that count alike would make a figure as sure
+    SELECT subset, figure, count(DISTINCT prompt_id) AS independent FROM sums GROUP BY ALL
+), of_sections AS (
+    SELECT 'section' AS level, s.section AS part, p.figure, sum(s.weight) ** 2 / sum(s.weight ** 2 / p.independent) AS independent
+    FROM by_prompt p JOIN sections s ON s.subset = p.subset GROUP BY ALL
+), of_parts AS (
+    SELECT 'subset' AS level, subset AS part, figure, independent FROM by_prompt WHERE subset <> ''
+), of_mean AS (
+    SELECT * FROM of_sections UNION ALL SELECT * FROM of_parts WHERE NOT EXISTS (SELECT 1 FROM of_sections)
+), of_levels AS (
+    SELECT * FROM of_parts
+    UNION ALL SELECT * FROM of_sections
+    UNION ALL SELECT 'all', '', figure, count(DISTINCT prompt_id) FROM sums GROUP BY ALL
+    UNION ALL SELECT 'mean', '', figure, count(*) ** 2 / sum(1 / independent) FROM of_mean GROUP BY ALL
+), sure AS (
+    SELECT * FROM of_levels
+    UNION ALL SELECT level, part, 'length_balanced', 4 / sum(1 / independent)
+              FROM of_levels WHERE figure IN ('longer_wins', 'longer_loses') GROUP BY ALL
 ), parts AS (
     SELECT 'subset' AS level, subset AS part, prompt_id FROM results
     UNION ALL SELECT 'section', s.section, r.prompt_id FROM results r JOIN sections s ON s.subset = r.subset
     UNION ALL SELECT unnest(['all', 'mean']), '', prompt_id FROM results
 ), counted AS (
     SELECT level, part, count(DISTINCT prompt_id) AS prompts FROM parts GROUP BY ALL
-)
-SELECT $benchmark_id, b.level, b.part, b.figure, b.value, i.low, i.high, b.n::BIGINT, c.prompts
-FROM balanced b
-JOIN counted c ON c.level = b.level AND c.part = b.part
-LEFT JOIN intervals i ON i.level = b.level AND i.part = b.part AND i.figure = b.figure
-WHERE b.replicate = -1 AND (b.level <> 'mean' OR (SELECT count(DISTINCT part) FROM balanced WHERE level = 'subset') > 1)
+), estimates AS (
+    SELECT b.level, b.part, b.figure, b.value, b.n, s.independent, {resampling.spread}
+    FROM balanced b
+    JOIN sure s ON s.level = b.level AND s.part = b.part AND s.figure = b.figure
+    LEFT JOIN balanced r ON r.level = b.level AND r.part = b.part AND r.figure = b.figure AND r.replicate >= 0
+    WHERE b.replicate = -1
+    GROUP BY ALL
+), {resampling.widened}
+SELECT $benchmark_id, w.level, w.part, w.figure, w.value, w.low, w.high, w.n::BIGINT, c.prompts
+FROM widened w
+JOIN counted c ON c.level = w.level AND c.part = w.part
+WHERE w.level <> 'mean' OR (SELECT count(DISTINCT part) FROM balanced WHERE level = 'subset') > 1
 
 -- name: list
 SELECT benchmark_id, reward_model, benchmark, criterion, split, backend, preset, comparisons, prompts, learned, cut,

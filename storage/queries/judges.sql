@@ -59,15 +59,14 @@ WITH sums AS MATERIALIZED (
 ), counted AS (
     SELECT figure, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure
     UNION ALL SELECT 'kappa', sum(n)::BIGINT, count(*) FROM sums WHERE figure = 'agreement' HAVING count(*) > 0
-)
-SELECT e.figure, any_value(e.value) FILTER (e.replicate = -1) AS value,
-       quantile_cont(e.value, 0.025) FILTER (e.replicate >= 0) AS low,
-       quantile_cont(e.value, 0.975) FILTER (e.replicate >= 0) AS high, any_value(c.n), any_value(c.prompts)
-FROM every e
-JOIN counted c ON c.figure = e.figure
-GROUP BY e.figure
-HAVING any_value(e.value) FILTER (e.replicate = -1) IS NOT NULL
-ORDER BY e.figure
+), estimates AS (
+    SELECT m.figure, m.value, {resampling.spread}, c.n, c.prompts, c.prompts AS independent
+    FROM (FROM every WHERE replicate = -1 AND value IS NOT NULL) m
+    JOIN counted c ON c.figure = m.figure
+    LEFT JOIN every r ON r.figure = m.figure AND r.replicate >= 0
+    GROUP BY ALL
+), {resampling.widened}
+SELECT figure, value, low, high, n, prompts FROM widened ORDER BY figure
 
 -- name: confusion
 SELECT people <> 0 AS decided, count(*) FILTER (judged = people AND judged <> 0) AS same,

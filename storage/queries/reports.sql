@@ -38,27 +38,28 @@ WITH sums AS MATERIALIZED (
     SELECT replicate, 'length_balanced' AS figure, avg(value) AS value
     FROM resampled WHERE figure IN ('longer_wins', 'longer_loses') GROUP BY replicate HAVING count(*) = 2
     UNION ALL SELECT * FROM resampled
-), intervals AS (
-    SELECT figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high FROM balanced GROUP BY figure
-)
-SELECT m.figure, m.value, i.low, i.high, m.n, m.prompts
-FROM (SELECT * FROM measured
-      UNION ALL
-      SELECT 'length_balanced', avg(value), sum(n)::BIGINT, max(prompts)
-      FROM measured WHERE figure IN ('longer_wins', 'longer_loses') HAVING count(*) = 2) m
-JOIN intervals i ON i.figure = m.figure
-ORDER BY m.figure
+), estimates AS (
+    SELECT m.*, {resampling.spread}
+    FROM (SELECT *, prompts AS independent FROM measured
+          UNION ALL
+          SELECT 'length_balanced', avg(value), sum(n)::BIGINT, max(prompts), 4 / sum(1 / prompts)
+          FROM measured WHERE figure IN ('longer_wins', 'longer_loses') HAVING count(*) = 2) m
+    JOIN balanced r ON r.figure = m.figure
+    GROUP BY ALL
+), {resampling.widened}
+SELECT figure, value, low, high, n, prompts FROM widened ORDER BY figure
 
 -- name: unseen
 WITH sums AS MATERIALIZED (
     SELECT prompt_id, figure, total, n FROM unseen_figures($reward_model, $criterion)
-), {resampling.resampled}, intervals AS (
-    SELECT figure, quantile_cont(value, 0.025) AS low, quantile_cont(value, 0.975) AS high FROM resampled GROUP BY figure
-)
-SELECT m.figure, m.value, i.low, i.high, m.n, m.prompts
-FROM (SELECT figure, sum(total) / sum(n) AS value, sum(n)::BIGINT AS n, count(*) AS prompts FROM sums GROUP BY figure) m
-JOIN intervals i ON i.figure = m.figure
-ORDER BY m.figure
+), {resampling.resampled}, estimates AS (
+    SELECT m.*, {resampling.spread}
+    FROM (SELECT figure, sum(total) / sum(n) AS value, sum(n)::BIGINT AS n, count(*) AS prompts, count(*) AS independent
+          FROM sums GROUP BY figure) m
+    JOIN resampled r ON r.figure = m.figure
+    GROUP BY ALL
+), {resampling.widened}
+SELECT figure, value, low, high, n, prompts FROM widened ORDER BY figure
 
 -- name: unseen_basis
 WITH splits AS (

@@ -8,6 +8,7 @@ import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import variance
 
 from storage import artifacts, judgements, runs, scores
 from storage.records import JudgedItem, NewJudgement, NewScore
@@ -202,15 +203,28 @@ def people(world: World, prompt: str) -> dict[str, list[float]]:
     return {"agreement": agreement, "person": person}
 
 
-def naive_interval(values: dict[str, list[float]], prompts: list[str]) -> tuple[float, float]:
-    """Percentile bootstrap over prompts with the draws that the query makes."""
+def naive_interval(name: str, values: dict[str, list[float]], prompts: list[str]) -> tuple[float, float]:
+    """Percentile bootstrap over prompts with the draws that the query makes, and never narrower than
+    Agresti's and Coull's interval."""
     found = []
     for replicate in range(REPLICATES):
         drawn = [prompts[draw(replicate, place) % len(prompts)] for place in range(len(prompts))]
         pooled = [value for prompt in drawn for value in values.get(prompt, [])]
         if pooled:
             found.append(sum(pooled) / len(pooled))
-    return quantile(found, 0.025), quantile(found, 0.975)
+    low, high = quantile(found, 0.025), quantile(found, 0.975)
+    if name.endswith("log_loss"):
+        return low, high
+    least = -1 if name.startswith("over_") or name == "tau" else 0
+    pooled = [value for said in values.values() for value in said]
+    mean, n = sum(pooled) / len(pooled), len(values)
+    middle = (n * mean + 2 * least + 2) / (n + 4)
+    # as many prompts as there are, with the variance that makes the means of resamples vary as they do
+    squares = (
+        n * (n * variance(found) + (mean - middle) ** 2) + 2 * (1 - middle) ** 2 + 2 * (least - middle) ** 2
+    )
+    reach = 1.96 * math.sqrt(squares / (n + 4) / (n + 4))
+    return min(low, max(least, middle - reach)), max(high, min(1, middle + reach))
 
 
 def draw(replicate: int, place: int) -> int:

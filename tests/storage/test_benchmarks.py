@@ -161,6 +161,19 @@ def test_intervals_are_those_of_resampled_prompts(store: Store) -> None:
     assert widths[1] == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(10), rel=0.25)
 
 
+def test_few_prompts_are_never_sure(store: Store) -> None:
+    """Three of three is no certainty: where every resample agrees, an interval has a width."""
+    items = [item(f"p{n}", (1.0, 0.0), (n % 2, 1), subset="xyz"[n % 3]) for n in range(3)]
+    found = measured(store, items, {"One": {"x": 1, "y": 1}, "Other": {"z": 1}})
+    for figure in found.figures:
+        if figure.figure != "chance":
+            assert figure.high - figure.low > 0.3, figure  # type: ignore[operator]
+    accuracy = {(f.level, f.part): f.low for f in found.figures if f.figure == "accuracy"}
+    assert accuracy["all", ""] == pytest.approx(0.38, abs=0.01)  # Agresti and Coull for 3 of 3
+    assert accuracy["subset", "x"] == pytest.approx(0.17, abs=0.01)  # and for 1 of 1
+    assert accuracy["subset", "x"] < accuracy["section", "One"] < accuracy["all", ""]
+
+
 def test_the_summary_has_the_newest_and_says_what_was_learned_from(store: Store) -> None:
     measured(store, [item("p1", (0.0, 1.0), (1, 1))])
     store.write("UPDATE benchmarks SET measured_at = measured_at - INTERVAL 1 DAY")

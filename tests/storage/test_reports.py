@@ -59,7 +59,9 @@ def test_every_figure_and_its_interval(store: Store, seed: int) -> None:
         pooled = [value for each in values.values() for value in each]
         assert found[name].value == pytest.approx(sum(pooled) / len(pooled)), name
         assert (found[name].n, found[name].prompts) == (len(pooled), len(values)), name
-        assert (found[name].low, found[name].high) == pytest.approx(naive_interval(values, prompts)), name
+        assert (found[name].low, found[name].high) == pytest.approx(naive_interval(name, values, prompts)), (
+            name
+        )
 
 
 def test_without_splits_all_judged_prompts_are_measured_and_trained(store: Store) -> None:
