@@ -58,7 +58,8 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
         return DiskFullError(
             f"The disk is full: nothing more can be written to {name}. Free some space and try again."
         )
-    if isinstance(error, duckdb.OutOfMemoryException):
+    # A COMMIT says so in an error of the transaction.
+    if isinstance(error, duckdb.OutOfMemoryException) or "failed to allocate" in low:
         return MemoryFullError(
             "This needs more memory than the database may use (2 GB); ask for less at once."
         )

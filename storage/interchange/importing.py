@@ -110,6 +110,8 @@ def run(
 ) -> ImportReport:
     """Import what the plan says.  `strict` refuses one bad row, `most_bad` is the largest share of them."""
     require_sure(plan)
+    for part in plan.source.parts:
+        part.room = store.spill_folder
     staging = Staging(store, plan.name, sum(part.size for part in plan.source.parts))
     taker = plan.taker()
     rows = _Rows(plan, taker, staging, strict, most_bad, on_progress)

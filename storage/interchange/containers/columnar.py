@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from storage.interchange.containers.large_pages import in_large_pages, one_column_at_a_time
 from storage.interchange.containers.parts import Numbered, Part, wrong
 from storage.interchange.mapping.cells import RowError
 
 MOST_ROWS = 8192  # of a batch
 MOST_BYTES = 8 * 2**20  # of a batch, by the mean row
+MAPPED = 32 * 2**20  # bytes of an Arrow file that are read before their memory is given back
 
 
 def open_parquet(path: Path) -> Part:
@@ -24,6 +28,7 @@ def open_parquet(path: Path) -> Part:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise wrong(path, _reason(error)) from None
+    _refuse_twice(path, schema)
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1), columns=tuple(schema.names))
     part.tables = lambda: _tables(part, schema, rows, _parquet_batches)
     part.read = lambda: _rows(part)
@@ -39,10 +44,18 @@ def open_arrow(path: Path) -> Part:
             schema = _reader(file).schema
     except (pa.ArrowException, OSError) as error:
         raise wrong(path, f"it cannot be read as Arrow ({str(error).strip().splitlines()[0]})") from None
+    _refuse_twice(path, schema)
     part = Part(path, lambda: iter(()), "row", size=max(path.stat().st_size, 1), columns=tuple(schema.names))
     part.tables = lambda: _tables(part, schema, 0, _arrow_batches)
     part.read = lambda: _rows(part)
     return part
+
+
+def _refuse_twice(path: Path, schema: Any) -> None:
+    """A row holds one value by each name."""
+    twice = [name for name, times in Counter(schema.names).items() if times > 1]
+    if twice:
+        raise wrong(path, f'two columns are called "{twice[0]}"')
 
 
 def _rows(part: Part) -> Iterator[Numbered]:
@@ -77,7 +90,7 @@ def _tables(part: Part, schema: Any, total: int, batches: Any) -> Iterator[tuple
     part.position = lambda: part.size * done // total if total else 0
     pool = pa.default_memory_pool()
     try:
-        with closing(batches(part.path, names)) as read:
+        with closing(batches(part, names)) as read:
             for batch in read:
                 done += batch.num_rows
                 yield from _whole_texts(done - batch.num_rows + 1, batch)
@@ -126,30 +139,43 @@ def _broken(row: Any) -> str | None:
     return None
 
 
-def _parquet_batches(path: Path, columns: list[str]) -> Iterator[Any]:
+def _parquet_batches(part: Part, columns: list[str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+    with pq.ParquetFile(part.path, pre_buffer=False, buffer_size=2**20) as file:
         about = file.metadata
         size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
         rows = _rows_of(size, about.num_rows)
-        yield from file.iter_batches(rows, columns=columns, use_threads=False)
+        if in_large_pages(file, rows):
+            yield from one_column_at_a_time(part, file, columns, rows)
+        else:
+            yield from file.iter_batches(rows, columns=columns, use_threads=False)
 
 
-def _arrow_batches(path: Path, columns: list[str]) -> Iterator[Any]:
+def _arrow_batches(part: Part, columns: list[str]) -> Iterator[Any]:
+    """Of the mapped file no more than MAPPED bytes stay in memory, whatever was read before."""
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as file:
-        reader = _reader(file)
-        many = (
-            reader
-            if not hasattr(reader, "num_record_batches")
-            else (reader.get_batch(n) for n in range(reader.num_record_batches))
-        )
-        for batch in many:
-            rows = _rows_of(batch.nbytes, batch.num_rows)
-            for start in range(0, batch.num_rows, rows):
-                yield batch.slice(start, rows).select(columns)
+    with part.path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    read = 0
+    for batch in _batches_of(_reader(pa.BufferReader(pa.py_buffer(mapped)))):
+        rows = _rows_of(batch.nbytes, batch.num_rows)
+        for start in range(0, batch.num_rows, rows):
+            piece = batch.slice(start, rows).select(columns)
+            yield piece
+            read += piece.nbytes
+            if read > MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+                read = 0
+
+
+def _batches_of(reader: Any) -> Iterator[Any]:
+    """Of a stream, or of a file with its batches by number."""
+    if hasattr(reader, "num_record_batches"):
+        yield from (reader.get_batch(n) for n in range(reader.num_record_batches))
+    else:
+        yield from reader
 
 
 def _rows_of(size: int, rows: int) -> int:

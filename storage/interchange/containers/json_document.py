@@ -12,38 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from storage.errors import ImportFileError
 from storage.interchange import remedies
+from storage.interchange.containers.json_layouts import (
+    OF_COLUMNS,
+    WRAPPERS,
+    belonging,
+    note,
+    parts_in,
+    rows_of,
+)
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
+from storage.interchange.containers.twice import Doubled, error_of, made
 from storage.interchange.mapping.cells import RowError, kind_of
-from storage.interchange.mapping.conversations import is_message
-from storage.wording import counted
 
-WRAPPERS = (
-    "data",
-    "rows",
-    "examples",
-    "items",
-    "instances",
-    "records",
-    "results",
-    "samples",
-    "dataset",
-    "entries",
-    "annotations",
-    "questions",
-    "comparisons",
-    "pairs",
-    "preferences",
-    "tasks",
-    "conversations",
-    "train",
-    "test",
-    "validation",
-)
-OF_A_ROW = ("prompt", "question", "instruction", "id", "chosen")  # an object with one of these is a row
-OF_COLUMNS = ("features", "schema", "columns", "fields")  # lists of what columns are, not of rows
-SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 WHOLE = 8 * 2**20  # characters; a longer document is streamed
 LARGEST = LONGEST_ROW  # characters of one value, which has to be held whole
 CHUNK = 2**20
@@ -63,18 +46,19 @@ def _numbered(part: Part, encoding: str) -> Iterator[Numbered]:
         text = io.TextIOWrapper(stream, encoding=encoding, errors="strict")
         try:
             for number, value in enumerate(_values(part, Scanner(part.path, text)), 1):
-                yield (
-                    number,
-                    (
-                        value
-                        if isinstance(value, dict)
-                        else RowError(f"it is {kind_of(value)} where an object is expected")
-                    ),
-                )
+                yield number, _row(value)
         except UnicodeDecodeError as error:
             raise wrong(
                 part.path, f"its text is not {encoding} ({error.reason}); {remedies.ENCODING}"
             ) from None
+
+
+def _row(value: Any) -> dict[str, Any] | RowError:
+    if isinstance(value, dict):
+        return error_of(value) or value
+    if isinstance(value, RowError):
+        return value
+    return RowError(f"it is {kind_of(value)} where an object is expected")
 
 
 class Scanner:
@@ -83,7 +67,7 @@ class Scanner:
     def __init__(self, path: Path, text: io.TextIOBase) -> None:
         self.path = path
         self._text = text
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(object_pairs_hook=made)
         self._buffer = ""
         self._place = 0
         self._ended = False
@@ -178,7 +162,7 @@ def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
         yield from _elements(scanner)
         return
     if first != "{":
-        raise wrong(part.path, "this is not JSON" if first else "the file is empty")
+        raise wrong(part.path, _no_rows(scanner) if first else "the file is empty")
     if not scanner.whole(WHOLE):
         yield from _streamed(part, scanner)
         return
@@ -187,7 +171,24 @@ def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
         values.append(scanner.value())
     if scanner.peek() not in ("", ","):
         raise wrong(part.path, "something else follows the JSON")
-    yield from values if len(values) > 1 else rows_of(values[0], part.notes)
+    if len(values) > 1:
+        yield from values
+        return
+    for row in rows_of(values[0], part.notes):
+        if row is not values[0] and isinstance(values[0], Doubled):
+            raise wrong(
+                part.path, f'"{values[0].name}" stands twice in its outermost object, with two values'
+            )
+        yield row
+
+
+def _no_rows(scanner: Scanner) -> str:
+    """Of a document that begins with neither a bracket nor a brace."""
+    try:
+        value = scanner.value()
+    except ImportFileError:
+        return "this is not JSON"
+    return "this is not JSON" if scanner.peek() else f"it holds {kind_of(value)} where rows are expected"
 
 
 def _elements(scanner: Scanner) -> Iterator[Any]:
@@ -210,16 +211,20 @@ def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
     listed = False
     scanner.skip("{")
     before: dict[str, Any] = {}
+    seen = set[str]()
     while True:
         key = scanner.value()
         scanner.skip(":")
+        if key in seen:
+            raise wrong(part.path, f'"{key}" stands twice in its outermost object')
+        seen.add(key)
         of_rows = key not in OF_COLUMNS and (key in WRAPPERS or listed or not before)
         if scanner.peek() == "[" and of_rows:
             stream = _elements(scanner)
             first = next(stream, None)
             if isinstance(first, dict):
                 listed = True
-                yield from _belonging(key, _unwrapped(first, stream))
+                yield from belonging(key, _unwrapped(first, stream))
             elif first is not None:
                 before[key] = [first, *stream]
         else:
@@ -228,19 +233,12 @@ def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
             break
         scanner.skip(",")
     if listed:
-        parts = _parts_in(before)
+        parts = parts_in(before)
         for name, rows in parts.items():
-            yield from _belonging(name, iter(rows))
-        _note({k: v for k, v in before.items() if k not in parts}, part.notes)
+            yield from belonging(name, iter(rows))
+        note({k: v for k, v in before.items() if k not in parts}, part.notes)
     else:
         yield from rows_of(before, part.notes)
-
-
-def _belonging(name: str, rows: Iterator[Any]) -> Iterator[Any]:
-    """Rows of a list that is called as a split is, or by the file's own word for a part of itself."""
-    column = "split" if name in SPLITS else "subset" if name not in WRAPPERS else None
-    for row in rows:
-        yield {column: name, **row} if column and isinstance(row, dict) else row
 
 
 def _unwrapped(first: dict[str, Any], rest: Iterator[Any]) -> Iterator[Any]:
@@ -248,123 +246,3 @@ def _unwrapped(first: dict[str, Any], rest: Iterator[Any]) -> Iterator[Any]:
     yield first["row"] if viewer else first
     for value in rest:
         yield value.get("row") if viewer and isinstance(value, dict) else value
-
-
-def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
-    """The rows that one JSON object holds, in whichever layout; the object itself where it is a row."""
-    rows = value.get("rows")
-    if (
-        isinstance(rows, list)
-        and rows
-        and all(isinstance(r, dict) and isinstance(r.get("row"), dict) for r in rows)
-    ):
-        cut = sum(bool(r.get("truncated_cells")) for r in rows)
-        if cut:
-            notes.append(f"the viewer has cut cells in {counted(cut, 'row')}")
-        yield from (r["row"] for r in rows)
-        return
-    names = value.get("columns") or value.get("header") or value.get("fields")
-    table = value.get("data") or rows
-    if isinstance(names, list) and isinstance(table, list) and all(isinstance(r, list) for r in table):
-        yield from (dict(zip(names, r, strict=False)) for r in table)
-        return
-    lists = {
-        k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)
-    }
-    parts = _parts_in(value)
-    if (len(lists) == len(value) and set(value) <= set(SPLITS)) or _are_parts(parts, value):
-        for name, part in parts.items():
-            yield from _belonging(name, iter(part))
-        _note({k: v for k, v in value.items() if k not in parts}, notes)
-        return
-    columns = _columns(value)
-    if columns is not None:
-        yield from columns
-        return
-    wrapper = next((k for k in WRAPPERS if k in lists and not all(map(is_message, lists[k]))), None)
-    if wrapper is None and len(lists) == 1 and not any(key in value for key in OF_A_ROW):
-        only = next(iter(lists))
-        wrapper = None if all(map(is_message, lists[only])) else only
-    if wrapper is not None:
-        _note({k: v for k, v in value.items() if k != wrapper}, notes)
-        yield from _belonging(wrapper, iter(lists[wrapper]))
-        return
-    if (inner := _inner(value)) is not None:
-        _note({k: v for k, v in value.items() if v is not inner}, notes)
-        yield from rows_of(inner, notes)
-        return
-    yield from _by_name(value)
-
-
-def _parts_in(value: dict[str, Any]) -> dict[str, list[Any]]:
-    """The lists of objects that are neither messages nor columns."""
-    return {
-        k: v
-        for k, v in value.items()
-        if k not in OF_COLUMNS
-        and isinstance(v, list)
-        and v
-        and all(isinstance(e, dict) for e in v)
-        and not all(map(is_message, v))
-    }
-
-
-def _are_parts(parts: dict[str, list[Any]], value: dict[str, Any]) -> bool:
-    """`{"helpful": [rows], "harmless": [rows]}`: lists of rows with the same columns."""
-    columns = [set(rows[0]) for rows in parts.values()]
-    alike = len(columns) > 1 and len(set.intersection(*columns)) > 1
-    return alike and not any(key in value for key in OF_A_ROW)
-
-
-def _inner(value: dict[str, Any]) -> dict[str, Any] | None:
-    """`{"meta": …, "payload": {"items": [rows]}}`: the one object inside that holds a list of rows."""
-    lists = [
-        inner
-        for inner in value.values()
-        if isinstance(inner, dict)
-        and any(
-            isinstance(inner.get(k), list) and inner[k] and all(isinstance(e, dict) for e in inner[k])
-            for k in ("data", "rows", "examples", "items", "records", "results", "samples", *SPLITS)
-        )
-    ]
-    spoken = any(isinstance(v, str) and " " in v for v in value.values())
-    return lists[0] if len(lists) == 1 and not spoken else None
-
-
-def _columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """`{"prompt": […], "chosen": […]}`, or the same with the rows' numbers as keys."""
-    values = list(value.values())
-    if len(values) < 1:
-        return None
-    if all(isinstance(v, dict) for v in values):
-        keys = list(values[0])
-        if keys and all(k.isdigit() for k in keys) and all(list(v) == keys for v in values):
-            return [{name: column[k] for name, column in value.items()} for k in keys]
-        return None
-    if not all(isinstance(v, list) for v in values) or len({len(v) for v in values}) != 1 or not values[0]:
-        return None
-    messages = all(all(isinstance(e, dict) and is_message(e) for e in v) for v in values)
-    if messages or (len(values) == 1 and isinstance(values[0][0], dict)):
-        return None
-    return [dict(zip(value, row, strict=True)) for row in zip(*values, strict=True)]
-
-
-def _by_name(value: dict[str, Any]) -> Iterator[Any]:
-    """`{"q1": {…}, "q2": {…}}`: rows by their ids; anything else is one row."""
-    rows = list(value.values())
-    if len(rows) > 1 and all(isinstance(r, dict) and r for r in rows):
-        shared = set.intersection(*(set(r) for r in rows))
-        if len(shared) >= 2 and not all(is_message(r) for r in rows):
-            yield from ({"id": name, **row} for name, row in value.items())
-            return
-    yield value
-
-
-def _note(rest: dict[str, Any], notes: list[str]) -> None:
-    shown = {k: v for k, v in rest.items() if isinstance(v, str | int | float)}
-    if rest:
-        said = ", ".join(f"{k} {str(v)[:30]}" for k, v in list(shown.items())[:4])
-        notes.append("beside the rows the file says " + (said or ", ".join(list(rest)[:6])))
-
-
-__all__ = ["LONGEST_ROW", "open_json", "rows_of"]

@@ -12,6 +12,7 @@ import msgspec
 
 from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
 from storage.interchange.containers.streams import opened
+from storage.interchange.containers.twice import error_of, in_line, made, suspected
 from storage.interchange.mapping.cells import RowError, kind_of
 
 CHUNK = 2**20
@@ -40,7 +41,9 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
             line = line.removesuffix(BROKEN_OFF).removeprefix(BOM)
             try:
                 value = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if suspected(line, value):
+                    value = in_line(line) or value
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
                 value = _again(line, last)
             yield (
                 number,
@@ -55,7 +58,8 @@ def _rows(part: Part, encoding: str) -> Iterator[Numbered]:
 def _again(line: bytes, last: bool) -> Any:
     """Python's reader knows NaN and lone surrogates; what it cannot read is not JSON."""
     try:
-        return json.loads(line)
+        value = json.loads(line, object_pairs_hook=made)
+        return error_of(value) or value
     except UnicodeDecodeError:
         return RowError("it is not UTF-8 text")
     except (ValueError, RecursionError):

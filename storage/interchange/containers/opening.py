@@ -124,12 +124,10 @@ def _open_text(path: Path, ending: str, said: str | None) -> Part:
     if text[:1] == "{" and ending != ".txt":
         lines = _is_lines(path, text, ending, len(start) >= 65536, encoding)
         return open_json_lines(path, encoding) if lines else open_json(path, encoding)
-    if text[:1] == "[" and ending not in (".txt", ".md"):
+    if ending == ".json" or (text[:1] == "[" and ending not in (".txt", ".md")):
         return open_json(path, encoding)
     if ending in (".jsonl", ".ndjson"):
         return open_json_lines(path, encoding)
-    if ending == ".json":
-        raise wrong(path, "this is not JSON")
     if ending == ".txt":
         return open_text(path, encoding)
     if ending == "-":
@@ -157,7 +155,7 @@ def _is_lines(path: Path, text: str, ending: str, more: bool, encoding: str) -> 
 
 
 def _wraps(line: str) -> bool:
-    from storage.interchange.containers.json_document import rows_of
+    from storage.interchange.containers.json_layouts import rows_of
 
     value = json.loads(line)
     return [value] != list(rows_of(value, []))

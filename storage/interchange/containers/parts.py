@@ -31,6 +31,7 @@ class Part:
     notes: list[str] = field(default_factory=list)
     # where the file is of columns: Arrow batches, each with the number of its first row, and bad rows alone
     tables: Callable[[], Iterator[tuple[int, Any]]] | None = None
+    room: Path | None = None  # the folder for what has to be copied while it is read; None: the system's
 
 
 @dataclass

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from storage.ids import KEPT_WITH_MESSAGE
 from storage.interchange.containers import json_document
-from storage.interchange.containers.json_document import SPLITS, WRAPPERS, open_json
+from storage.interchange.containers.json_document import open_json
+from storage.interchange.containers.json_layouts import SPLITS, WRAPPERS
 from storage.interchange.mapping.cells import number_of, same_name
 from storage.interchange.mapping.conversations import message_of
 from storage.interchange.mapping.verdict_words import WORDS, worded
