@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.interchange import remedies
+from storage.interchange.mapping.answers import TEXTS
 from storage.interchange.mapping.cells import truth_of
 from storage.interchange.mapping.comparing import NAMES as COMPARED
 from storage.interchange.mapping.example import Example
 from storage.interchange.mapping.infer_judgements import ANNOTATOR
 from storage.interchange.mapping.language import Mapping
-from storage.interchange.mapping.names import CRITERIA, named, plain, tokens
+from storage.interchange.mapping.names import CRITERIA, TOOL_WORDS, named, plain, tokens
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.verdict_words import worded
 
@@ -72,6 +73,7 @@ SEVERAL_VERDICTS = {
     ),
 }
 WHOLE = ("comparisons", "ranks_by_annotator", "ratings_by_annotator")  # read with all that is inside
+EXCHANGED = {"flipped", "swapped", "reversed", "switched", "inverted"}
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
 
 
@@ -193,12 +195,14 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
             f'"{column.name}" looks like a part of the prompt and is only metadata; to use it:'
             f" {remedies.column(role, column.path)}"
         )
+    if column.kind in ("truth", "number") and tokens(column.name) & EXCHANGED and column.distinct > 1:
+        return f'"{column.name}" may say that the two sides are exchanged, and is only metadata'
     if layout in ("prompts", "ranked_lists") and _like_comparisons(column):
         return (
             f'"{column.name}" looks like comparisons and is only metadata; to use it:'
             f" {remedies.column('comparisons', column.path)}"
         )
-    if layout == "prompts" and _like_answers(column):
+    if layout in ("prompts", "responses", "ranked_lists") and _like_answers(column, layout):
         role = "responses" if column.kind in ("texts", "objects", "chats", "object") else "response"
         return (
             f'"{column.name}" holds texts and is only metadata; if they are responses:'
@@ -238,16 +242,38 @@ def _like_comparisons(column: Column) -> bool:
     )
 
 
-def _like_answers(column: Column) -> bool:
-    """Texts of many words, or lists and objects with some, of which prompts alone have no use."""
+def _like_answers(column: Column, layout: str | None) -> bool:
+    """Texts of many words, or lists and objects with some, of which prompts alone have no use.
+
+    Beside responses that are read it has to be called as other responses are.
+    """
+    if column.texts and all(text in TOOL_WORDS for text in column.texts):
+        return False
     name = plain(column.name)
-    if max(named(role, name) for role in ("response", "responses")) >= 0.85 and column.kind != "number":
+    called = max(named(role, name) for role in ("response", "responses"))
+    if column.kind == "objects" and _hold_texts(column):
         return True
+    if layout != "prompts":
+        return called >= 0.7 and column.kind in ("text", "texts", "objects", "chats", "messages")
+    if called >= 0.85 and column.kind != "number":
+        return True
+    if column.kind == "texts":  # a list of sentences, and none of labels
+        texts = [text for value in column.present if isinstance(value, list) for text in value]
+        return bool(texts) and sum(" " in str(text).strip() for text in texts) > 0.8 * len(texts)
     if any(named(role, name) == 1 for role in ("reference", "source", "split", "subset", "note", "id")):
         return False
     if column.kind in ("text", "transcript"):
         return not column.is_id and column.spaced > 0.8 and column.length >= 12 and column.distinct > 1
     return column.kind in ("chats", "messages")
+
+
+def _hold_texts(column: Column) -> bool:
+    """Whether each object of a list has a text of several words where responses have theirs."""
+    elements = [e for value in column.present if isinstance(value, list) for e in value]
+    return bool(elements) and all(
+        isinstance(e, dict) and any(isinstance(e.get(k), str) and " " in e[k].strip() for k in TEXTS)
+        for e in elements
+    )
 
 
 def _like_verdict(column: Column, name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.interchange.columns.batches import Batch
-from storage.interchange.mapping.cells import missing, number_of, truth_of
+from storage.interchange.mapping.cells import missing, number_of, outcome_of, truth_of
 from storage.interchange.mapping.judging import BAD, RANKS, better_of_outcomes
 from storage.interchange.mapping.language import Mapping
 from storage.interchange.mapping.taking import Taker
@@ -35,7 +35,8 @@ class Verdicts:
         """One verdict at most; ratings alone are a judgement of another kind."""
         mapping, winners = taker.mapping, len(taker.judging.verdict_columns)
         rated = mapping.has("rating_a") or mapping.has("rating_b")
-        return winners + mapping.has("won_a") <= 1 and (winners == 1 or not rated)
+        tied = mapping.has("won_tie") and not mapping.has("won_a")  # above what another column says
+        return not tied and winners + mapping.has("won_a") <= 1 and (winners == 1 or not rated)
 
     def take(self, batch: Batch, columns: dict[str, Any], odd: set[int]) -> list[bool]:
         """Adds ranks, strength and note; gives which rows are judged."""
@@ -74,7 +75,7 @@ class Verdicts:
 
     def _outcomes(self, batch: Batch) -> list[Verdict | None]:
         columns = [
-            [number_of(v) for v in batch.values(statement)]
+            [outcome_of(v) for v in batch.values(statement)]
             if (statement := self._mapping.get(role))
             else None
             for role in ("won_a", "won_b", "won_tie")
@@ -111,6 +112,8 @@ def columns_of_one(mapping: Mapping, batch: Batch, odd: set[int]) -> tuple[Any, 
         for place, value in enumerate(batch.values(many[0])):
             if (number := number_of(value)) is not None:
                 said[place].append(("rating", name, None, number))
+            elif not missing(value):
+                odd.add(place)
     return _lists(said, pa), [bool(row) for row in said]
 
 

@@ -7,15 +7,15 @@ that both ways give the same rows of the store, which a test holds them to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from storage.interchange.columns.batches import Batch
 from storage.interchange.columns.judging import Verdicts, columns_of_one, strict_numbers
 from storage.interchange.columns.plain import plain_answers, plain_prompts
-from storage.interchange.mapping.cells import as_json, name_of, number_of
+from storage.interchange.mapping.cells import as_json, name_of
 from storage.interchange.mapping.language import Statement
-from storage.interchange.mapping.taking import Taker
+from storage.interchange.mapping.taking import UNJUDGED, Taker
 
 ABOUT = ("id", "reference", "source", "split", "subset", "keep", "ignore", "prompt")
 SAID = ("annotator", "criterion", "strength", "note", "seconds")
@@ -100,6 +100,10 @@ class ColumnTaker:
         self._about(batch, columns, judged)
         if odd:
             plain = pc.and_(plain, pa.array([n not in odd for n in range(len(batch))]))
+        if judged is not None and self.taker.judges and self.layout == "annotated_pairs":
+            silent = pc.and_(plain, pa.array([not said for said in judged]))
+            if number := pc.sum(silent).as_py():
+                self.taker.dropped[UNJUDGED] += number
         table = pa.table(columns)
         if pc.all(plain).as_py():
             return table, []
@@ -137,9 +141,7 @@ class ColumnTaker:
             return [False] * len(batch)
         for letter, side in zip("ab", self.sides, strict=True):
             if (values := self._values(batch, RATINGS[side])) is not None:
-                read: Callable[[Any], float | None] = number_of
-                ratings = [read(v) for v in values] if self.layout == "pairs" else strict_numbers(values, odd)
-                columns[f"rating_{letter}"] = pa.array(ratings, pa.float64())
+                columns[f"rating_{letter}"] = pa.array(strict_numbers(values, odd), pa.float64())
         both: list[bool] | None = None
         if self._verdicts is not None:
             both = self._verdicts.take(batch, columns, odd)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from storage.ids import Chat
@@ -171,6 +172,10 @@ def said_in(turns: Chat, dropped: Counter[str]) -> str:
     for turn in turns:
         if turn.get("reasoning_content") or turn.get("thinking"):
             dropped["answers whose thoughts beside the text are not kept"] += 1
+    for turn, after in pairwise(turns):
+        if turn["role"] == after["role"] == "assistant" and not turn.get("tool_calls"):
+            dropped["answers of several messages in a row, joined; they may be rivals"] += 1
+            break
     return answer_text(turns)
 
 

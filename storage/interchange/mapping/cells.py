@@ -89,6 +89,14 @@ def number_of(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def outcome_of(value: object) -> float | None:
+    """A share or a truth, of text too, of one outcome; None where it says nothing."""
+    number = number_of(value)
+    if number is not None or not isinstance(value, str) or value.strip().lower() not in ("true", "false"):
+        return number
+    return float(value.strip().lower() == "true")
+
+
 def truth_of(value: object) -> bool | None:
     """true, yes, 1, good … and their contraries; None for anything else."""
     if isinstance(value, bool):
@@ -109,6 +117,7 @@ def truth_of(value: object) -> bool | None:
             "right",
             "chosen",
             "preferred",
+            "accept",
             "accepted",
             "positive",
             "helpful",
@@ -127,6 +136,7 @@ def truth_of(value: object) -> bool | None:
             "down",
             "dislike",
             "incorrect",
+            "reject",
             "rejected",
             "dispreferred",
             "negative",

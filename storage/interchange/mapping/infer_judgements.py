@@ -45,6 +45,19 @@ def find_judgements(search: Search) -> None:
         for column in search.free("number"):
             if tokens(column.name) & {"margin", "strength"}:
                 search.give("strength", column)
+                _tell_of_negative(search, column)
+        if (tied := sides.tie_column(search)) is not None:
+            search.give("won_tie", tied)
+
+
+def _tell_of_negative(search: Search, column: Column) -> None:
+    """A margin below 0 may say that the rejected response is the better one."""
+    below = sum((number_of(v) or 0) < 0 for v in column.present)
+    if below:
+        search.warnings.append(
+            f'"{column.path}" is below 0 in {below} of the first {len(column.values)} rows, which may say'
+            " that rejected is the better one there; chosen counts as better all the same"
+        )
 
 
 def _answered(search: Search) -> bool:
@@ -65,7 +78,7 @@ def _find_verdicts(search: Search) -> None:
         search.give(f"{stem}.{column.name}", column, sure=0.8)
     _find_by_criterion(search, ends)
     for column in search.free("text", "number", "truth", "texts"):
-        if str(column.path) in mirrored:
+        if str(column.path) in mirrored and not ANNOTATOR.match(column.name):
             continue
         points = score("winner", column)
         if (
@@ -82,6 +95,8 @@ def _find_verdicts(search: Search) -> None:
             search.give("winner", column, sure=0.4 + 0.6 * points)
     if not one_hot and not any(s.role.partition(".")[0] == "winner" for s in search.statements):
         _find_several_verdicts(search, ends)
+    if not one_hot and _judged_already(search) and (tied := sides.tie_column(search)) is not None:
+        search.give("won_tie", tied)
     sides.two_sided_numbers(search)
     for column in search.free("number", "text"):
         if (

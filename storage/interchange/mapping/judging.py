@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from storage.interchange.mapping.cells import (
     missing,
     name_of,
     number_of,
+    outcome_of,
     parsed,
     same_name,
     truth_of,
@@ -19,7 +21,7 @@ from storage.interchange.mapping.cells import (
 from storage.interchange.mapping.example import Judged
 from storage.interchange.mapping.language import Mapping, Statement, value_at
 from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
-from storage.interchange.mapping.verdict_words import SKIP, Verdict, worded
+from storage.interchange.mapping.verdict_words import SKIP, TIE, Verdict, worded
 from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
 
@@ -41,7 +43,9 @@ class JudgementReader:
         codings: AnyMapping[str, Coding],
         defaults: Defaults,
         value: Callable[[Row, str], Any],
+        dropped: Counter[str] | None = None,
     ) -> None:
+        self.dropped: Counter[str] = Counter() if dropped is None else dropped
         self.mapping = mapping
         self.codings = codings
         self.defaults = defaults
@@ -78,6 +82,8 @@ class JudgementReader:
         """A judgement for each annotator and criterion that says something."""
         ratings = self._number(row, "rating_a"), self._number(row, "rating_b")
         judgements: list[Judged] = []
+        if not self.mapping.has("won_a") and self.tied(row):
+            return [self._pair(row, TIE, None, ratings)]
         for statement, criterion, annotator in self.verdict_columns:
             judgements += self._said(row, statement, criterion, annotator, ratings)
         if self.mapping.has("won_a"):
@@ -91,6 +97,10 @@ class JudgementReader:
             if items:
                 judgements.append(self.made(row, "rating", items, name))
         return judgements
+
+    def tied(self, row: Row) -> bool:
+        """Whether a column of its own says that both are alike, whatever another one says."""
+        return outcome_of(self._value(row, "won_tie")) == 1.0
 
     def _find_verdict_columns(self) -> list[tuple[Statement, str | None, str | None]]:
         mapping = self.mapping
@@ -183,7 +193,7 @@ class JudgementReader:
 
     def _one_hot(self, row: Row, ratings: tuple[float | None, float | None]) -> list[Judged]:
         """One column an outcome: won_a, won_b and, where there is one, won_tie."""
-        won = [number_of(self._value(row, role)) for role in ("won_a", "won_b", "won_tie")]
+        won = [outcome_of(self._value(row, role)) for role in ("won_a", "won_b", "won_tie")]
         verdict = better_of_outcomes(won, self.mapping.has("won_tie"))
         return [] if verdict is None else [self._pair(row, verdict, None, ratings)]
 
@@ -320,7 +330,7 @@ class JudgementReader:
             elif not missing(label):
                 raise RowError(f'"{said.path}" is neither true nor false, as {_shown(label)}')
         for name, many in self.mapping.under("criterion").items():
-            number = number_of(value_at(row, many[0].path.steps))
+            number = self.number(value_at(row, many[0].path.steps), str(many[0].path))
             if number is not None:
                 judgements.append(self.made(row, "rating", [(0, None, number)], name))
         for judged in judgements:
@@ -328,6 +338,13 @@ class JudgementReader:
         return judgements
 
     # --- values ------------------------------------------------------------------------------------------
+
+    def number(self, value: Any, column: str) -> float | None:
+        """A number among others, which need not all be there; what is no number is counted as not kept."""
+        number = number_of(value)
+        if number is None and not missing(value):
+            self.dropped[f'values of "{column}" that are no numbers and are not kept'] += 1
+        return number
 
     def _number(self, row: Row, role: str) -> float | None:
         """A number; RowError where there is something else than a number or a missing one."""
@@ -353,7 +370,7 @@ class JudgementReader:
             raise RowError(f"{role} is not a list")
         if len(value) != length:
             raise RowError(f"it has {counted(length, 'response')} and {len(value)} in {role}")
-        numbers = [number_of(v) for v in value]
+        numbers = [self.number(v, role) for v in value]
         return numbers if any(n is not None for n in numbers) else None
 
 

@@ -134,12 +134,15 @@ def named(role: str, name: str) -> float:
 
 
 OF_ANOTHER = re.compile(r"^(orig|original|raw)_")
+TOOL_WORDS = frozenset(("accept", "reject", "ignore"))  # what a person did with a task, and no response
 OFTEN_PREFIXED = ("prompt", "response", "rating", "rank", "winner")
 
 
 def score(role: str, column: Column) -> float:
     """`orig_response` is a response, with fewer points."""
     name = plain(column.name)
+    if role == "response" and column.texts and all(text in TOOL_WORDS for text in column.texts):
+        return 0.0
     points = named(role, name)
     if role in OFTEN_PREFIXED and (bare := OF_ANOTHER.sub("", name)) != name:
         points = max(points, 0.8 * named(role, bare))

@@ -26,6 +26,7 @@ BETTER = (
     ("positive", "negative"),
     ("good", "bad"),
     ("accepted", "rejected"),
+    ("accepted", "refused"),
     ("pos", "neg"),
     ("best", "worst"),
     ("winning", "losing"),

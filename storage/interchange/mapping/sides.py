@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from storage.interchange.mapping.cells import number_of, same_name
-from storage.interchange.mapping.names import CRITERIA, plain, tokens
+from storage.interchange.mapping.cells import outcome_of, same_name
+from storage.interchange.mapping.language import Path
+from storage.interchange.mapping.names import CRITERIA, plain, score, tokens
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.search import Search
 from storage.interchange.mapping.verdict_words import worded
 
+TIES = frozenset(("tie", "ties", "tied", "draw", "equal"))
+TIED = re.compile(r"^(is_?)?(a_?)?(tie|tied|draw|equal|both_equal|equally_good)(_vote)?$")
 SIDES = (
     ("a", "b"),
     ("1", "2"),
@@ -28,8 +31,8 @@ def turned_name(name: str, left: str, right: str) -> str | None:
     turned, count = re.subn(rf"(?<![a-z0-9]){left}(?![a-z0-9])", right, name.replace("_", " "), count=1)
     if count:
         return turned.replace(" ", "_")
-    if left.isdigit() and re.search(rf"[a-z_]{left}$", name):
-        return name[: -len(left)] + right
+    if left.isdigit() and (inner := re.search(rf"(?<=[a-z_]){left}(?=_|$)", name)):  # answer1, answer1_body
+        return name[: inner.start()] + right + name[inner.end() :]
     if (
         len(left) == 1
         and left.isalpha()
@@ -41,7 +44,7 @@ def turned_name(name: str, left: str, right: str) -> str | None:
 
 def one_hot(search: Search) -> dict[str, Column]:
     """`winner_model_a`, `winner_model_b`, `winner_tie`: one column an outcome: truths or shares."""
-    free = {_whole_name(c): c for c in search.free("number", "truth") if not c.path.listed}
+    free = {_whole_name(c): c for c in search.free("number", "truth", "text") if not c.path.listed}
     for name, column in free.items():
         for left, right in SIDES:
             other = free.get(turned_name(name, left, right) or "")
@@ -58,16 +61,14 @@ def one_hot(search: Search) -> dict[str, Column]:
                 "better",
                 "prob",
                 "p",
+                "choice",
+                "selected",
             }:
                 continue
             if not _shares(column.present) or not _shares(other.present):
                 continue
             columns = {"won_a": column, "won_b": other}
-            ties = [
-                c
-                for n, c in free.items()
-                if tokens(n) & {"tie", "ties", "tied", "draw", "equal"} and _shares(c.present)
-            ]
+            ties = [c for n, c in free.items() if tokens(n) & TIES and _shares(c.present)]
             return columns | ({"won_tie": ties[0]} if ties else {})
     return {}
 
@@ -78,8 +79,18 @@ def _whole_name(column: Column) -> str:
 
 
 def _shares(values: Iterable[object]) -> bool:
-    numbers = [number_of(v) for v in values]
+    numbers = [outcome_of(v) for v in values]
     return all(n is not None and n >= 0 for n in numbers)
+
+
+def tie_column(search: Search) -> Column | None:
+    """`is_tie`, `both_equal`: a truth in each row that stands above another column's verdict."""
+    for column in search.free("truth", "number", "text"):
+        if column.path.listed or not TIED.match(plain(column.name)):
+            continue
+        if column.present and all(outcome_of(v) in (0.0, 1.0) for v in column.present):
+            return column
+    return None
 
 
 def mirrored(search: Search) -> set[str]:
@@ -91,6 +102,7 @@ def mirrored(search: Search) -> set[str]:
 
 def two_sided_numbers(search: Search) -> None:
     """`score_a` and `score_b`: a rating of each; several such pairs are criteria."""
+    _two_in_a_list(search)
     free = {_whole_name(c): c for c in search.free("number") if not c.path.listed}
     for name, column in free.items():
         for left, right in SIDES:
@@ -110,6 +122,17 @@ def two_sided_numbers(search: Search) -> None:
                 search.give("rating_a", column)
                 search.give("rating_b", other)
             break
+
+
+def _two_in_a_list(search: Search) -> None:
+    """`score: [8, 5]` beside two responses: a rating of each."""
+    for column in search.free("numbers"):
+        rows = [row for row in column.present if isinstance(row, list)]
+        two = rows and all(len(row) == 2 for row in rows) and not column.path.listed
+        if two and score("rating", column) > 0 and not search.has("rating_a"):
+            for place, role in enumerate(("rating_a", "rating_b")):
+                path = Path((*column.path.steps, place))
+                search.give(role, Column(path, [row[place] for row in rows]), sure=0.9)
 
 
 def ends(search: Search) -> tuple[str, str]:

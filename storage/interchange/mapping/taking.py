@@ -18,7 +18,6 @@ from storage.interchange.mapping.cells import (
     cleaned,
     missing,
     name_of,
-    number_of,
     parsed,
     step_label,
 )
@@ -85,7 +84,7 @@ class Taker:
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
         self.unread = Unread(self.mapping)
-        self.judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value)
+        self.judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value, self.dropped)
         self._take = {
             "pairs": self._pair,
             "annotated_pairs": self._two,
@@ -93,6 +92,7 @@ class Taker:
             "steps": self._steps,
         }.get(self.layout or "", self._single)
         self._items = _item_keys(self.mapping)
+        self.judges = any(s.role.partition(".")[0] in OF_TWO for s in self.mapping.statements)
 
     def take(self, row: Row) -> Example:
         """Raises RowError with the reason for which the row is left out."""
@@ -125,7 +125,8 @@ class Taker:
         ratings = [self._number(row, "chosen_rating")] * len(better) + [
             self._number(row, "rejected_rating")
         ] * len(worse)
-        items = [(n, 1.0 if n < len(better) else 2.0, rating) for n, rating in enumerate(ratings)]
+        worse_rank = 1.0 if self.judging.tied(row) else 2.0
+        items = [(n, 1.0 if n < len(better) else worse_rank, rating) for n, rating in enumerate(ratings)]
         kind = "pair" if len(items) == 2 else "best_of"
         return Example(chat, answers, [self.judging.made(row, kind, items)])
 
@@ -139,7 +140,10 @@ class Taker:
         answers = [Answer(t, p) for t, p in zip(texts, policies, strict=True)]
         if (texts[0], policies[0]) == (texts[1], policies[1]):
             raise NothingNewError("both responses are the same")
-        return Example(chat, answers, self.judging.of_two(row))
+        judged = self.judging.of_two(row)
+        if not judged and self.judges:
+            self.dropped[UNJUDGED] += 1
+        return Example(chat, answers, judged)
 
     def _list(self, row: Row) -> Example:
         said = self.mapping.get("comparisons")
@@ -324,7 +328,7 @@ class Taker:
 
     def _number(self, row: Row, role: str) -> float | None:
         get = self._get.get(role)
-        return number_of(get(row)) if get else None
+        return self.judging.number(get(row), self._column(role)) if get else None
 
     def _listed_names(self, row: Row, role: str, length: int) -> list[str | None] | None:
         value = self._opened(row, role)
@@ -337,6 +341,8 @@ class Taker:
         return [name_of(v) for v in value]
 
 
+UNJUDGED = "rows without a verdict, whose responses come in unjudged"
+OF_TWO = ("winner", "winner_by", "won_a", "rating_a", "criterion_a")
 EMPTY: tuple[Any, ...] = (None, "", [], {})
 LISTS = ("responses", "policies", "ranks", "ratings", "steps")
 _IN_LISTS = {"policy": "policies", "rank": "ranks", "rating": "ratings", "winner": "best"}

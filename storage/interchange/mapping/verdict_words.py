@@ -38,7 +38,10 @@ _SAYING = {
     """,
 }
 WORDS: dict[str, str] = {
-    " ".join(word.split()): meaning for meaning, words in _SAYING.items() for word in words.split("|")
+    spelled: meaning
+    for meaning, words in _SAYING.items()
+    for word in words.split("|")
+    for spelled in (" ".join(word.split()), " ".join(word.replace("_", " ").split()))
 }
 _ARROWS = re.compile(
     r"^\[{0,2}\s*(?:model |response |assistant |output )?([ab12])\s*([<>=≈]+)\s*(?:model |response |assistant"
@@ -96,8 +99,8 @@ def worded(value: object, names: Mapping[str, str] | None = None) -> Verdict | N
     word = _POINT.sub("", word)
     if names and word in names:
         return PLAIN[names[word]]
-    if word in WORDS or word.replace("-", " ") in WORDS:
-        return PLAIN[WORDS.get(word) or WORDS[word.replace("-", " ")]]
+    if (meaning := WORDS.get(word) or WORDS.get(re.sub(r"[_-]", " ", word))) is not None:
+        return PLAIN[meaning]
     if _EQUAL.search(word) and len(word) < 60:
         return Verdict("bad" if re.search(r"\bbad\b|\bpoor|\bwrong", word) else "tie")
     if arrow := _ARROWS.match(word):

@@ -54,4 +54,18 @@ BENCHMARKS: tuple[Preset, ...] = (
         without=("instruction",),
         checked=README,
     ),
+    Preset(
+        "rmb",
+        "RMB: the best of several by its `bon_best` and `loser_list`",
+        "https://github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark",
+        ("conversation_input:messages", "bon_best.answer:text", "loser_list[].answer:texts"),
+        (
+            "id=bon_uid",
+            "prompt=conversation_input",
+            "chosen=bon_best.answer",
+            "chosen_policy=bon_best.llm_name",
+            "rejected=loser_list[].answer",
+            "subset=category_path",
+        ),
+    ),
 )

@@ -28,6 +28,8 @@ def fits(preset: Preset, columns: dict[str, Column]) -> bool:
 
 def _meets(need: str, columns: dict[str, Column]) -> bool:
     path, _, kinds = need.partition(":")
+    if path.startswith("*"):  # a column whose name ends so
+        return any(len(c.path.steps) == 1 and c.name.endswith(path[1:]) for c in columns.values())
     column = columns.get(str(parse_path(path)))
     if column is None:
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from storage.interchange.presets.preset import CARD, README, Preset, hub
 
+JUDGE_S_TASK = ("ignore=instruction", "ignore=input", "ignore=output")  # the same once more, for a judge
+
 PAIRS: tuple[Preset, ...] = (
     Preset(
         "ultrafeedback_binarized",
@@ -43,6 +45,7 @@ PAIRS: tuple[Preset, ...] = (
             "split=split",
         ),
         licence="CC-BY-4.0",
+        checked="scripts of OpenRLHF that read it, November 2026",
     ),
     Preset(
         "helpsteer3",
@@ -222,5 +225,43 @@ PAIRS: tuple[Preset, ...] = (
         ("system", "question:text", "chosen:text", "rejected:text"),
         ("system=system", "prompt=question", "chosen=chosen", "rejected=rejected"),
         licence="Apache-2.0",
+    ),
+    Preset(
+        "stack_exchange_paired",
+        "Stack Exchange: response_j has more votes than response_k",
+        hub("lvwerra/stack-exchange-paired"),
+        ("qid", "question:text", "response_j:text", "response_k:text"),
+        ("prompt=question", "chosen=response_j", "rejected=response_k", "id=qid"),
+    ),
+    Preset(
+        "preference_collection",
+        "Prometheus 2's Preference-Collection: two responses, scores by a rubric, and the better one",
+        hub("prometheus-eval/Preference-Collection"),
+        ("orig_instruction:text", "orig_response_A", "orig_response_B", "orig_preference:text"),
+        (
+            "prompt=orig_instruction",
+            "reference=orig_reference_answer",
+            "response_a=orig_response_A",
+            "response_b=orig_response_B",
+            "winner=orig_preference{A:a, B:b}",
+            "rating_a=orig_score_A",
+            "rating_b=orig_score_B",
+            "note=orig_feedback",
+            *JUDGE_S_TASK,
+        ),
+    ),
+    Preset(
+        "feedback_collection",
+        "Prometheus' Feedback-Collection: a response with a score by a rubric",
+        hub("prometheus-eval/Feedback-Collection"),
+        ("orig_instruction:text", "orig_response:text", "orig_score:number", "orig_criteria:text"),
+        (
+            "prompt=orig_instruction",
+            "reference=orig_reference_answer",
+            "response=orig_response",
+            "rating=orig_score",
+            "note=orig_feedback",
+            *JUDGE_S_TASK,
+        ),
     ),
 )

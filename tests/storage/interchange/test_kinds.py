@@ -23,6 +23,7 @@ from tests.storage.builders import write
 from tests.storage.interchange.further_kinds import FURTHER
 from tests.storage.interchange.kinds import BAD, GOOD, KINDS, PAIRS, Kind, Q
 from tests.storage.interchange.nastier_kinds import NASTIER
+from tests.storage.interchange.tool_kinds import TOOLS, argilla, rated, said, studio
 
 COUNTS = """
 SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM responses),
@@ -38,7 +39,7 @@ def texts(store: Store) -> str:
     return "\n".join(text for (text,) in found)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *FURTHER, *NASTIER], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*KINDS, *FURTHER, *NASTIER, *TOOLS], ids=lambda kind: kind.name)
 def test_a_layout_comes_in_whole(store: Store, tmp_path: Path, kind: Kind) -> None:
     report = import_file(store, write(tmp_path / "f.jsonl", "".join(json.dumps(r) + "\n" for r in kind.rows)))
     assert store.row(COUNTS) == kind.counts
@@ -275,3 +276,22 @@ def test_a_column_seen_late_is_told(store: Store, tmp_path: Path) -> None:
     report = import_file(store, write(tmp_path / "p.jsonl", "".join(json.dumps(r) + "\n" for r in rows)))
     assert [c.became for c in report.columns if c.column == "grade"] == ["metadata; first in line 401"]
     assert store.row("SELECT metadata ->> '$.grade' FROM prompts WHERE text = 'Last?'") == ("A",)
+
+
+def test_what_a_tool_keeps_beside_verdicts_is_kept(store: Store, tmp_path: Path) -> None:
+    """Scores of suggestions, what was discarded or cancelled, and a field called as a column of ours."""
+    kept = argilla(0, {"best": [said("response_a"), said("response_b", "u2", "discarded")]})
+    kept["suggestions"] = {"best": {"value": "response_b", "score": 0.8, "agent": "m"}}
+    kept["fields"]["annotator"] = "a field, and nobody"
+    task = studio(1, {"completed_by": 1, "result": [rated("stars", "a", 5)]}, total_annotations=2)
+    task["annotations"].append({"completed_by": 2, "was_cancelled": True, "result": [rated("stars", "a", 1)]})
+    for name, row in (("a.json", kept), ("b.json", task)):
+        import_file(store, write(tmp_path / name, json.dumps([row])))
+    metadata = dict(
+        store.rows("SELECT name, metadata::VARCHAR FROM judgements JOIN annotators USING (annotator_id)")
+    )
+    assert metadata.keys() == {"u1", "ai:m", "annotator 1"}
+    assert '"suggestion_confidence":{"best":0.8}' in metadata["ai:m"].replace(" ", "")
+    assert all("u2" in metadata[who] and "a field, and nobody" in metadata[who] for who in ("u1", "ai:m"))
+    assert "cancelled" in metadata["annotator 1"]
+    assert "total_annotations" in metadata["annotator 1"]
