@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import shutil
 import sys
 import tempfile
@@ -24,7 +25,22 @@ SIZE = (110, 34)
 WIDE = (150, 44)
 RANK_SIZES = ((80, 24), (140, 40), (200, 60))
 """The rank screen is drawn in these too: side by side, one at a time, and with room for the whole prompt."""
+SMALL = (80, 24)
 SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL"
+
+ANSWERS = ("Air scatters blue light more.", "It mirrors the sea.", "Nobody knows.")
+STUDY = [
+    {
+        "question": f"Why is the sky {colour}?",
+        "answer_a": ANSWERS[n % 3],
+        "answer_b": ANSWERS[(n + 1) % 3],
+        "preference": (-2, 1, 0)[n % 3],
+        "rater": "ada" if n % 2 else "ben",
+        "persona": "You are a teacher of young children.",
+        "margin_note": None if n % 2 else "hm",
+    }
+    for n, colour in enumerate(("blue", "red at dusk", "black at night", "white", "grey", "green"))
+]
 
 
 async def settle(pilot: Pilot[None], seconds: float = 1.0) -> None:
@@ -109,12 +125,27 @@ async def experiments(pilot: Pilot[None]) -> None:
     await settle(pilot, 3.0)
 
 
+async def importing(pilot: Pilot[None]) -> None:
+    """The sheet of a file that no preset knows, with what should be looked at."""
+    from textual.widgets import Input
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "study.jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in STUDY))
+        await pilot.press("i")
+        await settle(pilot)
+        pilot.app.screen.query_one("#path", Input).value = str(path)
+        await pilot.press("enter")
+        await settle(pilot, 3.0)
+
+
 async def nothing(pilot: Pilot[None]) -> None:
     """The screen as it opens."""
 
 
 SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] = (
     ("prompts", "f2", nothing),
+    ("import", "f2", importing),
     ("rank", "f3", rank),
     ("score", "f4", score),
     ("runs", "f5", runs),
@@ -146,7 +177,7 @@ async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
                 continue
             if name == "experiments" and not workspace.experiments.listed():
                 continue  # the demo has none; a store that has is named with --db
-            sizes = {name: WIDE if name in ROOMY else SIZE}
+            sizes = {name: SMALL if name == "import" else WIDE if name in ROOMY else SIZE}
             if name == "rank":
                 sizes |= {f"rank-{columns}x{rows}": (columns, rows) for columns, rows in RANK_SIZES}
             for file, size in sizes.items():

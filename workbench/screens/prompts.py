@@ -101,6 +101,7 @@ class PromptsScreen(WorkbenchScreen):
     search = ""
     _counts: tuple[int, int, int] | None = None
     _reload_waits = False
+    _stale = False
     _shown: PromptRow | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -123,14 +124,19 @@ class PromptsScreen(WorkbenchScreen):
         self.call_after_refresh(self._show_columns)
 
     def on_screen_resume(self) -> None:
-        if self.is_mounted and self.query_one(RowList).count:
+        if self.is_mounted and (self._stale or self.query_one(RowList).count):
+            self._stale = False
             self.load(keep_cursor=True)
 
     def store_changed(self, status: Status) -> None:
         """Jobs and judgements change the counts: show them, but not more often than one can read."""
         counts = (status.prompts, status.responses, status.judgements)
         known, self._counts = self._counts, counts
-        if known not in (None, counts) and self.is_current and not self._reload_waits:
+        if known in (None, counts):
+            return
+        if not self.is_current:  # an import below its own window, for instance
+            self._stale = True
+        elif not self._reload_waits:
             self._reload_waits = True
             self.set_timer(RELOAD_PAUSE, self.reload)
 

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from storage.faults import told
 from storage.interchange import staging
 from storage.interchange.importing import import_file
 from storage.store import Store
@@ -96,6 +98,33 @@ def test_a_merge_asks_for_the_memory_of_its_keys_before_it_begins(
         assert import_file(store, path).judgements.added == 100
     # of each row: a prompt, two responses and a judgement that stand in two indexes, two items
     assert merged == [[staging.FRUGAL, 100 * (1 + 2 * 2 + 2 + 2) * 10**6]]
+
+
+@pytest.mark.parametrize("error", [duckdb.OutOfMemoryException, duckdb.TransactionException])
+def test_a_statement_and_a_commit_without_memory_are_tried_with_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[duckdb.Error]
+) -> None:
+    """DuckDB tells of a COMMIT in an error of the transaction."""
+    path = write(tmp_path / "a.jsonl", json.dumps({"prompt": "q", "chosen": "yes", "rejected": "no"}))
+    asked: list[int | None] = []
+    tries = []
+    whole = staging.Staging._merged
+
+    def short_of_memory(self: staging.Staging, record: dict[str, Any]) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            with told(self.store.path):
+                raise error(
+                    "Failed to commit: failed to allocate data of size 64.0 KiB (171 MiB/171 MiB used)"
+                )
+        return whole(self, record)
+
+    monkeypatch.setattr(staging, "LARGE", 0)
+    monkeypatch.setattr(staging.Staging, "_merged", short_of_memory)
+    with Store.open(tmp_path / "a.duckdb") as store:
+        monkeypatch.setattr(store, "spare_memory", asked.append)
+        assert import_file(store, path).judgements.added == 1
+    assert asked == [staging.FRUGAL, *map(int, staging.ROOMS[:2]), None]
 
 
 @pytest.mark.parametrize("batch", [1, staging.CHUNK])

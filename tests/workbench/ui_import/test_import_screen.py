@@ -84,8 +84,10 @@ async def test_roles_are_given_by_keys_and_the_file_comes_in(tmp_path: Path) -> 
         await pilot.press("i")
         await until(pilot, lambda: isinstance(app.screen, ImportedScreen))
         assert store.row(COUNTS) == (3, 6, 3, 2), "3 of 1, 2 and 3 is a tie"
+        await until(pilot, lambda: app.status.prompts == 3)  # before the list below can be seen
         await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1)
+        await until(pilot, lambda: app.screen.query_one(RowList).count == 3)
 
 
 async def test_a_column_can_be_left_out_kept_and_given_back(tmp_path: Path) -> None:
