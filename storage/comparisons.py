@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from storage.records import PromptComparison, SideBySide, WinRateRow
+from storage.records import SideBySide, WinRateRow
 from storage.sql import block
 from storage.store import Store
+
+PEOPLE = ("human", "import")
+"""Kinds of annotators that people are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedTotal:
+    """Pairs of one response of each of two policies to a prompt, over all prompts."""
+
+    prompts: int
+    wins: int
+    ties: int
+    losses: int
+    shares: float
+    """Sum over prompts of the share of pairs that the first policy won, a tie one half."""
 
 
 def win_rates(store: Store) -> list[WinRateRow]:
@@ -15,26 +31,32 @@ def win_rates(store: Store) -> list[WinRateRow]:
     return store.records(WinRateRow, block("comparisons", "win_rates"))
 
 
-def by_model(store: Store, a: str, b: str, reward_model: str) -> list[PromptComparison]:
-    """For each prompt that both policies have answered: every response of `a` against every one of `b`, by
-    score.
+def total(
+    store: Store, a: str, b: str, reward_model: str | None, *, criterion: str = "overall"
+) -> ComparedTotal:
+    """Every response of `a` against every one of `b` to the same prompt: by the scores of a reward model, or
+    without one as people have judged them.
     """
-    return store.records(
-        PromptComparison, block("comparisons", "by_model"), {"a": a, "b": b, "reward_model": reward_model}
-    )
+    inner, values = _asked(a, b, reward_model, criterion)
+    sql = block("comparisons", "total").replace("{compared}", inner)
+    return store.records(ComparedTotal, sql, values)[0]
 
 
-def by_people(
-    store: Store, a: str, b: str, *, criterion: str = "overall", kinds: Sequence[str] = ("human", "import")
-) -> list[PromptComparison]:
-    """For each prompt: the pairs of a response of `a` and one of `b` that annotators of these kinds have
-    judged.
-    """
-    return store.records(
-        PromptComparison,
-        block("comparisons", "by_people"),
-        {"a": a, "b": b, "criterion": criterion, "kinds": list(kinds)},
-    )
+def outcomes(
+    store: Store, a: str, b: str, reward_model: str | None, *, criterion: str = "overall"
+) -> list[tuple[str, float | None]]:
+    """(prompt id, share of the pairs that `a` won) of the prompts that both have answered, oldest first."""
+    inner, values = _asked(a, b, reward_model, criterion)
+    found = store.rows(block("comparisons", "outcomes").replace("{compared}", inner), values)
+    return [(prompt, share) for prompt, share in found]
+
+
+def _asked(a: str, b: str, reward_model: str | None, criterion: str) -> tuple[str, dict[str, Any]]:
+    """The query that compares two policies prompt by prompt, and its parameters."""
+    values: dict[str, Any] = {"a": a, "b": b}
+    if reward_model is not None:
+        return block("comparisons", "by_model"), values | {"reward_model": reward_model}
+    return block("comparisons", "by_people"), values | {"criterion": criterion, "kinds": list(PEOPLE)}
 
 
 def side_by_side(

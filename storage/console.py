@@ -33,6 +33,9 @@ OUTSIDE = (
 class QueryError(StoreError):
     """DuckDB refused or gave up a query; the text is the first lines of its own."""
 
+    begins = 0
+    """Where the statement that it is about begins in the text: DuckDB counts lines from there."""
+
 
 class QueryCancelledError(StoreError):
     """The person cancelled the query."""
@@ -69,6 +72,7 @@ class Query:
         self._store = store
         store.before(sql)
         self._cursor: Any = store.new_cursor()
+        self._begins = 0  # where the statement begins that runs now
         self._cancelled, self._begun, self._ended = threading.Event(), threading.Event(), threading.Event()
 
     @contextmanager
@@ -85,7 +89,7 @@ class Query:
         with self._running():
             statements = self._all_but_last_run(unlocked=unlocked)
             last, types = _exactly(cursor, statements[-1]) if exact else (statements[-1], [])
-            found = cursor.execute(last)
+            found = cursor.execute(_alone(cursor, last))
             count = sum(not sql_guard.is_pivot_type(s) for s in statements)
             yield Batches(found.to_arrow_reader(batch_rows), count, types or _columns(found))
 
@@ -96,7 +100,7 @@ class Query:
         """As `stream`, locked: (name, DuckDB's type) of each column, and lists of rows of Python values."""
         with self._running():
             statements = self._all_but_last_run(unlocked=False)
-            found = self._cursor.execute(statements[-1])
+            found = self._cursor.execute(_alone(self._cursor, statements[-1]))
             yield _columns(found), iter(lambda: found.fetchmany(batch_rows), [])
 
     def _all_but_last_run(self, *, unlocked: bool) -> list[Any]:
@@ -108,8 +112,10 @@ class Query:
         if not unlocked and not isinstance(cursor, RemoteCursor):  # its holder looks at each question itself
             sql_guard.check_locked(cursor, self.sql, statements)
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-        for statement in statements[:-1]:
-            cursor.execute(statement).fetchall()
+        for statement in statements:
+            self._begins = max(self._begins, self.sql.find(statement.query, self._begins))
+            if statement is not statements[-1]:
+                cursor.execute(_alone(cursor, statement)).fetchall()
         return statements
 
     @contextmanager
@@ -121,6 +127,9 @@ class Query:
                 if self._cancelled.is_set():
                     raise QueryCancelledError("The query was cancelled.")
                 yield
+        except QueryError as error:
+            error.begins = self._begins
+            raise
         finally:
             self._ended.set()
             self._cursor.close()
@@ -165,6 +174,15 @@ def told() -> Iterator[None]:
             raise QueryCancelledError("The query was cancelled.") from error
         text = sql_guard.first_lines(error)
         raise QueryError(f"{text} {OUTSIDE}" if "disabled by configuration" in text else text) from error
+
+
+def _alone(cursor: Any, statement: Any) -> Any:
+    """A statement as text of its own, where it is one.
+
+    Of a statement among others DuckDB says where its fault is as if it began where the first does.
+    """
+    text = statement if isinstance(statement, str) else statement.query
+    return text if text and len(cursor.extract_statements(text)) == 1 else statement
 
 
 def _exactly(cursor: Any, statement: Any) -> tuple[Any, list[tuple[str, str]]]:

@@ -17,6 +17,11 @@ def parameters_of(sql: str) -> list[str]:
     return list(dict.fromkeys(match[1] for match in _PARTS.finditer(sql) if match[1]))
 
 
+def places_of(sql: str) -> list[tuple[int, int, str]]:
+    """Start, end and name of every parameter (`$name`) of a text, in order."""
+    return [(*match.span(), match[1]) for match in _PARTS.finditer(sql) if match[1]]
+
+
 def filled_in(sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> str:
     """`sql` with its parameters (`$name`, or `?` in order) written into it as literals.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from storage.errors import NotFoundError
@@ -13,20 +13,27 @@ from storage.sql import block
 from storage.store import Store
 
 
-def listed(store: Store, search: str = "", *, limit: int = 500, offset: int = 0) -> list[PromptRow]:
+def listed(
+    store: Store, search: str = "", *, limit: int = 500, offset: int = 0, after: str | None = None
+) -> list[PromptRow]:
     """Prompts oldest first, with how many responses and standing judgements each has.
 
-    `search` is found anywhere in text or source, in any case.
+    `search` is found anywhere in text or source, in any case.  With `after`, a prompt's id, those behind it:
+    rows that stand before it need not be sorted.
     """
-    return store.records(
-        PromptRow, block("prompts", "list"), {"search": search, "limit": limit, "offset": offset}
-    )
+    values = {"search": search, "limit": limit, "offset": offset, "after": after}
+    return store.records(PromptRow, block("prompts", "list"), values)
 
 
 def count(store: Store, search: str = "") -> int:
     """Prompts whose text or source holds `search`, upper and lower case alike."""
     row = store.row(block("prompts", "count"), {"search": search})
     return int(row[0]) if row else 0
+
+
+def texts(store: Store, prompt_ids: Sequence[str]) -> dict[str, str]:
+    """What a person reads of some prompts, by id."""
+    return dict(store.rows(block("prompts", "texts"), {"prompt_ids": list(prompt_ids)}))
 
 
 def messages(store: Store, prompt: str) -> Chat:

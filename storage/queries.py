@@ -22,6 +22,11 @@ def save(store: Store, name: str, sql: str) -> str:
         return _add(store, name, sql, None, None, None)
 
 
+def forget(store: Store, name: str) -> None:
+    """Drop the query of that name."""
+    store.write(block("queries", "drop_name"), {"name": name})
+
+
 def history(store: Store, limit: int = 200) -> list[SavedQuery]:
     """What was run, newest first."""
     return store.records(SavedQuery, block("queries", "history"), {"history": True, "limit": limit})
@@ -30,6 +35,11 @@ def history(store: Store, limit: int = 200) -> list[SavedQuery]:
 def saved(store: Store) -> list[SavedQuery]:
     """Queries that have a name, newest first."""
     return store.records(SavedQuery, block("queries", "history"), {"history": False, "limit": 10_000})
+
+
+def offered(store: Store, parameter: str) -> list[str]:
+    """Names that a parameter called `reward_model`, `policy`, … may have, newest first; else nothing."""
+    return [name for (name,) in store.rows(block("queries", "offered"), {"parameter": parameter})]
 
 
 def functions(store: Store) -> list[str]:

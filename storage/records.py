@@ -266,21 +266,6 @@ class UnscoredResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptComparison:
-    """Two policies on one prompt: how many pairs of their responses were won, tied and lost by the first."""
-
-    prompt_id: str
-    wins: int
-    ties: int
-    losses: int
-
-    @property
-    def share(self) -> float:
-        """Pairs won by the first policy out of all, a tie one half."""
-        return (self.wins + 0.5 * self.ties) / (self.wins + self.ties + self.losses)
-
-
-@dataclass(frozen=True, slots=True)
 class SideBySide:
     """A response of each of two policies to one prompt, with their scores."""
 

@@ -75,9 +75,33 @@ def quotes_like_a_program(sentence: Sentence) -> bool:
     return bool(re.search(r"(^|[ (])\"\{[^{}]*\}\"([ ,;.:?)]|$)", sentence.text))
 
 
-@pytest.mark.parametrize("fault", [only_one, ends_twice, gapes, quotes_like_a_program])
+def spaces_per_cent(sentence: Sentence) -> bool:
+    """“95 % sure”: a share is written 95%."""
+    return bool(re.search(r"[\d}] %(?![a-zA-Z(])", sentence.text))
+
+
+def carets_a_key(sentence: Sentence) -> bool:
+    """“^s apply”: a key is written ctrl+s."""
+    return bool(re.search(r"(^|[ (,])\^[a-z]\b(?!\()", sentence.text))
+
+
+FAULTS = [only_one, ends_twice, gapes, quotes_like_a_program, spaces_per_cent, carets_a_key]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_no_sentence_has_the_fault(fault: Callable[[Sentence], bool]) -> None:
     assert [sentence for sentence in sentences() if fault(sentence)] == []
+
+
+@pytest.mark.parametrize("text", ["at most 10 %: hardly", "{share:.0f} %", "→ complete · ^o options"])
+def test_the_other_way_of_writing_is_found(text: str) -> None:
+    assert spaces_per_cent(Sentence("", text)) != carets_a_key(Sentence("", text))
+
+
+@pytest.mark.parametrize("text", ["95% sure", "100 %(n)s", "γ^k·r and r^(1−m)", "ctrl+s applies"])
+def test_what_only_looks_so_is_left(text: str) -> None:
+    assert not spaces_per_cent(Sentence("", text))
+    assert not carets_a_key(Sentence("", text))
 
 
 def test_the_list_holds_what_a_person_reads() -> None:

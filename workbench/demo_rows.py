@@ -23,10 +23,10 @@ def summary_rows(table: DemoTable) -> list[Row]:
         ("  after − before, paired by prompt", "", _around(table.difference, table.difference_error)),
         ("KL to the start, nats a response", "0", f"{_number(table.kl)} (bound {table.kl_bound:g})"),
         ("length, tokens", _number(table.tokens_before, 1), _number(table.tokens_after, 1)),
-        ("win rate against the start [95 %]", "", _win_rate(table)),
-        ("reward model: held-out accuracy [95 %]", _between(table.accuracy, table.accuracy_range), ""),
+        ("win rate against the start [95%]", "", _win_rate(table)),
+        ("reward model: held-out accuracy [95%]", _between(table.accuracy, table.accuracy_range), ""),
         ("  the longer response, same pairs", _number(table.longer), ""),
-        ("reward model: held-out log-loss [95 %]", _between(table.log_loss, table.log_loss_range), ""),
+        ("reward model: held-out log-loss [95%]", _between(table.log_loss, table.log_loss_range), ""),
     ]
     for precision, figures in sorted(table.onnx.items()):
         most = _figure(figures, "max_difference")

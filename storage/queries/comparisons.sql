@@ -3,6 +3,21 @@ SELECT judged_by, judge, criterion, policy_a, policy_b, prompts, wins, ties, los
 FROM win_rates
 ORDER BY judged_by, judge, criterion, policy_a, policy_b
 
+-- name: total
+-- What the rows of by_model or by_people come to; the sum is over prompts, of the share of pairs that a won, ties one half.
+SELECT count(*), coalesce(sum(wins), 0)::BIGINT, coalesce(sum(ties), 0)::BIGINT, coalesce(sum(losses), 0)::BIGINT,
+       coalesce(sum((wins + ties / 2) / (wins + ties + losses)), 0)
+FROM ({compared}) AS compared(prompt_id, wins, ties, losses)
+
+-- name: outcomes
+-- Each prompt that both have answered, oldest first, with the share of pairs that a won; NULL where nobody has compared them.
+SELECT q.prompt_id, (c.wins + c.ties / 2) / (c.wins + c.ties + c.losses)
+FROM prompts q
+LEFT JOIN ({compared}) AS c(prompt_id, wins, ties, losses) ON c.prompt_id = q.prompt_id
+WHERE EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE r.prompt_id = q.prompt_id AND p.name = $a)
+  AND EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE r.prompt_id = q.prompt_id AND p.name = $b)
+ORDER BY q.created_at, q.rowid
+
 -- name: by_model
 WITH ours AS (
     SELECT policy, prompt_id, score FROM response_scores WHERE reward_model = $reward_model AND policy IN ($a, $b)

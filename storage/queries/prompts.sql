@@ -2,7 +2,8 @@
 WITH page AS (
     SELECT prompt_id, text, source, created_at, rowid AS position
     FROM prompts
-    WHERE $search = '' OR contains(lower(text), lower($search)) OR contains(lower(source), lower($search))
+    WHERE ($search = '' OR contains(lower(text), lower($search)) OR contains(lower(source), lower($search)))
+      AND ($after IS NULL OR (created_at, rowid) > (SELECT (created_at, rowid) FROM prompts WHERE prompt_id = $after))
     ORDER BY created_at, position
     LIMIT $limit OFFSET $offset
 ), answered AS (
@@ -20,6 +21,9 @@ ORDER BY p.created_at, p.position
 SELECT count(*)
 FROM prompts
 WHERE $search = '' OR contains(lower(text), lower($search)) OR contains(lower(source), lower($search))
+
+-- name: texts
+SELECT prompt_id, text FROM prompts WHERE prompt_id IN (SELECT unnest($prompt_ids::VARCHAR[]))
 
 -- name: messages
 SELECT messages FROM prompts WHERE prompt_id = $prompt_id

@@ -22,3 +22,16 @@ ORDER BY c.table_name, c.column_index
 
 -- name: functions
 SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_full_match(function_name, '[a-z_][a-z0-9_]*') ORDER BY 1
+
+-- name: offered
+SELECT name FROM (
+    SELECT 'reward_model' AS parameter, name, max(created_at) AS newest FROM artifacts WHERE kind = 'reward_model' GROUP BY name
+    UNION ALL SELECT 'policy', name, created_at FROM policies
+    UNION ALL SELECT 'annotator', name, created_at FROM annotators
+    UNION ALL SELECT 'criterion', criterion, max(created_at) FROM judgements GROUP BY criterion
+    UNION ALL SELECT 'run', run_id, created_at FROM runs
+    UNION ALL SELECT 'source', source, max(created_at) FROM prompts WHERE source IS NOT NULL GROUP BY source
+)
+WHERE regexp_full_match($parameter, parameter || '(_id|_name|_[a-z0-9])?')
+ORDER BY newest DESC, name
+LIMIT 50

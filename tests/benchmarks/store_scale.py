@@ -1,11 +1,12 @@
 """A store of a million responses: opening it, its lists, SQL over five million scores, and from beside.
 
 The rows are made in SQL: 250,000 prompts with four responses each, five reward models' scores of every
-response, 40 runs of 10,000 metrics.  Times are medians over `--repeats`; the store is kept with `--keep`.
+response, 2,000 runs of 10,000 metrics.  Times are medians over `--repeats`; the store is kept with `--keep`.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import statistics
@@ -19,7 +20,7 @@ from typing import Any
 
 from tests.benchmarks.common import parser, report, say, versions
 
-PROMPTS, SAMPLES, MODELS, RUNS, METRICS = 250_000, 4, 5, 40, 10_000
+PROMPTS, SAMPLES, MODELS, RUNS, METRICS = 250_000, 4, 5, 2_000, 10_000
 FILL = (
     "INSERT INTO prompts (prompt_id, text, messages, source, created_at) SELECT 'p' || printf('%016x', i), "
     "'Prompt number ' || i || ' asks for a short answer to a plain question.', "
@@ -54,16 +55,38 @@ with workbench.connect(sys.argv[1]) as db:
 
 
 PAGE = """
-import resource, sys
+import json, random, resource, sys, time
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
+from workbench.screens.sql_results import measured
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+def ask(text):
+    shown = []
+    def came(rows):
+        backend = measured(rows)
+        backend.get_row_at(0)
+        shown.append((time.perf_counter() - started, peak(), backend))
+        return lambda batch: backend.measure(batch, 4)
+    started = time.perf_counter()
+    workspace.sql.question(text).rows(came)
+    return *shown[0], time.perf_counter() - started
+
 with Workspace.open(Settings(sys.argv[1], "ada")) as workspace:
-    with workspace.sql.stream("SELECT 1") as batches:
-        next(iter(batches))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with workspace.sql.stream("SELECT * FROM scores") as batches:
-        next(iter(batches))
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+    ask("SELECT 1 AS one")
+    before = peak()
+    first, at_first, backend, whole = ask("SELECT * FROM scores")
+    rows = backend.row_count
+    started = time.perf_counter()
+    for row in random.Random(0).sample(range(rows), 200):
+        backend.get_row_at(row)
+    print(json.dumps({
+        "rows": rows,
+        "first_page_ms": round(first * 1000, 1), "first_page_megabytes": round(at_first - before, 1),
+        "all_seconds": round(whole, 1), "all_megabytes": round(peak() - before, 1),
+        "any_row_ms": round((time.perf_counter() - started) * 5, 2)}))
 """
 
 
@@ -90,10 +113,10 @@ def opened(path: Path) -> float:
     return float(done.stdout.split()[-1])  # DuckDB may show how far a long statement is
 
 
-def page_megabytes(path: Path) -> float:
-    """What a process grows by for the first page of all scores."""
+def scrolled(path: Path) -> Any:
+    """What the SQL screen does with all scores, in a process of its own: the first page, all, any row."""
     done = subprocess.run([sys.executable, "-c", PAGE, str(path)], capture_output=True, text=True, check=True)
-    return round(float(done.stdout), 1)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:
@@ -109,15 +132,18 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
 
 def lists(path: Path, repeats: int) -> dict[str, float]:
     """What the screens read, in milliseconds."""
+    from workbench.services.comparing import PromptOutcome
     from workbench.services.workspace import Workspace
     from workbench.settings import Settings
 
     with Workspace.open(Settings(str(path), "ada")) as workspace:
         library, sql = workspace.library, workspace.sql
         prompt = library.prompts(limit=1)[0].prompt_id
+        some = [PromptOutcome(f"p{n:016x}", 0.5) for n in range(5_000, 5_050)]
         work: dict[str, Callable[[], Any]] = {
             "prompts_first_page": lambda: library.prompts(limit=500),
             "prompts_last_page": lambda: library.prompts(limit=500, offset=PROMPTS - 500),
+            "prompts_page_behind": lambda: library.prompts(limit=200, after=f"p{PROMPTS - 201:016x}"),
             "prompts_search": lambda: library.prompts("number 249999", limit=500),
             "prompts_count": lambda: library.count(),
             "header_counts": lambda: library.counts(),
@@ -130,6 +156,10 @@ def lists(path: Path, repeats: int) -> dict[str, float]:
             "judged_and_next": lambda: judge(workspace),
             "judged_and_what_is_left": lambda: (judge(workspace), workspace.judging.pace("ada")),
             "compare": lambda: workspace.comparing.win_rate("policy 0", "policy 1", "model 0"),
+            "compared_prompts": lambda: workspace.comparing.outcomes("policy 0", "policy 1", "model 0"),
+            "compared_page": lambda: workspace.comparing.items_of("policy 0", "policy 1", some, "model 0"),
+            "overview": lambda: library.overview(),
+            "sql_run_summary": lambda: sql.run("SELECT * FROM run_summary LIMIT 100"),
             "sql_first_page": lambda: first_page(sql, "SELECT * FROM scores"),
             "sql_sorted": lambda: sql.run("SELECT * FROM scores ORDER BY score DESC LIMIT 100"),
         }
@@ -138,6 +168,36 @@ def lists(path: Path, repeats: int) -> dict[str, float]:
             found[name] = round(timed(call, repeats), 1)
             say(f"{found[name]:9.1f} ms  {name}")
         return found
+
+
+def in_and_out(path: Path, folder: Path) -> dict[str, float]:
+    """Seconds of an import of 20,000 pairs, of all scores into Parquet, and of 20,000 events of a run."""
+    from storage import runs
+    from storage.store import Store
+    from tests.benchmarks.ingest import said
+    from workbench.services.ingest import catch_up
+    from workbench.services.library import Library
+
+    pairs = folder / "pairs.jsonl"
+    with pairs.open("w") as file:
+        for n in range(20_000):
+            row = {"prompt": f"A new prompt {n}?", "chosen": f"Yes, {n} it is.", "rejected": f"No, not {n}."}
+            file.write(json.dumps(row) + "\n")
+    run_id = f"ppo-{time.time_ns()}"
+    with Store.open(path) as store:
+        said(store, folder, run_id, 20_000, 4)
+        work: dict[str, Callable[[], Any]] = {
+            "export_scores": lambda: Library(store).export("scores", folder / "scores.parquet"),
+            "import_pairs": lambda: Library(store).import_file(pairs),
+            "ingest_events": lambda: catch_up(store, runs.run_row(store, run_id)),
+        }
+        found = {}
+        for name, call in work.items():
+            started = time.perf_counter()
+            call()
+            found[name] = round(time.perf_counter() - started, 2)
+            say(f"{found[name]:9.2f} s   {name}")
+    return found
 
 
 def judge(workspace: Any) -> Any:
@@ -179,28 +239,40 @@ def beside(path: Path, repeats: int) -> dict[str, float]:
     }
 
 
+def openings(path: Path, folder: Path, repeats: int) -> dict[str, float]:
+    """Milliseconds until an empty store is open, and this one."""
+    empty = folder / "empty.duckdb"
+    opened(empty)
+    opened(path)  # which may bring a kept one up to date
+    return {
+        "empty_ms": round(statistics.median(opened(empty) for _ in range(repeats)), 1),
+        "full_ms": round(statistics.median(opened(path) for _ in range(repeats)), 1),
+    }
+
+
 def main() -> None:
     """Fill, open, read; one JSON line."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--repeats", type=int, default=5)
     arguments.add_argument("--keep", type=Path, metavar="FILE", help="a store filled before, or to be kept")
+    arguments.add_argument("--only", nargs="*", default=[], help="names of parts, in the place of all")
     options = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="store-scale-"))
     path = options.keep or folder / "scale.duckdb"
+    parts: dict[str, Callable[[], Any]] = {
+        "opening": lambda: openings(path, folder, options.repeats),
+        "sql_screen": lambda: scrolled(path),
+        "milliseconds": lambda: lists(path, options.repeats),
+        "in_and_out": lambda: in_and_out(path, folder),
+        "beside": lambda: beside(path, options.repeats),
+    }
     try:
         filled = None if path.exists() else round(fill(path), 1)
-        empty = folder / "empty.duckdb"
-        opened(empty)
-        opened(path)  # which may bring a kept one up to date
-        figures: dict[str, Any] = {
-            "fill_seconds": filled,
-            "megabytes": round(path.stat().st_size / 1e6),
-            "open_empty_ms": round(statistics.median(opened(empty) for _ in range(options.repeats)), 1),
-            "open_full_ms": round(statistics.median(opened(path) for _ in range(options.repeats)), 1),
-            "page_megabytes": page_megabytes(path),
-            "milliseconds": lists(path, options.repeats),
-            "beside": beside(path, options.repeats),
-        }
+        figures: dict[str, Any] = {"fill_seconds": filled, "megabytes": round(path.stat().st_size / 1e6)}
+        for name, measure in parts.items():
+            if not options.only or name in options.only:
+                figures[name] = measure()
+                say(f"{name}: {figures[name]}")
         figures["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
         report("store_scale", **figures, versions=versions("duckdb", "pyarrow"))
     finally:

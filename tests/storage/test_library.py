@@ -30,6 +30,20 @@ def test_prompts_are_found_paged_and_counted(store: Store) -> None:
     assert (overview.prompts, overview.responses, overview.judgements, overview.policies) == (3, 2, 1, 1)
 
 
+def test_a_page_behind_a_prompt_is_that_of_its_place(store: Store) -> None:
+    with store.transaction():
+        for n in range(40):
+            add_prompt(store, f"{'Even' if n % 2 == 0 else 'Odd'} number {n}")
+        store.write(
+            "UPDATE prompts SET created_at = TIMESTAMP '2026-01-01' + to_days((hash(text) % 5)::INTEGER)"
+        )
+    for search in ("", "odd"):
+        whole = prompts.listed(store, search)
+        for place in (0, 7, len(whole) - 1):
+            behind = prompts.listed(store, search, limit=5, after=whole[place].prompt_id)
+            assert behind == whole[place + 1 : place + 6]
+
+
 def test_a_search_is_text_and_no_pattern(store: Store) -> None:
     add_prompt(store, "100 % sure")
     assert prompts.count(store, "%") == 1

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import artifacts, comparisons, judgements, responses, runs, scores
+from storage.comparisons import ComparedTotal
 from storage.records import JudgedItem, NewJudgement, NewScore
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
@@ -82,9 +83,10 @@ def test_win_rates_by_people(store: Store) -> None:
     ours = rates["A", "B"]
     assert (ours.judged_by, ours.wins, ours.ties, ours.losses, ours.rate) == ("human", 1, 1, 0, 0.75)
     assert rates["B", "A"].rate == 0.25
-    (row,) = comparisons.by_people(store, "A", "B")
-    assert (row.prompt_id, row.wins, row.ties, row.losses, row.share) == (prompt, 1, 1, 0, 0.75)
-    assert comparisons.by_people(store, "A", "B", kinds=("rule",)) == []
+    assert comparisons.total(store, "A", "B", None) == ComparedTotal(1, 1, 1, 0, 0.75)
+    assert comparisons.outcomes(store, "A", "B", None) == [(prompt, 0.75)]
+    assert comparisons.total(store, "A", "B", None, criterion="kindness").prompts == 0
+    assert comparisons.outcomes(store, "A", "B", None, criterion="kindness") == [(prompt, None)]
 
 
 def _reward_model(store: Store, name: str = "rm", run: str = "reward-1") -> str:
@@ -96,8 +98,7 @@ def test_win_rates_by_a_reward_model(store: Store) -> None:
     model = _reward_model(store)
     given_scores = ((a0, 2.0), (a1, 0.5), (b0, 1.0))
     scores.upsert(store, [NewScore(r, model, s, "onnx-int8") for r, s in given_scores])
-    (row,) = comparisons.by_model(store, "A", "B", "rm")
-    assert (row.wins, row.ties, row.losses) == (1, 0, 1)
+    assert comparisons.total(store, "A", "B", "rm") == ComparedTotal(1, 1, 0, 1, 0.5)
     rates = {(r.policy_a, r.policy_b): r.rate for r in comparisons.win_rates(store)}
     assert rates == {("A", "B"): 0.5, ("B", "A"): 0.5}
     (pair,) = comparisons.side_by_side(store, "A", "B", "rm")

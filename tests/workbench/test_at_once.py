@@ -34,6 +34,7 @@ from workbench.screens.run_actions import RunActions
 from workbench.services.demo import DemoTable
 from workbench.services.import_draft import ImportOptions
 from workbench.services.jobs import Jobs
+from workbench.services.result_rows import ResultRows
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -88,6 +89,8 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "SessionScreen": lambda w: (w.judging.session("ada", names=False),),
     "HistoryScreen": lambda w: ((), ()),
     "ValueScreen": lambda w: ("column", "value"),
+    "ParametersScreen": lambda w: (["policy"], {}, {"policy": w.sql.offered("policy")}),
+    "ChartScreen": lambda w: (ResultRows.of(w.sql.run("SELECT 1 AS n").table), 0),
     "ChooseScreen": lambda w: ("Which", ["a", "b"]),
     "ConfirmScreen": lambda w: ("Really?", "Yes"),
     "AskScreen": lambda w: ("Which?",),

@@ -166,7 +166,7 @@ def _last(curve: GoldCurve) -> tuple[str, ...]:
         f"{last.sqrt_kl:.2f}",
         f"{last.proxy:.2f}",
         estimate_text(last.gold, signed=True),
-        "–" if last.wins is None else f"{100 * last.wins:.0f} %",
+        "–" if last.wins is None else f"{100 * last.wins:.0f}%",
         "–" if last.length is None else f"{last.length:.1f}",
         "–" if peak is None else f"{peak.d:.2f}" + ("" if peak.passed else " (the last)"),
     )

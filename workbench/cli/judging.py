@@ -239,11 +239,11 @@ def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
             (
                 str(number.get(place, "")),
                 row.prompt_id,
-                f"{100 * row.share:.0f} % of {row.pairs}",
+                f"{100 * row.share:.0f}% of {row.pairs}",
                 "–" if row.margin is None else f"{row.margin:+.2f}",
                 f"{row.characters_a:.0f}",
                 f"{row.characters_b:.0f}",
-                *("–" if cut is None else f"{100 * cut:.0f} %" for cut in (row.cut_a, row.cut_b)),
+                *("–" if cut is None else f"{100 * cut:.0f}%" for cut in (row.cut_a, row.cut_b)),
                 row.source or "",
                 cell(row.text, 40),
             )
@@ -259,7 +259,7 @@ def _cluster_row(number: int, cluster: Cluster, rows: Sequence[LostPrompt]) -> t
     return (
         str(number),
         str(len(some)),
-        f"{100 * fmean(row.share for row in some):.0f} %",
+        f"{100 * fmean(row.share for row in some):.0f}%",
         f"{fmean(margins):+.2f}" if margins else "–",
         cell(", ".join(cluster.words), None),
     )

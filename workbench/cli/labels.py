@@ -73,7 +73,7 @@ def annotators(criterion: CriterionOption = "overall", as_json: JsonOption = Fal
 def _explain(people: Sequence[AnnotatorQuality]) -> None:
     session.narrator.say(
         "names the better: of two responses that differ as usual.  first shown, longer: of two that are "
-        "equally good, 50 % leans to neither; longer is beyond what all annotators think of length."
+        "equally good, 50% leans to neither; longer is beyond what all annotators think of length."
     )
     if any(row.drives is False for row in people):
         session.narrator.say("* measured against the consensus of people, which it does not make.")
@@ -210,7 +210,7 @@ def leaderboard(
         print_table(
             ("beats", *names),
             [
-                (row[0][0], *("" if m is None else f"{100 * m.rate:.0f} % of {m.prompts}" for *_, m in row))
+                (row[0][0], *("" if m is None else f"{100 * m.rate:.0f}% of {m.prompts}" for *_, m in row))
                 for row in met
             ],
         )

@@ -65,6 +65,6 @@ def _amount(done: float | None, total: float | None, unit: str) -> str:
     if done is None:
         return ""
     if unit == "%":
-        return f"{done:.0f} %"
+        return f"{done:.0f}%"
     count = f"{done:,.0f}" if total is None else f"{done:,.0f} of {total:,.0f}"
     return f"{count} {unit}".rstrip()

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 P = ParamSpec("P")
-S = TypeVar("S", bound="Screen[Any]")
+S = TypeVar("S", bound=DOMNode)
 
 
 def told(
     method: Callable[Concatenate[S, P], Awaitable[None]],
 ) -> Callable[Concatenate[S, P], Awaitable[None]]:
-    """Show the sentence of whatever error a screen's coroutine meets, and stay alive.
+    """Show the sentence of whatever error a coroutine of a screen, or a part of one, meets, and stay alive.
 
     A screen that goes away loses its widgets before Textual stops its workers, so that one which comes back
     from waiting then may look for a widget in vain: it has nobody left to show anything to, and just ends.

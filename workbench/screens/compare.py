@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -23,11 +22,10 @@ from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
     from storage.records import PolicyRow
-    from workbench.services.comparing import ComparedItem, Side, WinRate
-    from workbench.services.workspace import Workspace
+    from workbench.services.comparing import ComparedItem, PromptOutcome, Side, WinRate
 
 PEOPLE = "people"
-CHUNK = 20
+PAGE = 50  # prompts with all their responses that are read at once
 BAR_CELLS = 12
 SHOWN_CHARACTERS = 12_000
 FILTERS = ((None, "all"), ("win", "A wins"), ("loss", "B wins"), ("tie", "ties"))
@@ -134,7 +132,9 @@ class CompareScreen(WorkbenchScreen):
     def __init__(self) -> None:
         super().__init__()
         self.question = Question()
-        self.items: list[ComparedItem] = []
+        self.items: list[PromptOutcome] = []
+        """Who won on each prompt; the responses are read a page at a time."""
+        self._chosen: list[PromptOutcome] = []
         self.filter = 0
         self._known: tuple[object, ...] | None = None
         self._policies: list[str] = []
@@ -144,7 +144,7 @@ class CompareScreen(WorkbenchScreen):
         yield Static(id="question")
         yield Static(id="rate")
         with Vertical(id="found", classes="pane"):
-            yield RowList(draw_item, self.fetch, id="items")
+            yield RowList(draw_item, self.fetch, page_rows=PAGE, id="items")
         yield Static(id="compared-prompt")
         with Horizontal(id="sides"):
             for side in ("a", "b"):
@@ -186,29 +186,19 @@ class CompareScreen(WorkbenchScreen):
     @work(exclusive=True, group="items")
     @told
     async def compare(self) -> None:
-        """Win rate first, then the prompts in chunks, shown as they come."""
+        """Win rate first, then who won where; the list reads the responses that are looked at."""
         question, self.items = self.question, []
         a, b, model = question.a, question.b, question.reward_model
         self._show_question()
-        self._show_items()
+        await self._show_items()
         self.query_one("#rate", Static).update(Content.styled("…", "$foreground-muted"))
         rate = await self.ask(lambda w: w.comparing.win_rate(a, b, model))
         self.query_one("#rate", Static).update(rate_content(rate))
-        while True:
-            offset = len(self.items)
-            chunk = await self.ask(partial(self._chunk, question, offset))
-            self.items += chunk
-            self._show_items(keep_cursor=True)
-            if len(chunk) < CHUNK:
-                break
+        self.items = await self.ask(lambda w: w.comparing.outcomes(a, b, model))
+        await self._show_items()
         if not self.items:
             sentence = "No prompt has responses of both: a and b choose other policies."
             self.query_one("#rate", Static).update(Content.styled(sentence, "$foreground-muted"))
-
-    @staticmethod
-    def _chunk(question: Question, offset: int, workspace: Workspace) -> list[ComparedItem]:
-        a, b, model = question.a, question.b, question.reward_model
-        return workspace.comparing.items(a, b, model, limit=CHUNK, offset=offset)
 
     def _show_question(self) -> None:
         question = self.question
@@ -227,18 +217,23 @@ class CompareScreen(WorkbenchScreen):
 
     # -- the list ------------------------------
 
-    def chosen_items(self) -> list[ComparedItem]:
-        """The prompts that the filter lets through."""
-        outcome = FILTERS[self.filter][0]
-        return [item for item in self.items if outcome is None or item.outcome == outcome]
-
     async def fetch(self, offset: int, limit: int) -> Sequence[ComparedItem]:
         """Rows for the list, of those that the filter lets through."""
-        return self.chosen_items()[offset : offset + limit]
+        question, here = self.question, self._chosen[offset : offset + limit]
+        if not here:
+            return ()
+        a, b, model = question.a, question.b, question.reward_model
+        return await self.ask(lambda w: w.comparing.items_of(a, b, here, model))
 
-    def _show_items(self, *, keep_cursor: bool = False) -> None:
-        rows, chosen = self.query_one(RowList), self.chosen_items()
-        rows.show_all(chosen, keep_cursor=keep_cursor)
+    async def _show_items(self) -> None:
+        """Those that the filter lets through, the first page of them with their responses."""
+        outcome = FILTERS[self.filter][0]
+        chosen = [each for each in self.items if outcome is None or each.outcome == outcome]
+        self._chosen = chosen
+        first = await self.fetch(0, PAGE)
+        if chosen is not self._chosen:
+            return  # asked anew meanwhile
+        self.query_one(RowList).show(len(chosen), first)
         name = FILTERS[self.filter][1]
         self.query_one("#found").border_title = Content(f"Prompts · {len(chosen):,} · {name}")
         scored = "mean score of A, of B" if self.question.reward_model else ""
@@ -303,7 +298,12 @@ class CompareScreen(WorkbenchScreen):
     def action_filter(self) -> None:
         """Next of: all prompts, those won, tied, lost."""
         self.filter = (self.filter + 1) % len(FILTERS)
-        self._show_items()
+        self._filter_items()
+
+    @work(exclusive=True, group="filter")
+    @told
+    async def _filter_items(self) -> None:
+        await self._show_items()
 
     def action_read(self) -> None:
         """Goes to the responses, where keys scroll."""

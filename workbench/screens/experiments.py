@@ -54,7 +54,7 @@ def arms_table(result: ExperimentResult, *, wide: bool = True) -> Content:
         gain, wins, kl = arm.gain, arm.wins, arm.kl
         low, high = (None, None) if gain is None else (gain.low, gain.high)
         sure = low is not None and high is not None and (low > 0 or high < 0)
-        won = "–" if wins is None else rate_text(wins) if wide else f"{100 * wins.rate:.0f} %"
+        won = "–" if wins is None else rate_text(wins) if wide else f"{100 * wins.rate:.0f}%"
         cells = (
             safe_line(arm.arm, widths[0] - 1),
             f"{arm.done}/{arm.seeds}",
@@ -101,7 +101,7 @@ def matrix(result: ExperimentResult) -> Content:
         for name in names:
             met = result.meeting(arm.arm, name)
             sure = met is not None and (met.low > 0.5 or met.high < 0.5)
-            text = "·" if met is None else f"{100 * met.rate:.0f} %"
+            text = "·" if met is None else f"{100 * met.rate:.0f}%"
             cells.append(Content.styled(text.rjust(NARROW), "bold" if sure else ""))
         lines.append(Content.assemble(*cells))
     return Content("\n").join(lines)

@@ -87,7 +87,7 @@ def help_content(screen: Screen[Any]) -> Content:
         ("\nEverywhere\n\n", "bold $primary"),
         key_lines(grouped_bindings(screen, lambda node: node is screen.app)),
     ]
-    parts += [("^p".rjust(KEY_CELLS), "bold $secondary"), "  Commands by name\n"]
+    parts += [("ctrl+p".rjust(KEY_CELLS), "bold $secondary"), "  Commands by name\n"]
     parts += [("\nThe loop\n\n", "bold $primary")]
     for name, key, text in LOOP:
         parts += [(f"{key:>{KEY_CELLS}}", "bold $secondary"), (f"  {name:<9}", "bold"), f"{text}\n"]

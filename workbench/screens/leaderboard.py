@@ -59,7 +59,7 @@ def matrix_lines(board: Leaderboard) -> list[Content]:
         cells = [Content(safe_line(row.policy, NAME_WIDTH).ljust(NAME_WIDTH))]
         for name in names:
             met = board.meeting(row.policy, name)
-            text = "·" if met is None else f"{100 * met.rate:.0f} % ({met.prompts})"
+            text = "·" if met is None else f"{100 * met.rate:.0f}% ({met.prompts})"
             sure = met is not None and (met.low > 0.5 or met.high < 0.5)
             cells.append(Content.styled(text.rjust(12), "bold" if sure else ""))
         lines.append(Content.assemble(*cells))
@@ -112,7 +112,7 @@ class LeaderboardScreen(WorkbenchScreen):
         self.query_one("#standings", Static).update(Content("\n").join([*said, Content(""), *lines]))
         matrix = matrix_lines(board) if board.standings else []
         title = Content.styled(
-            "\nrow beats column, ties one half (prompts); bold where 95 % sure", "$foreground-muted"
+            "\nrow beats column, ties one half (prompts); bold where 95% sure", "$foreground-muted"
         )
         self.query_one("#matrix", Static).update(
             Content("\n").join([title, *matrix]) if matrix else Content("")

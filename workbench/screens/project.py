@@ -191,7 +191,7 @@ class EditScreen(FollowScreen):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="project-edit") as box:
             box.border_title = "Project"
-            box.border_subtitle = "^s apply · esc leaves it as it is"
+            box.border_subtitle = "ctrl+s apply · esc leaves it as it is"
             yield SafeTextArea(self.text, show_line_numbers=False)
             yield Static("", id="project-says", classes="quiet", markup=False)
 

@@ -167,9 +167,12 @@ class PromptsScreen(WorkbenchScreen):
         self.query_one("#list").border_title = Content(title)
 
     async def fetch(self, offset: int, limit: int) -> Sequence[PromptRow]:
-        """A page of the prompts that the search finds."""
-        search = self.search
-        return await self.ask(lambda workspace: workspace.library.prompts(search, limit=limit, offset=offset))
+        """A page of the prompts that the search finds: behind the page before it, where that is known."""
+        search, before = self.search, self.query_one(RowList).known(offset - 1)
+        after, skipped = (before.prompt_id, 0) if before is not None else (None, offset)
+        return await self.ask(
+            lambda workspace: workspace.library.prompts(search, limit=limit, offset=skipped, after=after)
+        )
 
     def _show_columns(self) -> None:
         width = self.query_one(RowList).scrollable_content_region.width

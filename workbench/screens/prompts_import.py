@@ -111,7 +111,7 @@ class ImportScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "Import a file"
-            box.border_subtitle = "→ complete · tab tree · ⏎ read · ^o options · esc back"
+            box.border_subtitle = "→ complete · tab tree · ⏎ read · ctrl+o options · esc back"
             yield SafeInput(placeholder="path", suggester=PathSuggester(), id="path")
             yield FileTree(Path.cwd(), id="files")
             yield Static(HINT, id="import-says", classes="quiet", markup=False)
@@ -172,7 +172,7 @@ class ImportScreen(ModalScreen[None]):
             workspace = await app.opened()
             plan = await asyncio.to_thread(workspace.importing.propose, named, self.options.request)
         except Exception as error:
-            self.say(in_keys(app.explain(error), options="^o"), error=True)
+            self.say(in_keys(app.explain(error), options="ctrl+o"), error=True)
             return
         finally:
             self.reading = False

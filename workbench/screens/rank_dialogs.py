@@ -75,7 +75,7 @@ class NoteScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "Note on this judgement"
-            box.border_subtitle = "⏎ keep · ^j new line · esc back"
+            box.border_subtitle = "⏎ keep · ctrl+j new line · esc back"
             yield SafeTextArea(self.note, id="note", show_line_numbers=False)
 
     def on_mount(self) -> None:

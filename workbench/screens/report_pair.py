@@ -63,7 +63,7 @@ class PairScreen(WorkbenchScreen):
 
     def _show(self, opened: OpenedPair) -> None:
         wrong = self.report.wrong[self.index]
-        sure = f"{1 - wrong.probability:.0%}".replace("%", " %")
+        sure = f"{1 - wrong.probability:.0%}"
         first = Content.assemble(
             (f"{self.index + 1} of {len(self.report.wrong)}", "$foreground-muted"),
             "   ",

@@ -1,9 +1,8 @@
-"""F7: every table and view of the store, an editor, and results of any size."""
+"""F7: every table and view of the store, tabs with a query each, and results of any size."""
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -11,37 +10,33 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.timer import Timer
-from textual.widgets import Static, TextArea, Tree
+from textual.widgets import TextArea, Tree
 
-from engine.wording import counted
 from workbench.keyboard import DIALOG
 from workbench.messages import ShowQuery
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.sql_editor import SqlEditor
-from workbench.screens.sql_text import column_label, error_place, error_sentence, relation_label
+from workbench.screens.sql_tab import AskedSql, QueryTab
+from workbench.screens.sql_text import column_label, relation_label
 from workbench.services.completing import Completer
-from workbench.services.sql_values import parameters_of, with_values
+from workbench.services.sql_values import parameters_of
 from workbench.widgets.confirm import AskScreen, ConfirmScreen
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
-    import pyarrow
     from textual_fastdatatable import DataTable
 
-    from workbench.screens.sql_results import SafeBackend
-    from workbench.services.sql import Result
-    from workbench.services.workspace import Workspace
+    from workbench.screens.sql_results import ResultTable
 
-SHOWN_ROWS = 200_000
-"""Rows that the table holds at most; an export has no limit."""
 LOCKED = Content.assemble("read-only  ", ("ctrl+l", "$secondary"), " unlocks")
 UNLOCKED = Content.styled(" UNLOCKED: SQL CAN WRITE · ctrl+l locks ", "bold $background on $error")
 FIRST_QUERY = "SELECT * FROM run_summary LIMIT 100"
+MOST_TABS = 9
+LABEL_CELLS = 14
 
 
 class SqlScreen(WorkbenchScreen):
-    """Tree, editor, result; read-only until it is unlocked."""
+    """Tree, editors, results; read-only until it is unlocked."""
 
     TITLE_TEXT = "SQL"
     LOOP = "Ask the store anything; every number on the other screens can be recomputed here."
@@ -49,25 +44,27 @@ class SqlScreen(WorkbenchScreen):
     AUTO_FOCUS = "#editor"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9,ctrl+r", "run", "Run", key_display="F9"),
-        Binding("escape", "cancel", "Cancel", show=False),
-        Binding("ctrl+g", "history", "History", tooltip="Saved queries, questions, and what was run"),
+        Binding("f9,ctrl+r", "run", "Run", key_display="F9", tooltip="Run what is selected, or else all"),
+        Binding("escape", "cancel", "Cancel", show=False, tooltip="Cancel the query; else to the editor"),
+        Binding("ctrl+g", "history", "Queries", tooltip="Saved queries, questions, and what was run"),
         Binding("ctrl+s", "save", "Save"),
-        Binding("ctrl+o", "export", "Export"),
+        Binding("ctrl+o", "export", "Export", tooltip="Write all rows to CSV, Parquet or JSON"),
+        Binding("ctrl+n", "new", "Tab", tooltip="A new tab"),
+        Binding("ctrl+b", "next", "Next tab", show=False),
+        Binding("ctrl+k", "close", "Close the tab; the last one is emptied", show=False),
         Binding("ctrl+l", "lock", "Unlock"),
         Binding("ctrl+t", "tree", "Tables", show=False),
-        Binding("ctrl+n", "new", "New query", show=False, tooltip="An empty editor; ctrl+z brings it back"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.unlocked = False
-        self._ran = ""
-        self._started: float | None = None
-        self._clock: Timer | None = None
+        self._tabs: list[QueryTab] = []
+        self._place = 0
         self._last_export = ""
         self._coming = ""  # a query that waits for the editor
         self._values: dict[str, str] = {}  # last given to parameters, by name
+        self._completer = Completer()
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="sql"):
@@ -77,35 +74,48 @@ class SqlScreen(WorkbenchScreen):
             tree.border_title = Content.assemble("Tables, ", ("views", "italic"))
             yield tree
             with Vertical(id="desk"):
-                editor = SqlEditor(
-                    FIRST_QUERY, id="editor", language="sql", tab_behavior="focus", soft_wrap=True
-                )
-                editor.border_title = Content("Query")
-                editor.border_subtitle = LOCKED
-                yield editor
-                yield Static(id="message", markup=False)
-                with Vertical(id="result"):
-                    yield Static("F9 runs the query.", id="no-result", classes="empty", markup=False)
+                first = self._made(FIRST_QUERY)
+                self._tabs = [first]
+                yield first
+
+    def _made(self, text: str) -> QueryTab:
+        return QueryTab(text, UNLOCKED if self.unlocked else LOCKED)
+
+    @property
+    def tab(self) -> QueryTab:
+        """The tab in front."""
+        return self._tabs[self._place]
+
+    @property
+    def editor(self) -> SqlEditor:
+        """The editor in front."""
+        return self.tab.editor
 
     def on_mount(self) -> None:
-        editor = self.query_one("#editor", SqlEditor)
+        editor = self.editor
         if self._coming:
             editor.text, self._coming = self._coming, ""
         editor.select_all()  # F9 runs it, typing replaces it
+        self._show_tabs()
         self.load_tree()
 
     def on_show_query(self, message: ShowQuery) -> None:
         self.show_query(message.sql)
 
-    def show_query(self, sql: str) -> None:
-        """Put a query into the editor, at once or as soon as there is one; ctrl+z brings back the old."""
+    def show_query(self, sql: str, name: str = "") -> None:
+        """Put a query into the editor, at once or as soon as there is one; ctrl+z brings back the old.
+
+        `name` is that of a saved query or a question.
+        """
         if not self.is_mounted:
             self._coming = sql
             return
-        editor = self.query_one("#editor", SqlEditor)
+        editor = self.editor
         editor.replace(sql, (0, 0), editor.document.end)
         editor.move_cursor((0, 0))
         editor.focus()
+        self.tab.name_given = name
+        self._show_tabs()
 
     def on_screen_resume(self) -> None:
         self.load_tree()
@@ -126,7 +136,9 @@ class SqlScreen(WorkbenchScreen):
                 node.add_leaf(column_label(name, data_type), data=name)
         functions = await self.ask(lambda workspace: workspace.sql.functions())
         columns = {relation.name: [name for name, _ in relation.columns] for relation in relations}
-        self.query_one("#editor", SqlEditor).completer = Completer(columns, functions)
+        self._completer = Completer(columns, functions)
+        for tab in self._tabs:
+            tab.editor.completer = self._completer
         self.call_after_refresh(tree.move_cursor_to_line, 0)
 
     @on(Tree.NodeSelected)
@@ -134,7 +146,7 @@ class SqlScreen(WorkbenchScreen):
         """⏎ on a column writes its name; on a table opens it, and in an empty editor asks for its rows."""
         if event.node.data is None:
             return
-        editor = self.query_one("#editor", SqlEditor)
+        editor = self.editor
         name = quoted(event.node.data)
         if event.node.allow_expand:
             if not editor.text.strip():
@@ -146,128 +158,139 @@ class SqlScreen(WorkbenchScreen):
 
     def action_run(self) -> None:
         """Run what is selected, or else everything in the editor."""
-        editor = self.query_one("#editor", SqlEditor)
-        sql = editor.selected_text.strip() or editor.text.strip()
-        if not sql:
-            self.say(Content.styled("There is nothing to run yet.", "$foreground-muted"))
-        elif self._started is not None:
-            self.say(Content("A query is running; esc cancels it."))
-        elif parameters_of(sql):
-            self._ask_and_run(sql)
+        tab, asked = self.tab, self.tab.written()
+        if asked is None:
+            tab.say(Content.styled("There is nothing to run yet.", "$foreground-muted"))
+        elif tab.running:
+            tab.say(Content("A query is running; esc cancels it."))
         else:
-            self._run(sql, sql)
+            self._with_values(asked, lambda found: self._run(tab, found))
+
+    def _run(self, tab: QueryTab, asked: AskedSql) -> None:
+        unlocked = self.unlocked
+
+        def after() -> None:
+            self._show_tabs()
+            if unlocked:
+                self.load_tree()
+                self.workbench.refresh_status()
+
+        tab.run_query(asked, unlocked=unlocked, after=after)
+        self._show_tabs()
+
+    def _with_values(self, asked: AskedSql, then: Callable[[AskedSql], object]) -> None:
+        """Go on with the query, at once or with the values that a person gives its parameters."""
+        if parameters_of(asked.written):
+            self._ask_values(asked, then)
+        else:
+            then(asked)
 
     @work(group=DIALOG)
     @told
-    async def _ask_and_run(self, sql: str) -> None:
-        """Ask for the query's parameters, then run it; esc leaves it."""
-        for name in parameters_of(sql):
-            asked = AskScreen(f"${name} is", self._values.get(name, ""), "A number, or text.")
-            given = await self.app.push_screen_wait(asked)
-            if given is None:
-                return
-            self._values[name] = given
-        self._run(with_values(sql, self._values), sql)
+    async def _ask_values(self, asked: AskedSql, then: Callable[[AskedSql], object]) -> None:
+        """Ask for the query's parameters, all in one dialog; esc leaves it."""
+        from workbench.screens.sql_parameters import ParametersScreen
 
-    @work(exclusive=True, group="query")
-    @told
-    async def _run(self, sql: str, written: str) -> None:
-        """Run `sql`; `written` is the same as it stands in the editor."""
-        workspace = await self.workbench.opened()
-        unlocked = self.unlocked
-        self._started = time.monotonic()
-        self._clock = self.set_interval(0.1, self._tick)
-        self._tick()
-        try:
-            result, backend = await asyncio.to_thread(fetch, workspace, sql, unlocked)
-        except Exception as error:
-            await self._no_result("No result: the query failed.")
-            self.say(error_sentence(error, self.workbench.explain(error)))
-            self._point_at(error, written)
-        else:
-            self._ran = sql
-            await self.show_result(result, backend)
-        finally:
-            self._started = None
-            if self._clock is not None:
-                self._clock.stop()
-        if unlocked:
-            self.load_tree()
-            self.workbench.refresh_status()
-
-    def _tick(self) -> None:
-        if self._started is not None:
-            seconds = time.monotonic() - self._started
-            self.say(
-                Content.assemble(
-                    ("running", "$primary"), f" {seconds:.1f} s", ("  esc cancels", "$foreground-muted")
-                )
-            )
-
-    async def show_result(self, result: Result, backend: SafeBackend) -> None:
-        """Replace the table; told how many rows there are and when there are more."""
-        from workbench.screens.sql_results import ResultTable
-
-        place = self.query_one("#result", Vertical)
-        had_focus = any(table.has_focus for table in self.query(ResultTable))
-        table = ResultTable(backend)
-        async with self.batch():
-            await place.remove_children()
-            await place.mount(table)
-        if had_focus:
-            table.focus()
-        rows = result.table.num_rows
-        more = ("; there are more, ctrl+o exports all", "$text-warning") if result.truncated else ("", "")
-        shown = f"first {counted(rows, 'row')}" if result.truncated else counted(rows, "row")
-        took = (
-            "  <1 ms" if result.seconds < 0.001 else f"  {result.seconds * 1000:,.0f} ms",
-            "$foreground-muted",
-        )
-        last = result.statements > 1
-        several = (f"; of the last of {result.statements} statements" if last else "", "$text-warning")
-        self.say(Content.assemble((shown, "bold"), took, several, more))
-
-    async def _no_result(self, sentence: str) -> None:
-        """What an earlier query gave does not stand under another's error."""
-        place = self.query_one("#result", Vertical)
-        async with self.batch():
-            await place.remove_children()
-            await place.mount(Static(sentence, id="no-result", classes="empty", markup=False))
-
-    def _point_at(self, error: BaseException, sql: str) -> None:
-        """Mark where DuckDB found the fault, when the whole editor was run."""
-        editor = self.query_one("#editor", SqlEditor)
-        place = error_place(error)
-        if place is not None and place[1] is not None and sql == editor.text.strip():
-            lead = len(editor.text) - len(editor.text.lstrip())
-            line = editor.text[:lead].count("\n") + place[0] - 1
-            if line < editor.document.line_count:
-                editor.mark(line, place[1] - 1)
+        names = parameters_of(asked.written)
+        offered = await self.ask(lambda workspace: {name: workspace.sql.offered(name) for name in names})
+        values = await self.app.push_screen_wait(ParametersScreen(names, self._values, offered))
+        if values is not None:
+            self._values |= values
+            then(AskedSql(asked.written, asked.begins, values))
 
     def action_cancel(self) -> None:
         """Interrupt the running query; from the table or the tree, go back to the editor."""
-        if self._started is not None:
-            self.workspace.sql.cancel()
-        else:
-            self.query_one("#editor").focus()
+        if not self.tab.cancel():
+            self.editor.focus()
 
-    def say(self, sentence: Content) -> None:
-        """The line under the editor."""
-        self.query_one("#message", Static).update(sentence)
+    # -- tabs -----------------------------------------------------------------------------------------------
+
+    @work(group=DIALOG)
+    @told
+    async def action_new(self) -> None:
+        """An empty tab behind the others."""
+        if len(self._tabs) >= MOST_TABS:
+            self.workbench.tell(f"{MOST_TABS} tabs are open; ctrl+k closes one.", severity="information")
+            return
+        tab = self._made("")
+        await self.query_one("#desk").mount(tab)
+        tab.editor.completer = self._completer
+        self._tabs.append(tab)
+        self._go(len(self._tabs) - 1)
+
+    def action_next(self) -> None:
+        """The next tab, round the end."""
+        if len(self._tabs) > 1:
+            self._go((self._place + 1) % len(self._tabs))
+        else:
+            self.workbench.tell("There is one tab; ctrl+n opens another.", severity="information")
+
+    @work(group=DIALOG)
+    @told
+    async def action_close(self) -> None:
+        """Close the tab, asking first where a query would be lost; the last one is emptied instead."""
+        tab = self.tab
+        if len(self._tabs) == 1:
+            tab.name_given = ""
+            tab.editor.clear()  # an edit, which ctrl+z takes back
+            tab.editor.focus()
+            return
+        question = "Close this tab? Its query has not been run or saved and would be lost."
+        if tab.left_behind and not await self.app.push_screen_wait(ConfirmScreen(question, "Close")):
+            return
+        place = self._tabs.index(tab)
+        self._tabs.remove(tab)
+        self._go(min(place, len(self._tabs) - 1))
+        await tab.remove()
+
+    def _go(self, place: int) -> None:
+        self._place = place
+        for tab in self._tabs:
+            tab.display = tab is self.tab
+        self.editor.focus()
+        self._show_tabs()
 
     @on(TextArea.Changed, "#editor")
-    def forget_error(self) -> None:
-        """An error is gone as soon as the query is changed."""
-        if self._started is None:
-            self.say(Content(""))
+    def edited(self) -> None:
+        """The tab is called after what its query reads."""
+        if len(self._tabs) > 1:
+            self._show_tabs()
+
+    def _show_tabs(self) -> None:
+        """Their numbers and names in the editor's border; one alone needs none."""
+        title = Content("Query")
+        if len(self._tabs) > 1:
+            parts = []
+            for place, tab in enumerate(self._tabs):
+                mark = "…" if tab.running else ""
+                label = f" {place + 1} {safe_line(tab.label, LABEL_CELLS)}{mark} "
+                parts.append((label, "bold reverse" if tab is self.tab else "$foreground-muted"))
+            title = Content.assemble(*parts)
+        self.editor.border_title = title
+
+    # -- the result -----------------------------------------------------------------------------------------
+
+    def on_data_table_cell_selected(self, event: DataTable.CellSelected) -> None:
+        """⏎ on a cell shows the whole value."""
+        from workbench.screens.sql_history import ValueScreen
+        from workbench.screens.sql_results import ResultTable
+
+        if isinstance(event.data_table, ResultTable):
+            self.app.push_screen(ValueScreen(*event.data_table.full_text()))
+
+    def on_result_table_copied(self, event: ResultTable.Copied) -> None:
+        """Say what was copied, for nothing else shows it."""
+        self.tab.say(Content(f"Copied: {event.what}, {event.characters:,} characters."))
+
+    def action_chart(self) -> None:
+        """Draw columns of the result, that of the cursor first."""
+        from workbench.screens.sql_chart import ChartScreen
+
+        table = self.tab.result
+        if table is not None:
+            self.app.push_screen(ChartScreen(table.result, table.cursor_column))
 
     # -- keys -----------------------------------------------------------------------------------------------
-
-    def action_new(self) -> None:
-        """Empty the editor, as an edit that can be undone."""
-        editor = self.query_one("#editor", SqlEditor)
-        editor.clear()
-        editor.focus()
 
     def action_tree(self) -> None:
         self.query_one("#relations").focus()
@@ -283,7 +306,8 @@ class SqlScreen(WorkbenchScreen):
             self.unlocked = False
         elif await self.app.push_screen_wait(ConfirmScreen(question, "Unlock")):
             self.unlocked = True
-        self.query_one("#editor").border_subtitle = UNLOCKED if self.unlocked else LOCKED
+        for tab in self._tabs:
+            tab.editor.border_subtitle = UNLOCKED if self.unlocked else LOCKED
         self.set_class(self.unlocked, "-unlocked")
 
     @work(group=DIALOG)
@@ -297,74 +321,52 @@ class SqlScreen(WorkbenchScreen):
         history = await self.ask(lambda workspace: workspace.sql.history())
         chosen = await self.app.push_screen_wait(HistoryScreen(saved, history, gallery()))
         if chosen is not None:
-            editor = self.query_one("#editor", SqlEditor)
-            editor.text = chosen
-            editor.focus()
+            self.show_query(chosen.sql, chosen.name or "")
 
     @work(group=DIALOG)
     @told
     async def action_save(self) -> None:
         """Save the query under a name."""
-        sql = self.query_one("#editor", SqlEditor).text.strip()
+        tab = self.tab
+        sql = tab.editor.text.strip()
         if not sql:
             self.workbench.tell("There is no query to save.", severity="information")
             return
-        name = await self.app.push_screen_wait(AskScreen("Save this query under which name?"))
+        asked = AskScreen(
+            "Save this query under which name?", tab.name_given, "A word like $policy in it is asked for."
+        )
+        name = await self.app.push_screen_wait(asked)
         if name:
             await self.ask(lambda workspace: workspace.sql.save(name, sql))
+            tab.name_given = name
+            self._show_tabs()
             self.workbench.tell(f"Saved as {name}; ctrl+g finds it.", severity="information")
+
+    def action_export(self) -> None:
+        """Write all rows of the query that is shown, or of the editor's, to a file."""
+        tab = self.tab
+        asked = tab.ran or tab.written()
+        if asked is None:
+            self.workbench.tell("Run a query first; its rows are what is exported.", severity="information")
+        elif tab.running:
+            tab.say(Content("A query is running; esc cancels it."))
+        elif asked.values:
+            self._export(tab, asked)
+        else:
+            self._with_values(asked, lambda found: self._export(tab, found))
 
     @work(group=DIALOG)
     @told
-    async def action_export(self) -> None:
-        """Write all rows of the last query, or of the editor's, to a file."""
-        sql = self._ran or self.query_one("#editor", SqlEditor).text.strip()
-        if not sql:
-            self.workbench.tell("Run a query first; its rows are what is exported.", severity="information")
-            return
-        path = await self.app.push_screen_wait(
-            AskScreen(
-                "Write the rows to which file?",
-                self._last_export or "result.csv",
-                "Ends in .csv, .tsv, .parquet, .json or .jsonl.",
-            )
+    async def _export(self, tab: QueryTab, asked: AskedSql) -> None:
+        question = AskScreen(
+            "Write the rows to which file?",
+            self._last_export or "result.csv",
+            "Ends in .csv, .tsv, .parquet, .json or .jsonl.",
         )
-        if not path:
-            return
-        self._last_export = path
-        self.say(Content.styled("exporting …", "$primary"))
-        try:
-            rows = await self.ask(lambda workspace: workspace.sql.export(sql, expanded(path)))
-        except Exception as error:
-            self.say(error_sentence(error, self.workbench.explain(error)))
-            return
-        self.say(Content(f"{counted(rows, 'row')} written to {safe_line(path, 200)}."))
-
-    def on_data_table_cell_selected(self, event: DataTable.CellSelected) -> None:
-        """⏎ on a cell shows the whole value."""
-        from workbench.screens.sql_history import ValueScreen
-        from workbench.screens.sql_results import ResultTable
-
-        if isinstance(event.data_table, ResultTable):
-            self.app.push_screen(ValueScreen(*event.data_table.full_text()))
-
-
-def fetch(workspace: Workspace, sql: str, unlocked: bool) -> tuple[Result, SafeBackend]:
-    """Run a query and make its rows ready to draw, all in one thread."""
-    result = workspace.sql.run(sql, unlocked, SHOWN_ROWS)
-    from workbench.screens.sql_results import measured
-
-    return result, measured(readable(result.table))
-
-
-def readable(table: pyarrow.Table) -> pyarrow.Table:
-    """The plan that EXPLAIN gives in one cell, as one row a line."""
-    if table.column_names != ["explain_key", "explain_value"]:
-        return table
-    import pyarrow as pa
-
-    lines = [line for text in table["explain_value"].to_pylist() for line in str(text).splitlines()]
-    return pa.table({"plan": pa.array(lines, pa.string())})
+        path = await self.app.push_screen_wait(question)
+        if path:
+            self._last_export = path
+            tab.export(asked, expanded(path), path)
 
 
 def quoted(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,10 +18,25 @@ FAULT = "bold white on red"
 TOKEN = re.compile(r"\w+|\S")
 
 
-class SqlEditor(SafeTextArea):
-    """What the cursor's word would become stands behind it, dim; → takes it."""
+def _without(bindings: Iterable[BindingType], *keys: str) -> Iterator[Binding]:
+    """Bindings without some keys; one that has no other goes."""
+    for binding in bindings:
+        if isinstance(binding, Binding):
+            left = [key for key in binding.key.split(",") if key not in keys]
+            if left:
+                yield replace(binding, key=",".join(left))
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "complete", "Complete", show=False)]
+
+class SqlEditor(SafeTextArea, inherit_bindings=False):
+    """What the cursor's word would become stands behind it, dim; → takes it.
+
+    Of Textual's keys ctrl+k is left out, which closes the tab here, and ctrl+e, which completes.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *_without(SafeTextArea.BINDINGS, "ctrl+k", "ctrl+e"),
+        Binding("ctrl+e", "complete", "Complete", show=False),
+    ]
 
     completer: Completer = Completer()
     fault: tuple[int, int, int] | None = None

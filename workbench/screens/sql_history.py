@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -15,30 +15,36 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.wording import counted
+from workbench.keyboard import DIALOG
+from workbench.screens.base import attempt
 from workbench.screens.sql_text import history_line, searched
-from workbench.widgets.safe import safe_content, safe_line
+from workbench.services.gallery import GalleryQuery
+from workbench.widgets.confirm import ConfirmScreen
+from workbench.widgets.safe import safe_content, safe_line, safe_text
 from workbench.widgets.typed import SafeInput
 
 if TYPE_CHECKING:
     from storage.records import SavedQuery
-    from workbench.services.gallery import GalleryQuery
+    from workbench.services.workspace import Workspace
 
 
 VALUE_LIMIT = 200_000
 
 
-class HistoryScreen(ModalScreen[str | None]):
+class HistoryScreen(ModalScreen["SavedQuery | GalleryQuery | None"]):
     """Saved queries, the gallery's questions, then what was run, newest first; typing narrows them.
 
-    Answers the SQL chosen.
+    Answers the one chosen.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
         Binding("down", "focus_list", "List", show=False),
+        Binding("delete,ctrl+d", "forget", "Forget a saved query", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     HistoryScreen OptionList { height: 1fr; }
+    HistoryScreen #says { height: auto; color: $text-error; }
     HistoryScreen OptionList > .option-list--option-highlighted { background: $primary 25%; color: $text; }
     """
 
@@ -57,9 +63,12 @@ class HistoryScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content("Saved queries, questions and history")
-            dialog.border_subtitle = Content("type to search · ↓ ⏎ takes · esc leaves")
+            dialog.border_subtitle = Content(
+                "type to search · ↓ ⏎ takes · ctrl+d forgets a saved one · esc leaves"
+            )
             yield SafeInput(placeholder="search")
             yield OptionList(markup=False)
+            yield Static(id="says", markup=False)
 
     def on_mount(self) -> None:
         self._fill("")
@@ -85,11 +94,30 @@ class HistoryScreen(ModalScreen[str | None]):
         """Takes the highlighted query, without leaving the search."""
         listing = self.query_one(OptionList)
         if self._shown and listing.highlighted is not None:
-            self.dismiss(self._shown[listing.highlighted].sql)
+            self.dismiss(self._shown[listing.highlighted])
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._shown[event.option_index].sql)
+        self.dismiss(self._shown[event.option_index])
+
+    @work(group=DIALOG)
+    async def action_forget(self) -> None:
+        """Forget the saved query under the cursor, after a question."""
+        place = self.query_one(OptionList).highlighted
+        chosen = self._shown[place] if self._shown and place is not None else None
+        if chosen is None or isinstance(chosen, GalleryQuery) or not chosen.name:
+            return
+        name = chosen.name
+        if not await self.app.push_screen_wait(ConfirmScreen(f"Forget the saved query “{name}”?", "Forget")):
+            return
+
+        def forgotten(workspace: Workspace) -> bool:
+            workspace.sql.forget(name)
+            return True
+
+        if await attempt(self, "#says", forgotten):
+            self._queries.remove(chosen)
+            self._fill(self.query_one(Input).value)
 
     def action_focus_list(self) -> None:
         self.query_one(OptionList).focus()
@@ -98,7 +126,10 @@ class HistoryScreen(ModalScreen[str | None]):
 class ValueScreen(ModalScreen[None]):
     """One value of a result, whole."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss(None)", "Close"),
+        Binding("c,ctrl+c", "copy", "Copy"),
+    ]
     DEFAULT_CSS = """
     ValueScreen VerticalScroll { height: auto; max-height: 80vh; }
     ValueScreen Static { height: auto; }
@@ -111,6 +142,13 @@ class ValueScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(safe_line(self._column, 60) or "value")
-            dialog.border_subtitle = Content(f"{counted(len(self._value), 'character')} · esc closes")
+            dialog.border_subtitle = Content(
+                f"{counted(len(self._value), 'character')} · c copies · esc closes"
+            )
             with VerticalScroll():
                 yield Static(safe_content(self._value, VALUE_LIMIT), markup=False)
+
+    def action_copy(self) -> None:
+        """Copy the value, whole and without control characters."""
+        self.app.copy_to_clipboard(safe_text(self._value))
+        self.query_one(".dialog").border_subtitle = Content("copied · esc closes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -16,31 +15,9 @@ if TYPE_CHECKING:
     from storage.records import SavedQuery, TableInfo
 
 
-PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
-
-
-def error_place(error: BaseException | None) -> tuple[int, int | None] | None:
-    """(line, column), both from 1, that DuckDB's picture of the statement points at; column None when cut.
-
-    The picture is looked for in the error and in what caused it.
-    """
-    while error is not None:
-        match = PLACE.search(str(error))
-        if match:
-            line, shown, blanks = int(match[1]), match[2], len(match[3])
-            prefix = len(f"LINE {line}: ")
-            column = blanks - prefix + 1
-            return line, column if column >= 1 and not shown.startswith("...") else None
-        error = error.__cause__
-    return None
-
-
-def error_sentence(error: BaseException, sentence: str) -> Content:
-    """The sentence of an error, with its place in front when there is one."""
-    place = error_place(error)
-    where = ""
-    if place is not None:
-        where = f"Line {place[0]}" + (f", column {place[1]}: " if place[1] is not None else ": ")
+def error_sentence(place: tuple[int, int] | None, sentence: str) -> Content:
+    """The sentence of an error, in front of it line and column (from 0) where they are known."""
+    where = "" if place is None else f"Line {place[0] + 1}, column {place[1] + 1}: "
     return Content.assemble((where, "bold $text-error"), (safe_line(safe_text(sentence)), "$text-error"))
 
 

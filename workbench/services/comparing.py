@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from storage import artifacts, comparisons, policies, responses
-from storage.records import AgreementRow, PromptComparison, ResponseRow, WinRateRow
+from storage import artifacts, comparisons, policies, prompts, responses
+from storage.records import AgreementRow, ResponseRow, WinRateRow
 from storage.store import Store
 from workbench.services.statistics import mean_and_error, wilson_interval
 
 PEOPLE = "people"
+Outcome = Literal["win", "tie", "loss"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,20 @@ class Side:
     tokens: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class PromptOutcome:
+    """Who won on one prompt."""
+
+    prompt_id: str
+    share: float | None
+    """Share of the pairs of responses that `a` won, ties one half; None where nobody has compared them."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of `a`: whether `share` is above, at or below one half."""
+        return None if self.share is None else _outcome(self.share)
+
+
 @dataclass(frozen=True)
 class ComparedItem:
     """The responses of two policies to one prompt."""
@@ -57,7 +72,7 @@ class ComparedItem:
     """Mean score of the responses; None where one has no score."""
     share: float | None
     """Share of the pairs of responses that `a` won, ties one half; None where nobody has compared them."""
-    outcome: Literal["win", "tie", "loss"] | None
+    outcome: Outcome | None
     """Of `a`: whether `share` is above, at or below one half."""
 
 
@@ -92,8 +107,8 @@ class Comparing:
         Raises `NotFoundError` for a policy or reward model that is not registered.
         """
         self._known(a, b, reward_model)
-        compared = self._compared(a, b, reward_model, criterion)
-        return summarise(a, b, reward_model or PEOPLE, compared)
+        total = comparisons.total(self.store, a, b, reward_model, criterion=criterion)
+        return summarise(a, b, reward_model or PEOPLE, total)
 
     def items(
         self,
@@ -108,13 +123,30 @@ class Comparing:
         """The prompts that both policies have answered, oldest first, with all responses and who won
         there.
         """
+        found = self.outcomes(a, b, reward_model, criterion=criterion)
+        return self.items_of(a, b, found[offset : offset + limit], reward_model)
+
+    def outcomes(
+        self, a: str, b: str, reward_model: str | None = None, *, criterion: str = "overall"
+    ) -> list[PromptOutcome]:
+        """Who won on each prompt that both policies have answered, oldest first; `items_of` reads them.
+
+        Raises `NotFoundError` for a policy or reward model that is not registered.
+        """
         self._known(a, b, reward_model)
-        shares = {found.prompt_id: found.share for found in self._compared(a, b, reward_model, criterion)}
-        page = comparisons.common_prompts(self.store, a, b, limit=limit, offset=offset)
-        found = responses.of_prompts(self.store, [prompt_id for prompt_id, _ in page])
+        found = comparisons.outcomes(self.store, a, b, reward_model, criterion=criterion)
+        return [PromptOutcome(prompt_id, share) for prompt_id, share in found]
+
+    def items_of(
+        self, a: str, b: str, found: Sequence[PromptOutcome], reward_model: str | None = None
+    ) -> list[ComparedItem]:
+        """Some of the prompts that `outcomes` has found, in this order, with all responses of both."""
+        here = [each.prompt_id for each in found]
+        texts, answers = prompts.texts(self.store, here), responses.of_prompts(self.store, here)
         return [
-            _item(prompt_id, text, a, b, found[prompt_id], reward_model, shares.get(prompt_id))
-            for prompt_id, text in page
+            _item(each, texts[each.prompt_id], a, b, answers[each.prompt_id], reward_model)
+            for each in found
+            if each.prompt_id in texts
         ]
 
     def lost(
@@ -178,11 +210,6 @@ class Comparing:
         shared = after.by_prompt.keys() & before.by_prompt.keys()
         return mean_and_error([after.by_prompt[p] - before.by_prompt[p] for p in sorted(shared)])
 
-    def _compared(self, a: str, b: str, reward_model: str | None, criterion: str) -> list[PromptComparison]:
-        if reward_model is None:
-            return comparisons.by_people(self.store, a, b, criterion=criterion)
-        return comparisons.by_model(self.store, a, b, reward_model)
-
     def _known(self, a: str, b: str, reward_model: str | None) -> None:
         policies.by_name(self.store, a)
         policies.by_name(self.store, b)
@@ -190,25 +217,25 @@ class Comparing:
             artifacts.reward_model(self.store, reward_model)
 
 
-def summarise(a: str, b: str, judge: str, compared: Sequence[PromptComparison]) -> WinRate:
-    """Prompt by prompt comparisons as one win rate with its interval."""
-    shares = [comparison.share for comparison in compared]
-    low, high = wilson_interval(sum(shares), len(shares))
+def summarise(a: str, b: str, judge: str, total: comparisons.ComparedTotal) -> WinRate:
+    """Comparisons over all prompts as one win rate with its interval."""
+    low, high = wilson_interval(total.shares, total.prompts)
+    some = total.prompts > 0
     return WinRate(
         a=a,
         b=b,
         judge=judge,
-        wins=sum(comparison.wins for comparison in compared),
-        ties=sum(comparison.ties for comparison in compared),
-        losses=sum(comparison.losses for comparison in compared),
-        prompts=len(shares),
-        rate=sum(shares) / len(shares) if shares else None,
-        low=low if shares else None,
-        high=high if shares else None,
+        wins=total.wins,
+        ties=total.ties,
+        losses=total.losses,
+        prompts=total.prompts,
+        rate=total.shares / total.prompts if some else None,
+        low=low if some else None,
+        high=high if some else None,
     )
 
 
-def _outcome(share: float) -> Literal["win", "tie", "loss"]:
+def _outcome(share: float) -> Outcome:
     if share == 0.5:
         return "tie"
     return "win" if share > 0.5 else "loss"
@@ -220,19 +247,14 @@ def _mean_score(sides: tuple[Side, ...]) -> float | None:
 
 
 def _item(
-    prompt_id: str,
-    text: str,
-    a: str,
-    b: str,
-    rows: Sequence[ResponseRow],
-    reward_model: str | None,
-    share: float | None,
+    found: PromptOutcome, text: str, a: str, b: str, rows: Sequence[ResponseRow], reward_model: str | None
 ) -> ComparedItem:
     sides: dict[str, list[Side]] = {a: [], b: []}
     for row in rows:
         if row.policy in sides:
             score = row.scores.get(reward_model) if reward_model is not None else None
             sides[row.policy].append(Side(row.response_id, row.text, score, row.tokens))
-    outcome = None if share is None else _outcome(share)
     left, right = tuple(sides[a]), tuple(sides[b])
-    return ComparedItem(prompt_id, text, left, right, _mean_score(left), _mean_score(right), share, outcome)
+    return ComparedItem(
+        found.prompt_id, text, left, right, _mean_score(left), _mean_score(right), found.share, found.outcome
+    )

@@ -29,4 +29,4 @@ def number(value: Any, digits: int = 4) -> str:
 
 def percent(value: Any) -> str:
     """A share as 12.3 %; a dash where it is unknown or not finite."""
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 def percent(value: float | None) -> str:
     """A share in whole per cent; empty where nothing tells."""
-    return "" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
+    return "" if value is None or math.isnan(value) else f"{100 * value:.0f}%"
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A share with its interval in per cent: `82 % (71–90)`."""
+    """A share with its interval in per cent: `82% (71–90)`."""
     if value is None or low is None or high is None or math.isnan(value):
         return ""
-    return f"{100 * value:.0f} % ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * value:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def figure(estimate: Coefficient) -> str:

@@ -194,7 +194,7 @@ def _meetings(rows: Sequence[Row]) -> tuple[Meeting, ...]:
 def chances_text(row: Standing) -> str:
     """The chance to beat the average policy with its interval, `63 % (48–76)`."""
     value, low, high = row.chances
-    return f"{100 * value:.0f} % ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * value:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def evidence(row: Standing) -> str:
@@ -209,9 +209,7 @@ def notes(board: Leaderboard) -> list[str]:
     """What the table is and how far it can be trusted, a sentence each."""
     if not board.standings:
         return [f"No responses of two policies have been compared by {board.judge}."]
-    said = [
-        f"Judged by {board.judge}: {board.basis}. Chance to beat the average policy, with 95 % intervals."
-    ]
+    said = [f"Judged by {board.judge}: {board.basis}. Chance to beat the average policy, with 95% intervals."]
     if board.prompts < FEW_PROMPTS:
         said.append(
             f"That is little: with {counted(board.prompts, 'prompt')} the intervals tell hardly anything."

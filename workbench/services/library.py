@@ -23,9 +23,14 @@ class Library:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def prompts(self, search: str = "", *, limit: int = 500, offset: int = 0) -> list[PromptRow]:
-        """Prompts whose text or source holds `search`, oldest first, a page at a time."""
-        return prompts.listed(self.store, search, limit=limit, offset=offset)
+    def prompts(
+        self, search: str = "", *, limit: int = 500, offset: int = 0, after: str | None = None
+    ) -> list[PromptRow]:
+        """Prompts whose text or source holds `search`, oldest first, a page at a time.
+
+        A page begins `offset` rows behind the first, or behind the prompt `after`, which is quicker.
+        """
+        return prompts.listed(self.store, search, limit=limit, offset=offset, after=after)
 
     def count(self, search: str = "") -> int:
         """How many prompts `prompts(search)` has in all its pages."""

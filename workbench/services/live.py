@@ -188,7 +188,7 @@ class Live:
         row = self._computing_run()
         if row is None:
             return ""
-        done = "" if row.progress is None else f" {100 * row.progress:.0f} %"
+        done = "" if row.progress is None else f" {100 * row.progress:.0f}%"
         return f"{row.run_id}{done}"
 
     def _computing_run(self) -> RunRow | None:

@@ -31,7 +31,7 @@ def length(report: RewardReport, width: int) -> list[Line]:
         ("longer_wins", "longer is better", "model"),
         ("longer_loses", "longer is worse", "model"),
         ("length_balanced", "mean of these two", "model"),
-        ("length_matched", "within 10 %", "model"),
+        ("length_matched", "within 10%", "model"),
         ("longer", "longer one alone", "baseline"),
     ):
         if measured := figures.get(figure):

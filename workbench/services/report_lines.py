@@ -167,4 +167,4 @@ def signed_line(label: str, figure: Figure) -> Line:
 
 def percent(share: float) -> str:
     """`0.123` as `12 %`."""
-    return f"{share:.0%}".replace("%", " %")
+    return f"{share:.0%}"

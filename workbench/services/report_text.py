@@ -194,7 +194,7 @@ def calibration(report: RewardReport, width: int) -> list[Line]:
     lines: list[Line] = [((fit("predicted", 13) + "   right  pairs  " + scale, "muted"),)]
     for row in report.calibration:
         drawn = distance(row.observed, row.predicted, cells) if cells else ""
-        label = f"{row.low:.0%} – {row.high:.0%}".replace("%", " %")
+        label = f"{row.low:.0%} – {row.high:.0%}"
         lines.append(
             (
                 (fit(label, 13), ""),
@@ -317,7 +317,7 @@ def policies(report: RewardReport, width: int) -> list[Line]:
             )
         )
         lines.append(((" " * (room + 14), ""), (_stretched(row.counts, cells), "muted")))
-    return lines + prose("Whiskers 5 to 95 %, box the middle half, ┃ the median; below, how many.", width)
+    return lines + prose("Whiskers 5 to 95%, box the middle half, ┃ the median; below, how many.", width)
 
 
 def _stretched(counts: tuple[int, ...], cells: int) -> str:

@@ -8,7 +8,7 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
             "accuracy",
             "Share of the pairs whose better response has the higher score, equal scores one half. A pair "
             "counts by what most annotators say of it; where they tie or split it is left out. The shaded "
-            "part of a bar is the 95 % interval when prompts are drawn again and again with replacement.",
+            "part of a bar is the 95% interval when prompts are drawn again and again with replacement.",
         ),
         (
             "longer response",
@@ -39,7 +39,7 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "predicted",
             "Probability that the model gives to the response it prefers, σ(|score difference|), by steps "
-            "of 5 %.",
+            "of 5%.",
         ),
         ("right", "Share of those pairs in which people prefer that response, too."),
         ("mean distance", "Between predicted and right, weighted by pairs: expected calibration error."),
@@ -50,7 +50,7 @@ EXPLAINED: dict[str, tuple[tuple[str, str], ...]] = {
             "Accuracy if the longer response were as often worse as better: one that only counts characters "
             "gets 1/2.",
         ),
-        ("within 10 %", "Accuracy where the lengths differ by at most 10 %: hardly a length to go by."),
+        ("within 10%", "Accuracy where the lengths differ by at most 10%: hardly a length to go by."),
         (
             "correlation",
             "Pearson's, of score and characters, each less the mean of its prompt, over scored responses.",

@@ -18,7 +18,12 @@ def with_values(sql: str, values: Mapping[str, str]) -> str:
 
     Raises UsageError for a parameter without a value.
     """
+    return literals.filled_in(sql, given(sql, values))
+
+
+def given(sql: str, values: Mapping[str, str]) -> dict[str, int | float | str]:
+    """What was typed for the parameters of a text, by name, numbers as such.  Raises as `with_values`."""
     missing = [name for name in parameters_of(sql) if name not in values]
     if missing:
         raise UsageError(f"The query asks for ${missing[0]}; give it with --set {missing[0]}=VALUE.")
-    return literals.filled_in(sql, {name: literals.typed(text) for name, text in values.items()})
+    return {name: literals.typed(text) for name, text in values.items()}

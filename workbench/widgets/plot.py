@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.reactive import reactive
 from textual_hires_canvas import Canvas
@@ -26,6 +27,12 @@ COLOURS = (
 )
 """The colour of each curve, as the style sheets and legends name it."""
 MARKS_A_CURVE = 5
+DAY = 86_400
+APART = (
+    *(1, 5, 15, 30, 60, 300, 900, 1800),
+    *(3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY),
+)
+"""Seconds between two moments on an axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,26 @@ class ValueFormatter(AxisFormatter):
         return [f"{tick:.{decimals}f}" for tick in ticks]
 
 
+class TimeFormatter(AxisFormatter):
+    """Moments below the chart, from seconds since 1970 in UTC: days, or the time of day within three."""
+
+    def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
+        span = max_ - min_
+        apart = next((each for each in APART if span / each <= min(max_ticks, 6)), 365 * DAY)
+        while span / apart > min(max_ticks, 6):
+            apart *= 2
+        first = math.ceil(min_ / apart)
+        return [n * apart for n in range(first, math.floor(max_ / apart) + 1)] or [min_]
+
+    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        close = len(ticks) > 1 and ticks[1] - ticks[0] < DAY
+        shown = "%d %b %H:%M" if close and ticks[-1] - ticks[0] >= DAY else "%H:%M" if close else "%Y-%m-%d"
+        if close and ticks[1] - ticks[0] < 60:
+            shown = "%H:%M:%S"
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        return [(epoch + timedelta(seconds=tick)).strftime(shown) for tick in ticks]
+
+
 class Plot(PlotWidget, can_focus=False):
     """Curves over steps, or over any number when not `whole_steps`."""
 
@@ -98,6 +125,11 @@ class Plot(PlotWidget, can_focus=False):
         self._values = ValueFormatter()
         self.set_x_formatter(StepFormatter() if whole_steps else ValueFormatter(most=8))
         self.set_y_formatter(self._values)
+
+    def over(self, axis: Literal["steps", "numbers", "times"]) -> None:
+        """What the x axis counts from now on."""
+        kinds = {"steps": StepFormatter, "numbers": lambda: ValueFormatter(most=8), "times": TimeFormatter}
+        self.set_x_formatter(kinds[axis]())
 
     def show(
         self,

@@ -25,7 +25,7 @@ Fetch = Callable[[int, int], Awaitable[Sequence[Any]]]
 class RowList(ScrollView, can_focus=True):
     """Rows drawn by `draw(row, width)`, fetched by `fetch(offset, limit)` a page at a time.
 
-    `fetch` tells its own errors; a page that it cannot give stays blank.
+    `fetch` tells its own errors; a page that it cannot give stays blank.  `page_rows` are the rows of one.
     """
 
     DEFAULT_CSS = """
@@ -73,8 +73,9 @@ class RowList(ScrollView, can_focus=True):
         def control(self) -> RowList:
             return self.rows
 
-    def __init__(self, draw: Draw, fetch: Fetch, **kwargs: Any) -> None:
+    def __init__(self, draw: Draw, fetch: Fetch, *, page_rows: int = PAGE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.page_rows = page_rows
         self._draw, self._fetch = draw, fetch
         self._pages: dict[int, Sequence[Any]] = {}
         self._asked: set[int] = set()
@@ -84,7 +85,7 @@ class RowList(ScrollView, can_focus=True):
     # -- content ------------------------------
 
     def show(self, count: int, first_page: Sequence[Any], *, keep_cursor: bool = False) -> None:
-        """Replace everything: `count` rows, of which `first_page` are the first at most PAGE."""
+        """Replace everything: `count` rows, of which `first_page` are the first at most `page_rows`."""
         self._generation += 1
         self._pages = {0: first_page} if first_page else {}
         self._asked = set(self._pages)
@@ -98,7 +99,10 @@ class RowList(ScrollView, can_focus=True):
 
     def show_all(self, rows: Sequence[Any], *, keep_cursor: bool = False) -> None:
         """Replace everything by rows that are all in memory."""
-        pages = {number: rows[start : start + PAGE] for number, start in enumerate(range(0, len(rows), PAGE))}
+        pages = {
+            number: rows[start : start + self.page_rows]
+            for number, start in enumerate(range(0, len(rows), self.page_rows))
+        }
         self.show(len(rows), pages.get(0, ()), keep_cursor=keep_cursor)
         self._pages, self._asked = pages, set(pages)
 
@@ -110,7 +114,7 @@ class RowList(ScrollView, can_focus=True):
 
     def row(self, index: int) -> Any | None:
         """Row `index`, or None when it has not been fetched; asks for its page then."""
-        number, offset = divmod(index, PAGE)
+        number, offset = divmod(index, self.page_rows)
         page = self._pages.get(number)
         if page is None:
             if number not in self._asked and 0 <= index < self.count:
@@ -119,23 +123,29 @@ class RowList(ScrollView, can_focus=True):
             return None
         return page[offset] if offset < len(page) else None
 
+    def known(self, index: int) -> Any | None:
+        """Row `index` if it has been fetched; its page is not asked for."""
+        number, offset = divmod(index, self.page_rows)
+        page = self._pages.get(number, ())
+        return page[offset] if offset < len(page) else None
+
     @property
     def current(self) -> Any | None:
         """The row under the cursor, None while there is none."""
         return self.row(self.cursor) if self.count else None
 
     async def _fetch_page(self, number: int, generation: int) -> None:
-        page = await self._fetch(number * PAGE, PAGE)
+        page = await self._fetch(number * self.page_rows, self.page_rows)
         if generation != self._generation:
             return
         if len(self._pages) >= PAGES_KEPT:
-            here = self.cursor // PAGE
+            here = self.cursor // self.page_rows
             furthest = max(self._pages, key=lambda offset: abs(offset - here))
             self._asked.discard(furthest)
             del self._pages[furthest]
         self._pages[number] = page
         self.refresh()
-        if self.cursor // PAGE == number:
+        if self.cursor // self.page_rows == number:
             self._tell_moved()
 
     # -- drawing ------------------------------

@@ -21,7 +21,8 @@ from engine.protocol.configs.imitation import SFTConfig, StoredResponsesConfig
 from engine.protocol.configs.judge import JudgeConfig
 from engine.protocol.configs.online import NashMDConfig, OnlineDPOConfig
 from engine.protocol.configs.overoptimise import OveroptimiseConfig
-from engine.protocol.configs.policy import GRPOConfig, PolicyLearningConfig, PPOConfig, RLOOConfig
+from engine.protocol.configs.policy import PolicyLearningConfig
+from engine.protocol.configs.policy_gradient import GRPOConfig, PPOConfig, RLOOConfig
 from engine.protocol.configs.process_reward import ProcessRewardConfig
 from engine.protocol.configs.reward import RewardConfig
 from engine.protocol.configs.rewarded import BestOfNConfig, RewardedConfig

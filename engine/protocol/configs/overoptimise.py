@@ -18,7 +18,7 @@ from engine.protocol.configs.common import (
     Template,
 )
 from engine.protocol.configs.needs import DECODING, TYPICAL_PROMPT, Cost, JobInputs, PromptTable
-from engine.protocol.configs.policy import RLOOConfig
+from engine.protocol.configs.policy_gradient import RLOOConfig
 from engine.protocol.configs.rates import described
 from engine.protocol.rewards import ENSEMBLE
 

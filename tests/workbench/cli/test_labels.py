@@ -44,7 +44,7 @@ def test_the_leaderboard(tmp_path: Path) -> None:
     done = shell("leaderboard", "--matrix")
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()[2:5]] == ["a", "b", "c"]
-    assert "100 % of 5" in done.stdout
+    assert "100% of 5" in done.stdout
     assert "That is little: with 5 prompts" in done.stderr
     told = cast("dict[str, Any]", shell.json("leaderboard", "--raw"))
     assert told["length"] is None

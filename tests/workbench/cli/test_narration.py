@@ -18,4 +18,4 @@ def test_a_stage_that_ends_time_and_again_says_so_once(
     narrator.progress("saving", 0, 100, "%")
     narrator.progress("evaluating", 100, 100, "%")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["evaluating  100 %", "saving  0 %", "evaluating  100 %"]
+    assert lines == ["evaluating  100%", "saving  0%", "evaluating  100%"]

@@ -27,7 +27,7 @@ def lines(kind: str, config: dict[str, object], metrics: dict[str, list[tuple[in
 def test_ppo_adds_up() -> None:
     text = lines("ppo", {"clip": 0.2, "value_coefficient": 0.1, "normalise_score": True}, METRICS)
     assert "−0.02 + 0.1 · 0.4 = 0.02" in text
-    assert "1.9 % of tokens clipped" in text
+    assert "1.9% of tokens clipped" in text
     assert "β 0.048, KL 4.5 nats a response, s 1.6 → reward 1.4" in text
     found = formula("ppo", {}, METRICS)
     assert found is not None

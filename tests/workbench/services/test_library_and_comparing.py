@@ -75,7 +75,14 @@ def test_why_nothing_is_compared(filled: Workspace) -> None:
 
 
 def test_side_by_side(scored: Workspace) -> None:
-    first, second = scored.comparing.items("a", "b", "rm")
+    every = scored.comparing.items("a", "b", "rm")
+    found = scored.comparing.outcomes("a", "b", "rm")
+    assert [(each.prompt_id, each.share, each.outcome) for each in found] == [
+        (each.prompt_id, each.share, each.outcome) for each in every
+    ]
+    turned = scored.comparing.items_of("a", "b", found[::-1], "rm")
+    assert turned == every[::-1]
+    first, second = every
     assert ([side.text for side in first.a], [side.text for side in first.b]) == (
         ["Light.", "Light is scattered by the air."],
         [LONG],

@@ -67,8 +67,11 @@ class FakeLibrary:
     def found(self, search: str) -> list[int]:
         return [i for i in range(self.size) if search.lower() in self.text(i).lower()]
 
-    def prompts(self, search: str = "", *, limit: int = 500, offset: int = 0) -> list[Any]:
-        return [self.row(i) for i in self.found(search)[offset : offset + limit]]
+    def prompts(
+        self, search: str = "", *, limit: int = 500, offset: int = 0, after: str | None = None
+    ) -> list[Any]:
+        behind = [i for i in self.found(search) if after is None or i > int(after[1:], 16)]
+        return [self.row(i) for i in behind[offset : offset + limit]]
 
     def count(self, search: str = "") -> int:
         return len(self.found(search))
@@ -313,10 +316,11 @@ class FakeComparing:
             high=min(1.0, rate + 0.2),
         )
 
-    def items(
-        self, a: str, b: str, reward_model: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[Any]:
-        return [self.item(number, a, b) for number in range(self.library.size)[offset : offset + limit]]
+    def outcomes(self, a: str, b: str, reward_model: str | None = None) -> list[Any]:
+        return [self.item(number, a, b) for number in range(self.library.size)]
+
+    def items_of(self, a: str, b: str, found: list[Any], reward_model: str | None = None) -> list[Any]:
+        return found
 
     def item(self, number: int, a: str, b: str) -> Any:
         rows = {row.policy: row for row in self.library.responses(f"p{number:016x}")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -47,12 +48,12 @@ async def test_choosing_swapping_and_filtering() -> None:
         rows = screen.query_one(RowList)
         for outcome in ("win", "loss", "tie"):
             await pilot.press("f")
-            await pilot.pause()
-            assert rows.count == sum(item.outcome == outcome for item in screen.items)
+            expected = sum(item.outcome == outcome for item in screen.items)
+            await until(pilot, partial(lambda count: rows.count == count, expected))
             assert rows.current.outcome == outcome
-        await pilot.press("f", "end")
-        await pilot.pause()
-        assert rows.count == 250
+        await pilot.press("f")
+        await until(pilot, lambda: rows.count == 250)
+        await pilot.press("end")
         assert rows.cursor == 249
 
 

@@ -57,11 +57,11 @@ async def test_the_leaderboard_shows_intervals_and_who_beat_whom(workspace: Work
     compete(workspace, 8)
     async with opened(workspace, WIDE) as (app, pilot):
         app.action_leaderboard()
-        await until(pilot, lambda: isinstance(app.screen, LeaderboardScreen) and "100 % (8)" in shown(app))
+        await until(pilot, lambda: isinstance(app.screen, LeaderboardScreen) and "100% (8)" in shown(app))
         assert "16 pairs on 8 prompts" in shown(app)
         assert "That is little" in shown(app)
         assert "At equal length" in shown(app)
         await pilot.press("l")
-        await until(pilot, lambda: "At equal length" not in shown(app) and "100 % (8)" in shown(app))
+        await until(pilot, lambda: "At equal length" not in shown(app) and "100% (8)" in shown(app))
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, LeaderboardScreen))

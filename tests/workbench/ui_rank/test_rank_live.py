@@ -47,7 +47,7 @@ async def go(app: WorkbenchApp, pilot: Pilot[None]) -> RankScreen:
     ("state", "line"),
     [
         (LiveState(), "live L starts a reward model that learns as you rank"),
-        (LiveState(computing="reward-1a2b3c 62 %"), "live features are being computed: reward-1a2b3c 62 %"),
+        (LiveState(computing="reward-1a2b3c 62%"), "live features are being computed: reward-1a2b3c 62%"),
         (LiveState(base="smollm2", standing=12), "live from the 20th judgement, 8 to go"),
         (LiveState(base="smollm2", standing=20, working=True), "live first fit …"),
         (LEARNED, "live 34 judgements · held-out 0.71 ± 0.04 · log-loss 0.56 █▅▃▂▁ · refit 0.4 s"),

@@ -32,9 +32,9 @@ async def test_a_large_store_is_read_in_pages() -> None:
     asked: list[tuple[int, int]] = []
     prompts = workspace.library.prompts
 
-    def counting(search: str = "", *, limit: int = 500, offset: int = 0) -> Any:
-        asked.append((offset, limit))
-        return prompts(search, limit=limit, offset=offset)
+    def counting(search: str = "", *, limit: int = 500, **where: Any) -> Any:
+        asked.append((where.get("offset", 0), limit))
+        return prompts(search, limit=limit, **where)
 
     workspace.library.prompts = counting
     async with opened(workspace) as (app, pilot):

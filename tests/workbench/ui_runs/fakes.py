@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from engine.errors import UsageError
 from tests.workbench.ui_rank.fakes import fake_workspace
-from workbench.services.sql import Result
+from workbench.services import result_rows
+from workbench.services.sql import Fetched
 from workbench.services.text_diff import word_diff
 
 START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -247,8 +247,6 @@ class FakeSql:
     def __init__(self, table: Any = None) -> None:
         self.table = table
         self.ran: list[tuple[str, bool]] = []
-        self.cancelled = 0
-        self.exported: list[tuple[str, str]] = []
         self.error: Exception | None = None
         self.saved: list[Any] = []
 
@@ -262,25 +260,23 @@ class FakeSql:
             SimpleNamespace(name="win_rates", kind="view", columns=(column,)),
         ]
 
-    def run(self, sql: str, unlocked: bool = False, limit: int | None = None) -> Any:
-        self.ran.append((sql, unlocked))
-        if self.error is not None:
-            raise self.error
-        if "delete" in sql.lower() and not unlocked:
-            raise UsageError("This session is read-only and DELETE writes. Unlock the session to run it.")
-        return Result(tuple(self.table.column_names), self.table, seconds=0.004, truncated=False)
+    def question(self, sql: str, *, unlocked: bool = False) -> Any:
+        def rows(came: Any, most: int | None = None) -> Fetched:
+            self.ran.append((sql, unlocked))
+            if self.error is not None:
+                raise self.error
+            came(result_rows.ResultRows.of(self.table))
+            return Fetched(seconds=0.004, truncated=False, statements=1)
 
-    def cancel(self) -> None:
-        self.cancelled += 1
+        return SimpleNamespace(rows=rows, cancel=lambda: None)
+
+    def offered(self, parameter: str) -> list[str]:
+        return ["concise-rm"] if parameter == "reward_model" else []
 
     def history(self) -> list[Any]:
         return [
             SimpleNamespace(sql="SELECT 1", name=None, rows=1, seconds=0.001, error=None, created_at=START)
         ]
-
-    def export(self, sql: str, path: Any) -> int:
-        self.exported.append((sql, str(path)))
-        return 3
 
 
 def reward_model(

@@ -12,6 +12,7 @@ from textual.app import App, ComposeResult
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
 from workbench.screens.sql_results import ResultTable, harmless, measured
+from workbench.services.result_rows import ResultRows
 
 ARROW_HOSTILE = tuple(text.replace("\ud83d", "?") for text in HOSTILE)  # Arrow holds no lone surrogates
 
@@ -22,7 +23,7 @@ class TableApp(App[None]):
         self.result = table
 
     def compose(self) -> ComposeResult:
-        yield ResultTable(measured(self.result))
+        yield ResultTable(measured(ResultRows.of(self.result)))
 
 
 async def test_hostile_cells_and_column_names_draw_literally() -> None:

@@ -17,7 +17,6 @@ from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
 from workbench.screens.launch_form import FieldRow
 from workbench.screens.score import ScoredPair
-from workbench.services.sql import Result
 
 SIZES = [(80, 24), (160, 48)]
 
@@ -145,5 +144,4 @@ def test_look(snap_compare: Any, go: Callable[[Pilot[Any]], Any], size: tuple[in
     jobs = FakeJobs()
     jobs.metric_rows["reward-5b2c1d"] = ppo_metrics(20)
     made = workspace(jobs=jobs, sql=FakeSql(table()), ways=[learned(), best_of_n()])
-    made.sql.run = lambda *_: Result(tuple(table().column_names), table(), seconds=0.004, truncated=False)
     assert snap_compare(WorkbenchApp(made), terminal_size=size, run_before=go)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
 from workbench.screens.sql import quoted
 from workbench.screens.sql_results import ResultTable
-from workbench.screens.sql_text import error_place
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -33,7 +33,7 @@ async def open_sql(pilot: Pilot[Any], query: str = "") -> TextArea:
     await pilot.press("f7")
     await until(pilot, lambda: bool(pilot.app.screen.query("#editor")))
     await until(pilot, lambda: bool(pilot.app.screen.query_one(Tree).root.children))
-    editor = pilot.app.screen.query_one("#editor", TextArea)
+    editor: TextArea = pilot.app.screen.editor  # type: ignore[attr-defined]
     if query:
         editor.text = query
     return editor
@@ -93,7 +93,7 @@ async def test_a_question_of_the_gallery_asks_for_its_parameters(real: Workspace
         await pilot.press(*"surest", "enter")
         await until(pilot, lambda: "$reward_model" in editor.text)
         await pilot.press("f9")
-        await until(pilot, lambda: "$reward_model is" in drawn(app))
+        await until(pilot, lambda: "Values for the query" in drawn(app))
         await pilot.press(*"it's", "enter")
         await until(pilot, lambda: "0 rows" in drawn(app))
         assert "$reward_model" in editor.text
@@ -104,7 +104,7 @@ async def test_a_word_is_completed(real: Workspace) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         editor = await open_sql(pilot)
         await until(pilot, lambda: bool(editor.completer.functions))  # type: ignore[attr-defined]
-        await pilot.press("ctrl+n", *"from prefer")
+        await pilot.press("ctrl+k", *"from prefer")
         await until(pilot, lambda: editor.suggestion == "ence_ties")
         await pilot.press("right")
         assert editor.text == "from preference_ties"
@@ -150,7 +150,7 @@ async def test_a_running_query_is_cancelled_by_escape(real: Workspace) -> None:
 
 
 async def test_more_rows_than_are_shown_are_told(real: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.screens.sql.SHOWN_ROWS", 1000)
+    monkeypatch.setattr("workbench.services.sql.MOST_ROWS", 1000)
     app = WorkbenchApp(real)
     async with app.run_test(size=(120, 24)) as pilot:
         await open_sql(pilot, "SELECT range AS n FROM range(300000)")
@@ -212,28 +212,146 @@ async def test_hostile_cells_names_and_errors_are_drawn_as_text() -> None:
         assert_harmless(drawn(app))
 
 
-def test_the_place_of_an_error_is_read_from_duckdb_s_picture() -> None:
-    picture = 'Binder Error: no column "x"\n\nLINE 2:   x\n          ^'
-    outer = ValueError("told")
-    outer.__cause__ = ValueError(picture)
-    assert error_place(outer) == (2, 3)
-    assert error_place(ValueError("no picture")) is None
-
-
 def test_names_are_quoted_where_sql_needs_it() -> None:
     assert [quoted(name) for name in ("prompts", "Odd", 'a"b')] == ["prompts", '"Odd"', '"a""b"']
 
 
-async def test_ctrl_n_empties_the_editor_and_can_be_undone() -> None:
+async def test_ctrl_k_empties_the_last_editor_and_can_be_undone() -> None:
     app = WorkbenchApp(workspace())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("f7")
-        await until(pilot, lambda: bool(app.screen.query("#editor")))
-        editor = app.screen.query_one("#editor", TextArea)
+        editor = await open_sql(pilot)
         before = editor.text
-        await pilot.press("ctrl+n")
+        await pilot.press("ctrl+k")
         assert editor.text == ""
         await pilot.press("ctrl+z")
         assert editor.text == before
-        await pilot.press("ctrl+n", *"SELECT")
+        await pilot.press("ctrl+k", *"SELECT")
         assert editor.text == "SELECT"
+
+
+class WaitingSql(FakeSql):
+    """A query that says `wait` gives its rows once it is cancelled, or fails then."""
+
+    def question(self, sql: str, *, unlocked: bool = False) -> Any:
+        question = super().question(sql, unlocked=unlocked)
+        if "wait" in sql:
+            ended, answer = threading.Event(), question.rows
+            question.cancel = ended.set
+
+            def rows(*heard: Any) -> Any:
+                ended.wait(20)
+                return answer(*heard)
+
+            question.rows = rows
+        return question
+
+
+async def test_every_tab_has_its_query_and_its_rows() -> None:
+    app = WorkbenchApp(workspace(sql=WaitingSql(pa.table({"word": ["beside"]}))))
+    async with app.run_test(size=(120, 30)) as pilot:
+        first = await open_sql(pilot, "select * from wait")
+        screen: Any = app.screen
+        await pilot.press("f9")
+        await until(pilot, lambda: "running" in drawn(app))
+        await pilot.press("ctrl+n", *"select 1", "f9")
+        await until(pilot, lambda: "1 row" in drawn(app) and "beside" in drawn(app))
+        assert " 1 wait… " in drawn(app)
+        assert " 2 query " in drawn(app)
+        await pilot.press("ctrl+b")
+        assert screen.editor is first
+        assert "running" in drawn(app)
+        assert "beside" not in drawn(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "1 row" in drawn(app) and "beside" in drawn(app))
+        await pilot.press("ctrl+b", "tab")
+        assert app.focused is screen.tab.result
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: screen.editor is first and "select 1" not in drawn(app))
+        await pilot.press("ctrl+n", *"never run", "ctrl+k")
+        await until(pilot, lambda: "would be lost" in drawn(app))
+        await pilot.press("n", "ctrl+k", "y")
+        await until(pilot, lambda: screen.editor is first)
+
+
+async def test_rows_show_while_others_come_and_those_that_came_stay(
+    real: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.services.result_rows.IN_MEMORY", 100_000)
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(120, 24)) as pilot:
+        await open_sql(pilot, "SELECT range AS n FROM range(10000000000)")
+        await pilot.press("f9")
+        await until(pilot, lambda: "rows so far" in drawn(app))
+        table = app.screen.query_one(ResultTable)
+        await until(pilot, lambda: table.row_count > 30_000)
+        await pilot.press("escape")
+        await until(pilot, lambda: "stopped before the end" in drawn(app))
+        table.focus()
+        await pilot.press("ctrl+end")
+        last = table.row_count - 1
+        assert table.cursor_row == last
+        assert str(last) in drawn(app)
+        assert table.full_text() == ("n", str(last))
+
+
+async def test_the_place_of_an_error_is_marked_in_what_was_selected(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor: Any = await open_sql(pilot, "SELECT 1;\n  SELECT 2;\nSELECT $word, nothing")
+        editor.select_line(2)
+        await pilot.press("f9")
+        await until(pilot, lambda: "Values for the query" in drawn(app))
+        await pilot.press(*"a longer word", "enter")
+        await until(pilot, lambda: "Line 3, column 15" in drawn(app))
+        assert editor.fault == (2, 14, 21)
+
+
+async def test_columns_are_charted_and_others_chosen(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        query = "SELECT range AS step, range ^ 2 AS loss, 'run ' || (range % 2) AS run FROM range(100)"
+        await open_sql(pilot, query)
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+        app.screen.query_one(ResultTable).focus()
+        await pilot.press("right", "c")
+        await until(pilot, lambda: "loss over step" in drawn(app))
+        await pilot.press("s")
+        await until(pilot, lambda: "by run" in drawn(app) and "run 1" in drawn(app))
+        await pilot.press("X")
+        await until(pilot, lambda: "loss over row" in drawn(app))
+        await pilot.press("X")
+        await until(pilot, lambda: "loss over run" in drawn(app) and "60 rows more" in drawn(app))
+        assert "█" in drawn(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+
+
+async def test_a_row_and_a_whole_cell_are_copied(real: Workspace) -> None:
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot, "SELECT 1 AS n, {'a': [1, 2]} AS nested")
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(ResultTable)))
+        app.screen.query_one(ResultTable).focus()
+        await pilot.press("y")
+        assert app.clipboard == '{"n": 1, "nested": {"a": [1, 2]}}'
+        await until(pilot, lambda: "Copied: row, 33 characters" in drawn(app))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: "c copies" in drawn(app))
+        await pilot.press("c")
+        assert app.clipboard == '{\n  "a": [\n    1,\n    2\n  ]\n}'
+
+
+async def test_a_saved_query_is_forgotten_after_a_question(real: Workspace) -> None:
+    real.sql.save("mine", "SELECT 'kept' AS word")
+    app = WorkbenchApp(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_sql(pilot)
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: "mine" in drawn(app))
+        await pilot.press("ctrl+d")
+        await until(pilot, lambda: "Forget the saved query" in drawn(app))
+        await pilot.press("y")
+        await until(pilot, lambda: not real.sql.saved())
+        await until(pilot, lambda: "mine" not in drawn(app))

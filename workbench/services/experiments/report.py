@@ -27,7 +27,7 @@ LEGEND = (
     "Reward is the judge's mean score, gain what it is above where the method started, on the same "
     "prompts with the same seed. Own objective is the score that the method learned from, in its last "
     "step, in units of its own. KL is that of the responses to where the method started, Σ log π − log "
-    "π_ref. Intervals are of 95 %: two crossed random effects, seeds and prompts, with Satterthwaite's "
+    "π_ref. Intervals are of 95%: two crossed random effects, seeds and prompts, with Satterthwaite's "
     "degrees of freedom; of a win rate never narrower than Wilson's over the prompts. Of best of n the KL is "
     "ln n − (n − 1)/n, which it cannot exceed, and seconds are those of choosing."
 )

@@ -109,7 +109,7 @@ class ExperimentResult:
                 "One seed: intervals say what other prompts would change, not what other seeds would."
             )
         else:
-            said.append("Intervals of 95 % count both the chance of the seed and that of the prompts.")
+            said.append("Intervals of 95% count both the chance of the seed and that of the prompts.")
         said += [
             f"{arm.arm}: {counted(len(arm.failed), 'run')} failed ({arm.failed[0]})."
             for arm in self.arms
@@ -258,7 +258,7 @@ def _differing(rows: Sequence[ExperimentRun], order: Sequence[str]) -> dict[str,
 
 def rate_text(met: Meeting) -> str:
     """A win rate with its interval, `63 % (48–76)`."""
-    return f"{100 * met.rate:.0f} % ({100 * met.low:.0f}–{100 * met.high:.0f})"
+    return f"{100 * met.rate:.0f}% ({100 * met.low:.0f}–{100 * met.high:.0f})"
 
 
 def estimate_text(value: MeanInterval | None, digits: int = 2, *, signed: bool = False) -> str:
