@@ -84,6 +84,7 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "DemoSummaryScreen": lambda w: (TABLE,),
     "SkipScreen": lambda w: (),
     "NoteScreen": lambda w: ("",),
+    "PassageScreen": lambda w: ("A", "response", "some text", ()),
     "ZoomScreen": lambda w: ("A", "# text"),
     "DifferenceScreen": lambda w: (["one two", "one three", ""],),
     "SessionScreen": lambda w: (w.judging.session("ada", names=False),),

@@ -25,7 +25,7 @@ def test_annotators_their_agreement_and_where_they_differ(tmp_path: Path) -> Non
     assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["ana", "ben", "cat", "rule:longest"]
     told = cast("dict[str, Any]", shell.json("annotators"))
     assert told["fit"]["driven_by"] == "people"
-    assert f"{100 * told['annotators'][0]['accuracy']:.0f} % (" in done.stdout
+    assert f"{100 * told['annotators'][0]['accuracy']:.0f}% (" in done.stdout
     assert "* measured against" in done.stderr
     couples = cast("dict[str, Any]", shell.json("agreement"))["couples"]
     assert len(couples) == 6

@@ -55,8 +55,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Sql:
         "VALUES ('w', 'w', 'rank', 'overall', 1)"
     )
     store.write(
-        "INSERT INTO assignments SELECT 's' || a.name || p.text, 'w', annotator_id, p.rowid, 'label', "
-        "prompt_id, [] FROM prompts p, annotators a"
+        "INSERT INTO assignments "
+        "(assignment_id, project_id, annotator_id, position, kind, prompt_id, responses) "
+        "SELECT 's' || a.name || p.text, 'w', annotator_id, p.rowid, 'label', prompt_id, [] "
+        "FROM prompts p, annotators a"
     )
     return Sql(store)
 
