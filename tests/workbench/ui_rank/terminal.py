@@ -47,7 +47,7 @@ class Terminal:
         )
         os.close(slave)
         self._master = master
-        self.bytes = b""
+        self.bytes = bytearray()  # all that was written; a minute of ranking is tens of megabytes
         self._gone, self._closed = threading.Event(), False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -108,7 +108,7 @@ def test_the_terminals_bytes_are_clean(tmp_path: Path, size: tuple[int, int]) ->
         terminal.wait_for("Judged by", after=seen)
         terminal.send("\r")
         assert terminal.quit() == 0
-        assert_clean(terminal.bytes)
+        assert_clean(bytes(terminal.bytes))
 
 
 def assert_clean(written: bytes) -> None:
