@@ -47,7 +47,7 @@ test-slow: install
 
 # An x86 processor with more then behaves like most laptops; onnxruntime has no such switch.
 test-avx2: install
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(SPREAD) tests/engine
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(SPREAD) -m "not long and not gpu" tests/engine
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m real tests/real/test_loop.py
 
 quick: install

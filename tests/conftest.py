@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow
 import pytest
 from hypothesis import settings
 
@@ -20,11 +18,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", SPEED["GOMP_SPINCOUNT"])
 os.environ["WORKBENCH_NICENESS"] = "0"  # jobs of tests need not wait for other tests
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would spin for each other's threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-if importlib.util.find_spec("pandas") is None:
-    # DuckDB looks for it at every statement with parameters, a third of what a small one costs.
-    # pyarrow looks once, and must have done so before: it takes None for the package.
-    pyarrow.array([0])
-    sys.modules["pandas"] = None  # type: ignore[assignment]
 
 from tests.fakes import tiny_model_folder
 from tests.stores import Copies

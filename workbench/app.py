@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SMALLEST = (80, 24)
 PULSE_SECONDS = 0.5
-PULSES_A_STATUS = 1  # what moved is shown at most this often
 PULSES_A_COUNT = 20  # the counts are read anew this often, when anything has been stored
 
 
@@ -175,13 +174,11 @@ class WorkbenchApp(Shell):
     def heartbeat(self) -> None:
         """Pump the jobs twice a second, in a thread of its own, until the application ends."""
         workspace = self.workspace
-        pulses, last_fault, moved, counted = 0, "", False, -1
+        pulses, last_fault, counted = 0, "", -1
         while not self._quitting.is_set():
             try:
-                moved = bool(workspace.jobs.pump()) or moved
-                if moved and pulses % PULSES_A_STATUS == 0:
+                if workspace.jobs.pump():
                     self.post_message(RunsMoved())
-                    moved = False
                 if pulses % PULSES_A_COUNT == 0 and workspace.jobs.moves != counted:
                     counted = workspace.jobs.moves
                     self.call_later(self.refresh_status)

@@ -76,11 +76,11 @@ class SturdyApp(App[None]):
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """Perform an action.  One that breaks is told and logged; what is open stays open."""
-        from workbench.screens.base import came_too_late
-
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:
+            from workbench.screens.base import came_too_late
+
             if not came_too_late(error, default_namespace):
                 self.tell(error)
             return True

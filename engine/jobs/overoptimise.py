@@ -16,7 +16,6 @@ learns on the prompts on which best of n chooses, which no proxy has seen.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from engine.models.trunk import Trunk
 from engine.objectives.best_of import best_of, subset_sizes
 from engine.policy_learning.best_of_n import SAMPLED
 from engine.policy_learning.prompts import read_prompts
+from engine.policy_learning.record import sample_row
 from engine.policy_learning.rollout import draw
 from engine.protocol.configs import OveroptimiseConfig
 from engine.protocol.configs.overoptimise import PLAIN
@@ -208,21 +208,18 @@ def _rollouts(run: RunDir, held: Held, proxies: Mapping[ProxyKey, Proxy]) -> Eve
     rows: list[dict[str, Any]] = []
     for n, one in enumerate(held.sampled):
         said = {str(way): float(proxy.scores[n]) for way, proxy in proxies.items()}
-        rows.append(
-            {
-                "step": 1,
-                "prompt_id": held.prompts[one.prompt_index].prompt_id,
-                "sample_index": one.sample_index,
-                "text": held.texts[n],
-                "score": float(held.gold_scores[n]),
-                "reward": float(held.gold_scores[n]),
-                "kl": None,
-                "tokens": len(one.token_ids),
-                "stopped": one.stopped,
-                "components": json.dumps({"gold": float(held.gold_scores[n]), **said}),
-                "cut": False,
-            }
+        gold = float(held.gold_scores[n])
+        row = sample_row(
+            1,
+            held.ids[n],
+            one,
+            held.texts[n],
+            score=gold,
+            reward=gold,
+            kl=None,
+            components={"gold": gold, **said},
         )
+        rows.append(row | {"cut": False})
     return write_output(run, run.output_path("rollouts", 1), "rollouts", SAMPLED, rows)
 
 

@@ -25,6 +25,7 @@ from engine.models.reward_model import RewardModel
 from engine.policy_learning.best_of_n import SAMPLED
 from engine.policy_learning.models import ADAM_EPS, BATCH_SEQUENCES, Models
 from engine.policy_learning.prompts import Prompts
+from engine.policy_learning.record import sample_row
 from engine.policy_learning.reward_parts import Conversation, ModelPart
 from engine.policy_learning.rloo import RLOO
 from engine.policy_learning.rollout import Measured, Rollout, Targets, check_sampler, collect, measure
@@ -154,25 +155,21 @@ class Learner:
         }
         kl_N = targets.kl.sum(dim=1)
         rows = [
-            {
-                "step": number,
-                "prompt_id": ids[n],
-                "sample_index": one.sample_index,
-                "text": rollout.texts[n],
-                "score": float(measured.gold[n]),
-                "reward": float(final_N[n]),
-                "kl": float(kl_N[n]),
-                "tokens": len(one.token_ids),
-                "stopped": one.stopped,
-                "components": json.dumps(
-                    {
-                        "gold": float(measured.gold[n]),
-                        "judge": float(judged_N[n]),
-                        str(self.way): float(final_N[n]),
-                    }
-                ),
-                "cut": bool(measured.cut[n]),
-            }
+            sample_row(
+                number,
+                ids[n],
+                one,
+                rollout.texts[n],
+                score=float(measured.gold[n]),
+                reward=float(final_N[n]),
+                kl=float(kl_N[n]),
+                components={
+                    "gold": float(measured.gold[n]),
+                    "judge": float(judged_N[n]),
+                    str(self.way): float(final_N[n]),
+                },
+            )
+            | {"cut": bool(measured.cut[n])}
             for n, one in enumerate(rollout.sampled)
         ]
         return figures, rows

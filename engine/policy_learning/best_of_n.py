@@ -36,6 +36,7 @@ from engine.models.features import FEATURE_TOKENS
 from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.prompts import REFERENCE_KEY, Prompt, Prompts, read_prompts
+from engine.policy_learning.record import sample_row
 from engine.policy_learning.reward_parts import Conversation, RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.policy_learning.rollout import draw, prompt_seeds
@@ -189,19 +190,17 @@ def some_prompts(
     components = scored.components | ({} if gold is None else {"gold": gold})
     cut_N = sampler.rewards.cut(sampler.conversations(prompts, sampled))
     rows = [
-        {
-            "step": STEP,
-            "prompt_id": prompts[response.prompt_index].prompt_id,
-            "sample_index": response.sample_index,
-            "text": response_text(sampler.tokeniser, response),
-            "score": float(scored.scores[n]),
-            "reward": float(reward_N[n]),
-            "kl": None,  # the samples are the policy's own
-            "tokens": len(response.token_ids),
-            "stopped": response.stopped,
-            "components": json.dumps({name: float(score_N[n]) for name, score_N in components.items()}),
-            "cut": bool(cut_N[n]),
-        }
+        sample_row(
+            STEP,
+            prompts[response.prompt_index].prompt_id,
+            response,
+            response_text(sampler.tokeniser, response),
+            score=float(scored.scores[n]),
+            reward=float(reward_N[n]),
+            kl=None,  # the samples are the policy's own
+            components={name: float(score_N[n]) for name, score_N in components.items()},
+        )
+        | {"cut": bool(cut_N[n])}
         for n, response in enumerate(sampled)
     ]
     yield write_output(run, run.output_path("rollouts", number), "rollouts", SAMPLED, rows)

@@ -17,6 +17,7 @@ from engine.policy_learning.rollout import Measured, Rollout, Targets
 from engine.policy_learning.update import UpdateStats
 from engine.protocol.events import Output
 from engine.protocol.rundir import RunDir
+from engine.rollout import Sampled
 from engine.tables import write_output
 from engine.training.checkpoint import save_failed_batch
 
@@ -89,6 +90,32 @@ def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]
     return metrics
 
 
+def sample_row(
+    step: int,
+    prompt_id: str,
+    response: Sampled,
+    text: str,
+    *,
+    score: float,
+    reward: float,
+    kl: float | None,
+    components: Mapping[str, float],
+) -> dict[str, Any]:
+    """One response as a row of the table `rollouts`; `components` are the parts of its reward by name."""
+    return {
+        "step": step,
+        "prompt_id": prompt_id,
+        "sample_index": response.sample_index,
+        "text": text,
+        "score": score,
+        "reward": reward,
+        "kl": kl,
+        "tokens": len(response.token_ids),
+        "stopped": response.stopped,
+        "components": json.dumps(components),
+    }
+
+
 def write_rollouts(run: RunDir, step: int, rollout: Rollout, measured: Measured, targets: Targets) -> Output:
     """One row a response; `reward` is what the loss saw, summed over the response."""
     rewards, kls = targets.rewards.sum(dim=1), targets.kl.sum(dim=1)
@@ -96,18 +123,16 @@ def write_rollouts(run: RunDir, step: int, rollout: Rollout, measured: Measured,
         {} if measured.scored.cost is None else {"cost": measured.scored.cost}
     )
     rows = [
-        {
-            "step": step,
-            "prompt_id": rollout.prompt_of(n).prompt_id,
-            "sample_index": response.sample_index,
-            "text": rollout.texts[n],
-            "score": float(measured.scores[n]),
-            "reward": float(rewards[n]),
-            "kl": float(kls[n]),
-            "tokens": len(response.token_ids),
-            "stopped": response.stopped,
-            "components": json.dumps({name: float(scores[n]) for name, scores in components.items()}),
-        }
+        sample_row(
+            step,
+            rollout.prompt_of(n).prompt_id,
+            response,
+            rollout.texts[n],
+            score=float(measured.scores[n]),
+            reward=float(rewards[n]),
+            kl=float(kls[n]),
+            components={name: float(scores[n]) for name, scores in components.items()},
+        )
         for n, response in enumerate(rollout.sampled)
     ]
     path = run.output_path("rollouts", step)

@@ -224,6 +224,15 @@ verdicts AS (
     WHERE criterion = $criterion AND annotator_kind NOT IN ('rule', 'ai') AND prompt_id IN (SELECT prompt_id FROM waiting)
 )
 
+-- name: sizes
+-- How many pairs the responses of each prompt in `waiting` make.
+sizes AS (
+    SELECT prompt_id, count(*) * (count(*) - 1) / 2 AS possible
+    FROM responses
+    WHERE prompt_id IN (SELECT prompt_id FROM waiting)
+    GROUP BY prompt_id
+)
+
 -- name: least_agreed_prompts
 -- A pair's agreement is (votes for the commonest verdict − the others) / (verdicts + 1): none where nobody has judged
 -- and none where two people disagree, who come first.
@@ -236,12 +245,7 @@ WITH waiting AS ({open}), {judgements.peoples_verdicts}, pairs AS (
     SELECT prompt_id, sum(greatest(0, 2 * most - verdicts) / (verdicts + 1)) AS agreement, sum(verdicts) AS verdicts
     FROM pairs
     GROUP BY prompt_id
-), sizes AS (
-    SELECT prompt_id, count(*) * (count(*) - 1) / 2 AS possible
-    FROM responses
-    WHERE prompt_id IN (SELECT prompt_id FROM waiting)
-    GROUP BY prompt_id
-)
+), {judgements.sizes}
 SELECT w.prompt_id
 FROM waiting w
 JOIN prompts p USING (prompt_id)
@@ -274,12 +278,7 @@ WITH waiting AS ({open}), {judgements.worth}, judged AS (
     FROM consensus_differences
     WHERE criterion = $criterion AND prompt_id IN (SELECT prompt_id FROM waiting)
     GROUP BY prompt_id
-), sizes AS (
-    SELECT prompt_id, count(*) * (count(*) - 1) / 2 AS possible
-    FROM responses
-    WHERE prompt_id IN (SELECT prompt_id FROM waiting)
-    GROUP BY prompt_id
-)
+), {judgements.sizes}
 SELECT w.prompt_id
 FROM waiting w
 JOIN prompts p USING (prompt_id)

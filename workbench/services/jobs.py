@@ -178,7 +178,7 @@ class Jobs:
     def pump(self) -> Changes:
         """Take in what running jobs have said, notice those that died, and start those whose turn has come.
 
-        Call it about four times a second: while nothing moves it costs next to nothing.  Returns at once with
+        Call it a few times a second: while nothing moves it costs next to nothing.  Returns at once with
         nothing when another thread is at it.
         """
         return self._pump.look()

@@ -116,6 +116,13 @@ def of_singles(policy: Policy, reference: Policy, method: KTO, singles: list[dic
     return float(method.loss_terms(policy, examples).loss) / len(examples)
 
 
+def alone(folder: Path) -> Policy:
+    """The policy of a folder, every weight in float32, without a reference beside it."""
+    return load_trainable_policy(
+        folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
+    )
+
+
 def asked_of_trl(job: dict[str, Any], folder: Path) -> dict[str, float]:
     """The losses of a job's cases, by TRL."""
     (folder / "job.json").write_text(json.dumps(job))
@@ -158,12 +165,7 @@ def test_losses_equal_those_of_trl(tmp_path: Path, tiny_model: Path) -> None:
         },
     }
     theirs = asked_of_trl(job, tmp_path)
-    policy, reference = (
-        load_trainable_policy(
-            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
-        )
-        for folder in (other, tiny_model)
-    )
+    policy, reference = (alone(folder) for folder in (other, tiny_model))
     for name, (method, _, _) in CASES.items():
         if isinstance(method, KTO):
             own = of_singles(policy, reference, method, singles)
@@ -190,14 +192,7 @@ def test_nash_md_equals_trl_with_the_kl_of_single_tokens(tmp_path: Path, tiny_mo
     }  # fmt: skip
     theirs = asked_of_trl(job, tmp_path)["nash"]
     rows = [Row(single["prompt"], [single["response"]]) for single in singles]
-    logprobs, ref = (
-        load_trainable_policy(
-            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
-        )
-        .forward(rows)
-        .logprobs
-        for folder in (other, tiny_model)
-    )
+    logprobs, ref = (alone(folder).forward(rows).logprobs for folder in (other, tiny_model))
     mask = logprobs != 0
     wins = torch.tensor([single["win"] for single in singles])
     token, whole = (
@@ -229,14 +224,7 @@ def test_online_dpo_equals_a_training_step_of_trl(tmp_path: Path, tiny_model: Pa
     }  # fmt: skip
     theirs = asked_of_trl(job, tmp_path)
     rows = [Row(pair["prompt"], [pair["chosen"], pair["rejected"]]) for pair in pairs]
-    logprobs, ref = (
-        load_trainable_policy(
-            folder, dtype="float32", device="cpu", lora_rank=None, seed=0, with_reference=False
-        )
-        .forward(rows)
-        .logprobs
-        for folder in (other, tiny_model)
-    )
+    logprobs, ref = (alone(folder).forward(rows).logprobs for folder in (other, tiny_model))
     groups = torch.tensor([0, 0, 1, 1, 2, 2])
     found = pairs_of(torch.tensor([r for pair in pairs for r in pair["rewards"]]), groups, best_worst=False)
     empty = torch.zeros(0)
