@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.memory` makes the models and runs each job in a process of its own, whose largest
 resident size (VmHWM) is taken, also of each stage.  Prompts are as long as `max_prompt_tokens`, and a random
 model hardly ever stops, so responses are as long as `max_new_tokens`: what the estimate counts with.
-Linux only.  `--jobs` and `--sizes` choose.
+Linux only.  `--jobs` and `--sizes` choose, `--dtype` the number format, by default what a job would take.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import torch
+
+from engine.models.device import resolve_dtype
 from engine.protocol.configs import DPOConfig, GRPOConfig, JobConfig, PPOConfig
 from engine.protocol.estimate import sizes_of
 from engine.protocol.memory import memory_of
@@ -28,7 +32,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 PROMPT = 96  # tokens
 SHARED: dict[str, Any] = {
-    "name": "x", "policy": "p", "device": "cpu", "dtype": "bfloat16", "max_new_tokens": 64,
+    "name": "x", "policy": "p", "device": "cpu", "max_new_tokens": 64,
     "max_prompt_tokens": PROMPT, "steps": 1, "prompts_per_step": 8, "samples": 4, "checkpoint_every": 1,
     "trace_every": 0, "epochs": 2, "collapse": "ignore", "kl": "fixed",
 }  # fmt: skip
@@ -39,16 +43,21 @@ JOBS: dict[str, tuple[str, JobConfig]] = {
     "dpo lora": (
         "dpo",
         DPOConfig(
-            name="x", policy="p", device="cpu", dtype="bfloat16", max_tokens=PROMPT + 64, batch_prompts=4,
+            name="x", policy="p", device="cpu", max_tokens=PROMPT + 64, batch_prompts=4,
             holdout=0.0, checkpoint_every=1,
         ),
     ),
 }  # fmt: skip
 
 
+def job_of(kind: str, dtype: str) -> JobConfig:
+    """A job's settings in a number format."""
+    changed: JobConfig = msgspec.structs.replace(JOBS[kind][1], dtype=dtype)
+    return changed
+
+
 def make_models(folder: Path, size: dict[str, int]) -> None:
     """A random policy and two reward models in bfloat16."""
-    import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     from engine.models.reward_classifier import init_reward_classifier
@@ -69,14 +78,14 @@ def make_models(folder: Path, size: dict[str, int]) -> None:
         )
 
 
-def child(kind: str, folder: Path) -> None:
+def child(kind: str, folder: Path, dtype: str) -> None:
     """Run the job and print its peaks by stage."""
     from engine.protocol.catalog import JOBS as KINDS
     from engine.protocol.events import Progress
     from engine.protocol.rundir import RunDir
     from tests.engine.training.runs import chat, make_run
 
-    config: Any = JOBS[kind][1]
+    config: Any = job_of(kind, dtype)
     text = "a" * (PROMPT - 31)  # the chat template's own tokens are the rest
     prompts = [{"prompt_id": f"p{n}", "messages": chat(text)} for n in range(8)]
     rankings = [
@@ -112,9 +121,18 @@ def peak_since_reset() -> int:
     return int(kibibytes) * 1024
 
 
-def measured(kind: str, folder: Path) -> dict[str, int]:
+def measured(kind: str, folder: Path, dtype: str) -> dict[str, int]:
     """Peaks by stage, bytes, of the job in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", "--child", kind, str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.memory",
+        "--child",
+        kind,
+        str(folder),
+        "--dtype",
+        dtype,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -122,12 +140,12 @@ def measured(kind: str, folder: Path) -> dict[str, int]:
     return found
 
 
-def estimated(kind: str, size: dict[str, int]) -> int:
+def estimated(kind: str, size: dict[str, int], dtype: str) -> int:
     """Bytes that the workbench tells before the job starts."""
     heads = {"num_attention_heads": size["hidden_size"] // 64, "num_key_value_heads": 2, "head_dim": 64}
     sizes = sizes_of({**size, **heads, "tie_word_embeddings": True})
     assert sizes is not None
-    return memory_of(JOBS[kind][1], sizes)
+    return memory_of(job_of(kind, dtype), sizes)
 
 
 def main() -> None:
@@ -136,21 +154,23 @@ def main() -> None:
     arguments.add_argument("--child", nargs=2, metavar=("JOB", "FOLDER"))
     arguments.add_argument("--jobs", nargs="*", default=list(JOBS))
     arguments.add_argument("--sizes", nargs="*", default=list(SIZES))
+    arguments.add_argument("--dtype", choices=("auto", "bfloat16", "float32"), default="auto")
     options = arguments.parse_args()
+    dtype = resolve_dtype(options.dtype, torch.device("cpu"))
     if options.child:
-        child(options.child[0], Path(options.child[1]))
+        child(options.child[0], Path(options.child[1]), dtype)
         return
     rows = []
     for name in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             make_models(Path(folder), SIZES[name])
             for kind in options.jobs:
-                peaks, guess = measured(kind, Path(folder)), estimated(kind, SIZES[name])
+                peaks, guess = measured(kind, Path(folder), dtype), estimated(kind, SIZES[name], dtype)
                 peak = max(peaks.values())
                 say(f"{name}, {kind}: {peak >> 20} MiB, estimated {guess >> 20}, ratio {guess / peak:.2f}")
                 say("  " + ", ".join(f"{stage} {found >> 20}" for stage, found in peaks.items()))
                 rows.append({"size": name, "job": kind, "peak": peak, "estimated": guess, "stages": peaks})
-    report("memory", rows=rows, versions=versions("torch", "transformers"))
+    report("memory", dtype=dtype, rows=rows, versions=versions("torch", "transformers"))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     """
     import polars as pl
 
-    from engine.models.device import resolve_device
+    from engine.models.device import resolve_device, resolve_dtype
     from engine.protocol.catalog import build
     from engine.protocol.configs import RewardConfig
     from engine.protocol.events import Finished, Metrics
@@ -84,6 +84,7 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
         "tuning": "full",
         "checkpoint_every": "0",
         "device": str(resolve_device()),
+        "dtype": resolve_dtype("auto", resolve_device()),
     }
     config = build(RewardConfig, fixed | overrides)
     assert isinstance(config, RewardConfig)
