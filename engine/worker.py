@@ -130,18 +130,25 @@ def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:
         use_all_cores()
         job = find_job(kind)
         closing = run_job(job, config, run, log, stop)
-    except processes.RankLostError as error:
-        traceback.print_exc()
-        closing = Stopped() if run.stop_path.exists() else Failed(reason=last_word(run) or sentence(error))
     except (Exception, SystemExit) as error:  # a library, or a person's function, may end the process
         traceback.print_exc()
-        closing = Failed(reason=sentence(error))
+        closing = ending(run, error)
     try:
         log.append(closing)
     except OSError as error:
         print(sentence(error), file=sys.stderr)
         return FAILED
     return {Finished: DONE, Stopped: STOPPED}.get(type(closing), FAILED)
+
+
+def ending(run: RunDir, error: BaseException) -> Event:
+    """What an error is to the run: a failure, unless it is the end of another process that was stopped."""
+    if not processes.from_another(error):
+        return Failed(reason=sentence(error))
+    if run.stop_path.exists():
+        return Stopped()
+    told = error if isinstance(error, processes.RankLostError) else processes.lost(error)
+    return Failed(reason=last_word(run) or sentence(told))
 
 
 def help_first(run: RunDir, rank: int) -> int:
@@ -166,7 +173,7 @@ def help_first(run: RunDir, rank: int) -> int:
             pass
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        if not isinstance(error, processes.RankLostError):
+        if not processes.from_another(error):
             write_atomic(run.ranks_path / f"{rank}.failed", sentence(error).encode())
         return FAILED
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 from engine.files import writing_folder
 from engine.models.files import copy_tokeniser, dtype_of, let_older_read, let_others_score, quiet_transformers
 from engine.models.lora import Adapters, adapters_of, fused
+from engine.models.sharding import whole
 from engine.text import Tokeniser
 
 SHARD_BYTES = 1 << 29
@@ -37,14 +38,23 @@ def save_model(
     destination: Path,
     dtype: str | torch.dtype | None = None,
     masters: Mapping[str, Tensor] | None = None,
+    *,
+    writes: bool = True,
 ) -> None:
     """Write config, safetensors and tokeniser files; adapters are merged, the model is left as it is.
 
     dtype: of the files, the model's own unless given.  masters: tensors by parameter name that take the place
     of the model's, such as an optimiser's float32 weights.  The destination appears whole or not at all.
-    Raises WorkbenchError when the disk is full.
+    Weights divided among ranks are put together tensor by tensor; all ranks call this then, one of which
+    `writes`.  Raises WorkbenchError when the disk is full.
     """
     target = dtype_of(dtype) if dtype is not None else model.dtype
+    if not writes:
+        plain, value = _values(model, target, masters or {})
+        for _, names in _files(model, plain, target):
+            for name in names:
+                value(name)
+        return
     with writing_folder(destination) as temporary, quiet_transformers():
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
@@ -65,15 +75,7 @@ def _write_weights(
     model: PreTrainedModel, folder: Path, target: torch.dtype, masters: Mapping[str, Tensor]
 ) -> None:
     """The weights in files of at most SHARD_BYTES, and their index where there is more than one."""
-    plain, adapters = _plain(model)
-    own = {id(parameter): masters[name] for name, parameter in model.named_parameters() if name in masters}
-
-    def value(name: str) -> Tensor:
-        tensor = own.get(id(plain[name]), plain[name]).detach().cpu()
-        if (adapter := adapters.get(name)) is not None:
-            tensor = fused(tensor, adapter, masters)
-        return (tensor.to(target) if tensor.is_floating_point() else tensor).contiguous()
-
+    plain, value = _values(model, target, masters)
     where: dict[str, str] = {}
     size = 0
     for file, names in _files(model, plain, target):
@@ -84,6 +86,23 @@ def _write_weights(
     if len(set(where.values())) > 1:
         index = {"metadata": {"total_size": size}, "weight_map": where}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _values(
+    model: PreTrainedModel, target: torch.dtype, masters: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], Callable[[str], Tensor]]:
+    """The tensors of a model without adapters, by name; and what makes of a name the one that is written."""
+    plain, adapters = _plain(model)
+    own = {id(parameter): name for name, parameter in model.named_parameters() if name in masters}
+
+    def value(name: str) -> Tensor:
+        key = own.get(id(plain[name]))
+        tensor = whole(plain[name] if key is None else masters[key]).detach().cpu()
+        if (adapter := adapters.get(name)) is not None:
+            tensor = fused(tensor, adapter, masters)
+        return (tensor.to(target) if tensor.is_floating_point() else tensor).contiguous()
+
+    return plain, value
 
 
 def _plain(model: PreTrainedModel) -> tuple[dict[str, Tensor], dict[str, Adapters]]:

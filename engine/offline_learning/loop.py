@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.left_out import cut_words
 from engine.models.catalogue import resolving
@@ -31,7 +32,7 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint, seeded
 from engine.training.guards import MicroBatchSize, pausing, retry_on_out_of_memory
 from engine.training.heldout import heldout_details
 from engine.training.optimiser import MasterAdam, warmup_then_linear
-from engine.training.policy import Policy, load_trainable_policy, save_trained
+from engine.training.policy import Policy, load_trainable_policy, save_trained, told_of_division
 from engine.training.ranks import Ranks, current
 from engine.wording import counted
 
@@ -104,7 +105,8 @@ def learn(method: Method, config: StoredResponsesConfig, run: RunDir) -> Iterato
     if (checkpoint := run.latest_checkpoint()) is not None:
         saved = load_checkpoint(checkpoint, optimisers=optimisers)
         state.step, state.report = saved["step"], saved["report"]
-        state.microbatch = MicroBatchSize(**saved["portion"])
+        together = state.microbatch.together  # which may be another number of ranks now
+        state.microbatch = replace(MicroBatchSize(**saved["portion"]), together=together)
     else:
         yield from evaluate(method, state, examples.heldout)
 
@@ -134,11 +136,10 @@ def make_train_state(folder: Path, config: StoredResponsesConfig) -> TrainState:
     """The policy in `folder`, ready to be trained."""
     policy = load_trainable_policy(
         folder, dtype=config.dtype, device=config.device, seed=config.seed, with_reference=False,
-        lora_rank=config.lora_rank if config.tuning == "lora" else None,
+        lora_rank=config.lora_rank if config.tuning == "lora" else None, sharding=config.sharding,
     )  # fmt: skip
-    return TrainState(
-        policy, MasterAdam(policy.model, eps=ADAM_EPS), MicroBatchSize(config.microbatch, "prompts")
-    )
+    size = MicroBatchSize(config.microbatch, "prompts", together=policy.divided)
+    return TrainState(policy, MasterAdam(policy.model, eps=ADAM_EPS), size)
 
 
 def _messages(
@@ -162,6 +163,7 @@ def _messages(
     )
     if examples.was_cut:
         yield Message(level="warning", text=cut_words(examples.was_cut, examples.limit))
+    yield from told_of_division(state.policy.trunk.module)
     yield from examples.left_out.messages()
     if examples.truncated:
         how = "learned without an end of turn" if config.truncated == "keep" else "left out"
@@ -225,14 +227,19 @@ def train_step(
     """One optimiser step on the mean loss of the examples, which ranks share."""
     ranks = current()
 
+    def idle() -> None:
+        state.policy.idle(learning=True)
+        state.optimiser.accumulate()
+
     def attempt(size: int) -> Generator[Event, None, Tally]:
         state.optimiser.zero_grad()  # what an attempt left that ran out of memory
         tally = Tally(sum(map(method.weight, examples)))
         method.measure_step(state.policy, examples, size)  # each rank all of them: no rank waits in here
-        for part in micro_batches(ranks.share(examples), size):
+        divided = state.policy.divided
+        for part in ranks.in_step(micro_batches(ranks.share(examples), size), idle, *_trunk(state)):
             terms = method.loss_terms(state.policy, part)
             tally.add(terms)
-            if not math.isfinite(tally.loss):
+            if not math.isfinite(tally.loss) and not divided:  # else the other ranks wait for the rest
                 break
             (terms.loss / tally.weight).backward()
             state.optimiser.accumulate()
@@ -252,6 +259,10 @@ def train_step(
     yield Metrics(step=state.step, values=values)
 
 
+def _trunk(state: TrainState) -> tuple[nn.Module]:
+    return (state.policy.trunk.module,)
+
+
 def _named(area: str, name: str) -> str:
     return name if "/" in name else f"{area}/{name}"
 
@@ -265,7 +276,8 @@ def evaluate(method: Method, state: TrainState, examples: list[TrainingExample])
     def attempt(size: int) -> Generator[Event, None, Tally]:
         tally, done = Tally(sum(map(method.weight, examples))), 0
         method.measure_step(state.policy, examples, size)
-        for part in micro_batches(ranks.share(examples), size):
+        idle = partial(state.policy.idle, learning=False)
+        for part in ranks.in_step(micro_batches(ranks.share(examples), size), idle, *_trunk(state)):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
                 tally.add(method.loss_terms(state.policy, part))
             done += len(part)
@@ -284,11 +296,11 @@ def finish(
 ) -> Iterator[Event]:
     """Save the policy and tell how it went."""
     current().check_same([state.optimiser])
-    if not current().main:
-        return
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
     save_trained(state.policy, state.optimiser, folder, destination)
+    if not current().main:
+        return
     yield Progress(stage="saving", done=1, total=1)
     numbers = heldout_details(state.report)
     yield Artifact(

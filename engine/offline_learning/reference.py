@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -42,7 +43,9 @@ class Reference:
         shares = [ranks.share(part) for part in parts]
 
         def attempt(size: int) -> Generator[Event, None, None]:
-            for group in itertools.chain.from_iterable(micro_batches(share, size) for share in shares):
+            parts = itertools.chain.from_iterable(micro_batches(share, size) for share in shares)
+            idle = partial(state.policy.idle, learning=False)
+            for group in ranks.in_step(parts, idle, state.policy.trunk.module):
                 with torch.no_grad():
                     sums_N = response_logprobs(state.policy, group).cpu()
                 counts = [example.count for example in group]

@@ -56,7 +56,7 @@ from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import pausing
 from engine.training.optimiser import annealed
-from engine.training.policy import save_trained
+from engine.training.policy import save_trained, told_of_division
 from engine.training.ranks import current
 from engine.wording import counted
 
@@ -137,6 +137,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
 
 def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
+    yield from told_of_division(models.policy.trunk.module)
     yield from prompts.left_out.messages()
     if config.heldout_prompts != "none":
         few = min(len(prompts.heldout), config.evaluate_prompts)
@@ -343,11 +344,11 @@ def keep_policy(
     models: Models, step: int, policy_folder: Path, config: PolicyLearningConfig, run: RunDir
 ) -> Iterator[Event]:
     """Save the policy after `step` steps under its own name."""
-    if not current().main:
-        return
     yield Progress(stage="saving", done=0, total=1)
     destination = run.artifact_dir("policies") / f"step-{step:06d}"
     save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
+    if not current().main:
+        return
     name = policy_name(config, step)
     details = {"policy": run.model("policy").name}
     yield Artifact(kind="policy", name=name, path=run.relative(destination), step=step, details=details)
@@ -358,13 +359,13 @@ def finish(
 ) -> Iterator[Event]:
     """Save the policy and tell how it went."""
     current().check_same(models.optimisers.values())
-    if not current().main:
-        return
     if models.served is not None:
         models.served.forget()
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
     save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
+    if not current().main:
+        return
     yield Progress(stage="saving", done=1, total=1)
     summary: dict[str, float | int | str | bool | None] = {
         "steps": state.step,

@@ -23,6 +23,7 @@ from engine.models.features import FEATURE_TOKENS
 from engine.models.packing import Row
 from engine.models.policy import load_policy
 from engine.models.reward_model import RewardModel, load_reward_model
+from engine.models.sharding import shard
 from engine.models.trunk import Trunk, head_scores, make_trainable
 from engine.policy_learning.reward_parts import RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
@@ -68,6 +69,19 @@ class Models:
     served: ServedPolicy | None = None  # where responses come from, if not from here
 
     @property
+    def critic_trunk(self) -> Trunk | None:
+        """The trunk of a critic of its own."""
+        return None if self.critic is None else self.critic.trunk
+
+    def idle(self, *, learning: bool) -> None:
+        """What other ranks wait for where weights are divided: passes that leave nothing behind."""
+        self.policy.idle(learning=learning)
+        if not learning:
+            self.policy.idle_reference()
+        if self.critic_trunk is not None:
+            self.critic_trunk.idle(learning=learning)
+
+    @property
     def device(self) -> torch.device:
         """Where the policy lies, and with it everything that is compared to it."""
         return self.policy.trunk.device
@@ -84,7 +98,7 @@ def load_models(
     device, rank = resolve_device(config.device), config.lora_rank if config.tuning == "lora" else None
     policy = load_trainable_policy(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
-        temperature=config.temperature,
+        temperature=config.temperature, sharding=config.sharding,
     )  # fmt: skip
     rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device))
     optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}
@@ -94,6 +108,9 @@ def load_models(
         made = Critic(_value_head(policy.trunk, device), None)
     elif critic == "separate":
         made, parts = _separate_critic(config, folders, policy, rewards.main, rank)
+        if policy.divided and made.trunk is not None:
+            assert isinstance(made.trunk.module, PreTrainedModel)
+            shard(made.trunk.module, device)
     if made is not None:
         trained = nn.ModuleDict({"value": made.head, **parts})
         optimisers["critic"] = MasterAdam(trained, eps=ADAM_EPS)
@@ -109,7 +126,7 @@ def load_models(
         microbatches={
             "sampling": MicroBatchSize(BATCH_SEQUENCES, "sequences"),
             "scoring": MicroBatchSize(FEATURE_TOKENS, "tokens"),
-            "training": MicroBatchSize(config.microbatch, "sequences"),
+            "training": MicroBatchSize(config.microbatch, "sequences", together=policy.divided),
         },
     )
 

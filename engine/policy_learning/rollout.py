@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.models.packing import Row, embedding_dtype
+from engine.models.sharding import gathered
 from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.objectives.rewards import overlong
@@ -26,6 +28,7 @@ from engine.rollout import Mixture, Sampled, Server, response_text, sample
 from engine.text import Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
+from engine.training.policy import Policy
 from engine.training.ranks import Ranks, current
 
 
@@ -135,16 +138,24 @@ def collect(
     seeds = prompt_seeds(len(prompts), *key)
     mine = ranks.share(range(len(prompts)))
     source = mixture or (policy.model if models.served is None else models.served.source())
-    sampled = yield from draw(
-        source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
-        stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
-    )  # fmt: skip
+    with gathered(*_sampled_from(policy, source)):
+        sampled = yield from draw(
+            source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
+            stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
+        )  # fmt: skip
     sampled = [replace(response, prompt_index=mine[response.prompt_index]) for response in sampled]
     everything = [response for part in ranks.gather(sampled, list[Sampled]) for response in part]
     everything.sort(key=lambda response: (response.prompt_index, response.sample_index))
     if models.served is not None:
         models.served.remember([Row(prompts[one.prompt_index].tokens, [one.token_ids]) for one in everything])
     return as_rollout(models, prompts, everything)
+
+
+def _sampled_from(policy: Policy, source: PreTrainedModel | Mixture | Server) -> list[nn.Module]:
+    """The models that are decoded here, which their weights are put together for."""
+    if isinstance(source, Server):
+        return []
+    return [policy.model] if policy.frozen is None else [policy.model, policy.frozen[0]]
 
 
 def as_rollout(models: Models, prompts: list[Prompt], sampled: list[Sampled]) -> Rollout:
@@ -216,7 +227,8 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     def passes(sequences: int) -> Generator[Event, None, tuple[Tensor, Tensor, Tensor, Tensor]]:
         logprobs, references, values, entropy = torch.zeros(4, *rollout.mask.shape)
         seen, total = 0, len(mine)
-        for rows, order in rollout.micro_batches(mine, sequences):
+        parts, idle = rollout.micro_batches(mine, sequences), partial(models.idle, learning=False)
+        for rows, order in ranks.in_step(parts, idle, models.policy.trunk.module):
             with torch.no_grad():  # left before the yield: the consumer's gradients are its own
                 outputs = models.policy.forward(rows)
                 width = outputs.logprobs.shape[1]
@@ -237,7 +249,9 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     ranks.add(logprobs, references, values, entropy)
     apart_M = (logprobs - rollout.sampled_logprobs)[rollout.mask]
     some = [conversations[n] for n in mine] or conversations[:1]
-    scored, gold = yield from scores_of(models, some, with_gold)
+    with gathered(None if models.critic_trunk is None else models.critic_trunk.module):
+        scored, gold = yield from scores_of(models, some, with_gold)
+        step_rewards = yield from _step_rewards(models, rollout, conversations, mine)
     scored = scored.each(lambda score_n: _of_all(score_n, mine, len(conversations), ranks))
     gold = None if gold is None else _of_all(gold, mine, len(conversations), ranks)
     return Measured(
@@ -249,7 +263,7 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
         values=None if models.critic is None else values,
         ratio_max_deviation=float((apart_M.exp() - 1).abs().max()),
         cut=models.rewards.cut(conversations),
-        step_rewards=(yield from _step_rewards(models, rollout, conversations, mine)),
+        step_rewards=step_rewards,
     )
 
 

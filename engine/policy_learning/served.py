@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from engine.models.packing import Row, embedding_dtype
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
 from engine.training.guards import ROUNDING
-from engine.training.optimiser import MasterAdam
+from engine.training.optimiser import MasterAdam, WholeMasters
 from engine.training.policy import Policy
 from engine.training.ranks import current
 
@@ -57,7 +58,12 @@ class ServedPolicy:
     def source(self) -> Server:
         """The server under the name of the policy as it is now.  Raises EndpointError."""
         if self.optimiser.steps != self.version:
-            name = self._load() if current().main else ""
+            now = [
+                self._logprobs(canary.row) for canary in self.canaries
+            ]  # where weights are divided, of all
+            folder = self.run.path / "adapters" / f"v{self.optimiser.steps:06d}"
+            masters = {name: whole for name, whole in WholeMasters(self.optimiser).items() if "lora_" in name}
+            name = self._load(folder, masters, now) if current().main else ""
             self.name = current().gather(name, str)[0]
             self.version = self.optimiser.steps
         return replace(self.base, model=self.name)
@@ -66,13 +72,12 @@ class ServedPolicy:
         """Take responses that were just sampled, each in a row of its own, as the next canaries."""
         self.canaries = [Canary(row, self._logprobs(row)) for row in rows[:CANARIES]]
 
-    def _load(self) -> str:
-        folder = self.run.path / "adapters" / f"v{self.optimiser.steps:06d}"
-        save_adapters(self.policy.model, folder, self.base.model, self.optimiser.masters)
+    def _load(self, folder: Path, masters: dict[str, Tensor], now: list[Tensor]) -> str:
+        save_adapters(self.policy.model, folder, self.base.model, masters)
         name = f"{self.run.path.name}-{self.label}-v{self.optimiser.steps:06d}"
         self.base.load_adapter(name, folder)
         try:
-            self._check(replace(self.base, model=name))
+            self._check(replace(self.base, model=name), now)
         except Exception:
             with suppress(EndpointError):
                 self.base.unload_adapter(name)
@@ -84,14 +89,16 @@ class ServedPolicy:
             shutil.rmtree(old, ignore_errors=True)
         return name
 
-    def _check(self, server: Server) -> None:
-        """That the server has these adapters and no older ones.  Raises EndpointError."""
+    def _check(self, server: Server, logprobs: list[Tensor]) -> None:
+        """That the server has these adapters and no older ones; what the policy now thinks of the canaries.
+
+        Raises EndpointError.
+        """
         bound = ROUNDING.get(embedding_dtype(self.policy.trunk.module), ROUNDING[torch.float32])
-        for canary in self.canaries:
+        for canary, now in zip(self.canaries, logprobs, strict=True):
             (response,) = canary.row.responses
             served = server.logprobs([*canary.row.prompt, *response])[-len(response) :]
             theirs = torch.tensor(served)
-            now = self._logprobs(canary.row)
             apart = float((theirs - now).abs().mean())
             if apart > bound.mean:
                 raise EndpointError(

@@ -197,11 +197,11 @@ class Update:
             if self.targets.pairs is not None:  # a prompt is not cut
                 samples = self.config.samples
                 sequences = max(1, sequences // samples) * samples
-            for rows, order in self.rollout.micro_batches(mine, sequences):
+            parts = self.rollout.micro_batches(mine, sequences)
+            for rows, order in ranks.in_step(parts, self._idle, self.models.policy.trunk.module):
                 batch = self._cut(rows, order, sums)
                 logprobs_n_t = self.losses.backward(self.models, batch).detach()
-                for optimiser in self.models.optimisers.values():
-                    optimiser.accumulate()
+                self._accumulate()
                 ratio_n_t = (logprobs_n_t - batch.old_logprobs).exp()
                 stats.ratio[order, : ratio_n_t.shape[1]] = torch.where(batch.mask, ratio_n_t, 1).cpu()
                 done += len(order)
@@ -218,6 +218,14 @@ class Update:
             ranks.add(apart_n_T)
             stats.ratio[chosen] = 1 + apart_n_T
         return sums
+
+    def _accumulate(self) -> None:
+        for optimiser in self.models.optimisers.values():
+            optimiser.accumulate()
+
+    def _idle(self) -> None:
+        self.models.idle(learning=True)
+        self._accumulate()
 
     def _cut(self, rows: list[Row], order: list[int], sums: Sums) -> MicroBatch:
         """What belongs to these responses, as wide as the longest of them."""

@@ -66,7 +66,9 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
         _training(cost, sizes, width),
         _saving(cost, sizes),
     )
-    each = PROCESS_BYTES + max(loading, cost.models * one + optimiser + working)
+    parts = max(1, config.processes) if getattr(config, "sharding", "") == "full" else 1
+    held = (cost.models * one + optimiser) // parts  # of divided weights; one model is whole when it samples
+    each = PROCESS_BYTES + max(loading, held + (one if parts > 1 else 0) + working)
     # Processes on GPUs have a memory each; on the processor they share one.
     return each if config.device.startswith("cuda") else each * max(1, config.processes)
 

@@ -19,6 +19,21 @@ class RankLostError(WorkbenchError):
     """Another process of the run has ended."""
 
 
+def lost(error: BaseException) -> RankLostError:
+    """What an error of an operation of all processes means."""
+    return RankLostError(
+        "Another process of this run has ended, so it cannot go on; resume it, and it continues from its "
+        f"last checkpoint ({str(error).splitlines()[0][:200]})."
+    )
+
+
+def from_another(error: BaseException) -> bool:
+    """Whether an error is that another process of the run has ended, met within a pass of divided weights."""
+    words = str(error).lower()
+    spoken = isinstance(error, RuntimeError) and any(word in words for word in ("gloo", "nccl"))
+    return isinstance(error, RankLostError) or (spoken and world_size() > 1)
+
+
 def world_size() -> int:
     """Processes of this run, as `torchrun` says; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))

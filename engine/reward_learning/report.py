@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.models.features import depth
 from engine.models.saving import save_model
+from engine.models.sharding import is_sharded
 from engine.objectives.preference import accuracy, correlation, kendall_tau, log_loss
 from engine.protocol.configs import RewardConfig
 from engine.protocol.events import Event, Finished, Progress
@@ -108,8 +109,10 @@ def save(
     figures: Figures,
 ) -> Iterator[Event]:  # fmt: skip
     """Write the model as plain transformers loads it, then the split and the scores of every response."""
-    current().check_same(learner.optimisers.values())
-    if not current().main:
+    ranks = current()
+    ranks.check_same(learner.optimisers.values())
+    divided = is_sharded(learner.trunk.module)
+    if not ranks.main and not divided:
         return
     elements = [*data.train, *data.heldout, *data.unused]
     yield Progress(stage="saving", done=0, total=1)
@@ -122,7 +125,10 @@ def save(
     limit = Tokeniser.from_folder(folder).at_most(config.limit)
     setattr(learner.model.config, SCORE_LIMIT, limit)
     destination = run.path / "model"
-    save_model(learner.model, folder, destination, "float32", masters=learner.masters())
+    masters = learner.masters()
+    save_model(learner.model, folder, destination, "float32", masters=masters, writes=ranks.main)
+    if not ranks.main:
+        return
     if config.ensemble > 1:
         ensemble_head(learner, data.criteria, shift_E_C).save(destination)
     yield Progress(stage="saving", done=1, total=1)

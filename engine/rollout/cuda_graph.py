@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from engine.models.lora import has_lora
+from engine.models.sharding import is_sharded
 from engine.rollout.generic import Prefill, last_logits, prefill
 
 ROUND = 64
@@ -36,6 +37,8 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 
 def why_not_cuda_graph(model: PreTrainedModel, positions: int) -> str | None:
     """None if `Recorder` computes what the model does on `positions` positions, else half a sentence."""
+    if is_sharded(model):
+        return "its weights are put together anew each time, elsewhere than they were recorded"
     if not getattr(model, "_can_compile_fullgraph", False):
         return f"transformers does not say that a step of {type(model).__name__} can be recorded"
     config: Any = model.config.get_text_config()

@@ -1,7 +1,8 @@
 """Everything that a training run needs to go on bit for bit: safetensors and JSON only.
 
 `tensors.safetensors` holds master weights and moments of each optimiser and the state of the random number
-generators of the libraries; `state.json` the cursors and coefficients of the algorithm.
+generators of the libraries; `state.json` the cursors and coefficients of the algorithm.  Divided weights lie
+in `shard-*.safetensors`, a file a rank; either is continued from by any number of processes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import WorkbenchError
 from engine.files import writing_folder
 from engine.protocol.rundir import RunDir
+from engine.training.divided_checkpoint import load_parts, save_parts, scalars
 from engine.training.optimiser import MasterAdam
 from engine.training.ranks import current
 
@@ -37,20 +40,30 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint of the state after `step`; a process killed meanwhile leaves the one before.
 
-    Of several ranks, which hold the same weights, one writes.
+    Of several ranks, which hold the same weights, one writes; of divided weights every rank writes its own.
     """
-    if not current().main:
+    ranks, divided = current(), any(optimiser.divided for optimiser in optimisers.values())
+    if not ranks.main:
+        if divided:
+            save_parts(Path(ranks.gather("", str)[0]), optimisers)
         return
-    tensors = {
+    record = {"version": VERSION, "step": step, "python_random": random.getstate(), "state": dict(state)}
+    tensors = {f"random.{name}": value for name, value in _library_states().items()}
+    tensors |= scalars(optimisers) if divided else whole_tensors(optimisers)
+    with run.writing_checkpoint(step, keep=keep) as folder:
+        if divided:
+            save_parts(Path(ranks.gather(str(folder), str)[0]), optimisers)
+        _save(tensors, folder)
+        (folder / "state.json").write_text(json.dumps(record))
+
+
+def whole_tensors(optimisers: Mapping[str, MasterAdam]) -> dict[str, Tensor]:
+    """Everything that the optimisers hold, by name."""
+    return {
         f"optimiser.{name}.{key}": value
         for name, optimiser in optimisers.items()
         for key, value in optimiser.tensors().items()
     }
-    tensors |= {f"random.{name}": value for name, value in _library_states().items()}
-    record = {"version": VERSION, "step": step, "python_random": random.getstate(), "state": dict(state)}
-    with run.writing_checkpoint(step, keep=keep) as folder:
-        _save(tensors, folder)
-        (folder / "state.json").write_text(json.dumps(record))
 
 
 def load_checkpoint(
@@ -64,13 +77,18 @@ def load_checkpoint(
     """
     try:
         record = json.loads((folder / "state.json").read_text())
-        tensors = load_file(folder / "tensors.safetensors")
         if record["version"] != VERSION:
             raise KeyError("version")
-        for name, optimiser in optimisers.items():
-            prefix = f"optimiser.{name}."
-            own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-            optimiser.load_tensors(own)
+        written = list(folder.glob("shard-*.safetensors"))
+        if written or any(optimiser.divided for optimiser in optimisers.values()):
+            load_parts(folder, optimisers)
+            tensors = _read(folder, "random.")
+        else:
+            tensors = load_file(folder / "tensors.safetensors")
+            for name, optimiser in optimisers.items():
+                prefix = f"optimiser.{name}."
+                own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+                optimiser.load_tensors(own)
     except Exception as error:
         raise WorkbenchError(
             f"The checkpoint {folder} cannot be continued from ({error}); "
@@ -79,6 +97,12 @@ def load_checkpoint(
     _restore_libraries(record, tensors)
     state: dict[str, Any] = record["state"]
     return state
+
+
+def _read(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Only the tensors of this name."""
+    with safe_open(folder / "tensors.safetensors", framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
 
 
 def _library_states() -> dict[str, Tensor]:

@@ -56,6 +56,7 @@ class MicroBatchSize:
     size: int
     what: str  # in the plural: "sequences"
     told: bool = False
+    together: bool = False  # with the other ranks, each of which has a part of the weights
 
 
 def retry_on_out_of_memory(
@@ -70,7 +71,14 @@ def retry_on_out_of_memory(
         try:
             return (yield from attempt(microbatch.size))
         except Exception as error:
-            if microbatch.size <= 1 or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
+                raise
+            if microbatch.together:
+                raise WorkbenchError(
+                    f"Memory ran out with {microbatch.size} {microbatch.what} at once, and no process can "
+                    "take fewer for itself where weights are divided; start it with a smaller micro-batch."
+                ) from error
+            if microbatch.size <= 1:
                 raise
         # Here the error is gone, and with it the frames that held the tensors.
         microbatch.size //= 2

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.models.device import resolve_device
 from engine.models.head import head_of
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
+from engine.models.parts import place as on_device
 from engine.models.policy import load_policy
 from engine.models.saving import save_model
+from engine.models.sharding import is_sharded, shard
 from engine.models.trunk import Trunk, make_trainable
+from engine.protocol.events import Event, Message
 from engine.text import Tokeniser
-from engine.training.optimiser import MasterAdam
+from engine.training.optimiser import MasterAdam, WholeMasters
+from engine.training.ranks import current
+
+Sharding = Literal["auto", "none", "full"]
 
 
 class PolicyOutputs(NamedTuple):
@@ -45,6 +52,19 @@ class Policy:
         entropy: also its entropy where gradients are taken.
         """
         return _forward(self.model, self.trunk, rows, self.temperature, entropy)
+
+    def idle(self, *, learning: bool) -> None:
+        """What other ranks wait for where weights are divided: a pass that leaves nothing behind."""
+        self.trunk.idle(learning=learning)
+
+    def idle_reference(self) -> None:
+        """The same of the reference."""
+        (self.trunk if self.frozen is None else self.frozen[1]).idle(learning=False)
+
+    @property
+    def divided(self) -> bool:
+        """Whether its weights are divided among ranks."""
+        return is_sharded(self.trunk.module)
 
     def reference_logprobs(self, rows: list[Row]) -> Tensor:
         """log π_ref of every response token, [N, T]."""
@@ -77,21 +97,68 @@ def load_trainable_policy(
     seed: int,
     temperature: float = 1.0,
     with_reference: bool = True,
+    sharding: Sharding = "none",
 ) -> Policy:
     """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
     tokeniser, place = Tokeniser.from_folder(folder), resolve_device(device)
-    model = load_policy(folder, dtype, place)
+    begins = first_place(sharding, place)
+    model = load_policy(folder, dtype, begins)
     frozen = None
     if lora_rank is None and with_reference:
-        copy = load_policy(folder, dtype, place).requires_grad_(False)
+        copy = load_policy(folder, dtype, begins).requires_grad_(False)
         frozen = (copy, Trunk.of(copy, tokeniser.pad_id, place))
     make_trainable(model, lora_rank=lora_rank, seed=seed)
-    return Policy(model, Trunk.of(model, tokeniser.pad_id, place), frozen, tokeniser, temperature)
+    trunk = Trunk.of(model, tokeniser.pad_id, place)
+    models = [model] if frozen is None else [model, frozen[0]]
+    divide_or_place(sharding, models, place)
+    return Policy(model, trunk, frozen, tokeniser, temperature)
+
+
+def first_place(sharding: Sharding, device: torch.device) -> torch.device:
+    """Where a model is loaded: what is to be divided may not fit on a device."""
+    return device if current().world == 1 or sharding == "none" else torch.device("cpu")
+
+
+def divide_or_place(sharding: Sharding, models: Sequence[PreTrainedModel], device: torch.device) -> None:
+    """Divide what was loaded in its first place among the ranks, or put it on the device as a whole."""
+    divided = _divides(sharding, models, device)
+    for model in models:
+        if divided:
+            shard(model, device)
+        else:
+            on_device(model, device)
+
+
+def told_of_division(module: nn.Module) -> Iterator[Event]:
+    """A word to the person where weights are divided."""
+    if is_sharded(module):
+        text = f"Weights, gradients and moments are divided among {current().world} processes."
+        yield Message(level="info", text=text)
+
+
+def _divides(sharding: Sharding, models: Sequence[nn.Module], device: torch.device) -> bool:
+    """Whether the weights of a training are divided among its ranks; `auto` where a GPU has no room for all.
+
+    A weight takes what it is stored in, and where it is trained 16 bytes more (gradient, float32 master, two
+    moments); activations are left a third of the memory.
+    """
+    if current().world == 1 or sharding == "none":
+        return False
+    if sharding == "full":
+        return True
+    if device.type != "cuda":
+        return False
+    parameters = [p for model in models for p in model.parameters()]
+    needed = sum(p.numel() * (p.element_size() + 16 * p.requires_grad) for p in parameters)
+    return needed > torch.cuda.get_device_properties(device).total_memory * 2 / 3
 
 
 def save_trained(policy: Policy, optimiser: MasterAdam, source: Path, destination: Path) -> None:
-    """Save the policy, adapters merged, as plain transformers loads it.
+    """Save the policy, adapters merged, as plain transformers loads it; every rank calls this, one writes.
 
     In float32: steps smaller than a bfloat16 digit of the base weights would be lost.
     """
-    save_model(policy.model, source, destination, "float32", masters=optimiser.masters)
+    if not current().main and not is_sharded(policy.model):
+        return
+    masters = WholeMasters(optimiser)
+    save_model(policy.model, source, destination, "float32", masters=masters, writes=current().main)

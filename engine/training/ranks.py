@@ -3,7 +3,8 @@
 Data parallelism: every process (a rank) has all weights, works on its share of the prompts, and what a step
 needs of the whole batch is put together, so that advantages, whitening, β and every figure are those of one
 process.  Gradients are added up in float32 before the norm is clipped; losses are divided by the whole
-minibatch, so a sum is the gradient.  All ranks then take the same step and hold the same weights.
+minibatch, so a sum is the gradient.  All ranks then take the same step and hold the same weights, or each
+its part of them (`engine.models.sharding`).
 
 `torchrun` starts the processes and says in the environment which is which.  Rank 0 writes events,
 checkpoints and artifacts; the others work in a folder of their own that nobody reads.
@@ -12,7 +13,7 @@ checkpoints and artifacts; the others work in a folder of their own that nobody 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -20,10 +21,11 @@ from typing import Any, TypeVar
 import msgspec
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import WorkbenchError
-from engine.protocol.processes import MEETING, RankLostError, local_rank, rank_of_process, world_size
+from engine.models.sharding import is_sharded
+from engine.protocol.processes import MEETING, local_rank, lost, rank_of_process, world_size
 from engine.training.optimiser import MasterAdam
 
 T = TypeVar("T")
@@ -82,15 +84,35 @@ class Ranks:
             if moved is not tensor:
                 tensor.copy_(moved)
 
+    def in_step(
+        self, parts: Iterable[T], idle: Callable[[], object], *modules: nn.Module | None
+    ) -> Iterator[T]:
+        """What this rank works on; where the modules' weights are divided, `idle` follows until every rank
+        has worked as often: a pass through divided weights is one of all ranks.
+        """
+        if not any(map(is_sharded, modules)):
+            yield from parts
+            return
+        mine = list(parts)
+        most = max(self.gather(len(mine), int))
+        yield from mine
+        for _ in range(most - len(mine)):
+            idle()
+
     def agreed(self, flag: bool) -> bool:
         """What rank 0 says."""
         return self.gather(flag, bool)[0]
 
     def add_gradients(self, optimisers: Iterable[MasterAdam]) -> None:
-        """Gradients of all masters become their sums; a weight that no rank has a gradient of keeps none."""
+        """Gradients of all whole masters become their sums; one that no rank has a gradient of keeps none."""
         if self.world == 1:
             return
-        masters = [master for optimiser in optimisers for master in optimiser.masters.values()]
+        masters = [
+            master
+            for optimiser in optimisers
+            for name, master in optimiser.masters.items()
+            if name not in optimiser.divided  # which come added up
+        ]
         there = torch.tensor([float(master.grad is not None) for master in masters])
         self.add(there)
         bucket: list[Tensor] = []
@@ -114,13 +136,14 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def check_same(self, optimisers: Iterable[MasterAdam]) -> None:
-        """That all ranks hold the same weights.  Raises WorkbenchError where they do not."""
+        """That all ranks hold the same weights, divided ones aside.  Raises WorkbenchError if they do not."""
         if self.world == 1:
             return
         mine = [
             float(master.detach().double().square().sum())
             for optimiser in optimisers
-            for master in optimiser.masters.values()
+            for name, master in optimiser.masters.items()
+            if name not in optimiser.divided
         ]
         if any(other != mine for other in self.gather(mine, list[float])):
             raise WorkbenchError(
@@ -169,7 +192,4 @@ def _run(collective: Any, *arguments: Any) -> None:
     try:
         collective(*arguments)
     except RuntimeError as error:
-        raise RankLostError(
-            "Another process of this run has ended, so it cannot go on; resume it, and it continues from its "
-            f"last checkpoint ({str(error).splitlines()[0][:200]})."
-        ) from error
+        raise lost(error) from error

@@ -68,6 +68,13 @@ Devices = Annotated[
         "every GPU.",
     ),
 ]
+Sharding = Annotated[
+    Literal["auto", "none", "full"],
+    Meta(
+        description="Whether several processes divide weights, gradients and moments among them (FSDP2); "
+        "auto does where a GPU has no room for all."
+    ),
+]
 LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
 Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
 

@@ -21,6 +21,7 @@ from engine.protocol.configs.common import (
     MaxGradNorm,
     PolicyName,
     PromptSource,
+    Sharding,
     StartingPolicy,
     Template,
     Tuning,
@@ -56,6 +57,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 8
     devices: Devices = 1
+    sharding: Sharding = "auto"
     microbatch: Annotated[
         int, Meta(ge=1, description="Prompts in one forward and backward; halved when memory runs out.")
     ] = 4
@@ -100,7 +102,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
-        return (Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),)
+        return (
+            Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
+            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
+        )
 
     def __post_init__(self) -> None:
         self.check()

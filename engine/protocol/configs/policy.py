@@ -16,6 +16,7 @@ from engine.protocol.configs.common import (
     LoraRank,
     MaxGradNorm,
     RolloutEpochs,
+    Sharding,
     Tuning,
     check_endpoint,
 )
@@ -41,6 +42,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
     devices: Devices = 1
+    sharding: Sharding = "auto"
     endpoint: Endpoint = ""
     ratio_cap: Annotated[
         float,
@@ -161,6 +163,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         return (
             Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
+            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
             Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
             Idle(
                 ("constraint_bound", "constraint_rate", "multiplier"),

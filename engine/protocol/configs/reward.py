@@ -22,6 +22,7 @@ from engine.protocol.configs.common import (
     MaxGradNorm,
     PromptSource,
     RewardModelName,
+    Sharding,
     WarmupSteps,
 )
 from engine.protocol.configs.needs import (
@@ -105,6 +106,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 4
     devices: Devices = 1
+    sharding: Sharding = "auto"
     batch_tokens: Annotated[
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
     ] = 2048
@@ -152,8 +154,11 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
                 WEIGHTS_ONLY, equal("tuning", "frozen"), "a head on a frozen trunk is fitted, not descended"
             ),
             Idle(
-                ("devices",), equal("tuning", "frozen", "auto"), "one process fits a head on a frozen trunk"
+                ("devices", "sharding"),
+                equal("tuning", "frozen", "auto"),
+                "one process fits a head on a frozen trunk",
             ),
+            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
             Idle(("tie",), unequal("objective", *WITH_TIES), "only davidson and rao_kupper learn from ties"),
             Idle(
                 ("margin", "label_smoothing"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from engine.models.head import OutputHead, head_of
 from engine.models.parts import output_head
 from engine.models.policy import load_policy
 from engine.models.reward_classifier import init_reward_classifier
+from engine.models.sharding import is_sharded
 from engine.models.trunk import Trunk, make_trainable
 from engine.objectives.preference import accuracy
 from engine.protocol.configs import RewardConfig
@@ -27,7 +29,8 @@ from engine.text import Tokeniser
 from engine.training.broken import broken_step
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, retry_on_out_of_memory
-from engine.training.optimiser import MasterAdam
+from engine.training.optimiser import MasterAdam, WholeMasters, clip_together
+from engine.training.policy import divide_or_place, first_place
 from engine.training.ranks import current
 
 EVALUATION_TOKENS = 4096
@@ -113,19 +116,20 @@ class RewardLearner:
     @torch.no_grad()
     def scored(self, elements: Sequence[Element]) -> Iterator[tuple[Element, Tensor]]:
         """Scores [E, K, C] of each element on the CPU, longest first."""
-        for group in micro_batches(elements, EVALUATION_TOKENS, self.trunk):
+        parts = micro_batches(elements, EVALUATION_TOKENS, self.trunk)
+        idle = partial(self.trunk.idle, learning=False)
+        for group in current().in_step(parts, idle, self.trunk.module):
             for element, scores_E_K_C in zip(group, self.scores(group), strict=True):
                 yield element, scores_E_K_C.cpu()
 
-    def masters(self) -> dict[str, Tensor]:
+    def masters(self) -> Mapping[str, Tensor]:
         """The float32 weights by parameter name, the mean of the ensemble as the model's own head."""
         head = output_head(self.model)
         name = next(name for name, module in self.model.named_modules() if module is head)
-        masters = dict(self.optimisers["model"].masters)
-        masters[f"{name}.weight"] = self.heads.weight.mean(dim=0)
+        own = {f"{name}.weight": self.heads.weight.mean(dim=0)}
         if head.bias is not None and self.heads.bias is not None:
-            masters[f"{name}.bias"] = self.heads.bias.mean(dim=0)
-        return masters
+            own[f"{name}.bias"] = self.heads.bias.mean(dim=0)
+        return WholeMasters(self.optimisers["model"], own)
 
 
 def make_learner(
@@ -139,15 +143,17 @@ def make_learner(
 ) -> RewardLearner:
     """A new reward model on the weights of the policy in `folder`, ready to be trained."""
     device, terms = resolve_device(config.device), terms or {}
+    begins = str(first_place(config.sharding, device))
     model = init_reward_classifier(
-        folder, dtype=config.dtype, device=config.device, seed=config.seed, criteria=criteria
+        folder, dtype=config.dtype, device=begins, seed=config.seed, criteria=criteria
     )
     make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)
+    trunk = Trunk.of(model, tokeniser.pad_id, device)
+    divide_or_place(config.sharding, [model], device)
     head = output_head(model)
     heads = Heads(head, config.ensemble, config.seed)
     head.requires_grad_(False)  # the heads learn in its place
     objective = Objective(config, tie_share).to(device)
-    trunk = Trunk.of(model, tokeniser.pad_id, device)
     optimisers = {"model": MasterAdam(model, eps=1e-8), "heads": MasterAdam(heads, eps=1e-8)}
     if objective.tie.requires_grad:
         optimisers["tie"] = MasterAdam(objective, eps=1e-8)
@@ -159,7 +165,7 @@ def make_learner(
         terms={prompt: one.to(device) for prompt, one in terms.items()},
         optimisers=optimisers,
         lm_head=_lm_head(folder, trunk, config) if config.lm_coefficient else None,
-        microbatch=MicroBatchSize(config.batch_tokens, "tokens"),
+        microbatch=MicroBatchSize(config.batch_tokens, "tokens", together=is_sharded(model)),
         bootstrap=_bootstrap(list(terms), config, device) if config.ensemble > 1 else {},
     )
 
@@ -220,7 +226,8 @@ def train_step(
         margin_M = torch.tensor(
             [margin for theirs in ranks.gather(margin_M.tolist(), list[float]) for margin in theirs]
         )
-    norm = _clip(learner, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
+    optimisers = learner.optimisers.values()
+    norm = clip_together(optimisers, config.max_grad_norm) if math.isfinite(loss + language) else math.nan
     if not math.isfinite(norm):
         raise broken_step(run, step, elements, loss)
     for name, optimiser in learner.optimisers.items():
@@ -248,12 +255,19 @@ def _gradients(
         optimiser.zero_grad()
     total, language, margins = 0.0, 0.0, []
     ranks = current()
-    for group in micro_batches(ranks.share(elements), tokens, learner.trunk):
+    divided = is_sharded(learner.trunk.module)
+
+    def idle() -> None:
+        learner.trunk.idle(learning=True)
+        learner.optimisers["model"].accumulate()
+
+    parts = micro_batches(ranks.share(elements), tokens, learner.trunk)
+    for group in ranks.in_step(parts, idle, learner.trunk.module):
         ranking, lm, scores = learner.losses(group)
         loss = (ranking + lm_coefficient * lm) / len(elements)
         total += float(ranking.detach()) / len(elements)
         language += float(lm.detach()) / len(elements)
-        if math.isfinite(total + language):
+        if math.isfinite(total + language) or divided:  # where the other ranks wait for it
             loss.backward()
             for optimiser in learner.optimisers.values():
                 optimiser.accumulate()
@@ -266,9 +280,3 @@ def margins_of(terms: Terms, scores_K_C: Tensor) -> Tensor:
     """Score of the winner minus that of the loser for every strict pair, [M]."""
     scores = scores_K_C.flatten()
     return scores[terms.pairs.winner] - scores[terms.pairs.loser]
-
-
-def _clip(learner: RewardLearner, max_norm: float) -> float:
-    """Scale all accumulated gradients so that their norm together is at most `max_norm`; the norm before."""
-    parameters = [p for optimiser in learner.optimisers.values() for p in optimiser.masters.values()]
-    return float(nn.utils.clip_grad_norm_(parameters, max_norm))

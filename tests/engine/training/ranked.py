@@ -12,9 +12,9 @@ from engine.training.ranks import leave
 from engine.worker import StopFlag, help_first, work
 
 
-def main(folder: Path) -> int:
+def main(folders: list[Path]) -> int:
     codes = []
-    for path in sorted(folder.glob("run-*")):
+    for path in (path for folder in folders for path in sorted(folder.glob("run-*"))):
         run = RunDir(path)
         if rank_of_process() > 0:
             codes.append(help_first(run, rank_of_process()))
@@ -26,4 +26,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main([Path(name) for name in sys.argv[1:]]))

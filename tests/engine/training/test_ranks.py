@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -63,6 +64,8 @@ CONFIGS: dict[str, JobConfig] = {
         learning_rate=1e-3, ensemble=2, objective="davidson",
     ),
 }  # fmt: skip
+DIVIDED = ("ppo, separate critic", "ppo, shared critic, every weight", "dpo", "reward model")
+"""Whose weights two processes divide in every run of the tests; the other algorithms' in slow ones."""
 ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
 
 
@@ -134,37 +137,89 @@ def folders(ppo_models: dict[str, Path]) -> dict[str, Path]:
     return ppo_models
 
 
+def together(*folders: Path, home: RunDir) -> int:
+    """Two processes that work on the runs of these folders one after another; their exit code."""
+    worker = (sys.executable, "-m", "tests.engine.training.ranked")
+    command = [*launch.together(worker, home, 2), *map(str, folders)]
+    environment = {**launch.worker_environment(), **launch.shared_environment(home, 2)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        print(done.stderr[-3000:])
+    return done.returncode
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> dict[str, list[RunDir]]:
-    """Every configuration, trained by one process (this one) and by two."""
+    """Every configuration, trained by one process (this one) and by two; some with weights divided."""
     found: dict[str, list[RunDir]] = {kind: [] for kind in CONFIGS}
-    roots = [tmp_path_factory.mktemp(f"by{count}") for count in (1, 2)]
+    roots = [tmp_path_factory.mktemp(name) for name in ("by1", "by2", "divided")]
     for root in roots:
-        for number, (kind, config) in enumerate(CONFIGS.items()):
-            found[kind].append(make_run(root / f"run-{number}", config, folders, tables()))
+        sharding = "full" if root is roots[2] else "none"
+        for number, kind in enumerate(CONFIGS if sharding == "none" else DIVIDED):
+            settled = msgspec.structs.replace(CONFIGS[kind], sharding=sharding)
+            found[kind].append(make_run(root / f"run-{number}", settled, folders, tables()))
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        for alone, _ in found.values():
+        for alone, *_ in found.values():
             with EventLog(alone.events_path) as log:
                 assert work(alone, log, Never()) == 0, events(alone)[-1]
     home = make_run(roots[1] / "home", CONFIGS["rloo"], folders, {})
-    worker = (sys.executable, "-m", "tests.engine.training.ranked")
-    command = launch.together(worker, home, 2)
-    environment = {**launch.worker_environment(), **launch.shared_environment(home, 2)}
-    done = subprocess.run(
-        [*command, str(roots[1])], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert together(*roots[1:], home=home) == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def others_divided(
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]
+) -> dict[str, list[RunDir]]:
+    """The other configurations with weights divided."""
+    root = tmp_path_factory.mktemp("others")
+    found = {}
+    for kind in [kind for kind in CONFIGS if kind not in DIVIDED]:
+        config = msgspec.structs.replace(CONFIGS[kind], sharding="full")
+        found[kind] = [make_run(root / f"run-{kind}", config, folders, tables())]
+    home = make_run(root / "home", CONFIGS["rloo"], folders, {})
+    assert together(root, home=home) == 0
     return found
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_two_processes_train_what_one_trains(trained: dict[str, list[RunDir]], kind: str) -> None:
-    for run in trained[kind]:
+    assert not list(trained[kind][1].path.glob("checkpoints/*/shard-*.safetensors"))
+    compared(trained[kind][:2])
+
+
+@pytest.mark.parametrize("kind", DIVIDED)
+def test_so_do_two_that_divide_the_weights(trained: dict[str, list[RunDir]], kind: str) -> None:
+    divided(trained[kind][2])
+    compared(trained[kind][::2])
+
+
+@pytest.mark.slow
+def test_so_do_the_other_algorithms(
+    trained: dict[str, list[RunDir]], others_divided: dict[str, list[RunDir]]
+) -> None:
+    for kind, (run,) in others_divided.items():
+        divided(run)
+        compared([trained[kind][0], run])
+
+
+def divided(run: RunDir) -> None:
+    """That each process has written a part of its weights, and neither has all of one that can be cut."""
+    parts = [load_file(path) for path in sorted(run.path.glob("checkpoints/*/shard-*.safetensors"))]
+    assert len(parts) == 2
+    cut = [(parts[0][name], parts[1][name]) for name in parts[0] if name in parts[1] and ".layers." in name]
+    assert len(cut) > 5
+    assert all(0 <= len(one) - len(other) <= 1 for one, other in cut)
+
+
+def compared(runs: list[RunDir]) -> None:
+    """That two runs have said and made the same, but for rounding."""
+    for run in runs:
         assert isinstance(events(run)[-1], Finished)
         assert not list(run.ranks_path.glob("[0-9]*"))
-    one, two = (figures(events(run)) for run in trained[kind])
+    one, two = (figures(events(run)) for run in runs)
     assert one.keys() == two.keys()
     for key, value in one.items():
         other = two[key]
@@ -174,7 +229,7 @@ def test_two_processes_train_what_one_trains(trained: dict[str, list[RunDir]], k
             else math.isclose(value, other, rel_tol=1e-4, abs_tol=1e-5)
         )
         assert same, (key, value, other)
-    weights = [load_file(run.path / "model" / "model.safetensors") for run in trained[kind]]
+    weights = [load_file(run.path / "model" / "model.safetensors") for run in runs]
     assert weights[0].keys() == weights[1].keys()
     for name, weight in weights[0].items():
         torch.testing.assert_close(weight, weights[1][name], atol=1e-5, rtol=0)
@@ -185,7 +240,7 @@ def test_rollouts_and_traces_are_those_of_one_process(trained: dict[str, list[Ru
     for folder in ("outputs", "traces"):
         one, two = (
             [pq.read_table(path).to_pylist() for path in sorted((run.path / folder).glob("*.parquet"))]
-            for run in trained[kind]
+            for run in trained[kind][:2]
         )
         assert len(one) == len(two) > 0
         for row, other in zip(itertools.chain(*one), itertools.chain(*two), strict=True):
@@ -196,6 +251,31 @@ def test_rollouts_and_traces_are_those_of_one_process(trained: dict[str, list[Ru
                     else other[name]
                 )
                 assert name == "components" or value == near, (folder, name)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_two_one_and_two_processes(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """Divided weights are put together, and divided again; the result is that of one process."""
+    config = PPOConfig(**{**POLICY, "critic": "shared", "tuning": "full", "steps": 3}, checkpoint_every=1)
+    alone, moved = (
+        make_run(tmp_path / name / "run-0", msgspec.structs.replace(config, sharding=way), folders, tables())
+        for name, way in (("alone", "none"), ("moved", "full"))
+    )
+    with EventLog(alone.events_path) as log:
+        assert work(alone, log, Never()) == 0
+    moved.pause_path.touch()
+    assert together(moved.path.parent, home=moved) != 0
+    assert events(moved)[-1] == Stopped(paused=True)
+    assert len(list(moved.checkpoint_dir(1).glob("shard-*"))) == 2
+    with EventLog(moved.events_path) as log:
+        work(moved, log, Never())
+    assert events(moved)[-1] == Stopped(paused=True)
+    assert not list(moved.checkpoint_dir(2).glob("shard-*"))
+    moved.pause_path.unlink()
+    assert together(moved.path.parent, home=moved) == 0
+    one, other = (load_file(run.path / "model" / "model.safetensors") for run in (alone, moved))
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name], atol=1e-5, rtol=0)
 
 
 def ranks_of(process: launch.Process) -> list[psutil.Process]:
@@ -209,7 +289,8 @@ def ranks_of(process: launch.Process) -> list[psutil.Process]:
 def test_a_killed_rank_ends_the_run_and_it_resumes_in_another_number(
     tmp_path: Path, folders: dict[str, Path], rank: int
 ) -> None:
-    run = make_run(tmp_path / "run", RLOOConfig(**{**POLICY, **ENDLESS}), folders, tables())
+    config = RLOOConfig(**{**POLICY, **ENDLESS}, sharding="full" if rank else "none")
+    run = make_run(tmp_path / "run", config, folders, tables())
     process = started(run, 2)
     until_steps(run, 2)
     ranks = ranks_of(process)
