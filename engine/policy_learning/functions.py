@@ -3,7 +3,8 @@
 A function is asked by the names of its parameters: `prompt`, `response`, `reference` (the prompt's reference
 answer, or None) and `metadata` (its metadata, a dictionary), of which it has any; the first two may have
 other names.  One that has `prompts` and `responses` is given lists of a whole batch, `references` and
-`metadata` among them if it has them, and gives a list of scores.
+`metadata` among them if it has them, and gives a list of scores.  One that has `seconds` is told how many it
+has for a response, and keeps to them by itself.
 """
 
 from __future__ import annotations
@@ -39,9 +40,15 @@ class RewardFunction:
     function: Callable[..., Any]
     extra: tuple[str, ...]  # parameters beside prompt and response
     batched: bool
+    seconds: float = 0.0  # for a response, as told to a function that wants to know; 0 is no limit
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether it keeps to its seconds by itself, so that nobody need end it."""
+        return "seconds" in self.extra
 
     @classmethod
-    def found(cls, source: str) -> RewardFunction:
+    def found(cls, source: str, seconds: float = 0.0) -> RewardFunction:
         """The function `package.module:function`, `plugin:NAME` or `verify:NAME`.  Raises UsageError."""
         function = import_function(source)
         try:
@@ -49,8 +56,8 @@ class RewardFunction:
         except (TypeError, ValueError):  # of a built-in, which does not say
             names = []
         batched = {"prompts", "responses"} <= set(names)
-        wanted = ("references", "metadata") if batched else ("reference", "metadata")
-        return cls(source, function, tuple(name for name in wanted if name in names), batched)
+        wanted = ("references" if batched else "reference", "metadata", "seconds")
+        return cls(source, function, tuple(name for name in wanted if name in names), batched, seconds)
 
     def scores(self, items: Sequence[Item]) -> list[float]:
         """A finite score of each.  Raises UsageError, naming the function."""
@@ -70,13 +77,14 @@ class RewardFunction:
         return scores
 
     def _single(self, item: Item) -> Any:
-        known = {"reference": item.reference, "metadata": item.metadata or {}}
+        known = {"reference": item.reference, "metadata": item.metadata or {}, "seconds": self.seconds}
         return self.function(item.prompt, item.response, **{name: known[name] for name in self.extra})
 
     def _batch(self, items: Sequence[Item]) -> Any:
         known = {
             "references": [item.reference for item in items],
             "metadata": [item.metadata or {} for item in items],
+            "seconds": self.seconds,
         }
         return self.function(
             prompts=[item.prompt for item in items],
@@ -87,7 +95,7 @@ class RewardFunction:
 
 def import_function(path: str) -> Callable[..., Any]:
     """The function `package.module:function` of an installed package or one on PYTHONPATH, `plugin:NAME`, or
-    a verifier, `verify:NAME`.  Raises UsageError naming the path.
+    a verifier, `verify:NAME`.  Raises UsageError naming the path, or what the verifier needs.
     """
     module_name, _, name = path.partition(":")
     if module_name == PLUGIN:
@@ -109,10 +117,11 @@ def import_function(path: str) -> Callable[..., Any]:
 
 
 def _verifier(name: str) -> Callable[..., Any]:
-    from engine.policy_learning.verifiers import VERIFIERS
+    from engine.policy_learning.verifiers import READY, VERIFIERS
 
     if name not in VERIFIERS:
         raise UsageError(f"There is no verifier “{name}”. {did_you_mean(name, VERIFIERS)}")
+    READY.get(name, lambda: None)()
     return VERIFIERS[name]
 
 

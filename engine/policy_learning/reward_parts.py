@@ -128,10 +128,11 @@ class FunctionPart:
 
 def function_part(component: Component, seconds: float, tokeniser: Tokeniser) -> FunctionPart:
     """seconds: that a function has for a response, 0 for no limit.  Raises UsageError."""
-    untimed = RewardFunction.found(component.source)
     if component.source.startswith(f"{VERIFY}:"):
         seconds = seconds or VERIFIER_SECONDS
-    function = TimedFunction(component.source, seconds) if seconds else untimed
+    untimed = RewardFunction.found(component.source, seconds)
+    ended = seconds and not untimed.keeps_time
+    function = TimedFunction(component.source, seconds) if ended else untimed
     return FunctionPart(component, function, tokeniser)
 
 

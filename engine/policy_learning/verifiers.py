@@ -1,8 +1,8 @@
 """Verifiable rewards: 1 where a response is right by its prompt's reference answer or metadata, else 0.
 
-`verify:exact_match`, `verify:pattern`, `verify:json_schema`, `verify:maths`.  Responses are whatever a model
-said, so each runs in a process of its own that is ended after `function_seconds` (`function_process`).
-Torch-free.
+`verify:exact_match`, `verify:pattern`, `verify:json_schema`, `verify:maths`, `verify:code`.  Responses are
+whatever a model said, so each of the first four runs in a process of its own that is ended after
+`function_seconds` (`function_process`), and code in a sandbox (`code_tests`).  Torch-free.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.errors import UsageError
+from engine.policy_learning.code_tests import code
+from engine.policy_learning.sandbox import find_sandbox
 
 Metadata = Mapping[str, Any]
 
@@ -82,12 +84,15 @@ def maths(prompt: str, response: str, reference: str | None) -> float:
     return float(verify(gold, parse(response, parsing_timeout=None), timeout_seconds=None))
 
 
-VERIFIERS: dict[str, Callable[..., float]] = {
+VERIFIERS: dict[str, Callable[..., float | list[float]]] = {
     "exact_match": exact_match,
     "pattern": pattern,
     "json_schema": json_schema,
     "maths": maths,
+    "code": code,
 }
+READY: dict[str, Callable[[], object]] = {"code": find_sandbox}
+"""What must be there before a verifier is asked; raises UsageError."""
 
 
 def _needed(value: Any, name: str, what: str) -> Any:

@@ -48,7 +48,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         Meta(
             description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, or Python "
             "functions, package.module:function, plugin:NAME or verify:NAME (exact_match, pattern, "
-            "json_schema, maths)."
+            "json_schema, maths, code)."
         ),
     ] = ()
     function_seconds: Annotated[
