@@ -143,6 +143,11 @@ class Query:
             select = _single_select(self._cursor, self.sql)
             return copy_to_file(self._cursor, select, path, outbox=self._store.outbox)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled it."""
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """End the query, whether it runs, is between two of its statements, or has not begun; at once."""
         self._interrupt()

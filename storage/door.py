@@ -2,8 +2,8 @@
 
 DuckDB's Quack server takes bodies of any size, any number of idle connections, any Host and Origin.  It is
 moved behind a socket in a private folder, and this door stands on the loopback address: HTTP by h11, one
-thread with an event loop.  Who knows the token is asked by the server itself.  What a reader has asked who
-goes before the answer runs to its end: Quack knows no way to cancel it, unlike `storage.answering`.
+thread with an event loop.  Who knows the token is asked by the server itself.  A question is answered before
+it goes to the server (`storage.quack_answers`), and cancelled when its asker goes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h11
+
+from storage import quack_messages
+
+if TYPE_CHECKING:
+    from storage.quack_answers import QuackAnswers
+
+T = TypeVar("T")
 
 HEAD_BYTES = 16 * 1024
 BODY_BYTES = 2**20  # a SELECT is not longer
 CONNECTIONS = 32
+SILENCE_SECONDS = 60.0  # between two looks for sessions that have gone silent
 HEAD_SECONDS = 10.0  # for a request to arrive, and between two of one connection
 HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 SECRET_HEADERS = {
@@ -79,10 +88,12 @@ class _Visitor:
 class Door:
     """Listens on the loopback address; `port` is where.  `close` from any thread."""
 
-    def __init__(self, inner: Path | int) -> None:
+    def __init__(self, inner: Path | int, answers: QuackAnswers | None = None) -> None:
         self._inner = inner  # the socket of the server, or its port
+        self._answers = answers
         self._visitors: dict[_Visitor, None] = {}
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(CONNECTIONS, "share-question"))
         self._closing = asyncio.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listening.getsockname()[1]
@@ -107,7 +118,9 @@ class Door:
     async def _stand(self) -> None:
         """Take visitors in until the door closes, which may be before it has opened."""
         server = await asyncio.start_server(self._welcome, sock=self._listening)
+        listening = asyncio.ensure_future(self._listen_for_silence())
         await self._closing.wait()
+        listening.cancel()
         server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -163,9 +176,15 @@ class Door:
                 body += event.data
                 if len(body) > BODY_BYTES:
                     raise TurnedAwayError(413, f"More than {BODY_BYTES} bytes are not taken.")
+        message = quack_messages.read(bytes(body))
+        if message is None or message.kind not in quack_messages.TAKEN:
+            raise TurnedAwayError(400, "Only questions are answered here.")
         visitor.busy = True
         try:
-            await self._while_there(visitor, self._pass_on(visitor, headers, bytes(body)))
+            await self._while_there(visitor, self._answer(visitor, headers, bytes(body), message))
+        except ConnectionResetError:
+            await self._dismiss(message.session)
+            raise
         finally:
             visitor.busy = False
         return visitor.http.our_state is h11.DONE and visitor.http.their_state is h11.DONE
@@ -197,8 +216,60 @@ class Door:
                 task.cancel()
             await asyncio.gather(doing, watching, return_exceptions=True)
 
+    async def _answer(
+        self,
+        visitor: _Visitor,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        message: quack_messages.QuackMessage,
+    ) -> None:
+        """A question is answered here, and the server gives what came."""
+        if message.kind == quack_messages.PREPARE and self._answers is not None:
+            asked = await self._answered(self._answers, message)
+            body = body if asked is None else message.asking(asked)
+        await self._pass_on(visitor, headers, body)
+        if message.kind == quack_messages.DISCONNECT and self._answers is not None:
+            await self._in_thread(self._answers.end, message.session)
+        elif self._answers is not None:
+            self._answers.heard(message.session)
+
+    async def _answered(self, answers: QuackAnswers, message: quack_messages.QuackMessage) -> str | None:
+        question = await self._in_thread(answers.question, message.session, message.sql)
+        if question is None:
+            return None
+        try:
+            return await self._in_thread(question.answer)
+        except asyncio.CancelledError:
+            question.cancel()
+            raise
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._loop.run_in_executor(None, work, *arguments)
+
+    async def _listen_for_silence(self) -> None:
+        """Let sessions go whose client has gone without a word."""
+        while self._answers is not None:
+            await asyncio.sleep(SILENCE_SECONDS)
+            for session in self._answers.silent():
+                await self._dismiss(session)
+
+    async def _dismiss(self, session: str) -> None:
+        """Say to the server that a session is over, in the place of a client that has gone."""
+        if self._answers is None or not session:
+            return
+        with suppress(TurnedAwayError, OSError, h11.RemoteProtocolError):
+            async for _ in self._asking_inside({}, quack_messages.farewell(session)):
+                pass
+        await self._in_thread(self._answers.end, session)
+
     async def _pass_on(self, visitor: _Visitor, headers: dict[bytes, bytes], body: bytes) -> None:
         """To the Quack server and back."""
+        async with aclosing(self._asking_inside(headers, body)) as events:
+            async for event in events:
+                await visitor.send(_cleaned(event))
+
+    async def _asking_inside(self, headers: dict[bytes, bytes], body: bytes) -> AsyncGenerator[Any]:
+        """What the Quack server answers to one request."""
         try:
             if isinstance(self._inner, int):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._inner)
@@ -217,7 +288,7 @@ class Door:
                 writer.write(asking.send(event) or b"")
             await writer.drain()
             async for event in _events(asking, reader):
-                await visitor.send(_cleaned(event))
+                yield event
         finally:
             writer.transport.abort()
 

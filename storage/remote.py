@@ -145,7 +145,7 @@ class RemoteCursor:
     def _load(self, answer: RemoteAnswer, sql: str = "{}") -> None:
         """Run `sql` here, with the answer in the place of its `{}`."""
         with self._telling(answer):
-            columns = [_as_told(place, *column) for place, column in enumerate(self._columns, 1)]
+            columns = [as_told(place, *column) for place, column in enumerate(self._columns, 1)]
             self._cursor.register(ANSWER, stream(answer))
             self._cursor.execute(sql.replace("{}", f"SELECT {', '.join(columns)} FROM {ANSWER}", 1))
         self._loaded = True
@@ -241,7 +241,7 @@ class RemoteCursor:
         self._cursor.close()
 
 
-def _as_told(place: int, name: str, kind: str) -> str:
+def as_told(place: int, name: str, kind: str) -> str:
     """A column of the answer under its name, with the type that it has in the holder."""
     as_it_came = kind in PLAIN or kind.startswith("ENUM(")  # whose values have come as text
     return f"#{place}{'' if as_it_came else f'::{kind}'} AS {identifier(name)}"

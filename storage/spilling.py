@@ -8,6 +8,7 @@ from pathlib import Path
 
 COPIES = "import-"
 """How folders begin that an import keeps copies in."""
+ANSWERS = "answers"
 
 
 def folder(file: Path) -> Path:
@@ -27,5 +28,10 @@ def prepare(file: Path) -> None:
     for left in place.glob("duckdb_temp_*"):
         with suppress(OSError):
             left.unlink()
-    for left in place.glob(f"{COPIES}*"):
+    for left in (*place.glob(f"{COPIES}*"), answers(file)):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def answers(file: Path) -> Path:
+    """Where answers to other programs lie that do not fit into memory."""
+    return folder(file) / ANSWERS

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,8 +61,6 @@ class Store:
         self._depth = 0
         self._closed = False
         self._held: held.Key | None = None
-        self.before_lock: list[Callable[[Cursor], None]] = []
-        """What still has to load extensions; `lock_down` does it first."""
         self._locking = threading.Lock()
         self._outbox: Path | None = None
         self._locked_down = False
@@ -235,8 +233,6 @@ class Store:
         with self._locking, told(self.path):
             cursor = self._connection.cursor()
             try:
-                while self.before_lock:
-                    self.before_lock.pop(0)(cursor)
                 if self._outbox is None:
                     here = [self.runs_root] if self.runs_root is not None else []
                     unfinished = [

@@ -7,13 +7,10 @@ import select
 import sys
 import time
 from concurrent.futures import Future
-from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from storage.sharing import Share
     from workbench.app import WorkbenchApp
     from workbench.services.workspace import Workspace
@@ -32,10 +29,7 @@ def open_in_thread(settings: Settings) -> Future[Workspace]:
         try:
             from workbench.services.workspace import Workspace
 
-            workspace = Workspace.open(settings)
-            if not settings.in_memory:
-                workspace.store.before_lock.append(load_for_sharing)
-            future.set_result(workspace)
+            future.set_result(Workspace.open(settings))
         except BaseException as error:
             future.set_exception(error)
 
@@ -73,15 +67,6 @@ def run_app(settings: Settings, *, demo: Literal["whole", "small"] | None = None
         future.result().close()
     sys.stdout.flush()
     return app.return_code or 0
-
-
-def load_for_sharing(cursor: DuckDBPyConnection) -> None:
-    """The first query locks the store down, after which nothing can be loaded; sharing may come later."""
-    from storage.errors import ShareError
-    from storage.sharing import load_extensions
-
-    with suppress(ShareError):  # told when sharing is tried
-        load_extensions(cursor)
 
 
 def share_store(app: WorkbenchApp, shares: list[Share]) -> None:

@@ -9,7 +9,7 @@ import duckdb
 
 from storage.asking import GoneError, shared_by
 from storage.errors import ShareError
-from storage.sharing import load_extensions
+from storage.extensions import load_extensions
 from storage.sql_guard import first_lines
 
 

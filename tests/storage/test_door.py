@@ -138,7 +138,7 @@ def test_the_server_behind_the_door_is_for_its_owner_alone(shared: Share) -> Non
     assert private.stat().st_mode & 0o777 == 0o600
     assert private.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(ConnectionRefusedError):
-        connect(int(shared._server.rsplit(":", 1)[1]))
+        connect(int(shared._answers.server.rsplit(":", 1)[1]))
 
 
 def test_nothing_is_left_when_sharing_ends(tmp_path: Path) -> None:

@@ -18,13 +18,15 @@ import pytest
 from storage import sql_guard
 from storage.asking import token_path_of
 from storage.console import Query, QueryError
-from storage.errors import LockedError, ShareError, StoreError
+from storage.errors import LockedError, StoreError
+from storage.extensions import load_extensions
 from storage.remote import RemoteStore
-from storage.sharing import load_extensions, share
+from storage.sharing import share
 from storage.sql_guard import RefusedError, check_locked
 from storage.store import Store
 from tests.storage.builders import add_prompt
 from tests.storage.hostile_sql import CANARY, POINTERS, Outside, table_functions
+from tests.storage.remote_query import query_remote
 from workbench import cli
 
 # Table functions of DuckDB that look at the store, or at nothing.
@@ -322,7 +324,13 @@ def test_a_run_directory_of_a_foreign_store_is_known_by_its_events(filled: Store
     assert walls.strayed(named, filled.runs_root) == [outside.folder]
 
 
-def test_sharing_after_the_walls_stand_is_told(filled: Store) -> None:
-    filled.lock_down()
-    with pytest.raises(ShareError, match="cannot be shared"):
-        share(filled)
+def test_a_store_is_shared_after_its_walls_stand(filled: Store) -> None:
+    filled.lock_down(settings=True)
+    serving = share(filled)
+    loaded = "SELECT function_name FROM duckdb_functions() WHERE function_name LIKE 'quack%'"
+    try:
+        assert filled.path is not None
+        assert query_remote(filled.path, "SELECT text FROM prompts") == [("x",)]
+        assert filled.rows(loaded) == []  # the server is in a database of its own
+    finally:
+        serving.close()

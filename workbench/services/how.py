@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from storage.asking import token_path_of
-from storage.sharing import extension_files
+from storage.extensions import extension_files
 
 TEXT = """\
 # The command line: beside whoever holds the store.
