@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,8 @@ from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
 from engine.policy_learning.checks import check_bound, check_collapse, tell_cut
 from engine.policy_learning.heldout import due, evaluate
-from engine.policy_learning.models import Models, load_models
+from engine.policy_learning.importance import weighted
+from engine.policy_learning.models import Models, load_models, served_policy
 from engine.policy_learning.opponents import against_mixture
 from engine.policy_learning.people import WaitingForPeopleError, offered, policy_name, ranked
 from engine.policy_learning.preferences import compared
@@ -42,15 +44,22 @@ from engine.policy_learning.record import (
     write_traces,
 )
 from engine.policy_learning.resampling import Sampling, group_metrics, learned_from, resampled
-from engine.policy_learning.rollout import Measured, Rollout, Targets, check_sampler, collect, measure, shaped
+from engine.policy_learning.rollout import (
+    Measured,
+    Rollout,
+    Targets,
+    ask_ahead,
+    check_sampler,
+    collect,
+    measure,
+    shaped,
+)
 from engine.policy_learning.score_scale import ScoreScale
-from engine.policy_learning.served import ServedPolicy, importance
 from engine.policy_learning.state import State
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Artifact, Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir
-from engine.rollout import Server
 from engine.tables import write_splits
 from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
@@ -88,17 +97,25 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     models = load_models(config, folders, critic=algorithm.critic)
     text_config: Any = models.policy.model.config.get_text_config()
     if config.endpoint:
-        names = [str(folders["policy"]), run.model("policy").name, run.model("policy").folder]
-        base = replace(
-            Server.connect(config.endpoint, names), processed=True, vocabulary=text_config.vocab_size
-        )
-        models.served = ServedPolicy(base, models.policy, models.optimisers["policy"], run)
+        models.served = served_policy(models, config, run, folders["policy"])
     positions = getattr(text_config, "max_position_embeddings", None)
     prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
     yield Progress(stage="loading models", done=1, total=1)
     yield from _messages(prompts, models, config)
-    evaluates = config.heldout_prompts != "none"
+    with closing(models):
+        yield from _train(algorithm, models, prompts, folders["policy"], config, run)
 
+
+def _train(
+    algorithm: Algorithm,
+    models: Models,
+    prompts: Prompts,
+    policy_folder: Path,
+    config: PolicyLearningConfig,
+    run: RunDir,
+) -> Iterator[Event]:
+    """From the first step, or the last checkpoint, to the end."""
+    evaluates = config.heldout_prompts != "none"
     if (checkpoint := run.latest_checkpoint()) is not None:
         saved = load_checkpoint(checkpoint, optimisers=models.optimisers)
         state = State.from_json(saved, models)
@@ -127,12 +144,12 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
             yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, state.step)
         last = state.step == config.steps
         if config.policy_every and not last and state.step % config.policy_every == 0:
-            yield from keep_policy(models, state.step, folders["policy"], config, run)
+            yield from keep_policy(models, state.step, policy_folder, config, run)
         if not last and (yield from pausing(run, save)):
             return
         if config.checkpoint_every and (last or state.step % config.checkpoint_every == 0):
             save()  # the last one too: what a death while saving would lose is resumed from here
-    yield from finish(models, state, folders["policy"], config, run)
+    yield from finish(models, state, policy_folder, config, run)
 
 
 def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
@@ -222,7 +239,7 @@ def sampled_and_measured(
         judged = ranked(rollout, config, run)
     else:
         random = (*key, config.seed, state.step)
-        rollout = yield from collect(models, prompts, config, *random, stage="sampling")
+        rollout = yield from collect(models, prompts, config, *random, stage="sampling", step=state.step)
     sampled = time.perf_counter()
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
@@ -248,6 +265,7 @@ def one_step(
     number = state.step + 1
     began = time.perf_counter()
     chosen = prompts.of_step(state.step, config.prompts_per_step, config.seed)
+    ask_ahead(models, prompts, state.step, config)
     phases = partial(sampled_and_measured, models, state, config, run)
     sampling = yield from phases(chosen, "rollout")
     if config.resample:
@@ -257,7 +275,7 @@ def one_step(
     flat = without_variance(final, rollout.groups)
     targets = algorithm.advantages(rollout, measured, final, state.beta)
     metrics = rollout_metrics(rollout, measured, targets, state.beta)
-    targets = _weighted(models, rollout, measured, targets, config, metrics)
+    targets = weighted(models, rollout, measured, targets, config, metrics)
     metrics["policy/objective"] = float(final.mean())
     if config.samples > 1:
         metrics |= group_metrics(rollout, flat)
@@ -288,23 +306,6 @@ def one_step(
     metrics |= update_coefficients(models, state, measured, targets, config)
     state.step, state.last = number, metrics
     yield Metrics(step=number, values=metrics)
-
-
-def _weighted(
-    models: Models,
-    rollout: Rollout,
-    measured: Measured,
-    targets: Targets,
-    config: PolicyLearningConfig,
-    metrics: dict[str, float],
-) -> Targets:
-    """Advantages with the truncated importance weights of a server's samples, which become metrics too."""
-    if models.served is None:
-        return targets
-    weight = importance(measured.logprobs, rollout.sampled_logprobs, rollout.mask, config.ratio_cap)
-    metrics["policy/sampler_ratio"] = float(weight[rollout.mask].mean())
-    metrics["policy/sampler_capped"] = float((weight[rollout.mask] >= config.ratio_cap).float().mean())
-    return replace(targets, advantages=targets.advantages * weight)
 
 
 def update_coefficients(

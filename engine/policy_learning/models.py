@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,13 @@ from engine.models.policy import load_policy
 from engine.models.reward_model import RewardModel, load_reward_model
 from engine.models.sharding import shard
 from engine.models.trunk import Trunk, head_scores, make_trainable
+from engine.policy_learning.ahead import Ahead
 from engine.policy_learning.reward_parts import RewardModels
 from engine.policy_learning.rewards import Rewards, load_rewards
 from engine.policy_learning.served import ServedPolicy
 from engine.protocol.configs import PolicyLearningConfig
+from engine.protocol.rundir import RunDir
+from engine.rollout import Server
 from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
 from engine.training.policy import Policy, PolicyOutputs, load_trainable_policy
@@ -67,6 +70,11 @@ class Models:
     peaks: dict[str, float]  # learning rate of each optimiser before it is annealed
     microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
     served: ServedPolicy | None = None  # where responses come from, if not from here
+
+    def close(self) -> None:
+        """Nothing that a server samples ahead is waited for."""
+        if self.served is not None:
+            self.served.ahead.give_up()
 
     @property
     def critic_trunk(self) -> Trunk | None:
@@ -129,6 +137,19 @@ def load_models(
             "training": MicroBatchSize(config.microbatch, "sequences", together=policy.divided),
         },
     )
+
+
+def served_policy(models: Models, config: PolicyLearningConfig, run: RunDir, folder: Path) -> ServedPolicy:
+    """The servers at `endpoint`, which sample in the place of this process.  Raises as `Server.connect`."""
+    names = [str(folder), run.model("policy").name, run.model("policy").folder]
+    size: Any = models.policy.model.config
+    server = replace(
+        Server.connect(config.endpoint, names),
+        processed=True,
+        vocabulary=size.get_text_config().vocab_size,
+    )
+    ahead = Ahead(config.staleness)
+    return ServedPolicy(server, models.policy, models.optimisers["policy"], run, ahead=ahead)
 
 
 def _separate_critic(

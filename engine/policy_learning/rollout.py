@@ -19,12 +19,12 @@ from engine.models.trunk import grouped
 from engine.objectives.kl import k1
 from engine.objectives.rewards import overlong
 from engine.policy_learning.models import Models
-from engine.policy_learning.prompts import Prompt, PromptSettings
+from engine.policy_learning.prompts import Prompt, Prompts, PromptSettings
 from engine.policy_learning.reward_parts import Conversation
 from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Progress
-from engine.rollout import Mixture, Sampled, Server, response_text, sample
+from engine.rollout import Mixture, Sampled, Server, response_text, sample, sample_steps
 from engine.text import Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.guards import MicroBatchSize, check_rounding, retry_on_out_of_memory
@@ -42,6 +42,7 @@ class Rollout:
     tokens: Tensor  # [N, T] on the CPU, 0 beyond the end
     mask: Tensor  # [N, T] bool
     sampled_logprobs: Tensor  # [N, T] as kept by the sampler
+    staleness: int = 0  # steps that the policy has taken since it sampled
 
     @property
     def stopped(self) -> Tensor:
@@ -129,26 +130,52 @@ def collect(
     stage: str,
     samples: int = 0,
     mixture: Mixture | None = None,
+    step: int = 0,
 ) -> Generator[Event, None, Rollout]:
     """1. K responses a prompt, or `samples`; `key` decides the randomness, however many ranks share them.
 
-    They are the policy's, or those of a mixture with its reference.
+    They are the policy's, or those of a mixture with its reference; what a server was asked for ahead is
+    taken.  step: steps that the policy has taken.
     """
     policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
     seeds = prompt_seeds(len(prompts), *key)
     mine = ranks.share(range(len(prompts)))
     source = mixture or (policy.model if models.served is None else models.served.source())
-    with gathered(*_sampled_from(policy, source)):
-        sampled = yield from draw(
-            source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
-            stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
-        )  # fmt: skip
+    staleness = 0
+    if models.served is not None and key in models.served.ahead.asked:
+        sampled, when = yield from models.served.ahead.take(key, stage)
+        staleness = max(0, step - when)
+    else:
+        with gathered(*_sampled_from(policy, source)):
+            sampled = yield from draw(
+                source, policy.tokeniser, [prompts[i] for i in mine], config, microbatch,
+                stage=stage, samples=samples or config.samples, seeds=[seeds[i] for i in mine],
+            )  # fmt: skip
     sampled = [replace(response, prompt_index=mine[response.prompt_index]) for response in sampled]
     everything = [response for part in ranks.gather(sampled, list[Sampled]) for response in part]
     everything.sort(key=lambda response: (response.prompt_index, response.sample_index))
     if models.served is not None:
         models.served.remember([Row(prompts[one.prompt_index].tokens, [one.token_ids]) for one in everything])
-    return as_rollout(models, prompts, everything)
+    return replace(as_rollout(models, prompts, everything), staleness=staleness)
+
+
+def ask_ahead(models: Models, prompts: Prompts, step: int, config: PolicyLearningConfig) -> None:
+    """Have the server sample for the steps behind the next one too, from the policy as it now is."""
+    served, policy, ranks = models.served, models.policy, current()
+    if served is None or not served.ahead.bound:
+        return
+    source = served.source()
+    for later in range(step, min(step + served.ahead.bound, config.steps - 1) + 1):
+        key = ("rollout", config.seed, later)
+        chosen = prompts.of_step(later, config.prompts_per_step, config.seed)
+        seeds, mine = prompt_seeds(len(chosen), *key), ranks.share(range(len(chosen)))
+        sampling = partial(
+            sample_steps, source, policy.tokeniser, [chosen[i].tokens for i in mine],
+            samples=config.samples, temperature=config.temperature, top_p=1.0,
+            max_new_tokens=config.max_new_tokens, stop_ids=policy.tokeniser.stop_ids,
+            seeds=[seeds[i] for i in mine], batch_sequences=models.microbatches["sampling"].size,
+        )  # fmt: skip
+        served.ahead.ask(key, step, source.model, sampling)
 
 
 def _sampled_from(policy: Policy, source: PreTrainedModel | Mixture | Server) -> list[nn.Module]:
@@ -295,7 +322,12 @@ def _of_all(score_n: Tensor, mine: Sequence[int], count: int, ranks: Ranks) -> T
 
 
 def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:
-    """That the policy which is trained is the one that sampled, just now.  Raises WorkbenchError."""
+    """That the policy which is trained is the one that sampled, just now.  Raises WorkbenchError.
+
+    Of a policy of some steps ago nothing is to be said; a server's weights have their canaries.
+    """
+    if rollout.staleness:
+        return
     apart_M = (measured.logprobs - rollout.sampled_logprobs)[rollout.mask].abs()
     check_rounding(apart_M, embedding_dtype(models.policy.trunk.module), models.policy.temperature)
 

@@ -5,14 +5,15 @@ by the server under a name that was never used before (it may keep what it has c
 for by that name.  A canary compares the server's log-probabilities of two responses with the trainer's.  Only
 then the version before is forgotten.  What the server samples is of exactly the policy that is trained, up
 to its rounding, which truncated importance sampling corrects (Ionides 2008; Yao et al. 2025, “Your efficient
-RL framework secretly brings you off-policy RL training”).
+RL framework secretly brings you off-policy RL training”).  With `staleness` it may be of the policy of a few
+steps before (`ahead`): versions stay loaded as long as something is sampled from them.
 """
 
 from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor
 from engine.errors import EndpointError
 from engine.models.adapter_files import save_adapters
 from engine.models.packing import Row, embedding_dtype
+from engine.policy_learning.ahead import Ahead
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
 from engine.training.guards import ROUNDING
@@ -54,6 +56,8 @@ class ServedPolicy:
     version: int = -1  # optimiser steps
     name: str = ""
     canaries: list[Canary] = field(default_factory=list)
+    ahead: Ahead = field(default_factory=lambda: Ahead(0))  # what is sampled of steps to come
+    loaded: list[str] = field(default_factory=list)  # names that the server has of this process
 
     def source(self) -> Server:
         """The server under the name of the policy as it is now.  Raises EndpointError."""
@@ -82,18 +86,28 @@ class ServedPolicy:
             with suppress(EndpointError):
                 self.base.unload_adapter(name)
             raise
-        if self.name:
-            with suppress(EndpointError):  # a server that was started anew has forgotten it already
-                self.base.unload_adapter(self.name)
-        for old in sorted(folder.parent.glob("v*"))[:-KEPT]:
+        self._unload(all_but=self.ahead.names())
+        self.loaded.append(name)
+        for old in sorted(folder.parent.glob("v*"))[: -KEPT - self.ahead.bound]:
             shutil.rmtree(old, ignore_errors=True)
         return name
+
+    def _unload(self, all_but: Collection[str] = ()) -> None:
+        """Have the server forget versions that nothing is sampled from any more."""
+        for name in [name for name in self.loaded if name not in all_but]:
+            self.loaded.remove(name)
+            with suppress(EndpointError):  # a server that was started anew has forgotten it already
+                self.base.unload_adapter(name)
 
     def _check(self, server: Server, logprobs: list[Tensor]) -> None:
         """That the server has these adapters and no older ones; what the policy now thinks of the canaries.
 
         Raises EndpointError.
         """
+        for one in server.each():
+            self._check_one(one, logprobs)
+
+    def _check_one(self, server: Server, logprobs: list[Tensor]) -> None:
         bound = ROUNDING.get(embedding_dtype(self.policy.trunk.module), ROUNDING[torch.float32])
         for canary, now in zip(self.canaries, logprobs, strict=True):
             (response,) = canary.row.responses
@@ -102,14 +116,14 @@ class ServedPolicy:
             apart = float((theirs - now).abs().mean())
             if apart > bound.mean:
                 raise EndpointError(
-                    f"{self.base.endpoint} has other weights than were given to it: log-probabilities of a "
+                    f"{server.endpoint} has other weights than were given to it: log-probabilities of a "
                     f"response differ by {apart:.2g} nats on average. Start it with the policy of this run."
                 )
             moved = float((now - canary.logprobs).abs().mean())
             stale = float((theirs - canary.logprobs).abs().mean())
             if stale < apart and moved > 2 * apart:
                 raise EndpointError(
-                    f"{self.base.endpoint} answers with the adapters of an earlier step; start it anew and "
+                    f"{server.endpoint} answers with the adapters of an earlier step; start it anew and "
                     "resume the run."
                 )
 
@@ -119,16 +133,7 @@ class ServedPolicy:
         return replace(self.policy, temperature=1.0).forward([row]).logprobs[0].cpu()
 
     def forget(self) -> None:
-        """Have the server forget the last version."""
-        if self.name and current().main:
-            with suppress(EndpointError):
-                self.base.unload_adapter(self.name)
-
-
-def importance(logprobs: Tensor, sampled_logprobs: Tensor, mask_N_T: Tensor, cap: float) -> Tensor:
-    """π_trainer / π_server of every token, at most `cap`, [N, T]; 1 beyond the end.
-
-    Truncation bounds the variance at the price of a bias towards the server's policy (Ionides 2008, eq. 3).
-    """
-    ratio_N_T = (logprobs - sampled_logprobs).exp().clamp(max=cap)
-    return torch.where(mask_N_T, ratio_N_T, 1.0)
+        """Give up what is sampled ahead, and have the server forget all versions."""
+        self.ahead.give_up()
+        if current().main:
+            self._unload()

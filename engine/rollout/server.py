@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -96,13 +96,29 @@ class Server:
     """Whether its log-probabilities are those of the temperature (`--logprobs-mode processed_logprobs`)."""
     vocabulary: int = 0
     """Rows of the policy's output matrix, where they are known; else the tokeniser's tokens count."""
+    others: tuple[str, ...] = ()
+    """Further addresses of servers with the same model, which share the prompts."""
 
     @classmethod
     def connect(cls, endpoint: str, names: Sequence[str]) -> Server:
         """Ask what it serves: a model of one of these names, or the only one there is.
 
+        endpoint: one address, or several with commas between that have a model of one name.
         Raises UsageError when none of its models is meant; EndpointError.
         """
+        first, *rest = (cls._connected(address, names) for address in addresses_of(endpoint))
+        for other in rest:
+            if other.model != first.model:
+                raise UsageError(
+                    f"{first.endpoint} serves {plainly(first.model)} and {other.endpoint} "
+                    f"{plainly(other.model)}; replicas have one model under one name."
+                )
+        limits = [one.positions for one in (first, *rest) if one.positions is not None]
+        others = tuple(other.endpoint for other in rest)
+        return replace(first, positions=min(limits, default=None), others=others)
+
+    @classmethod
+    def _connected(cls, endpoint: str, names: Sequence[str]) -> Server:
         served = _asked(endpoint, "/models", _Models).data
         meant = [model for model in served if model.id in names]
         chosen = meant[0] if meant else served[0] if len(served) == 1 else None
@@ -143,7 +159,7 @@ class Server:
             part = range(start, min(start + together, len(prompts)))
             bodies = [asked | {"prompt": prompts[i], "seed": seeds[i] % 2**63} for i in part]
             answers: dict[int, list[Sampled]] = {}
-            for place, completion in _all(self.endpoint, bodies):
+            for place, completion in _all([self.endpoint, *self.others], bodies):
                 if completion is not None:
                     self._check_name(completion.model)
                     index = part[place]
@@ -184,13 +200,36 @@ class Server:
                 f"{self.endpoint} was asked for {self.model} and answered as {plainly(answered)}."
             )
 
+    def each(self) -> list[Server]:
+        """Every replica by itself."""
+        return [replace(self, endpoint=one, others=()) for one in (self.endpoint, *self.others)]
+
     def load_adapter(self, name: str, folder: Path) -> None:
-        """Have adapters in peft's layout loaded under a name.  Raises EndpointError when it will not."""
-        self._tell("/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+        """Have adapters in peft's layout loaded under a name, by every replica or by none.
+
+        Raises EndpointError when one will not.
+        """
+        have: list[Server] = []
+        try:
+            for one in self.each():
+                one._tell("/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+                have.append(one)
+        except EndpointError:
+            for one in have:
+                with suppress(EndpointError):
+                    one.unload_adapter(name)
+            raise
 
     def unload_adapter(self, name: str) -> None:
-        """Have them forgotten.  Raises EndpointError."""
-        self._tell("/unload_lora_adapter", {"lora_name": name})
+        """Have them forgotten by all.  Raises EndpointError, after every replica was told."""
+        errors: list[EndpointError] = []
+        for one in self.each():
+            try:
+                one._tell("/unload_lora_adapter", {"lora_name": name})
+            except EndpointError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _tell(self, path: str, body: dict[str, Any]) -> None:
         try:
@@ -201,6 +240,11 @@ class Server:
                 f"{error} Adapters are loaded while it runs by a server on this machine started with "
                 "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
             ) from error
+
+
+def addresses_of(endpoint: str) -> list[str]:
+    """The addresses in what a person wrote, with commas between several."""
+    return [part.strip() for part in endpoint.split(",")]
 
 
 def _sampled(
@@ -269,15 +313,17 @@ def _asked(endpoint: str, path: str, kind: type[T], body: Mapping[str, Any] | No
         return _read(client, path, kind, body)
 
 
-def _all(endpoint: str, bodies: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, _Completion | None]]:
+def _all(
+    endpoints: Sequence[str], bodies: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[int, _Completion | None]]:
     """Completions with the places of their bodies, as they come; (−1, None) now and then while none does.
 
-    Whoever stops listening stops the server too: a connection that ends ends what is made for it.
+    Whoever stops listening stops the servers too: a connection that ends ends what is made for it.
     """
-    client = _client(endpoint, at_once=len(bodies))
+    clients = [_client(endpoint, at_once=len(bodies)) for endpoint in endpoints]
     pool = ThreadPoolExecutor(len(bodies))
     waiting: dict[Future[_Completion], int] = {
-        pool.submit(_read, client, "/completions", _Completion, body): place
+        pool.submit(_read, clients[place % len(clients)], "/completions", _Completion, body): place
         for place, body in enumerate(bodies)
     }
     try:
@@ -289,4 +335,5 @@ def _all(endpoint: str, bodies: Sequence[Mapping[str, Any]]) -> Iterator[tuple[i
                 yield waiting.pop(future), future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        client.close()
+        for client in clients:
+            client.close()

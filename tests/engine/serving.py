@@ -86,3 +86,19 @@ class Fake(ThreadServer):
                 self.send_json(*fake.answer(asked))
 
         self._serve(Handler)
+
+
+class Replica(ThreadServer):
+    """Says yes or no to adapters, and keeps what it was told."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.told: list[tuple[str, str]] = []
+        replica = self
+
+        class Handler(JsonHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                replica.told.append((self.path.rpartition("/")[2], asked["lora_name"]))
+                self.send_json(status, b"Success" if status == 200 else {"error": {"message": "no room"}})
+
+        self._serve(Handler)

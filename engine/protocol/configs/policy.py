@@ -12,7 +12,6 @@ from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
     CheckpointEvery,
     Devices,
-    Endpoint,
     LoraRank,
     MaxGradNorm,
     RolloutEpochs,
@@ -43,7 +42,21 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
     devices: Devices = 1
     sharding: Sharding = "auto"
-    endpoint: Endpoint = ""
+    endpoint: Annotated[
+        str,
+        Meta(
+            description="A vLLM server with this policy, http://localhost:8000/v1, or several with commas "
+            "between; empty samples here."
+        ),
+    ] = ""
+    staleness: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Steps that a server may sample ahead, from the policy as it then is; 0 waits for "
+            "each step.",
+        ),
+    ] = 0
     ratio_cap: Annotated[
         float,
         Meta(
@@ -170,7 +183,11 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 equal("constraint", ""),
                 "there is no constraint",
             ),
-            Idle(("ratio_cap",), equal("endpoint", ""), "sampling and training are one policy here"),
+            Idle(
+                ("ratio_cap", "staleness"),
+                equal("endpoint", ""),
+                "sampling and training are one policy here",
+            ),
             Idle(("overlong_penalty",), equal("overlong_tokens", 0), "no token of the budget is dear"),
             Idle(("resample",), equal("samples", 1), "a single sample has nothing to differ from"),
             Idle(("collapse_share",), equal("collapse", "ignore"), "a collapse is ignored"),
@@ -253,7 +270,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         RewardedConfig.check(self)
         self.check_devices(self.prompts_per_step)
-        check_endpoint(self.endpoint)
+        for address in self.endpoint.split(","):
+            if not address.strip() and self.endpoint:
+                raise UsageError(f"endpoint {self.endpoint} has a comma with no address beside it.")
+            check_endpoint(address.strip())
         if self.endpoint and self.tuning == "full":
             raise UsageError(
                 "A server is given adapters, not every weight: set tuning to lora, or leave endpoint empty."

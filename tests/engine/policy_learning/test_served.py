@@ -8,6 +8,7 @@ import sys
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from engine.models.adapter_files import save_adapters
 from engine.models.lora import add_lora
 from engine.models.policy import load_policy
 from engine.policy_learning import grpo, ppo
-from engine.policy_learning.served import importance
+from engine.policy_learning.importance import importance
 from engine.protocol.configs import GRPOConfig, PPOConfig
 from engine.protocol.events import Finished, Metrics
 from engine.rollout import Server
+from tests.engine.serving import Replica
 from tests.engine.training.runs import make_run, only, prompts
 
 ROOT = Path(__file__).parents[3]
@@ -101,6 +103,29 @@ def test_the_result_is_that_of_sampling_here(
 
 
 @pytest.mark.slow
+def test_two_servers_sample_ahead_within_the_bound(
+    tmp_path: Path, ppo_models: dict[str, Path], serve: Callable[..., str]
+) -> None:
+    """Two replicas get every version; responses are as old as `staleness` lets them be, and no older."""
+    endpoints = [serve(ppo_models["policy"]), serve(ppo_models["policy"])]
+    config = msgspec.structs.replace(
+        CONFIG, endpoint=", ".join(endpoints), staleness=2, steps=5, learning_rate=1e-2
+    )
+    run = make_run(tmp_path / "run", config, ppo_models, {"prompts": prompts()})
+    events = list(ppo.run(config, run))
+    assert isinstance(events[-1], Finished)
+    told = [event.values for event in only(events, Metrics)]
+    assert [values["policy/staleness"] for values in told] == [0, 1, 2, 2, 2]
+    assert told[0]["policy/sampler_ratio"] == pytest.approx(1.0, abs=1e-3)
+    assert any(abs(float(values["policy/sampler_ratio"] or 0) - 1) > 1e-3 for values in told[1:])
+    for endpoint in endpoints:
+        with urllib.request.urlopen(endpoint.removesuffix("/v1") + "/seen") as answer:
+            assert len(json.loads(answer.read())) == 5
+        with urllib.request.urlopen(f"{endpoint}/models") as answer:
+            assert len(json.loads(answer.read())["data"]) == 1  # the run has taken its versions away
+
+
+@pytest.mark.slow
 def test_a_server_that_keeps_old_adapters_is_found_out(
     tmp_path: Path, ppo_models: dict[str, Path], serve: Callable[..., str]
 ) -> None:
@@ -123,6 +148,22 @@ def test_the_policy_that_answers_is_the_one_that_was_asked(tiny_model: Path) -> 
     server = Server("http://x/v1", "mine-v2", None)
     with pytest.raises(EndpointError, match="was asked for mine-v2 and answered as mine-v1"):
         server._check_name("mine-v1")
+
+
+def test_replicas_have_new_adapters_all_or_none(tmp_path: Path) -> None:
+    good, bad = Replica(), Replica(500)
+    try:
+        server = Server(good.endpoint, "mine", None, others=(bad.endpoint,))
+        with pytest.raises(EndpointError, match=f"{bad.endpoint} answered 500: no room"):
+            server.load_adapter("v2", tmp_path)
+        assert good.told == [("load_lora_adapter", "v2"), ("unload_lora_adapter", "v2")]
+        assert bad.told == [("load_lora_adapter", "v2")]
+        with pytest.raises(EndpointError, match="answered 500"):
+            replace(server, endpoint=bad.endpoint, others=(good.endpoint,)).unload_adapter("v1")
+        assert good.told[-1] == ("unload_lora_adapter", "v1")
+    finally:
+        good.close()
+        bad.close()
 
 
 def test_every_weight_cannot_be_served() -> None:

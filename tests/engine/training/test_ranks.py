@@ -197,6 +197,7 @@ def test_so_do_two_that_divide_the_weights(trained: dict[str, list[RunDir]], kin
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_so_do_the_other_algorithms(
     trained: dict[str, list[RunDir]], others_divided: dict[str, list[RunDir]]
 ) -> None:
