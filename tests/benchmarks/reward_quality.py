@@ -82,11 +82,13 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
         "name": "benchmark",
         "policy": model,
         "tuning": "full",
-        "checkpoint_every": "0",
         "device": str(resolve_device()),
         "dtype": resolve_dtype("auto", resolve_device()),
     }
-    config = build(RewardConfig, fixed | overrides)
+    settings = fixed | overrides
+    if settings["tuning"] != "frozen":  # a fitted head has neither
+        settings = {"checkpoint_every": "0", "max_tokens": "384"} | settings
+    config = build(RewardConfig, settings)
     assert isinstance(config, RewardConfig)
     figures: Figures = {}
     training = 0.0
@@ -151,7 +153,7 @@ def main() -> None:
     if options.splits and (options.peer or options.peer_results):
         raise SystemExit("The peer knows one split; leave out --splits or the peer.")
     rows = rankings(options.data)
-    settings = {"max_tokens": "384"} | dict(item.split("=", 1) for item in options.set)
+    settings = dict(item.split("=", 1) for item in options.set)
     ours, peers = [], peer_runs(options.peer_results) if options.peer_results else []
     for seed in range(options.splits or options.seeds):
         if options.splits:
