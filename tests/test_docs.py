@@ -107,6 +107,23 @@ def test_pages_name_commands_that_are_there() -> None:
                 command = command.commands[word]
 
 
+def test_pages_give_benchmarks_options_that_they_have() -> None:
+    """`rollouts --peer PYTHON`, `python -m tests.benchmarks.memory --sizes large`: each can be run."""
+    shared = (ROOT / "tests/benchmarks/common.py").read_text(encoding="utf-8")
+    found = 0
+    for page in pages():
+        for span in spans(page):
+            named = re.match(r"(?:python -m tests\.benchmarks\.)?(\w+) (.*--.*)", span, re.DOTALL)
+            module = ROOT / f"tests/benchmarks/{named[1] if named else ''}.py"
+            if named is None or not module.exists():
+                continue
+            own = module.read_text(encoding="utf-8") + shared
+            for option in re.findall(r"(?<!\S)--[a-z-]+", named[2]):
+                found += 1
+                assert f'"{option}"' in own, f"{page.name}: {module.stem} has no {option}"
+    assert found > 20
+
+
 def test_the_settings_page_has_every_key() -> None:
     from workbench.settings import ENVIRONMENT, KEYS
 

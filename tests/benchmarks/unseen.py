@@ -7,11 +7,13 @@ Figures are means over splits with the standard deviation over splits; on pairs 
 whose longer response lost, controlled for length, over one half.
 
 `--heads` also gives each data set of the mixture a head of its own beside one that both share; `--verdict`
-adds to the features what the model itself answers when asked whether a response is good.
+adds to the features what the model itself answers when asked whether a response is good; `--pairwise` fits
+the pairwise preference model to the same pairs on the same splits.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections import Counter
@@ -25,7 +27,9 @@ import numpy as np
 from engine.frozen.comparisons import Comparisons, stacked
 from engine.frozen.fit import FitSettings, Prepared, cross_validate, prepare, scaling_of
 from engine.frozen.measure import measure
+from engine.frozen.preference import preference_settings, skew_spaces
 from engine.frozen.splits import unseen
+from engine.frozen.subspace import Space
 from tests.benchmarks.common import PANDALM, parser, report, say, versions
 
 Pair = tuple[str, str, str, int, int, int]
@@ -168,13 +172,20 @@ def compared(pairs: list[Pair], responses: list[tuple[str, str]]) -> Comparisons
 
 
 def tried(
-    prepared: Prepared, settings: FitSettings, length_N: np.ndarray, counts_M: np.ndarray
+    prepared: Prepared,
+    settings: FitSettings,
+    length_N: np.ndarray,
+    counts_M: np.ndarray,
+    spaces: Sequence[Space] | None = None,
 ) -> dict[str, list[float]]:
-    """Mean and standard deviation over splits of each figure, on the pairs that count."""
+    """Mean and standard deviation over splits of each figure, on the pairs that count.
+
+    spaces: those of a preference model, of which each split chooses one.
+    """
     strict, found = prepared.strict, []
     longer_M = np.sign(length_N[strict.left] - length_N[strict.right])
     won_M = longer_M * np.sign(strict.win - strict.loss)
-    for split in unseen(prepared, settings):
+    for split in unseen(prepared, settings, spaces):
         kept = counts_M[split.held]
         held, margin = split.held[kept], split.margins[kept]
         whole = measure(margin, strict.chosen(held))
@@ -188,8 +199,8 @@ def tried(
     return {name: [round(float(f(v)), 3) for f in (np.mean, np.std)] for name, v in values.items()}
 
 
-def main() -> None:
-    """Print a line a data set on stderr and everything as JSON on stdout."""
+def asked() -> argparse.Namespace:
+    """The command line."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
     arguments.add_argument("--data", type=Path, default=PANDALM)
@@ -197,9 +208,16 @@ def main() -> None:
     arguments.add_argument("--features", type=Path, help="cache of the features, .npz")
     arguments.add_argument("--heads", action="store_true", help="a head for each data set of the mixture too")
     arguments.add_argument("--verdict", type=Path, help="the model's own verdicts too; their cache, .npz")
+    arguments.add_argument("--pairwise", action="store_true", help="the pairwise preference model too")
     options = arguments.parse_args()
     if not options.data.exists():
         raise SystemExit(f"{options.data} does not exist; name the file with --data.")
+    return options
+
+
+def main() -> None:
+    """Print a line a data set on stderr and everything as JSON on stdout."""
+    options = asked()
     sets = {"PandaLM": pandalm(options.data)}
     if options.hh:
         sets |= {"HH": transcripts(options.hh)}
@@ -239,6 +257,11 @@ def main() -> None:
                 key = f"{name}{part}, {way}"
                 table[key] = {**tried(made, settings, long, counts_M)}
                 table[key]["cross_validated"] = [round(cv.accuracy, 3), round(cv.log_loss, 3)]
+                say(f"{key:32s} {table[key]}")
+            if options.pairwise and length == "raw":
+                spaces = skew_spaces(ready.subspace, ready.learned)
+                key = f"{name}, pairwise"
+                table[key] = {**tried(ready, preference_settings(settings), long, parts[""], spaces)}
                 say(f"{key:32s} {table[key]}")
     lost = [each["longer_lost"][0] for key, each in table.items() if "controlled" in key]  # type: ignore[index]
     report(

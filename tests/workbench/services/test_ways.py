@@ -23,8 +23,10 @@ from workbench.services.projects.ways_text import as_text
 
 PEOPLE = ("ada", "bert", "cleo", "dora")
 SLIPS = {"rank": 0.1, "rate": 1.5}
-"""Standard deviation of what a simulated person adds to the truth: they rank better than they rate.  Who slips
-where differs from run to run; these lie so far apart that every bound below is five standard deviations off."""
+"""Standard deviation of what a simulated person adds to the truth: they rank better than they rate.
+
+Who slips where differs from run to run; these lie so far apart that every bound is five deviations off.
+"""
 SECONDS = {"rank": 20.0, "rate": 30.0}
 
 
