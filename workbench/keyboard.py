@@ -119,6 +119,12 @@ class Keyboard:
         self._line = deque(leading_away)
         return dropped
 
+    def close(self) -> None:
+        """The application ends: what was typed ahead has nowhere to go any more."""
+        self._line.clear()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
     @property
     def waiting(self) -> int:
         """How many keys stand in the line."""

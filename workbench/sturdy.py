@@ -126,6 +126,10 @@ class SturdyApp(App[None]):
         """Textual's driver of this terminal, with escape sequences read whole."""
         return reading_escapes(super().get_driver_class())
 
+    async def _shutdown(self) -> None:
+        self.keyboard.close()  # its line would ask for the screen on top, and there is none any more
+        await super()._shutdown()
+
     def forget_typed(self, why: str) -> None:
         """Drop the keys that were typed ahead for something that does not come, and say so."""
         if dropped := self.keyboard.forget():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
+from textual.app import ScreenStackError
 from textual.widgets import Input, OptionList
 
 from engine.protocol.configs import PPOConfig
@@ -16,7 +18,8 @@ from tests.workbench.test_at_once import filled, press
 from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.app import WorkbenchApp
-from workbench.keyboard import EscapeParser, two_keys
+from workbench.keyboard import LOOK_SECONDS, EscapeParser, two_keys
+from workbench.screens.base import came_too_late
 from workbench.screens.launch_form import ConfigForm
 from workbench.sturdy import PAINT_SECONDS
 from workbench.widgets.choice import Choice, ChooseScreen
@@ -118,6 +121,25 @@ async def test_keys_typed_for_what_does_not_come_are_dropped_and_counted() -> No
         await until(pilot, lambda: [note.message for note in app._notifications] == [wanted])
         assert not app.screen.query(OptionList)
         app.screen.keys_wait = False  # type: ignore[attr-defined]
+
+
+async def test_keys_that_wait_when_the_application_ends_go_with_it() -> None:
+    async with opened(fake_workspace()) as (app, pilot):
+        app.screen.keys_wait = True  # type: ignore[attr-defined]
+        press(app, "i", "x")
+        await pilot.pause()
+        assert app.keyboard.waiting == 2
+    await asyncio.sleep(10 * LOOK_SECONDS)  # whoever still asked for the screen on top would break
+    assert app.keyboard.waiting == 0
+
+
+async def test_who_comes_back_to_an_application_that_has_ended_tells_no_fault() -> None:
+    async with opened(fake_workspace()) as (app, _):
+        screen = app.screen
+        assert not came_too_late(ScreenStackError(), screen)  # while it runs that would be a fault
+    with pytest.raises(ScreenStackError) as caught:
+        assert app.screen
+    assert came_too_late(caught.value, app)
 
 
 async def test_what_a_key_changes_is_painted_soon() -> None:

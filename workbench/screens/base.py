@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from textual.app import ComposeResult
+from textual.app import ComposeResult, ScreenStackError
 from textual.content import Content
 from textual.css.query import QueryError
 from textual.dom import DOMNode
@@ -63,7 +63,12 @@ async def attempt(dialog: Screen[Any], says: str, asked: Callable[[Workspace], A
 
 
 def came_too_late(error: BaseException, node: object) -> bool:
-    """Whether all that broke is that a widget was looked for on a screen, or in a widget, that goes away."""
+    """Whether all that broke is that something was looked for on a screen, or in a widget, that goes away.
+
+    The application that ends has no screen on top any more.
+    """
+    if isinstance(error, ScreenStackError):
+        return isinstance(node, DOMNode) and not node.app.is_running
     return isinstance(error, QueryError | MountError) and isinstance(node, DOMNode) and is_leaving(node)
 
 
