@@ -156,11 +156,15 @@ class Keyboard:
     async def _ready(self, most: float) -> None:
         """Return once the screen on top stands and waits for a key, or after so many seconds."""
         begun = time.monotonic()
+        waited = False
         while True:
             screen = self._app.screen
             await self._stands(screen)
+            if waited:  # what ended the wait may have moved the cursor: the application has that in its queue
+                await _dealt_with(self._app)
             if screen is self._app.screen and not self._busy(screen):
                 return
+            waited = True
             if time.monotonic() - begun > most:
                 if dropped := self.forget():
                     self._app.tell(f"The store is slow: {keys_dropped(dropped)}.", severity="warning")

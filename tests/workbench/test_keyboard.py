@@ -123,6 +123,24 @@ async def test_keys_typed_for_what_does_not_come_are_dropped_and_counted() -> No
         app.screen.keys_wait = False  # type: ignore[attr-defined]
 
 
+async def test_a_key_goes_where_the_cursor_was_put_when_the_wait_ended() -> None:
+    async with opened(fake_workspace()) as (app, pilot):
+        await pilot.press("slash")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        field = app.focused
+        assert isinstance(field, Input)
+        app.screen.query_one("RowList").focus()
+        await until(pilot, lambda: app.focused is not field)
+        app.screen.keys_wait = True  # type: ignore[attr-defined]
+        press(app, "x", "y")
+        await pilot.pause()
+        app.call_later(asyncio.sleep, 0.2)  # busy with something else, and so late with the cursor
+        field.focus()
+        app.screen.keys_wait = False  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.keyboard.waiting == 0)
+        await until(pilot, lambda: field.value == "xy")
+
+
 async def test_keys_that_wait_when_the_application_ends_go_with_it() -> None:
     async with opened(fake_workspace()) as (app, pilot):
         app.screen.keys_wait = True  # type: ignore[attr-defined]

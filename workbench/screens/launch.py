@@ -128,10 +128,10 @@ class LaunchScreen(WorkbenchScreen):
     async def load_offers(self) -> None:
         """Read the names of the store, then show the form."""
         try:
-            self._offers = await self.ask(store_offers)
-            self._runs = await self.ask(lambda workspace: workspace.jobs.list())
-            names = (run.name for run in self._runs)
-            self._taken = [*names, *self._offers["policy"], *self._offers["reward_model"]]
+            offers = await self.ask(store_offers)
+            runs = await self.ask(lambda workspace: workspace.jobs.list())
+            self._taken = [*(run.name for run in runs), *offers["policy"], *offers["reward_model"]]
+            self._offers, self._runs = offers, runs  # all at once: a kind chosen meanwhile waits for them
             await self.show_form()
             if self._start_in_form:
                 self._enter_form()

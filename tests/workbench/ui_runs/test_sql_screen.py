@@ -279,7 +279,9 @@ async def test_rows_show_while_others_come_and_those_that_came_stay(
     monkeypatch.setattr("workbench.services.result_rows.IN_MEMORY", 100_000)
     app = WorkbenchApp(real)
     async with app.run_test(size=(120, 24)) as pilot:
-        await open_sql(pilot, "SELECT range AS n FROM range(10000000000)")
+        # A little work a row: the twenty million where a result ends take longer than any look at the screen.
+        work = "sha256(sha256(range::VARCHAR))"
+        await open_sql(pilot, f"SELECT range AS n FROM range(10000000000) WHERE {work} > '0'")
         await pilot.press("f9")
         await until(pilot, lambda: "rows so far" in drawn(app))
         table = app.screen.query_one(ResultTable)
