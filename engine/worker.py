@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import importlib
 import importlib.metadata
 import os
@@ -17,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -100,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = help_first(run, processes.rank_of_process())
         leave_others()
         return code
-    with only_worker(run) as alone:
+    with launch.only_worker(run) as alone:
         if not alone:
             print(f"Another worker is busy in {run.path}.", file=sys.stderr)
             return FAILED
@@ -109,18 +108,6 @@ def main(arguments: list[str] | None = None) -> int:
             launch.record_process(run, launch.this_process())
         with EventLog(run.events_path) as log:
             return work(run, log, stop)
-
-
-@contextlib.contextmanager
-def only_worker(run: RunDir) -> Iterator[bool]:
-    """Hold the run directory's lock for the block; False when another process holds it."""
-    with run.lock_path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def work(run: RunDir, log: EventLog, stop: StopFlag) -> int:

@@ -16,6 +16,9 @@ current folder.  Both hold the same keys, all optional; an unknown key is an err
 
     [keys]                          # keys of the rank screen by name
     tie = "equals_sign"
+
+    [hosts.gpu]                     # a machine that jobs may compute on, by SSH
+    ssh = "ada@gpu.example.org"
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import Any
 
 import platformdirs
 
+from engine.elsewhere.host import Host, read_hosts
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
 from workbench.key_names import RANK_KEYS, TAKEN
@@ -37,7 +41,7 @@ from workbench.key_names import RANK_KEYS, TAKEN
 APP_NAME = "workbench"
 MEMORY = ":memory:"
 KEYS = ("db", "annotator", "theme", "live_responses", "guidelines", "reveal", "keep_traces")
-TABLES = ("criteria", "keys")
+TABLES = ("criteria", "keys", "hosts")
 REVEALS = ("end", "never")
 MOST_CRITERIA, MOST_VALUES = 8, 9
 ENVIRONMENT = {
@@ -73,6 +77,8 @@ class Settings:
     """What is rated, each with the words of its scale, the worst first; empty for the workbench's own."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys of the rank screen that are not the usual ones, by their names."""
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    """Machines that jobs may compute on, by name."""
 
     @property
     def in_memory(self) -> bool:
@@ -103,12 +109,13 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     merged: dict[str, str] = {}
-    tables: dict[str, dict[str, Any]] = {"criteria": {}, "keys": {}}
+    tables: dict[str, dict[str, Any]] = {"criteria": {}, "keys": {}, "hosts": {}}
     for path in (user_file or user_settings_path(), project_file or Path("workbench.toml")):
         values, own = _read_file(path)
         merged |= values
         tables["criteria"] = own.get("criteria") or tables["criteria"]
-        tables["keys"] |= own.get("keys", {})
+        for name in ("keys", "hosts"):
+            tables[name] |= own.get(name, {})
     merged |= {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
     flags = {"db": db, "annotator": annotator, "theme": theme}
     merged |= {key: value for key, value in flags.items() if value}
@@ -122,6 +129,7 @@ def load_settings(
         keep_traces=_count("keep_traces", text, "days") if (text := merged.get("keep_traces")) else None,
         criteria=tables["criteria"],
         keys=tables["keys"],
+        hosts=tables["hosts"],
     )
 
 
@@ -213,6 +221,7 @@ def _read_keys(where: str, table: Any) -> dict[str, str]:
 _READ_TABLES: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     "criteria": read_criteria,
     "keys": _read_keys,
+    "hosts": read_hosts,
 }
 
 

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +46,8 @@ RUN_VARIABLE = "WORKBENCH_RUN_DIR"
 """In the environment of a worker and of all that it starts: by this they are found."""
 
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
+CARRIER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.elsewhere.carrier")
+"""What stands in the worker's place for a run that computes on another machine."""
 
 # The start time of a process is read from a clock tick counter, so two readings may differ by a rounding.
 SAME_START = 0.5  # seconds
@@ -201,6 +203,18 @@ def busy(run: RunDir) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def only_worker(run: RunDir) -> Iterator[bool]:
+    """Hold the run directory's lock for the block; False when another process holds it."""
+    with run.lock_path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def request_stop(run: RunDir) -> None:

@@ -39,7 +39,11 @@ class Estimating:
 
     def sentence(self, config: JobConfig) -> str:
         """Memory and time, and whose judgements are learned; empty for a job that reads neither."""
-        words = [estimated(self._store, config).sentence] if config.inputs().policy else []
+        words = []
+        if config.on:
+            words = [f"What {config.on} has of memory and speed is not known here."]
+        elif config.inputs().policy:
+            words = [estimated(self._store, config).sentence]
         return " ".join([*words, *label_words(self._store, config)])
 
 

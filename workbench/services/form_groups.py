@@ -149,7 +149,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         ),
         *("folds", "budget_minutes", "checkpoint_every"),
     ),
-    "Machine": ("seed", "device", "devices", "sharding", "dtype"),
+    "Machine": ("seed", "device", "devices", "sharding", "dtype", "on"),
 }
 """Every other setting, by subject, in the order of a form."""
 OTHER = "More"

@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from engine.elsewhere.host import Host, find_host, write_host
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
@@ -69,8 +70,13 @@ class Jobs:
         *,
         worker: Sequence[str] = launch.WORKER,
         grace: float = GRACE,
+        hosts: Mapping[str, Host] | None = None,
     ) -> None:
-        """`worker` is the command that gets the run directory as its last argument."""
+        """`worker` is the command that gets the run directory as its last argument.
+
+        `hosts` are the machines of the settings, by name.
+        """
+        self._hosts = hosts or {}
         self._store = store
         self._runs_root = runs_root or store.runs_root
         with _pulses_lock:
@@ -92,14 +98,15 @@ class Jobs:
 
         `after` names a run that must be done first; where the configuration names something that a waiting
         job will make, that job is taken.  `prompt_ids` and `limit` narrow the prompts that the job reads.
-        Raises UsageError: an unknown kind, model or prompt source (with the near match), a name that is
-        taken, missing packages.
+        Raises UsageError: an unknown kind, machine, model or prompt source (with the near match), a name that
+        is taken, missing packages.
         """
         job = find_job(kind)
         if type(config) is not job.config:
             raise UsageError(f"A {kind} job takes a {job.config.__name__}, not a {type(config).__name__}.")
-        lacking = launch.missing_packages(job, config)
-        if lacking is not None:
+        if config.on:
+            find_host(self._hosts, config.on)
+        elif (lacking := launch.missing_packages(job, config)) is not None:
             raise UsageError(lacking)
         if after is not None:
             self._row(after)
@@ -259,6 +266,8 @@ class Jobs:
         try:
             run = RunDir.create(self._root() / run_id, config)
             snapshots.write_request(run, request)
+            if config.on:
+                write_host(run, find_host(self._hosts, config.on))
             for name, path in config.inputs().files.items():
                 run.keep_file(name, Path(path).expanduser())
         except OSError as error:

@@ -207,7 +207,11 @@ class Pump:
             runs.update_run(self._store, row.run_id, data_hash=inputs.data_hash)
             if words := label_words(self._store, config):
                 runs.add_message(self._store, row.run_id, FIRST, "info", " ".join(words), utc(time.time()))
-        process = launch.spawn(run, self._worker, hold.inherited if hold else (), config.processes)
+        inherited = hold.inherited if hold else ()
+        if config.on:  # how many processes compute is the other machine's matter
+            process = launch.spawn(run, launch.CARRIER, inherited)
+        else:
+            process = launch.spawn(run, self._worker, inherited, config.processes)
         runs.update_run(self._store, row.run_id, pid=process.pid, pid_started=process.started, stage=None)
         return "running"
 

@@ -21,7 +21,12 @@ def process(row: RunRow, run: RunDir) -> launch.Process | None:
 
 
 def device(row: RunRow) -> str:
-    """Which device a job keeps busy.  Asked without torch: a GPU is there when its driver's file is."""
+    """Which device a job keeps busy.  Asked without torch: a GPU is there when its driver's file is.
+
+    Another machine is one device: it gets one job of this store's after another.
+    """
+    if elsewhere := row.config.get("on"):
+        return f"machine {elsewhere}"
     wanted = str(row.config.get("device", "auto"))
     if wanted == "auto":
         wanted = "cuda" if Path("/dev/nvidia0").exists() else "cpu"

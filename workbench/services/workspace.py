@@ -155,7 +155,7 @@ class Workspace:
         """Runs: starting, following, stopping, resuming."""
         from workbench.services.jobs import Jobs
 
-        return Jobs(self.store)
+        return Jobs(self.store, hosts=self.settings.hosts)
 
     @cached_property
     def scoring(self) -> Scoring:

@@ -17,6 +17,9 @@ NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 DEVICE = r"^(auto|cpu|cuda(:\d+)?|mps)\Z"
 DEVICE_FORM = {"form": "auto, cpu, cuda, cuda:N or mps"}
 DEVICE_HELP = "auto (a CUDA GPU, else the CPU), cpu, cuda, cuda:N, or mps (untested)."
+HOST = r"^[\w.-]{0,64}\Z"
+HOST_FORM = {"form": "a name of letters, digits and . _ -"}
+HOST_HELP = "A machine of the settings, [hosts.NAME], to compute on; empty computes here."
 Precision = Literal["auto", "bfloat16", "float32"]
 DTYPE_HELP = (
     "Number format of the matrix products; auto is bfloat16 where the device multiplies it fast, else "
@@ -104,6 +107,7 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "auto"
     )
     dtype: Annotated[Precision, Meta(description=DTYPE_HELP)] = "auto"
+    on: Annotated[str, Meta(pattern=HOST, description=HOST_HELP, extra_json_schema=HOST_FORM)] = ""
 
     @property
     def processes(self) -> int:

@@ -50,7 +50,7 @@ def test_bounds_choices_and_order() -> None:
     assert described["template"].choices == ("chat", "plain")
     assert described["policy"].required
     assert next(iter(fields(GenerateConfig))).name == "policy"
-    assert [field.name for field in fields(GenerateConfig)][-3:] == ["seed", "device", "dtype"]
+    assert [field.name for field in fields(GenerateConfig)][-4:] == ["seed", "device", "dtype", "on"]
 
 
 def test_typed_text_becomes_a_configuration() -> None:

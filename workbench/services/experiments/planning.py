@@ -34,7 +34,7 @@ OF_SAMPLE = ("prompts", "limit", "max_new_tokens", "temperature", "template", "b
 """What [sample] says of best of n too, which answers as it chooses."""
 ON_SAMPLE = ("samples", *OF_SAMPLE)
 """Of these best of n takes nothing from [settings]: there they are of learning."""
-PLACES = ("device", "dtype")
+PLACES = ("device", "dtype", "on")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,334 @@
+"""The end of a connection on the machine that computes: `python -m engine.elsewhere.agent`.
+
+It lays down what the run reads, starts the worker unless one is at work, and sends the log and what the log
+names.  The worker has a session of its own: it goes on when the connection, and with it this process, ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import BinaryIO
+
+import msgspec
+
+from engine.elsewhere.host import NAME
+from engine.elsewhere.messages import (
+    GREETING,
+    PART,
+    Alive,
+    AnyMessage,
+    Ask,
+    Begin,
+    Ended,
+    File,
+    Given,
+    Log,
+    Needs,
+    Part,
+    Refused,
+    read_message,
+    safe_path,
+    write_message,
+)
+from engine.elsewhere.version import version
+from engine.errors import WorkbenchError
+from engine.files import PRIVATE_FOLDER, write_atomic, writing_file
+from engine.protocol import launch
+from engine.protocol.events import Failed, Finished, Stopped
+from engine.protocol.log import decode_line
+from engine.protocol.rundir import RunDir
+
+LOOK_SECONDS = 0.2
+ALIVE_SECONDS = 10.0
+LAST_SECONDS = 10.0
+"""In which a worker that was asked to stop may do so once nobody listens any more; then it is ended."""
+WORDS = 16384
+"""Bytes of the error output that are told at the end."""
+GIVEN = "given/"
+OWN = frozenset(
+    (
+        *("config.toml", "inputs.json", "inputs", "given", "given-inputs.json", "request.json", "host.json"),
+        *("process.json", "started.json", "lock", "events.jsonl", "stop", "pause", "ranks", "checkpoints"),
+        *("stdout.log", "stderr.log"),
+    )
+)
+"""What does not travel back: what was given, what belongs to one machine; checkpoints stay where a run
+resumes."""
+
+
+class GoneError(Exception):
+    """The carrier has gone."""
+
+
+def main(worker: tuple[str, ...] = launch.WORKER) -> int:
+    """Serve one connection on standard input and output."""
+    os.umask(0o077)
+    outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed is no message
+    try:
+        outgoing.write(GREETING)
+        outgoing.flush()
+        serve(sys.stdin.buffer, outgoing, worker)
+    except (OSError, GoneError):  # the connection has gone
+        return 1
+    return 0
+
+
+def serve(incoming: BinaryIO, outgoing: BinaryIO, worker: tuple[str, ...]) -> None:
+    """Speak with one carrier until the worker has ended.  Raises GoneError or OSError when it goes."""
+    try:
+        begin = read_message(incoming)
+        if not isinstance(begin, Begin):
+            raise GoneError
+        if begin.version != version():
+            here = f"The workbench there is {version()}, here it is {begin.version}"
+            raise WorkbenchError(f"{here}: install the same on both.")
+        run = _run_directory(begin)
+        if not launch.busy(run):
+            receive(run, begin, incoming, outgoing)
+            if not closing_beyond(run, begin.offset):
+                start(run, begin, worker)
+        report(run, begin, incoming, outgoing)
+    except (WorkbenchError, ValueError) as error:
+        write_message(outgoing, Refused(str(error)))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        write_message(outgoing, Refused(f"{error.strerror}: {error.filename or begin}."))
+
+
+def _run_directory(begin: Begin) -> RunDir:
+    if not NAME.match(begin.run) or begin.run.startswith("."):
+        raise WorkbenchError(f"“{begin.run}” is no name of a run.")
+    home = Path.home() / begin.folder.removeprefix("~/")
+    for folder in (home, home / "files", home / begin.run):
+        folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    return RunDir(home / begin.run)
+
+
+# What the worker reads
+
+
+def receive(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Lay down every given file; contents are kept once for all runs, and only what lacks is asked for."""
+    kept = run.path.parent / "files"
+    by_content = {each.sha256: each for each in begin.files}
+    lacking = [name for name in by_content if not (kept / _content_name(name)).exists()]
+    write_message(outgoing, Needs(tuple(lacking)))
+    for name in lacking:
+        _receive_content(kept / name, name, incoming)
+    for each in begin.files:
+        _lay_down(run, each, kept / each.sha256)
+    inputs = run.inputs
+    models = {
+        role: msgspec.structs.replace(model, folder=str(run.path / model.folder))
+        if model.folder.startswith(GIVEN)
+        else model
+        for role, model in inputs.models.items()
+    }
+    run.write_inputs(msgspec.structs.replace(inputs, models=models))
+
+
+def _content_name(sha256: str) -> str:
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise WorkbenchError(f"“{sha256[:80]}” is no SHA-256.")
+    return sha256
+
+
+def _receive_content(path: Path, sha256: str, incoming: BinaryIO) -> None:
+    digest = hashlib.sha256()
+    with writing_file(path) as temporary, temporary.open("wb") as file:
+        while True:
+            part = read_message(incoming)
+            if not isinstance(part, Part):
+                raise GoneError
+            digest.update(part.data)
+            file.write(part.data)
+            if part.last:
+                break
+        if digest.hexdigest() != sha256:
+            raise WorkbenchError("A file changed while it was sent; start the run again.")
+
+
+def _lay_down(run: RunDir, each: Given, content: Path) -> None:
+    relative = safe_path(each.path)
+    if relative is None:
+        raise WorkbenchError(f"“{each.path[:200]}” lies outside the run directory.")
+    path = run.path / relative
+    path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    try:
+        os.link(content, path)
+    except OSError:  # a file system without links
+        write_atomic(path, content.read_bytes())
+
+
+# The worker
+
+
+def closing_beyond(run: RunDir, offset: int) -> bool:
+    """Whether the run has ended in a part of its log that the carrier has not: that is told first."""
+    last = None
+    with suppress(FileNotFoundError), run.events_path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            last = decode_line(line) or last
+    return last is not None and isinstance(last.event, Finished | Stopped | Failed)
+
+
+def start(run: RunDir, begin: Begin, worker: tuple[str, ...]) -> None:
+    """Start the worker and write down which process it is; behind a launcher it is the launcher's."""
+    for left in (run.stop_path, run.pause_path, run.process_path):
+        left.unlink(missing_ok=True)
+    command = (*shlex.split(begin.launcher), *worker)
+    process = launch.spawn(run, command, (), begin.processes)
+    write_atomic(_started_path(run), msgspec.json.encode(process))
+
+
+def _started_path(run: RunDir) -> Path:
+    return run.path / "started.json"
+
+
+def _started(run: RunDir) -> launch.Process | None:
+    try:
+        return msgspec.json.decode(_started_path(run).read_bytes(), type=launch.Process)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return launch.read_process(run)
+
+
+# What comes back
+
+
+def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Send the log and what it names until the worker has ended, and pass on what the person wants."""
+    asked: SimpleQueue[AnyMessage | None] = SimpleQueue()
+    threading.Thread(target=_listen, args=(incoming, asked), daemon=True).start()
+    process, have, offset, said = _started(run), dict(begin.have), begin.offset, time.monotonic()
+    stopping = False
+    while True:
+        # Whether it lives is asked first: what it wrote before it ended is then never missed.
+        lives = process is not None and launch.alive(process.pid, process.started)
+        lines = _new_lines(run, offset)
+        if lines:
+            _send_files(run, have, outgoing)
+            write_message(outgoing, Log(lines))
+            offset, said = offset + len(lines), time.monotonic()
+        elif not lives:
+            _send_files(run, have, outgoing)
+            code = None if process is None else launch.exit_code(process.pid)
+            write_message(outgoing, Ended(code, _last_words(run)))
+            return
+        elif time.monotonic() - said > ALIVE_SECONDS:
+            write_message(outgoing, Alive())
+            said = time.monotonic()
+        try:
+            stopping |= _heed(run, asked, 0.0 if lines else LOOK_SECONDS)
+        except GoneError:
+            if stopping:
+                _end(run, process)
+            raise
+
+
+def _listen(incoming: BinaryIO, asked: SimpleQueue[AnyMessage | None]) -> None:
+    with suppress(OSError, ValueError):
+        while (message := read_message(incoming)) is not None:
+            asked.put(message)
+    asked.put(None)
+
+
+def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | None], seconds: float) -> bool:
+    """Do what was asked; whether that was to stop.  Raises GoneError."""
+    try:
+        message = asked.get(timeout=seconds) if seconds else asked.get_nowait()
+    except Empty:
+        return False
+    match message:
+        case None:
+            raise GoneError
+        case Ask("stop"):
+            launch.request_stop(run)
+            return True
+        case Ask("pause"):
+            launch.request_pause(run)
+    return False
+
+
+def _end(run: RunDir, process: launch.Process | None) -> None:
+    """A run that was to stop, and whose person no longer waits, does not go on for ever."""
+    until = time.monotonic() + LAST_SECONDS
+    while process is not None and launch.alive(process.pid, process.started):
+        if time.monotonic() > until:
+            launch.kill(run)
+            launch.record_process(run, process)
+            launch.kill(run)
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _new_lines(run: RunDir, offset: int) -> bytes:
+    """Whole lines of the log from there, about `PART` bytes at most."""
+    try:
+        with run.events_path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(PART)
+            if len(data) == PART and b"\n" not in data:
+                data += file.readline()
+    except FileNotFoundError:
+        return b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _send_files(run: RunDir, have: dict[str, tuple[int, int]], outgoing: BinaryIO) -> None:
+    """Send what is new or has changed."""
+    for path in changed(run, have):
+        relative = path.relative_to(run.path).as_posix()
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            while True:
+                data = file.read(PART)
+                last = len(data) < PART
+                write_message(outgoing, File(relative, state.st_mtime_ns, data, last))
+                if last:
+                    break
+            have[relative] = state.st_size, state.st_mtime_ns
+
+
+def changed(run: RunDir, have: Mapping[str, tuple[int, int]]) -> Iterator[Path]:
+    """Files that the worker made and that are not there yet, nothing half-written among them."""
+    for folder, folders, names in os.walk(run.path):
+        at_top = Path(folder) == run.path
+        folders[:] = sorted(
+            each for each in folders if not (each.startswith(".") or (at_top and each in OWN))
+        )
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.startswith(".") or (at_top and name in OWN) or path.is_symlink():
+                continue
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                known = have.get(path.relative_to(run.path).as_posix())
+                if known is None or tuple(known) != (state.st_size, state.st_mtime_ns):
+                    yield path
+
+
+def _last_words(run: RunDir) -> str:
+    try:
+        with run.stderr_path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - WORDS))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

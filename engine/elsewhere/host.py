@@ -1,0 +1,101 @@
+"""A machine of the settings, and the command that speaks to an agent on it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import UsageError, WorkbenchError
+from engine.files import write_atomic
+from engine.protocol.rundir import RunDir
+from engine.protocol.suggest import did_you_mean
+
+NAME = re.compile(r"[\w.-]{1,64}\Z")
+CONNECT_SECONDS = 20
+SILENT_SECONDS = 60
+"""After which a connection that says nothing is taken to be lost."""
+OPTIONS = (
+    *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
+    *("-o", "ServerAliveInterval=15", "-o", f"ServerAliveCountMax={SILENT_SECONDS // 15}"),
+)
+"""Never a question to the person, who may not be there; the login's own keys and configuration count."""
+
+
+class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table `[hosts.NAME]` of the settings."""
+
+    ssh: str
+    """What `ssh` takes: a host, `user@host`, or a name of ~/.ssh/config."""
+    python: str = "workbench/.venv/bin/python"
+    """The Python there that has the same version of the workbench; relative to the home folder."""
+    folder: str = ".workbench-elsewhere"
+    """Where its run directories lie; relative to the home folder."""
+    launcher: str = ""
+    """What stands before the worker's command there: `srun --gpus=1`, `systemd-run --user --scope`."""
+
+
+def read_hosts(where: str, table: Any) -> dict[str, Host]:
+    """The machines by name.  Raises UsageError: what is wrong in which of them."""
+    example = '[hosts.gpu] with ssh = "ada@gpu.example.org"'
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} must hold tables, as in {example}.")
+    return {name: _host(f"{where[:-1]}.{name}]", name, values) for name, values in table.items()}
+
+
+def _host(where: str, name: str, values: Any) -> Host:
+    if not NAME.match(name):
+        raise UsageError(f"{where}: a machine's name has letters, digits and . _ - alone.")
+    try:
+        host = msgspec.convert(values, Host)
+    except msgspec.ValidationError as error:
+        known = ", ".join(Host.__struct_fields__)
+        raise UsageError(f"{where}: {error}; it takes {known}.") from None
+    if not host.ssh or host.ssh.startswith("-") or not host.ssh.isprintable() or " " in host.ssh:
+        raise UsageError(f"{where}: ssh = “{host.ssh}” is not a host, user@host or a name of ~/.ssh/config.")
+    try:
+        shlex.split(host.launcher)
+    except ValueError as error:
+        raise UsageError(f"{where}: launcher = “{host.launcher}” is no command: {error}.") from None
+    return host
+
+
+def find_host(hosts: Mapping[str, Host], name: str) -> Host:
+    """A machine by name.  Raises UsageError with the near match."""
+    if name in hosts:
+        return hosts[name]
+    if hosts:
+        raise UsageError(f"The settings name no machine “{name}”. {did_you_mean(name, tuple(hosts))}")
+    raise UsageError(
+        f"The settings name no machine “{name}”; name it in workbench.toml: "
+        f'[hosts.{name}] with ssh = "user@host".'
+    )
+
+
+def write_host(run: RunDir, host: Host) -> None:
+    """Keep with a run where it computes."""
+    write_atomic(_path(run), msgspec.json.encode(host) + b"\n")
+
+
+def host_of(run: RunDir) -> Host | None:
+    """Where a run computes; None: here.  Raises WorkbenchError when the file is broken."""
+    try:
+        return msgspec.json.decode(_path(run).read_bytes(), type=Host)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise WorkbenchError(f"{_path(run)} cannot be read: {error}.") from None
+
+
+def _path(run: RunDir) -> Path:
+    return run.path / "host.json"
+
+
+def agent_command(host: Host) -> list[str]:
+    """The local command whose standard input and output lead to an agent on the machine."""
+    python = host.python.removeprefix("~/")
+    return ["ssh", *OPTIONS, "--", host.ssh, f"exec {shlex.quote(python)} -P -m engine.elsewhere.agent"]
