@@ -28,12 +28,12 @@ from engine.elsewhere.messages import (
     AnyMessage,
     Ask,
     Begin,
+    Chunk,
     Ended,
     File,
     Given,
     Log,
     Needs,
-    Part,
     Refused,
     read_message,
     safe_path,
@@ -65,7 +65,7 @@ OWN = frozenset(
 resumes."""
 
 
-class GoneError(Exception):
+class CarrierGoneError(Exception):
     """The carrier has gone."""
 
 
@@ -78,17 +78,17 @@ def main(worker: tuple[str, ...] = launch.WORKER) -> int:
         outgoing.write(GREETING)
         outgoing.flush()
         serve(sys.stdin.buffer, outgoing, worker)
-    except (OSError, GoneError):  # the connection has gone
+    except (OSError, CarrierGoneError):  # the connection has gone
         return 1
     return 0
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, worker: tuple[str, ...]) -> None:
-    """Speak with one carrier until the worker has ended.  Raises GoneError or OSError when it goes."""
+    """Speak with one carrier until the worker has ended.  Raises CarrierGoneError or OSError when it goes."""
     try:
         begin = read_message(incoming)
         if not isinstance(begin, Begin):
-            raise GoneError
+            raise CarrierGoneError
         if begin.version != version():
             here = f"The workbench there is {version()}, here it is {begin.version}"
             raise WorkbenchError(f"{here}: install the same on both.")
@@ -149,8 +149,8 @@ def _receive_content(path: Path, sha256: str, incoming: BinaryIO) -> None:
     with writing_file(path) as temporary, temporary.open("wb") as file:
         while True:
             part = read_message(incoming)
-            if not isinstance(part, Part):
-                raise GoneError
+            if not isinstance(part, Chunk):
+                raise CarrierGoneError
             digest.update(part.data)
             file.write(part.data)
             if part.last:
@@ -233,7 +233,7 @@ def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) ->
             said = time.monotonic()
         try:
             stopping |= _heed(run, asked, 0.0 if lines else LOOK_SECONDS)
-        except GoneError:
+        except CarrierGoneError:
             if stopping:
                 _end(run, process)
             raise
@@ -247,14 +247,14 @@ def _listen(incoming: BinaryIO, asked: SimpleQueue[AnyMessage | None]) -> None:
 
 
 def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | None], seconds: float) -> bool:
-    """Do what was asked; whether that was to stop.  Raises GoneError."""
+    """Do what was asked; whether that was to stop.  Raises CarrierGoneError."""
     try:
         message = asked.get(timeout=seconds) if seconds else asked.get_nowait()
     except Empty:
         return False
     match message:
         case None:
-            raise GoneError
+            raise CarrierGoneError
         case Ask("stop"):
             launch.request_stop(run)
             return True

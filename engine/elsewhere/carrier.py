@@ -32,12 +32,12 @@ from engine.elsewhere.messages import (
     AnyMessage,
     Ask,
     Begin,
+    Chunk,
     Ended,
     File,
     Given,
     Log,
     Needs,
-    Part,
     Refused,
     pass_greeting,
     read_message,
@@ -155,7 +155,7 @@ class Carrier:
             with self._contents[name].open("rb") as file:
                 while True:
                     data = file.read(PART)
-                    write_message(to_agent, Part(data, len(data) < PART))
+                    write_message(to_agent, Chunk(data, len(data) < PART))
                     if len(data) < PART:
                         break
 

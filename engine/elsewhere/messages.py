@@ -20,7 +20,7 @@ MOST = 16 * 2**20
 PART = 2**20
 
 
-class Message(msgspec.Struct, frozen=True, tag=True):
+class WireMessage(msgspec.Struct, frozen=True, tag=True):
     """Base of all of them."""
 
 
@@ -32,7 +32,7 @@ class Given(msgspec.Struct, frozen=True):
     size: int
 
 
-class Begin(Message, frozen=True):
+class Begin(WireMessage, frozen=True):
     """The carrier's first: the run, what it is given, and what of it has come back already."""
 
     version: str
@@ -47,32 +47,32 @@ class Begin(Message, frozen=True):
     """Size and time of change, in nanoseconds, of what is here, by path."""
 
 
-class Needs(Message, frozen=True):
+class Needs(WireMessage, frozen=True):
     """The agent's answer: contents that it has not; each then comes in parts, in this order."""
 
     sha256: tuple[str, ...]
 
 
-class Part(Message, frozen=True):
+class Chunk(WireMessage, frozen=True):
     """A piece of a content that was asked for."""
 
     data: bytes
     last: bool
 
 
-class Ask(Message, frozen=True):
+class Ask(WireMessage, frozen=True):
     """The person wants the run to `stop`, or to `pause`."""
 
     what: str
 
 
-class Log(Message, frozen=True):
+class Log(WireMessage, frozen=True):
     """Whole lines of the log.  All files that they name have come before."""
 
     data: bytes
 
 
-class File(Message, frozen=True):
+class File(WireMessage, frozen=True):
     """A piece of a file that the worker made."""
 
     path: str
@@ -81,11 +81,11 @@ class File(Message, frozen=True):
     last: bool
 
 
-class Alive(Message, frozen=True):
+class Alive(WireMessage, frozen=True):
     """Nothing has happened, and the worker is at work."""
 
 
-class Ended(Message, frozen=True):
+class Ended(WireMessage, frozen=True):
     """The worker has ended; the log is complete."""
 
     code: int | None
@@ -93,13 +93,13 @@ class Ended(Message, frozen=True):
     """The last that it wrote to its error output."""
 
 
-class Refused(Message, frozen=True):
+class Refused(WireMessage, frozen=True):
     """The agent cannot do it: one sentence."""
 
     why: str
 
 
-AnyMessage = Begin | Needs | Part | Ask | Log | File | Alive | Ended | Refused
+AnyMessage = Begin | Needs | Chunk | Ask | Log | File | Alive | Ended | Refused
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 

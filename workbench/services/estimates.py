@@ -39,16 +39,14 @@ class Estimating:
 
     def sentence(self, config: JobConfig) -> str:
         """Memory and time, and whose judgements are learned; empty for a job that reads neither."""
-        words = []
-        if config.on:
-            words = [f"What {config.on} has of memory and speed is not known here."]
-        elif config.inputs().policy:
-            words = [estimated(self._store, config).sentence]
+        words = [estimated(self._store, config).sentence] if config.inputs().policy else []
         return " ".join([*words, *label_words(self._store, config)])
 
 
 def estimated(store: Store, config: JobConfig) -> Estimate:
-    """Memory and time of a job that has not been submitted."""
+    """Memory and time of a job that has not been submitted; of another machine nothing is known here."""
+    if config.on:
+        return Estimate(None, None, f"What {config.on} has of memory and speed is not known here.")
     config = _settled(config)
     inputs = config.inputs()
     return estimate(

@@ -73,3 +73,9 @@ def test_prompts_of_the_source_are_counted(store: Store) -> None:
     assert one is not None
     assert two == pytest.approx(2 * one)
     assert not estimated(store, GenerateConfig(policy="smollm2", prompts="elsewhere")).seconds
+
+
+def test_what_another_machine_needs_is_not_guessed(store: Store) -> None:
+    estimate = estimated(store, msgspec.structs.replace(PPO, on="gpu"))
+    assert (estimate.memory_bytes, estimate.seconds) == (None, None)
+    assert "gpu" in estimate.sentence
