@@ -5,7 +5,7 @@ SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary ORDE
 SELECT bit_xor(hash(all_of_it)) FROM {table} AS all_of_it
 
 -- name: artifacts
-SELECT kind || ' ' || name, path FROM artifacts ORDER BY 1
+SELECT kind || ' ' || name, path, kind <> 'checkpoint' FROM artifacts ORDER BY 1
 
 -- name: runs
 SELECT run_id, run_dir FROM runs WHERE run_dir IS NOT NULL ORDER BY 1

@@ -98,16 +98,21 @@ def test_rows_artifacts_and_runs_are_looked_at(tmp_path: Path) -> None:
         model = tmp_path / "model"
         model.mkdir()
         (model / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      torn")
-        for name, path in (("gone", tmp_path / "gone"), ("torn", model)):
+        for kind, name, path in (
+            ("policy", "gone", tmp_path / "gone"),
+            ("policy", "torn", model),
+            ("checkpoint", "5", tmp_path / "given-up"),
+        ):
             cursor.execute(
-                "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES (?, 'policy', ?, ?)",
-                [name, name, str(path)],
+                "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES (?, ?, ?, ?)",
+                [name, kind, name, str(path)],
             )
         found = sentences(store)
         assert "Rows of scores belong to responses that are not there: 1." in found
         assert "The files of policy gone are gone" in found
         assert "model.safetensors is not whole; policy torn cannot be loaded" in found
         assert "stray belongs to no run" in found
+        assert "checkpoint" not in found  # a run gives up old ones
         assert prompt
 
 
