@@ -103,7 +103,9 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, worker: tuple[str, ...]) -> No
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        write_message(outgoing, Refused(f"{error.strerror}: {error.filename or begin}."))
+        write_message(
+            outgoing, Refused(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".")
+        )
 
 
 def _run_directory(begin: Begin) -> RunDir:
@@ -120,6 +122,7 @@ def _run_directory(begin: Begin) -> RunDir:
 
 def receive(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Lay down every given file; contents are kept once for all runs, and only what lacks is asked for."""
+    _refuse_another(run, begin)
     kept = run.path.parent / "files"
     by_content = {each.sha256: each for each in begin.files}
     lacking = [name for name in by_content if not (kept / _content_name(name)).exists()]
@@ -136,6 +139,14 @@ def receive(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -
         for role, model in inputs.models.items()
     }
     run.write_inputs(msgspec.structs.replace(inputs, models=models))
+
+
+def _refuse_another(run: RunDir, begin: Begin) -> None:
+    """Names of runs are short, and several stores may compute here."""
+    with suppress(FileNotFoundError):
+        before = hashlib.sha256(run.config_path.read_bytes()).hexdigest()
+        if before not in [each.sha256 for each in begin.files if each.path == "config.toml"]:
+            raise WorkbenchError(f"{run.path} is another run of that name there; remove it, or submit anew.")
 
 
 def _content_name(sha256: str) -> str:
@@ -268,9 +279,9 @@ def _end(run: RunDir, process: launch.Process | None) -> None:
     until = time.monotonic() + LAST_SECONDS
     while process is not None and launch.alive(process.pid, process.started):
         if time.monotonic() > until:
-            launch.kill(run)
+            launch.kill(run)  # the worker as it has named itself
             launch.record_process(run, process)
-            launch.kill(run)
+            launch.kill(run)  # and the launcher before it
             return
         time.sleep(LOOK_SECONDS)
 

@@ -73,8 +73,9 @@ class Carrier:
 
     def __init__(self, run: RunDir, host: Host) -> None:
         self._run, self._host = run, host
-        self._signalled = False
-        self._reached = False
+        self._signalled = self._reached = False
+        self._files: tuple[Given, ...] = ()
+        self._contents: dict[str, Path] = {}
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
@@ -137,16 +138,18 @@ class Carrier:
     def _give(self, to_agent: BinaryIO, from_agent: BinaryIO) -> None:
         """Say what is wanted and send what the other machine has not; nothing where the worker is at work."""
         _, config = self._run.read_config()
-        sources = dict(_given(self._run))
-        files = tuple(
-            Given(path, _sha256(source), source.stat().st_size) for path, source in sorted(sources.items())
-        )
+        if not self._files:  # models are large: once is enough
+            sources = dict(_given(self._run))
+            self._files = tuple(
+                Given(path, _sha256(source), source.stat().st_size)
+                for path, source in sorted(sources.items())
+            )
+            self._contents = {each.sha256: sources[each.path] for each in self._files}
         begin = Begin(
             version(), self._run.path.name, self._host.folder, self._host.launcher, config.processes,
-            _size(self._run.events_path), files, _made(self._run),
+            _size(self._run.events_path), self._files, _made(self._run),
         )  # fmt: skip
         write_message(to_agent, begin)
-        self._contents = {each.sha256: sources[each.path] for each in files}
 
     def _send(self, to_agent: BinaryIO, needs: Needs) -> None:
         for name in needs.sha256:

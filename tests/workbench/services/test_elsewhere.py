@@ -172,6 +172,20 @@ def test_what_cannot_be_reached_is_told_in_a_sentence(
     assert "cannot be reached: ssh: connect to host ada@there port 22: No route to host" in (row.reason or "")
 
 
+def test_a_run_of_another_store_with_that_name_is_not_touched(
+    jobs_on: OpenJobs, machine: Machine, tmp_path: Path
+) -> None:
+    jobs = jobs_on()
+    run_id = jobs.submit("generate", on_gpu(generate(tmp_path, "responses")))
+    there = machine.runs / run_id
+    there.mkdir(parents=True)
+    (there / "config.toml").write_text("another")
+    row = jobs.wait(run_id)
+    assert row.status == "failed"
+    assert "is another run of that name there" in (row.reason or "")
+    assert [path.name for path in there.iterdir()] == ["config.toml"]
+
+
 def test_another_version_there_is_refused(machine: Machine, tmp_path: Path, jobs_on: OpenJobs) -> None:
     script = machine.home / "agent.py"
     older = "import engine.elsewhere.agent\nengine.elsewhere.agent.version = lambda: '0.0.9'\n"
