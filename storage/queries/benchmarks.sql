@@ -77,10 +77,11 @@ WITH results AS MATERIALIZED (
     UNION ALL SELECT unnest(['all', 'mean']), '', prompt_id FROM results
 ), counted AS (
     SELECT level, part, count(DISTINCT prompt_id) AS prompts FROM parts GROUP BY ALL
-), estimates AS (
-    SELECT b.level, b.part, b.figure, b.value, b.n, s.independent, {resampling.spread}
+), estimates AS (   -- subsets may share their prompts, which then count once
+    SELECT b.level, b.part, b.figure, b.value, b.n, least(s.independent, c.prompts) AS independent, {resampling.spread}
     FROM balanced b
     JOIN sure s ON s.level = b.level AND s.part = b.part AND s.figure = b.figure
+    JOIN counted c ON c.level = b.level AND c.part = b.part
     LEFT JOIN balanced r ON r.level = b.level AND r.part = b.part AND r.figure = b.figure AND r.replicate >= 0
     WHERE b.replicate = -1
     GROUP BY ALL

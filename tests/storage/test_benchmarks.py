@@ -174,6 +174,15 @@ def test_few_prompts_are_never_sure(store: Store) -> None:
     assert accuracy["subset", "x"] < accuracy["section", "One"] < accuracy["all", ""]
 
 
+def test_a_prompt_of_several_subsets_counts_once(store: Store) -> None:
+    items = [item("p", (1.0, 0.0), (1, 1), subset=subset) for subset in "xyz"]
+    for sections in ({}, {"One": {"x": 1, "y": 1}, "Other": {"z": 1}}):
+        found = measured(store, items, sections)
+        for figure in found.figures:
+            if figure.figure == "accuracy":
+                assert figure.low == pytest.approx(0.17, abs=0.01)  # of Agresti and Coull for 1 of 1
+
+
 def test_the_summary_has_the_newest_and_says_what_was_learned_from(store: Store) -> None:
     measured(store, [item("p1", (0.0, 1.0), (1, 1))])
     store.write("UPDATE benchmarks SET measured_at = measured_at - INTERVAL 1 DAY")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WRONG = "wrong"
 WIDE, HIGH = 150, 40
 """From this size on every section is shown at once."""
+STRIP_MARGIN = 4
 LIST_HEAD = "sure  people      scores       prompt"
 
 
@@ -153,15 +154,18 @@ class ReportScreen(WorkbenchScreen):
         from workbench.services.report_text import SECTIONS
 
         titles = [*(SECTIONS[key][0] for key in self.keys if key != WRONG), "Wrong"]
-        gap = "\N{NO-BREAK SPACE}" if self.has_class("-benched") else " "  # on two lines
         parts = [
             Content.assemble(
-                (f"{number}{gap}", "$text-accent"),
+                (f"{number} ", "$text-accent"),
                 (title, "bold $text-primary underline" if number == self.chosen + 1 else ""),
             )
             for number, title in enumerate(titles, 1)
         ]
-        return Content(" ").join(parts)
+        whole = Content(" ").join(parts)
+        if not self.has_class("-benched") or whole.cell_length <= self.size.width - STRIP_MARGIN:
+            return whole
+        middle = len(parts) // 2  # a line is broken between sections, never between a number and its title
+        return Content("\n").join(Content(" ").join(half) for half in (parts[:middle], parts[middle:]))
 
     def action_section(self, by: int) -> None:
         self._choose(self.chosen + by)

@@ -9,6 +9,7 @@ from storage.benchmark_records import Benchmark, BenchmarkFigure
 from workbench.services.report_lines import ROOMY, Line, fit, interval, number, one_line, prose
 
 SHOWN_REASONS = 6
+BETTER, WORSE, NOT_BETTER = "better", "worse", "not shown to be better"
 COLUMNS = (("longer", "longer"), ("longer_loses", "it loses"), ("length_balanced", "balanced"))
 """Figures beside accuracy, with the heads of their columns."""
 
@@ -51,10 +52,11 @@ def benchmarks(measured: Sequence[Benchmark], width: int) -> list[Line]:
     for each in measured:
         level = "mean" if each.figure("accuracy", "mean") else "all"
         lines.append(_row(each, " ".join(filter(None, (each.name, each.split))), level, "", width))
-    behind = [each.name for each in measured if against_longer(each)[1] == "warning"]
-    if behind:
-        warning = f"Not shown to be better than always taking the longer response: {', '.join(behind)}."
-        lines += prose(warning, width, "warning")
+    against = {word: [b.name for b in measured if _beside_longer(b) == word] for word in (WORSE, NOT_BETTER)}
+    for word, names in against.items():
+        if names:
+            warning = f"{word.capitalize()} than always taking the longer response: {', '.join(names)}."
+            lines += prose(warning, width, "warning")
     for each in measured:
         if each.learned:
             lines += prose(f"{each.name}: {_learned(each)}", width, "warning")
@@ -68,10 +70,20 @@ def against_longer(benchmark: Benchmark) -> tuple[str, str]:
         return "", "muted"
     shown = number(over.value, signed=True)
     between = interval(over.low, over.high, signed=True)
-    if over.low is not None and over.low > 0:
+    word = _beside_longer(benchmark)
+    if word == BETTER:
         return f"Better than always taking the longer response: {shown} ({between}).", "muted"
-    word = "worse" if over.high is not None and over.high < 0 else "not shown to be better"
     return f"It is {word} than always taking the longer response: {shown} ({between}).", "warning"
+
+
+def _beside_longer(benchmark: Benchmark) -> str:
+    """What its interval says of the model beside the longer response; '' where there is none."""
+    over = benchmark.figure("over_longer")
+    if over is None:
+        return ""
+    if over.low is not None and over.low > 0:
+        return BETTER
+    return WORSE if over.high is not None and over.high < 0 else NOT_BETTER
 
 
 def _warnings(benchmark: Benchmark) -> list[tuple[str, str]]:

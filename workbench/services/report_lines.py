@@ -19,6 +19,7 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 SHADES = " ▁▂▃▄▅▆▇█"
+SHORTEST_BAR = 6
 ROOMY = 64
 """From this width on, intervals stand beside their bars in numbers too."""
 
@@ -134,6 +135,8 @@ def shown(line: Line) -> str:
 def scale_line(label: str, width: int, left: str, middle: str, right: str) -> Line:
     """What a column of bars is about, and the ends and the middle of their scale."""
     room = _bar_cells(width)
+    if not room:
+        return ((fit(label, width), "muted"),)
     scale = left + middle.center(room - len(left) - len(right)) + right
     return ((fit(label, width - room), "muted"), (scale, "muted"))
 
@@ -141,6 +144,8 @@ def scale_line(label: str, width: int, left: str, middle: str, right: str) -> Li
 def bar_line(label: str, figure: Figure, role: str, width: int, *, mark: float, top: float = 1.0) -> Line:
     """A figure as label, number and a bar with its interval; at `mark` a line."""
     cells = _bar_cells(width)
+    if not cells:
+        return ((fit(label, width - 5), ""), (number(figure.value), "strong"))
     between = interval(figure.low, figure.high) if figure.low < figure.high else ""
     beside = f"  {between:<13}  " if width >= ROOMY else " "
     drawn = bar(figure.value, figure.low, figure.high, scale=(0.0, top), cells=cells, mark=mark)
@@ -153,7 +158,9 @@ def bar_line(label: str, figure: Figure, role: str, width: int, *, mark: float, 
 
 
 def _bar_cells(width: int) -> int:
-    return width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
+    """Room for a bar; 0 where a bar would be too short to be read."""
+    cells = width - 24 - 5 - 17 if width >= ROOMY else width - 22 - 6
+    return cells if cells >= SHORTEST_BAR else 0
 
 
 def signed_line(label: str, figure: Figure) -> Line:

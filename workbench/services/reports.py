@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.wording import counted
 from storage import artifacts, benchmarks, prompts, reports
@@ -68,6 +68,8 @@ class RewardReport:
     wrong: tuple[WrongPair, ...]
     registered: bool = False
     """Trained elsewhere."""
+    exported: bool = False
+    """To ONNX, in one number format at least."""
     judges: tuple[JudgeCalibration, ...] = ()
     """Models that have judged by the criterion, held against people."""
     pairwise: Mapping[str, float] = field(default_factory=dict)
@@ -92,8 +94,9 @@ class RewardReport:
             return ""
         where = "held-out prompts" if basis.splits_known else "prompts"
         if not basis.responses:
+            first = "" if self.exported else "export it to ONNX, then "
             return (
-                f"{self.reward_model} has scored no response yet: export it to ONNX, then run "
+                f"{self.reward_model} has scored no response yet: {first}run "
                 f"`workbench score --reward-model {self.reward_model}`."
             )
         if basis.unscored:
@@ -127,12 +130,12 @@ class Reports:
         Without a criterion the one that its run learned where people have judged on it, else the most judged.
         NotFoundError when there is no such model.
         """
-        artifacts.reward_model(self.store, name)
+        exported = bool(artifacts.reward_model(self.store, name).precisions)
         store = self.store
         known = [name_of_criterion for name_of_criterion, _ in reports.criteria(store, name)]
         about = criterion or (known[0] if known else "overall")
         with reports.made_once(store, name, [about, *known]):
-            return self._measured(name, about, known)
+            return replace(self._measured(name, about, known), exported=exported)
 
     def _measured(self, name: str, about: str, known: Sequence[str]) -> RewardReport:
         store = self.store

@@ -46,7 +46,7 @@ def error_of(value: Any) -> RowError | None:
 
 def suspected(line: bytes, value: Any) -> bool:
     """Whether a line of JSON may hold more names than the value that was read of it.  Quick; often wrong."""
-    return line.count(b'":') != _names(value)
+    return line.count(b'":') != _names(value) or b'" :' in line or b'"\t:' in line
 
 
 def _names(value: Any) -> int:

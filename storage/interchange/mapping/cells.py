@@ -207,13 +207,29 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+class _TwoValuesError(ValueError):
+    """A name stands twice in one object."""
+
+
+def _one_value_a_name(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(found[name] != value for name, value in pairs):
+        raise _TwoValuesError
+    return found
+
+
 def parsed(text: str) -> Any:
-    """A list or an object that text holds: JSON, or what Python and numpy print; None where it holds none."""
+    """A list or an object that text holds: JSON, or what Python and numpy print; None where it holds none.
+
+    JSON in which a name stands twice with two values stays text, which keeps both.
+    """
     stripped = text.strip()
     if not stripped or stripped[0] not in "[{" or stripped[-1] not in "]}":
         return None
     try:
-        structure = json.loads(stripped)
+        structure = json.loads(stripped, object_pairs_hook=_one_value_a_name)
+    except _TwoValuesError:
+        return None
     except (ValueError, RecursionError):
         structure = _literal(stripped)
     return structure if isinstance(structure, list | dict) else None

@@ -16,6 +16,7 @@ from storage.errors import ImportFileError
 from storage.interchange.containers import json_document
 from storage.interchange.containers.twice import in_line, suspected
 from storage.interchange.importing import import_file
+from storage.interchange.mapping.cells import parsed
 from storage.store import Store
 from tests.storage.builders import write
 
@@ -88,17 +89,29 @@ def test_a_document_without_rows_is_told_for_what_it_is(
 
 
 NAMES = st.sampled_from(["a", "b", "chosen"])
+
+
+def test_json_in_a_cell_that_says_two_things_by_one_name_stays_text(store: Store, tmp_path: Path) -> None:
+    about = '{"a": 1, "a": 2}'
+    row = {"prompt": "Why?", "chosen": "so", "rejected": "no", "about": about}
+    import_file(store, write(tmp_path / "a.jsonl", json.dumps(row)))
+    assert store.row("SELECT metadata ->> '$.about' FROM judgements") == (about,)
+    assert parsed(about) is None
+    assert parsed('{"a": 1, "a": 1}') == {"a": 1}
+
+
+SPACED = st.sampled_from([":", ": ", " : ", "\t:"])
 JSON = st.recursive(
     st.integers(0, 1) | st.text('ab":,{}\\', max_size=5),
-    lambda v: st.lists(v, max_size=3) | st.lists(st.tuples(NAMES, v), max_size=3).map(tuple),
+    lambda v: st.lists(v, max_size=3) | st.lists(st.tuples(NAMES, SPACED, v), max_size=3).map(tuple),
     max_leaves=8,
 )
 
 
 def written(value: Any) -> str:
-    """JSON in which a tuple of pairs is an object."""
+    """JSON in which a tuple of names, colons and values is an object."""
     if isinstance(value, tuple):
-        return "{" + ", ".join(f"{json.dumps(name)}: {written(inner)}" for name, inner in value) + "}"
+        return "{" + ", ".join(f"{json.dumps(n)}{colon}{written(v)}" for n, colon, v in value) + "}"
     return f"[{', '.join(map(written, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
@@ -108,12 +121,12 @@ def lost(value: Any) -> bool:
         seen: dict[str, str] = {}
         return any(
             seen.setdefault(n, json.dumps(json.loads(written(v)))) != json.dumps(json.loads(written(v)))
-            for n, v in value
-        ) or any(lost(v) for _, v in value)
+            for n, _, v in value
+        ) or any(lost(v) for _, _, v in value)
     return isinstance(value, list) and any(map(lost, value))
 
 
-@given(st.lists(st.tuples(NAMES, JSON), max_size=4).map(tuple))
+@given(st.lists(st.tuples(NAMES, SPACED, JSON), max_size=4).map(tuple))
 def test_nothing_is_lost_without_suspicion(value: Any) -> None:
     line = written(value).encode()
     found = in_line(line)

@@ -72,7 +72,9 @@ def test_the_word_on_length_follows_the_figures(report: RewardReport) -> None:
 def test_what_is_missing_is_said(report: RewardReport) -> None:
     empty = replace(report.basis, pairs=0)
     assert report.missing == ""
-    assert "workbench score" in replace(report, basis=replace(empty, responses=0)).missing
+    unscored = replace(report, basis=replace(empty, responses=0))
+    assert "export it to ONNX, then run `workbench score" in replace(unscored, exported=False).missing
+    assert "yet: run `workbench score" in replace(unscored, exported=True).missing
     assert (
         "has not scored both responses of 2 judged pairs"
         in replace(report, basis=replace(empty, unscored=2)).missing
