@@ -72,6 +72,10 @@ SEVERAL_VERDICTS = {
         "winners",
     ),
 }
+NOTHING: frozenset[str] = frozenset()
+_SCORES = dict.fromkeys(
+    ("object", "objects"), frozenset({"score", "scores", "rating", "reward", "rewards", "rank"})
+)
 WHOLE = ("comparisons", "ranks_by_annotator", "ratings_by_annotator")  # read with all that is inside
 EXCHANGED = {"flipped", "swapped", "reversed", "switched", "inverted"}
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
@@ -212,6 +216,8 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
         mapping.has(role) or mapping.under(role) for role in ("winner", "winner_by", "won_a", "rating_a")
     )
     if _like_verdict(column, name) or (compared and _few_values(column)):
+        if column.kind in ("object", "objects", "texts", "other"):
+            return f'"{column.name}" looks like a verdict that no role reads, and is only metadata'
         return (
             f'"{column.name}" looks like a verdict and is only metadata; to use it:'
             f" {remedies.column(_verdict_role(column, name, layout), column.path)}"
@@ -292,7 +298,7 @@ def _like_verdict(column: Column, name: str) -> bool:
     if column.kind == "other" and max(named("rank", name), named("rating", name)) > 0:
         return True  # numbers deeper than anything reads
     if column.kind in ("objects", "object", "texts", "other", "numbers"):
-        return bool(tokens(column.name) & SEVERAL_VERDICTS)
+        return bool(tokens(column.name) & (SEVERAL_VERDICTS | _SCORES.get(column.kind, NOTHING)))
     return False
 
 

@@ -33,6 +33,7 @@ TELL_EVERY = 500  # rows
 MOST_BAD = 0.5  # share of rows left out above which the file is refused
 EARLY = 5000  # rows after which a file of nothing but bad rows is refused
 SHOWN = 5  # numbers of rows that are told for a reason
+OF_THEIR_OWN = 8  # kinds of what was changed or not kept that have a line each
 WORTH = 1000  # rows of a batch that go as columns
 Progress = Callable[[int, float], None]
 
@@ -295,8 +296,8 @@ def _record(plan: Plan, count: _Count, fates: list[ColumnFate]) -> dict[str, Any
         "path": str(plan.source.path.absolute()),
         "preset": plan.preset.name if plan.preset else None,
         "mapping": str(plan.mapping),
-        "licence": plan.source.licence or (plan.preset.licence if plan.preset else None),
-        "origin": plan.source.origin or (plan.preset.source if plan.preset else None),
+        "licence": plan.licence,
+        "origin": plan.origin,
         "rows": count.rows,
         "left_out": as_json(dict(count.left_out)),
         "columns": as_json({f.column: f.became for f in fates}),
@@ -310,13 +311,19 @@ def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
         *plan.source.notes,
         *dict.fromkeys(note for part in plan.source.parts for note in part.notes),
     ]
-    notes += [f"{what}: {number:,}" for what, number in dropped.most_common(8)]
+    most_first = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+    notes += [f"{what}: {number:,}" for what, number in most_first[:OF_THEIR_OWN]]
+    if rest := most_first[OF_THEIR_OWN:]:
+        notes.append("; ".join(f"{what}: {number:,}" for what, number in rest))
     if staging.repeated:
         repeated = counted(staging.repeated, "judgement")
         notes.append(f"the same response twice in one row counts once: {repeated}")
     alike, differing = staging.merged_rows()
     if alike:
-        notes.append(f"judgements that another row of the file has made alike count once: {alike:,}")
+        notes.append(
+            "judgements that another row of the file has made alike count once, with the first one's notes"
+            f" and metadata: {alike:,}"
+        )
     if differing:
         notes.append(
             "prompts that stand in several rows with another id, reference, source, split or subset have"

@@ -54,6 +54,7 @@ class Plan:
     kind: str = "auto"
     raw: tuple[Found, ...] = ()  # the sample as the file has it
     said: tuple[Statement, ...] = ()  # what the user has said
+    preset_named: bool = False  # by the user, who knows what data set it is
     confirmed: bool = False  # the user has seen the mapping and takes it as it stands
 
     @property
@@ -65,6 +66,22 @@ class Plan:
     def name(self) -> str:
         """What the prompts are said to come from."""
         return self.source_name or self.source.name
+
+    @property
+    def licence(self) -> str | None:
+        """What the file says itself, or what is known of the data set that it is."""
+        return self.source.licence or (self._data_set.licence if self._data_set else None)
+
+    @property
+    def origin(self) -> str | None:
+        """Where the data set comes from, as far as that is known."""
+        return self.source.origin or (self._data_set.source if self._data_set else None)
+
+    @property
+    def _data_set(self) -> Preset | None:
+        """The preset where it stands for its own data set, and not for a layout that others have too."""
+        known = self.preset is not None and (self.preset_named or not self.preset.shared)
+        return self.preset if known else None
 
     @property
     def sure(self) -> bool:
@@ -185,6 +202,7 @@ def propose(
         tuple(raw),
         tuple(columns),
     )
+    plan = replace(plan, preset_named=preset is not None)
     chosen = BY_NAME[preset] if preset else fitting(rows) if kind == "auto" else None
     return _proposed(plan, chosen, tuple(raw))
 

@@ -20,6 +20,7 @@ from storage.import_records import Count
 from storage.interchange.columns.staging import joined, with_ids
 from storage.interchange.mapping.cells import as_json
 from storage.interchange.mapping.example import Answer, Example, Judged
+from storage.interchange.mapping.orders import whole_ranks
 from storage.prompts import shown_text
 from storage.sql import block
 from storage.store import Store
@@ -217,7 +218,9 @@ class Staging:
             said, items = self._several_items(responses, judged)
         if len(items) < 2 and judged.kind != "rating":
             return
-        key = "j" + _digits(SEPARATOR.join((prompt, person, judged.kind, judged.criterion, *sorted(said))))
+        strength = [] if judged.strength is None else [f"strength={judged.strength:.17g}"]
+        parts = (prompt, person, judged.kind, judged.criterion, *sorted(said), *strength)
+        key = "j" + _digits(SEPARATOR.join(parts))
         for response, rank, rating, place in items:
             self._add("stage_items", (self._n, key, response, rank, rating, place), 0)
         metadata = as_json(judged.metadata) if judged.metadata else None
@@ -230,7 +233,7 @@ class Staging:
         a, b = responses
         ranks = (int(first or 1), int(second or 1))
         items: list[Item] = [(a, ranks[0], rating_a, 0), (b, ranks[1], rating_b, 1)]
-        return [f"{a}={ranks[0]}", f"{b}={ranks[1]}"], items
+        return [_said(a, ranks[0], rating_a), _said(b, ranks[1], rating_b)], items
 
     def _several_items(self, responses: list[str], judged: Judged) -> tuple[list[str], list[Item]]:
         """Any number of responses, each once."""
@@ -241,7 +244,7 @@ class Staging:
             (response, rank, rating, place)
             for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True)
         ]
-        return [f"{r}={rating if rank is None else rank}" for r, rank, rating, _ in rows], rows
+        return [_said(response, rank, rating) for response, rank, rating, _ in rows], rows
 
     def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.
@@ -381,15 +384,11 @@ class Staging:
             self.store.cursor().execute(block("staging", name))
 
 
-def whole_ranks(ranks: list[float | None]) -> list[int | None]:
-    """Ranks from 1: those that count from 0 are moved, means of ranks become places."""
-    known = [r for r in ranks if r is not None]
-    if not known:
-        return [None] * len(ranks)
-    if all(r == int(r) for r in known):
-        move = max(1 - int(min(known)), 0)
-        return [None if r is None else int(r) + move for r in ranks]
-    return [None if r is None else 1 + sum(other < r for other in known) for r in ranks]
+def _said(response: str, rank: int | None, rating: float | None) -> str:
+    """What a judgement says of a response, as part of its id; SQL makes the same of rows read as columns."""
+    if rank is None or rating is None:
+        return f"{response}={rating if rank is None else rank}"
+    return f"{response}={rank}:{rating:.17g}"
 
 
 def _digits(text: str) -> str:

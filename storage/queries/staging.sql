@@ -69,11 +69,14 @@ WITH asked AS (
            'r' || substr(sha256(prompt_id || chr(31) || policy_b || chr(31) || text_b), 1, 16) AS response_b
     FROM asked
 ), said_of AS (
-    SELECT *, response_a || '=' || rank_a AS said_a, response_b || '=' || rank_b AS said_b FROM answered
+    SELECT *, response_a || '=' || rank_a || coalesce(':' || printf('%.17g', rating_a), '') AS said_a,
+           response_b || '=' || rank_b || coalesce(':' || printf('%.17g', rating_b), '') AS said_b
+    FROM answered
 )
 SELECT * EXCLUDE (said_a, said_b),
        'j' || substr(sha256(prompt_id || chr(31) || annotator || chr(31) || 'pair' || chr(31) || criterion || chr(31)
-                            || if(said_a < said_b, said_a || chr(31) || said_b, said_b || chr(31) || said_a)), 1, 16)
+                            || if(said_a < said_b, said_a || chr(31) || said_b, said_b || chr(31) || said_a)
+                            || coalesce(chr(31) || 'strength=' || printf('%.17g', strength), '')), 1, 16)
            AS judgement_id
 FROM said_of
 
@@ -107,7 +110,8 @@ WITH told AS (
     SELECT "group", again, min(n) AS n, any_value(prompt_id) AS prompt_id, any_value(annotator_id) AS annotator_id, any_value(kind) AS kind,
            any_value(criterion) AS criterion, max(strength) AS strength, string_agg(DISTINCT note, chr(10)) AS note,
            sum(seconds) AS seconds, count(*) AS items,
-           string_agg(response_id || '=' || coalesce(rank::VARCHAR, rating::VARCHAR), chr(31) ORDER BY response_id) AS said
+           string_agg(response_id || '=' || coalesce(rank || coalesce(':' || printf('%.17g', rating), ''), rating::VARCHAR), chr(31)
+                      ORDER BY response_id) AS said
     FROM ranked
     GROUP BY "group", again
 )

@@ -207,8 +207,8 @@ def _about(plan: Plan, compared: FileComparisons, model: str, scored_as: str, ba
         path=str(plan.source.path.absolute()),
         preset=plan.preset.name if plan.preset else None,
         mapping=str(plan.mapping),
-        licence=plan.source.licence or (plan.preset.licence if plan.preset else None),
-        origin=plan.source.origin or (plan.preset.source if plan.preset else None),
+        licence=plan.licence,
+        origin=plan.origin,
         rows=compared.rows,
         left_out=dict(compared.left_out.most_common()),
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 from storage.interchange.columns.batches import Batch
 from storage.interchange.mapping.cells import missing, number_of, outcome_of, truth_of
-from storage.interchange.mapping.judging import BAD, RANKS, better_of_outcomes
+from storage.interchange.mapping.judging import BAD, RANKS
 from storage.interchange.mapping.language import Mapping
 from storage.interchange.mapping.taking import Taker
-from storage.interchange.mapping.verdict_words import Verdict, worded
+from storage.interchange.mapping.verdict_words import Verdict, better_of_outcomes, worded
 
 Said = tuple[
     str, str | None, float | None, float | None

@@ -240,10 +240,15 @@ def _read_codings(search: Search, mapping: Mapping) -> None:
         column = next((c for c in search.columns if c.path == statement.path), None)
         if column is None:
             continue
+        together = [column]
+        if statement.role.startswith("winner_by."):  # people who judge side by side use one scale
+            people = {str(one.path) for many in mapping.under("winner_by").values() for one in many}
+            together = [c for c in search.columns if str(c.path) in people]
         values = [
             v
-            for row in column.present
-            for v in (row if isinstance(row, list) and column.path.listed else [row])
+            for each in together
+            for row in each.present
+            for v in (row if isinstance(row, list) and each.path.listed else [row])
         ]
         coding = find_coding(values, column.name, ends)
         if coding is None:

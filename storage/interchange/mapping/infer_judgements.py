@@ -31,23 +31,26 @@ def find_judgements(search: Search) -> None:
     elif search.has("response") or (search.has("prompt") and _answered(search)):
         _find_single_judgements(search)
     elif search.has("chosen", "rejected"):
-        for role, pattern in (("chosen_rating", r"chosen"), ("rejected_rating", r"rejected")):
-            for column in search.free("number"):
-                if tokens(column.name) & {pattern} and tokens(column.name) & {
-                    "score",
-                    "rating",
-                    "reward",
-                    "rm",
-                    "avg",
-                    "mean",
-                }:
-                    search.give(role, column)
+        _find_ratings_of_sides(search)
         for column in search.free("number"):
             if tokens(column.name) & {"margin", "strength"}:
                 search.give("strength", column)
                 _tell_of_negative(search, column)
         if (tied := sides.tie_column(search)) is not None:
             search.give("won_tie", tied)
+
+
+RATED = frozenset({"score", "rating", "reward", "rm", "avg", "mean"})
+
+
+def _find_ratings_of_sides(search: Search) -> None:
+    """`score_chosen` beside `score_rejected`; `score` in the object that `chosen` is."""
+    better, worse = (tokens(str(search.path(role).column)) for role in ("chosen", "rejected"))  # type: ignore[union-attr]
+    for side, own, others in (("chosen", better, worse), ("rejected", worse, better)):
+        for column in search.free("number"):
+            said = frozenset[str]().union(*(tokens(s) for s in column.path.steps if isinstance(s, str)))
+            if said & {side, *(own - others)} and tokens(column.name) & RATED and not column.path.listed:
+                search.give(f"{side}_rating", column)
 
 
 def _tell_of_negative(search: Search, column: Column) -> None:
@@ -316,6 +319,8 @@ def _places(column: Column) -> bool:
 
 
 def _find_single_judgements(search: Search) -> None:
+    if search.has("response"):
+        _find_ratings_of_people(search)
     for column in search.free("number", "truth", "text"):
         if column.path.listed:
             continue
@@ -337,6 +342,21 @@ def _find_single_judgements(search: Search) -> None:
             search.give("rating", column)
         elif column.kind == "number" and CRITERIA.match(column.name):
             search.give(f"criterion.{column.name}", column)
+
+
+def _find_ratings_of_people(search: Search) -> None:
+    """Lists of numbers beside one response: each rating is of a person of its own."""
+    found = []
+    for column in search.free("numbers"):
+        rated = column.name.lower() in ("rating", "ratings", "score", "scores") and not search.has("rating")
+        if (rated or CRITERIA.match(column.name)) and not column.path.listed:
+            search.give("rating" if rated else f"criterion.{column.name}", column, sure=0.8)
+            found.append(f'"{column.path}"')
+    if found:
+        search.warnings.append(
+            f"ratings of one response stand in a list ({', '.join(found)}); the first of each is taken for"
+            " one annotator's, the second for another's, and so on"
+        )
 
 
 WINNING = frozenset(

@@ -21,7 +21,7 @@ from storage.interchange.mapping.cells import (
 from storage.interchange.mapping.example import Judged
 from storage.interchange.mapping.language import Mapping, Statement, value_at
 from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
-from storage.interchange.mapping.verdict_words import SKIP, TIE, Verdict, worded
+from storage.interchange.mapping.verdict_words import SKIP, TIE, Verdict, better_of_outcomes, worded
 from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
 
@@ -316,8 +316,9 @@ class JudgementReader:
     def of_one(self, row: Row) -> list[Judged]:
         """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""
         group = name_of(self._value(row, "group")) or ""
-        judgements = []
-        rank, rating = self._number(row, "rank"), self._number(row, "rating")
+        judgements = self._of_people(row)
+        rank = self._number(row, "rank")
+        rating = None if isinstance(self._value(row, "rating"), list) else self._number(row, "rating")
         if rank is not None:
             judgements.append(self.made(row, "ranking", [(0, rank, rating)]))
         elif rating is not None:
@@ -330,11 +331,27 @@ class JudgementReader:
             elif not missing(label):
                 raise RowError(f'"{said.path}" is neither true nor false, as {_shown(label)}')
         for name, many in self.mapping.under("criterion").items():
-            number = self.number(value_at(row, many[0].path.steps), str(many[0].path))
+            value = value_at(row, many[0].path.steps)
+            number = None if isinstance(value, list) else self.number(value, str(many[0].path))
             if number is not None:
                 judgements.append(self.made(row, "rating", [(0, None, number)], name))
         for judged in judgements:
             judged.group = group
+        return judgements
+
+    def _of_people(self, row: Row) -> list[Judged]:
+        """The ratings of one response where each is a list: the first of the first annotator, and so on."""
+        lists: list[tuple[str | None, Any, str]] = [(None, self._value(row, "rating"), "rating")]
+        for name, many in self.mapping.under("criterion").items():
+            lists.append((name, value_at(row, many[0].path.steps), str(many[0].path)))
+        judgements = []
+        for criterion, values, column in lists:
+            for place, value in enumerate(values if isinstance(values, list) else (), 1):
+                number = self.number(value, column)
+                if number is not None:
+                    judged = self.made(row, "rating", [(0, None, number)], criterion)
+                    judged.annotator = f"{judged.annotator} {place}"
+                    judgements.append(judged)
         return judgements
 
     # --- values ------------------------------------------------------------------------------------------
@@ -372,20 +389,6 @@ class JudgementReader:
             raise RowError(f"it has {counted(length, 'response')} and {len(value)} in {role}")
         numbers = [self.number(v, role) for v in value]
         return numbers if any(n is not None for n in numbers) else None
-
-
-def better_of_outcomes(won: Sequence[float | None], tied: bool) -> Verdict | None:
-    """The verdict of one number an outcome: a, b, a tie.  `tied`: the file has a column for ties."""
-    sides = [n if n is not None else 0.0 for n in won]
-    if not any(sides):
-        better = None if tied or all(n is None for n in won) else "tie"
-    else:
-        top = max(sides)
-        better = "tie" if sides.count(top) > 1 else ("a", "b", "tie")[sides.index(top)]
-    if better is None:
-        return None
-    strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
-    return Verdict(better, strength)
 
 
 def _shown(value: Any) -> str:

@@ -70,7 +70,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "policy": (
         (
-            r"policy|model|model_name|llm|generator|policy_name|response_model|completion_model|system_name|source_model|generated_by",
+            r"policy|model|model_name|llm|llm_name|generator|policy_name|response_model|completion_model|system_name|source_model|generated_by",
             1.0,
         ),
         (r"models|policies|model_names|generators|model_id|engine|model_type|.*_models?", 0.8),

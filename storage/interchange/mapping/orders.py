@@ -68,3 +68,14 @@ def chosen_place(
 
 def _place(word: str, from_zero: bool) -> int:
     return int(word) - (not from_zero) if word.isdigit() else ord(word) - ord("a")
+
+
+def whole_ranks(ranks: list[float | None]) -> list[int | None]:
+    """Ranks from 1: those that count from 0 are moved, means of ranks become places."""
+    known = [r for r in ranks if r is not None]
+    if not known:
+        return [None] * len(ranks)
+    if all(r == int(r) for r in known):
+        move = max(1 - int(min(known)), 0)
+        return [None if r is None else int(r) + move for r in ranks]
+    return [None if r is None else 1 + sum(other < r for other in known) for r in ranks]

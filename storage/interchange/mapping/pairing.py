@@ -67,13 +67,16 @@ def find_answers(search: Search) -> None:
 
 
 def by_plain_name(columns: Iterable[Column]) -> dict[str, Column]:
-    """Of `chosen` and `CHOSEN` the one that is written plainly, else the first."""
+    """Of columns with one name that which is no number, then the outermost, then the one written plainly."""
     found: dict[str, Column] = {}
     for column in columns:
-        name = plain(column.name)
-        if name not in found or column.name == name:
-            found[name] = column
+        found.setdefault(plain(column.name), column)
+        found[plain(column.name)] = min(found[plain(column.name)], column, key=_farther)
     return found
+
+
+def _farther(column: Column) -> tuple[bool, int, bool]:
+    return column.kind == "number", len(column.path.steps), column.name != plain(column.name)
 
 
 def _complete(search: Search) -> None:
@@ -269,6 +272,8 @@ def _list(search: Search) -> bool:
     rated: list[tuple[float, Column]] = []
     for column in search.free("texts", "objects", "chats", "messages"):
         points = score("responses", column)
+        if points == 0 and column.kind == "texts" and _judged_beside(search, column):
+            points = 0.8 * score("response", column)  # `response`, a list of as many as there are ratings
         if column.path.listed or points == 0 or (column.kind == "messages" and points < 1):
             continue
         if column.kind in ("texts", "chats"):
@@ -292,6 +297,20 @@ def _list(search: Search) -> bool:
             f" chosen={column.path}[0] and rejected={column.path}[1] in a mapping"
         )
     return True
+
+
+def _judged_beside(search: Search, column: Column) -> bool:
+    """Whether a list of numbers, one a text of this list, is called as ratings or ranks are."""
+    return any(
+        max(score("rating", other), score("rank", other)) > 0
+        and not other.path.listed
+        and all(
+            len(texts) == len(numbers)
+            for texts, numbers in zip(column.values, other.values, strict=True)
+            if isinstance(texts, list) and isinstance(numbers, list)
+        )
+        for other in search.free("numbers")
+    )
 
 
 def _item_order(name: str) -> int:

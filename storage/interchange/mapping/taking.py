@@ -114,17 +114,13 @@ class Taker:
         )
         policies = self._listed_names(row, "policies", len(texts))
         if policies is None:
-            sides = [
-                self._name(row, f"{side}_policy") or self._name(row, "policy")
-                for side in ("chosen", "rejected")
-            ]
-            policies = [sides[0]] * len(better) + [sides[1]] * len(worse)
+            named = [name_of(value) for _, value in self._of_sides(row, "policy", better, worse)]
+            policies = [name or self._name(row, "policy") for name in named]
         answers = [Answer(t, p or self.defaults.policy) for t, p in zip(texts, policies, strict=True)]
         if len(answers) == 2 and (answers[0].text, answers[0].policy) == (answers[1].text, answers[1].policy):
             raise NothingNewError("chosen and rejected are the same")
-        ratings = [self._number(row, "chosen_rating")] * len(better) + [
-            self._number(row, "rejected_rating")
-        ] * len(worse)
+        rated = self._of_sides(row, "rating", better, worse)
+        ratings = [self.judging.number(value, self._column(role)) for role, value in rated]
         worse_rank = 1.0 if self.judging.tied(row) else 2.0
         items = [(n, 1.0 if n < len(better) else worse_rank, rating) for n, rating in enumerate(ratings)]
         kind = "pair" if len(items) == 2 else "best_of"
@@ -313,14 +309,21 @@ class Taker:
         if isinstance(value, str) and value[:2] in ('["', "['", "[["):
             inner = parsed(value)
             value = inner if isinstance(inner, list) and all(isinstance(v, list) for v in inner) else value
-        if isinstance(value, list) and value and not isinstance(value[0], dict):
+        if isinstance(value, list) and not (value and isinstance(value[0], dict)):
             value = [v for v in value if not absent(v)]
             if not value:
                 raise RowError(f'"{self._column(role)}" is empty')
             return value
-        if isinstance(value, list) and not value:
-            raise RowError(f'"{self._column(role)}" is empty')
         return [value]
+
+    def _of_sides(self, row: Row, said: str, better: list[Any], worse: list[Any]) -> list[tuple[str, Any]]:
+        """Role and value of each answer: of a side a list as long as it is, or one value for all of it."""
+        found = []
+        for role, length in ((f"chosen_{said}", len(better)), (f"rejected_{said}", len(worse))):
+            value = self._value(row, role)
+            each = value if isinstance(value, list) and len(value) == length > 1 else [value] * length
+            found += [(role, one) for one in each]
+        return found
 
     def _name(self, row: Row, role: str) -> str | None:
         get = self._get.get(role)

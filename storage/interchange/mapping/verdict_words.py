@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MEANINGS = ("a", "b", "tie", "bad", "skip")  # bad: a tie, both are bad; skip: no verdict
@@ -122,3 +122,17 @@ def _arrow(left: str, sign: str, right: str) -> Verdict | None:
     if "=" in sign or "≈" in sign:
         return Verdict("tie", 0.0)
     return Verdict(sides[0] if ">" in sign else sides[1], strength)
+
+
+def better_of_outcomes(won: Sequence[float | None], tied: bool) -> Verdict | None:
+    """The verdict of one number an outcome: a, b, a tie.  `tied`: the file has a column for ties."""
+    sides = [n if n is not None else 0.0 for n in won]
+    if not any(sides):
+        better = None if tied or all(n is None for n in won) else "tie"
+    else:
+        top = max(sides)
+        better = "tie" if sides.count(top) > 1 else ("a", "b", "tie")[sides.index(top)]
+    if better is None:
+        return None
+    strength = None if set(sides) <= {0.0, 1.0} else round(abs(sides[0] - sides[1]), 12)
+    return Verdict(better, strength)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from storage.interchange.presets.preset import CARD, README, Preset, hub
 
+RMB = "https://github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark"
+RMB_DATA = "the files in its repository, November 2026"
+
 BENCHMARKS: tuple[Preset, ...] = (
     Preset(
         "rewardbench2",
@@ -57,7 +60,7 @@ BENCHMARKS: tuple[Preset, ...] = (
     Preset(
         "rmb",
         "RMB: the best of several by its `bon_best` and `loser_list`",
-        "https://github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark",
+        RMB,
         ("conversation_input:messages", "bon_best.answer:text", "loser_list[].answer:texts"),
         (
             "id=bon_uid",
@@ -65,7 +68,27 @@ BENCHMARKS: tuple[Preset, ...] = (
             "chosen=bon_best.answer",
             "chosen_policy=bon_best.llm_name",
             "rejected=loser_list[].answer",
+            "rejected_policy=loser_list[].llm_name",
             "subset=category_path",
         ),
+        checked=f"{RMB_DATA}; no licence is given there",
+    ),
+    Preset(
+        "rmb_pairs",
+        "RMB: pairs, `chosen` and `reject`, with their scores",
+        RMB,
+        ("conversation_input:messages", "chosen.answer:text", "reject.answer:text", "pair_uid"),
+        (
+            "id=pair_uid",
+            "prompt=conversation_input",
+            "chosen=chosen.answer",
+            "chosen_policy=chosen.llm_name",
+            "chosen_rating=chosen.score",
+            "rejected=reject.answer",
+            "rejected_policy=reject.llm_name",
+            "rejected_rating=reject.score",
+            "subset=category_path",
+        ),
+        checked=f"{RMB_DATA}; no licence is given there",
     ),
 )

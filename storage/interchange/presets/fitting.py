@@ -13,7 +13,7 @@ from storage.interchange.presets.preset import Preset
 def fitting(rows: Sequence[Row]) -> Preset | None:
     """The preset that fits and asks for most; None where none does."""
     columns = {str(c.path): c for c in profile(rows)}
-    presets = [preset for preset in PRESETS if fits(preset, columns)]
+    presets = [p for p in PRESETS if fits(p, columns) and (p.holds is None or p.holds(rows))]
     return max(presets, key=lambda preset: len(preset.needs), default=None)
 
 

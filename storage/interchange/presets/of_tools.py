@@ -14,6 +14,7 @@ ARGILLA = (
     "best=best",
 )
 WRITER = "Argilla's own writer, November 2026"
+PRODIGY = "its documentation of interfaces and exports that others published, November 2026"
 
 OF_TOOLS: tuple[Preset, ...] = (
     Preset(
@@ -73,6 +74,7 @@ OF_TOOLS: tuple[Preset, ...] = (
             "ranks=responses[].rank",
         ),
         unfold="prodigy",
+        checked=PRODIGY,
     ),
     Preset(
         "prodigy_binary",
@@ -87,5 +89,6 @@ OF_TOOLS: tuple[Preset, ...] = (
             "annotator=_session_id",
         ),
         without=("options",),
+        checked=PRODIGY,
     ),
 )

@@ -30,6 +30,7 @@ PAIRS: tuple[Preset, ...] = (
             "ignore=messages",
         ),
         licence="MIT",
+        shared=True,
         checked=CARD,
     ),
     Preset(
@@ -122,6 +123,7 @@ PAIRS: tuple[Preset, ...] = (
             "annotator=judge",
         ),
         licence="CC",
+        shared=True,
         checked=CARD,
     ),
     Preset(
@@ -163,6 +165,7 @@ PAIRS: tuple[Preset, ...] = (
         ("chosen=chosen", "rejected=rejected"),
         licence="MIT",
         without=("prompt",),
+        shared=True,
         checked=README,
     ),
     Preset(
@@ -181,6 +184,7 @@ PAIRS: tuple[Preset, ...] = (
             "source=prompt_source",
         ),
         licence="CC-BY-NC-4.0",
+        shared=True,
         checked=CARD,
     ),
     Preset(
@@ -225,6 +229,8 @@ PAIRS: tuple[Preset, ...] = (
         ("system", "question:text", "chosen:text", "rejected:text"),
         ("system=system", "prompt=question", "chosen=chosen", "rejected=rejected"),
         licence="Apache-2.0",
+        shared=True,
+        checked="scripts that train on it, November 2026; its card was not to be had, nor its licence",
     ),
     Preset(
         "stack_exchange_paired",
@@ -232,6 +238,22 @@ PAIRS: tuple[Preset, ...] = (
         hub("lvwerra/stack-exchange-paired"),
         ("qid", "question:text", "response_j:text", "response_k:text"),
         ("prompt=question", "chosen=response_j", "rejected=response_k", "id=qid"),
+        checked="its card, which says which response is the better one, November 2026",
+    ),
+    Preset(
+        "math_step_dpo",
+        "Math-Step-DPO: a right and a wrong next step behind the same beginning of a solution",
+        hub("xinlai/Math-Step-DPO-10K"),
+        ("prompt:text", "initial_reason_steps", "chosen:text", "rejected:text"),
+        (
+            "prompt=prompt",
+            "chosen=chosen",
+            "rejected=rejected",
+            "reference=answer",
+            "source=dataset",
+        ),
+        unfold="math_step_dpo",
+        checked="scripts that train on it, November 2026",
     ),
     Preset(
         "preference_collection",
@@ -249,6 +271,8 @@ PAIRS: tuple[Preset, ...] = (
             "note=orig_feedback",
             *JUDGE_S_TASK,
         ),
+        licence="CC-BY-4.0",
+        checked=f"{CARD}; columns with those of Preference-Bench and of its translation",
     ),
     Preset(
         "feedback_collection",
@@ -263,5 +287,7 @@ PAIRS: tuple[Preset, ...] = (
             "note=orig_feedback",
             *JUDGE_S_TASK,
         ),
+        licence="CC-BY-4.0",
+        checked=CARD,
     ),
 )

@@ -6,7 +6,11 @@ A preset fits where every path in `needs` is there and holds what stands behind 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Preset:
     licence: str | None = None
     without: tuple[str, ...] = ()  # columns that tell it apart from a data set with more of them
     marks: tuple[tuple[str, str], ...] = ()  # column and what stands in all of its texts
+    holds: Callable[[Sequence[Row]], bool] | None = None  # what rows have to hold beside columns
+    shared: bool = False  # others have this layout too, so that it alone says nothing of licence and origin
     checked: str = ""  # what columns, values and licence were last compared with
 
 

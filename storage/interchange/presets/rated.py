@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from storage.interchange.presets.candidate_turns import has_candidates
 from storage.interchange.presets.preset import CARD, README, SPOKEN, Preset, hub
+
+CANDIDATES = (
+    "id=id",
+    "prompt=prompt",
+    "responses=responses[].text",
+    "policies=responses[].policy",
+    "ranks=responses[].rank",
+    "ratings=responses[].rating",
+    "annotator=user_id",
+    "subset=conversation_type",
+)
 
 RATED: tuple[Preset, ...] = (
     Preset(
@@ -51,6 +63,31 @@ RATED: tuple[Preset, ...] = (
             "criterion.verbosity=verbosity",
         ),
         licence="CC-BY-4.0",
+        checked=CARD,
+    ),
+    Preset(
+        "code_ultrafeedback",
+        "CodeUltraFeedback: four programs a prompt, rated by one criterion",
+        hub("coseal/CodeUltraFeedback"),
+        (
+            "instruction:text",
+            "preference:text",
+            "responses:objects",
+            "responses[].model",
+            "annotations:objects",
+            "annotations[].model",
+            "annotations[].rating",
+        ),
+        (
+            "prompt=instruction",
+            "criterion=preference",
+            "responses=responses[].response",
+            "policies=responses[].model",
+            "ratings=responses[].rating",
+            "ignore=models",
+        ),
+        unfold="code_ultrafeedback",
+        licence="MIT",
         checked=CARD,
     ),
     Preset(
@@ -135,6 +172,15 @@ RATED: tuple[Preset, ...] = (
         checked=CARD,
     ),
     Preset(
+        "processbench",
+        "ProcessBench: solutions step by step, with the first wrong step",
+        hub("Qwen/ProcessBench"),
+        ("problem:text", "steps:texts", "label:number", "final_answer_correct:truth"),
+        ("id=id", "prompt=problem", "policy=generator", "steps=steps", "step_labels=step_labels"),
+        unfold="processbench",
+        checked="its README and scripts that read it, November 2026",
+    ),
+    Preset(
         "oasst_trees",
         "OpenAssistant's trees: every reply to a turn, ranked by people",
         hub("OpenAssistant/oasst1"),
@@ -153,5 +199,36 @@ RATED: tuple[Preset, ...] = (
         unfold="oasst_messages",
         licence="Apache-2.0",
         checked=CARD,
+    ),
+    Preset(
+        "prism",
+        "PRISM's conversations: each turn's candidates, scored from 1 to 100, and the one that was chosen",
+        hub("HannahRoseKirk/prism-alignment"),
+        ("conversation_id", "conversation_history:messages", "opening_prompt:text"),
+        CANDIDATES,
+        unfold="candidate_turns",
+        licence="CC",
+        holds=has_candidates,
+        checked=f"{CARD}, and scripts that read it",
+    ),
+    Preset(
+        "prism_utterances",
+        "PRISM's candidates, one a row; the rows of a conversation stand together",
+        hub("HannahRoseKirk/prism-alignment"),
+        ("conversation_id", "user_prompt:text", "model_response:text", "if_chosen:truth", "turn:number"),
+        CANDIDATES,
+        unfold="prism_utterances",
+        licence="CC",
+        checked=f"{CARD}, and scripts that read it",
+    ),
+    Preset(
+        "candidate_turns",
+        "Any conversations whose turns have several candidates, one of them chosen",
+        "https://arxiv.org/abs/2404.16019",
+        (),
+        CANDIDATES,
+        unfold="candidate_turns",
+        holds=has_candidates,
+        checked="files made up for it",
     ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from storage.interchange.mapping.cells import RowError, missing
 from storage.interchange.presets.argilla import argilla, argilla_columns
+from storage.interchange.presets.candidate_turns import candidate_turns, prism_utterances
 from storage.interchange.presets.labelstudio import labelstudio
 from storage.interchange.presets.prodigy import prodigy
 
@@ -130,6 +131,35 @@ def oasst_messages(rows: Iterable[Row]) -> Iterator[Plain]:
                 yield {**made, "tree": tree}
 
 
+def code_ultrafeedback(row: Row) -> Iterator[Plain]:
+    """Each response with what was said of it, which stands in a list of its own and names its model."""
+    said = {each.get("model"): each for each in row.get("annotations") or []}
+    responses = row.get("responses") or []
+    known = {response.get("model") for response in responses}
+    if len(known) < len(responses) or not known >= said.keys():
+        raise RowError('"annotations" and "responses" are not of the same models')
+    joined = [{**said.get(response.get("model"), {}), **response} for response in responses]
+    rest = {key: value for key, value in row.items() if key not in ("annotations", "responses")}
+    yield {**rest, "responses": joined}
+
+
+def math_step_dpo(row: Row) -> Iterator[Plain]:
+    """Two next steps behind the same beginning of a solution, which belongs to both responses."""
+    begun = str(row.get("initial_reason_steps") or "")
+    rest = {key: value for key, value in row.items() if key != "initial_reason_steps"}
+    yield {**rest, **{side: begun + str(row.get(side) or "") for side in ("chosen", "rejected")}}
+
+
+def processbench(row: Row) -> Iterator[Plain]:
+    """`label` is the place of the first wrong step, −1 where all are right; it says nothing of later ones."""
+    steps, wrong = row.get("steps") or [], row.get("label")
+    if not isinstance(wrong, int) or not -1 <= wrong < len(steps):
+        raise RowError('"label" is no place of a step')
+    labels = [None if 0 <= wrong < n else float(n != wrong) for n in range(len(steps))]
+    rest = {key: value for key, value in row.items() if key != "label"}
+    yield {**rest, "step_labels": labels}
+
+
 ONE: dict[str, Callable[[Row], Iterator[Plain]]] = {
     "tldr": tldr,
     "prm800k": prm800k,
@@ -139,5 +169,12 @@ ONE: dict[str, Callable[[Row], Iterator[Plain]]] = {
     "argilla_columns": argilla_columns,
     "labelstudio": labelstudio,
     "prodigy": prodigy,
+    "candidate_turns": candidate_turns,
+    "code_ultrafeedback": code_ultrafeedback,
+    "math_step_dpo": math_step_dpo,
+    "processbench": processbench,
 }
-MANY: dict[str, Callable[[Iterable[Row]], Iterator[Plain]]] = {"oasst_messages": oasst_messages}
+MANY: dict[str, Callable[[Iterable[Row]], Iterator[Plain | RowError]]] = {
+    "oasst_messages": oasst_messages,
+    "prism_utterances": prism_utterances,
+}

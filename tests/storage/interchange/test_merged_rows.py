@@ -36,7 +36,10 @@ def test_what_is_merged_is_told(store: Store, tmp_path: Path, others: int) -> No
         *filling,
     ]
     notes = told(store, tmp_path, rows)
-    assert "another row of the file has made alike count once: 2" in notes
+    assert (
+        "another row of the file has made alike count once, with the first one's notes and metadata: 2"
+        in notes
+    )
     assert "have those of the first: 1" in notes
 
 
@@ -48,3 +51,12 @@ def test_nothing_is_told_where_nothing_is_merged(store: Store, tmp_path: Path, o
         *(pair(n + 1) for n in range(others)),
     ]
     assert told(store, tmp_path, rows) == ""
+
+
+def test_every_kind_of_thing_that_is_not_kept_is_told(store: Store, tmp_path: Path) -> None:
+    more = {f"key_{n}": n for n in range(12)}
+    rows = [
+        {"messages": [{"role": "user", "content": "Why?", **more}, {"role": "assistant", "content": "So."}]}
+    ]
+    notes = told(store, tmp_path, rows)
+    assert all(f'"{key}" of messages' in notes for key in more)
