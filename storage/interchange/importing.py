@@ -318,7 +318,7 @@ def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
     if staging.repeated:
         repeated = counted(staging.repeated, "judgement")
         notes.append(f"the same response twice in one row counts once: {repeated}")
-    alike, differing = staging.merged_rows()
+    alike, differing, with_other_metadata = staging.merged_rows()
     if alike:
         notes.append(
             "judgements that another row of the file has made alike count once, with the first one's notes"
@@ -328,5 +328,10 @@ def _notes(plan: Plan, dropped: Counter[str], staging: Staging) -> list[str]:
         notes.append(
             "prompts that stand in several rows with another id, reference, source, split or subset have"
             f" those of the first: {differing:,}"
+        )
+    if with_other_metadata:
+        notes.append(
+            "prompts and responses that stand in several rows with other metadata have that of the first:"
+            f" {with_other_metadata:,}"
         )
     return [clean_text(note) for note in notes]

@@ -22,6 +22,7 @@ from storage.interchange.mapping.language import REVERSED, Mapping, Path, Statem
 from storage.interchange.mapping.profile import Column, Row, profile
 from storage.interchange.mapping.roles import NAMED
 from storage.interchange.mapping.taking import LAYOUTS, LISTS, Defaults, Taker, layout_of
+from storage.interchange.mapping.unjudged import unread
 from storage.interchange.mapping.verdicts import Coding, find_coding, given
 from storage.interchange.presets.catalogue import BY_NAME
 from storage.interchange.presets.fitting import fitting
@@ -238,7 +239,7 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
             preset=None,
             warnings=tuple(inferred.warnings),
         )
-        return made
+        return _read_only(made)
     sample, errors = plan.sample, plan.sample_errors
     if preset.unfold:
         brought = list(unfolded(iter(raw), preset))
@@ -257,7 +258,7 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
     mapping = expanded(mapping, list(sample))
     codings = _codings(mapping, sample)
     warnings = tuple(c.warning for c in codings.values() if c.warning)
-    return replace(
+    made = replace(
         plan,
         sample=sample,
         sample_errors=errors,
@@ -267,6 +268,21 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
         preset=preset,
         warnings=warnings,
     )
+    return _read_only(made)
+
+
+def _read_only(plan: Plan) -> Plan:
+    """Without statements that say nothing of rows of this layout: their columns are metadata."""
+    idle = unread(plan.mapping, plan.layout)
+    if not idle:
+        return plan
+    told = tuple(
+        f'"{s.path}" is said to be {s.role}, which {plan.layout} have no use for; it is kept as metadata'
+        for s in idle
+        if s in plan.said
+    )
+    kept = Mapping(tuple(s for s in plan.mapping.statements if s not in idle))
+    return replace(plan, mapping=kept, warnings=(*plan.warnings, *told))
 
 
 def _check_columns(plan: Plan) -> None:

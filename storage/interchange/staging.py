@@ -20,7 +20,7 @@ from storage.import_records import Count
 from storage.interchange.columns.staging import joined, with_ids
 from storage.interchange.mapping.cells import as_json
 from storage.interchange.mapping.example import Answer, Example, Judged
-from storage.interchange.mapping.orders import whole_ranks
+from storage.interchange.mapping.orders import said_of, whole_ranks
 from storage.prompts import shown_text
 from storage.sql import block
 from storage.store import Store
@@ -106,7 +106,7 @@ class Staging:
     _tables: list[Any] = field(default_factory=list)  # of Arrow, not yet staged
     _table_bytes: int = 0
     _known: set[str] = field(default_factory=set)
-    _abouts: dict[str, str] = field(default_factory=dict)  # by prompt, digits of what a row says of it
+    _abouts: dict[str, str] = field(default_factory=dict)  # by thing, digits of what a row says of it
     _n: int = 0
     _room: float = inf  # bytes that DuckDB may use; inf: all that the store may use
 
@@ -149,10 +149,10 @@ class Staging:
         split = example.split or split
         source = example.source or self.source
         about = (source, example.id, example.reference, split, example.subset)
-        digits = _digits(SEPARATOR.join(said or "" for said in about))
-        if self._abouts.get(prompt) != digits:
-            self._abouts[prompt] = digits
-            self._add("stage_told", (prompt, digits), 0)
+        self._tell(prompt, SEPARATOR.join(said or "" for said in about))
+        metadata = as_json(example.metadata) if example.metadata else None
+        if metadata:
+            self._tell(f"+{prompt}", metadata)
         if self._new(prompt):
             text = chat[0]["content"] if len(chat) == 1 else shown_text(chat)
             row = (
@@ -161,7 +161,7 @@ class Staging:
                 text,
                 canonical,
                 source,
-                as_json(example.metadata) if example.metadata else None,
+                metadata,
                 example.id,
                 example.reference,
                 split,
@@ -175,8 +175,10 @@ class Staging:
             answer.policy, policy_id(answer.policy)
         )
         response = "r" + _digits(f"{prompt}{SEPARATOR}{policy}{SEPARATOR}{answer.text}")
+        metadata = as_json(answer.metadata) if answer.metadata else None
+        if metadata:
+            self._tell(f"+{response}", metadata)
         if self._new(response):
-            metadata = as_json(answer.metadata) if answer.metadata else None
             self._add(
                 "stage_responses",
                 (self._n, response, prompt, policy, answer.text, metadata),
@@ -185,6 +187,13 @@ class Staging:
             for number, (text, label) in enumerate(answer.steps or ()):
                 self._add("stage_steps", (response, number, text, label), len(text))
         return response
+
+    def _tell(self, of: str, said: str) -> None:
+        """Note what a row says of a thing that others may say something else of; + stands before metadata."""
+        digits = _digits(said)
+        if self._abouts.get(of) != digits:
+            self._abouts[of] = digits
+            self._add("stage_told", (of, digits), 0)
 
     def _judgement(self, prompt: str, responses: list[str], judged: Judged) -> None:
         person = self.annotators.get(judged.annotator) or self.annotators.setdefault(
@@ -233,7 +242,7 @@ class Staging:
         a, b = responses
         ranks = (int(first or 1), int(second or 1))
         items: list[Item] = [(a, ranks[0], rating_a, 0), (b, ranks[1], rating_b, 1)]
-        return [_said(a, ranks[0], rating_a), _said(b, ranks[1], rating_b)], items
+        return [said_of(a, ranks[0], rating_a), said_of(b, ranks[1], rating_b)], items
 
     def _several_items(self, responses: list[str], judged: Judged) -> tuple[list[str], list[Item]]:
         """Any number of responses, each once."""
@@ -244,7 +253,7 @@ class Staging:
             (response, rank, rating, place)
             for (response, (_, rating, place)), rank in zip(items.items(), ranks, strict=True)
         ]
-        return [_said(response, rank, rating) for response, rank, rating, _ in rows], rows
+        return [said_of(response, rank, rating) for response, rank, rating, _ in rows], rows
 
     def merge(self, record: dict[str, Any]) -> tuple[Count, Count, Count, int]:
         """Prompts, responses, judgements added, and groups left out because only one response was ranked.
@@ -301,16 +310,13 @@ class Staging:
             self.store.write(block("staging", "record_import"), {**record, "added": as_json(added)})
         return prompts, responses, judgements
 
-    def merged_rows(self) -> tuple[int, int]:
-        """After the merge: rows that judged as another row had, and prompts told of in several ways.
-
-        Of such a prompt the store keeps what its first row says.
+    def merged_rows(self) -> tuple[int, ...]:
+        """After the merge: rows that judged as another row had, prompts told of in several ways, and prompts
+        and responses with several metadata.  Of such a thing the store keeps what its first row says.
         """
-        alike, differing = (
-            self._with_room(partial(self.store.row, block("staging", name)))
-            for name in ("count_alike", "count_differing")
-        )
-        return int(alike[0]) if alike else 0, int(differing[0]) if differing else 0
+        names = ("count_alike", "count_differing", "count_with_other_metadata")
+        counts = (self._with_room(partial(self.store.row, block("staging", name))) for name in names)
+        return tuple(int(count[0]) if count else 0 for count in counts)
 
     def close(self) -> None:
         """Drop the temporary tables and give their memory back."""
@@ -382,13 +388,6 @@ class Staging:
     def _run(self, name: str) -> None:
         with told(self.store.path):
             self.store.cursor().execute(block("staging", name))
-
-
-def _said(response: str, rank: int | None, rating: float | None) -> str:
-    """What a judgement says of a response, as part of its id; SQL makes the same of rows read as columns."""
-    if rank is None or rating is None:
-        return f"{response}={rating if rank is None else rank}"
-    return f"{response}={rank}:{rating:.17g}"
 
 
 def _digits(text: str) -> str:

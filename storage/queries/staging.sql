@@ -18,7 +18,7 @@ DROP TABLE IF EXISTS temp.stage_new
 CREATE TEMP TABLE stage_prompts (
     n BIGINT, prompt_id VARCHAR, text VARCHAR, messages VARCHAR, source VARCHAR, metadata VARCHAR, external_id VARCHAR,
     reference VARCHAR, split VARCHAR, subset VARCHAR);
--- What each row of the file says of its prompt, as digits of it.
+-- What each row of the file says of its prompt, as digits of it; behind a + the digits of a prompt's or a response's metadata.
 CREATE TEMP TABLE stage_told (prompt_id VARCHAR, said VARCHAR);
 CREATE TEMP TABLE stage_responses (
     n BIGINT, response_id VARCHAR, prompt_id VARCHAR, policy_id VARCHAR, text VARCHAR, metadata VARCHAR);
@@ -229,7 +229,19 @@ SELECT count(*) FROM (
                                         || coalesce(reference, '') || chr(31) || coalesce(split, '') || chr(31)
                                         || coalesce(subset, '')), 1, 16)
         FROM stage_wide)
+    WHERE prompt_id[1] = 'p'
     GROUP BY prompt_id
+    HAVING min(said) <> max(said))
+
+-- name: count_with_other_metadata
+-- Prompts and responses whose rows hold different metadata.
+SELECT count(*) FROM (
+    SELECT of FROM (
+        SELECT prompt_id AS of, said FROM stage_told WHERE prompt_id[1] = '+'
+        UNION ALL SELECT '+' || prompt_id, substr(sha256(prompt_metadata), 1, 16) FROM stage_wide WHERE prompt_metadata IS NOT NULL
+        UNION ALL SELECT '+' || response_a, substr(sha256(metadata_a), 1, 16) FROM stage_wide
+                  WHERE metadata_a IS NOT NULL AND response_a IS NOT NULL)
+    GROUP BY of
     HAVING min(said) <> max(said))
 
 -- name: first_prompts

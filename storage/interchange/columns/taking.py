@@ -63,6 +63,7 @@ class ColumnTaker:
         self._source = source
         self._used = self.mapping.columns() - {s.path.column for s in self.mapping.all("keep")}
         self._used -= taker.unread.columns
+        self._judged: list[bool] = []  # the rows of this batch
         self._verdicts = Verdicts(taker) if self.layout == "annotated_pairs" else None
 
     @staticmethod
@@ -97,6 +98,8 @@ class ColumnTaker:
             alike = pc.and_(alike, pc.equal(columns["policy_a"], columns["policy_b"]))
             plain = pc.and_(plain, pc.fill_null(pc.invert(alike), False))
         judged = self._judgements(batch, columns, odd)
+        if judged is not None and self.taker.unjudged:  # what such rows say of judging is kept with them
+            odd |= {place for place, said in enumerate(self._judged) if not said}
         self._about(batch, columns, judged)
         if odd:
             plain = pc.and_(plain, pa.array([n not in odd for n in range(len(batch))]))
@@ -134,6 +137,7 @@ class ColumnTaker:
             return [False] * len(batch)
         if self.layout == "ranked":
             columns["said"], judged = columns_of_one(self.mapping, batch, odd)
+            self._judged = judged
             columns["group"] = pa.array(
                 [name or "" for name in self._names(batch, "group") or [""] * len(batch)], pa.string()
             )
@@ -144,7 +148,7 @@ class ColumnTaker:
                 columns[f"rating_{letter}"] = pa.array(strict_numbers(values, odd), pa.float64())
         both: list[bool] | None = None
         if self._verdicts is not None:
-            both = self._verdicts.take(batch, columns, odd)
+            both = self._judged = self._verdicts.take(batch, columns, odd)
         else:
             columns["rank_a"] = pa.repeat(pa.scalar(1, pa.int32()), len(batch))
             columns["rank_b"] = pa.repeat(pa.scalar(2, pa.int32()), len(batch))

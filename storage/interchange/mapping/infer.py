@@ -98,6 +98,8 @@ def _find_prompt(search: Search) -> None:
             "turns",
             "messages",
             "history",
+            "conversation",
+            "conversations",
         ):
             continue
         if points > 0:

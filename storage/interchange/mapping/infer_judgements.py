@@ -47,10 +47,21 @@ def _find_ratings_of_sides(search: Search) -> None:
     """`score_chosen` beside `score_rejected`; `score` in the object that `chosen` is."""
     better, worse = (tokens(str(search.path(role).column)) for role in ("chosen", "rejected"))  # type: ignore[union-attr]
     for side, own, others in (("chosen", better, worse), ("rejected", worse, better)):
-        for column in search.free("number"):
+        for column in search.free("number", "numbers"):
+            if column.kind == "numbers" and not _as_many(column, search.column(side)):
+                continue
             said = frozenset[str]().union(*(tokens(s) for s in column.path.steps if isinstance(s, str)))
             if said & {side, *(own - others)} and tokens(column.name) & RATED and not column.path.listed:
                 search.give(f"{side}_rating", column)
+
+
+def _as_many(column: Column, answers: Column | None) -> bool:
+    """Whether each list of a column is as long as the list of answers beside it."""
+    return answers is not None and all(
+        isinstance(b, list) and len(a) == len(b)
+        for a, b in zip(column.values, answers.values, strict=True)
+        if isinstance(a, list)
+    )
 
 
 def _tell_of_negative(search: Search, column: Column) -> None:
@@ -202,7 +213,9 @@ def _find_list_judgements(search: Search) -> None:
             continue
         if not same_list and listed is not None and not _mostly_as_long(column, listed):
             continue
-        if score("rank", column) > 0 or (same_list and _places(column)):
+        if same_list and tokens(column.name) & CHOSEN_WORDS and _flags(column):
+            search.give("best", column, sure=0.9)
+        elif score("rank", column) > 0 or (same_list and _places(column)):
             search.give("ranks", column)
             if not same_list:
                 _warn_of_order(search, column)
@@ -303,6 +316,14 @@ def _find_order_or_best(search: Search, longest: int) -> None:
             v in names or chosen_place(v, length, columns, ()) is not None for v in column.texts
         ):
             search.give("best", column, sure=0.8)
+
+
+CHOSEN_WORDS = frozenset(("chosen", "preferred", "selected", "best", "winner", "favorite", "favourite"))
+
+
+def _flags(column: Column) -> bool:
+    """Whether lists say of each element true or false, or 1 or 0."""
+    return all(truth_of(v) is not None for row in column.present if isinstance(row, list) for v in row)
 
 
 def _places(column: Column) -> bool:

@@ -228,13 +228,9 @@ class JudgementReader:
                 )
             )
         best = self._best(row, length)
-        if best is not None and best in places:
-            chosen = places.index(best)
-            judgements.append(
-                self.made(
-                    row, "best_of", [(n, 1.0 if n == chosen else 2.0, None) for n in range(len(places))]
-                )
-            )
+        if not best.isdisjoint(places) and not best.issuperset(places):
+            items = [(n, 1.0 if place in best else 2.0, None) for n, place in enumerate(places)]
+            judgements.append(self.made(row, "best_of", items))
         for name, many in self.mapping.under("criterion").items():
             values = self._numbers(value_at(row, many[0].path.steps), name, length)
             if values is not None:
@@ -297,21 +293,23 @@ class JudgementReader:
         judged.annotator = person
         return judged
 
-    def _best(self, row: Row, length: int) -> int | None:
-        """The place of the best of a list: a number from 0, or a letter, a column's or a policy's name."""
+    def _best(self, row: Row, length: int) -> frozenset[int]:
+        """The best of a list, by place: a number from 0, a letter, a name, or for each whether it is one."""
         value = self._value(row, "best")
+        if isinstance(value, list):
+            return frozenset(place for place, flag in enumerate(value) if truth_of(flag) is True)
         number = number_of(value)
         if number is not None:
-            return int(number)
+            return frozenset((int(number),))
         if missing(value):
-            return None
+            return frozenset()
         columns = [str(s.path) for s in self.mapping.all("responses")]
         policies = self._value(row, "policies")
         names = [name_of(p) for p in policies] if isinstance(policies, list) else []
         place = chosen_place(str(value).strip(), length, columns, names)
         if place is None:
             raise RowError(f'"{self.mapping.get("best").path}" names no response, as {_shown(value)}')  # type: ignore[union-attr]
-        return place
+        return frozenset((place,))
 
     def of_one(self, row: Row) -> list[Judged]:
         """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""

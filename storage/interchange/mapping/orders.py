@@ -79,3 +79,10 @@ def whole_ranks(ranks: list[float | None]) -> list[int | None]:
         move = max(1 - int(min(known)), 0)
         return [None if r is None else int(r) + move for r in ranks]
     return [None if r is None else 1 + sum(other < r for other in known) for r in ranks]
+
+
+def said_of(response: str, rank: int | None, rating: float | None) -> str:
+    """What a judgement says of a response, as part of its id; SQL makes the same of rows read as columns."""
+    if rank is None or rating is None:
+        return f"{response}={rating if rank is None else rank}"
+    return f"{response}={rank}:{rating:.17g}"

@@ -29,7 +29,7 @@ ROLES: dict[str, str] = {
     "ratings": "ratings of a list of responses",
     "ratings_by_annotator": "an object: by annotator, the ratings of a list of responses",
     "label": "whether the response is good: true or false",
-    "best": "the best response in the list: its place, counted from 0, its letter or its name",
+    "best": "the best response of a list: its place from 0, its letter, its name, or a list of true, false",
     "chosen": "the better response, or a list of them",
     "rejected": "the worse response, or a list of them",
     "chosen_policy": "who wrote the better response",

@@ -25,7 +25,8 @@ from storage.interchange.mapping.comparing import comparisons_of, places_of, tex
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, value_at
-from storage.interchange.mapping.unread import Unread
+from storage.interchange.mapping.unjudged import Unjudged
+from storage.interchange.mapping.unread import Unread, item_keys
 from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
 
@@ -84,6 +85,7 @@ class Taker:
         self._extra = [s.path.column for s in self.mapping.all("keep")]
         self._used -= set(self._extra)
         self.unread = Unread(self.mapping)
+        self.unjudged = Unjudged(self.mapping)
         self.judging = JudgementReader(self.mapping, self.codings, self.defaults, self._value, self.dropped)
         self._take = {
             "pairs": self._pair,
@@ -91,7 +93,7 @@ class Taker:
             "ranked_lists": self._list,
             "steps": self._steps,
         }.get(self.layout or "", self._single)
-        self._items = _item_keys(self.mapping)
+        self._items = item_keys(self.mapping)
         self.judges = any(s.role.partition(".")[0] in OF_TWO for s in self.mapping.statements)
 
     def take(self, row: Row) -> Example:
@@ -257,6 +259,8 @@ class Taker:
             if role in self._get:
                 setattr(example, role, self._name(row, role))
         rest = self.rest_of(row)
+        if not example.judgements and self.unjudged:
+            rest = {**cleaned(self.unjudged.of(row, answered=bool(example.answers))), **rest}
         if not rest:
             return
         judged = [j for j in example.judgements if j.group is None]
@@ -321,7 +325,8 @@ class Taker:
         found = []
         for role, length in ((f"chosen_{said}", len(better)), (f"rejected_{said}", len(worse))):
             value = self._value(row, role)
-            each = value if isinstance(value, list) and len(value) == length > 1 else [value] * length
+            listed = isinstance(value, list) and len(value) == length and (length > 1 or said == "rating")
+            each = value if listed else [value] * length
             found += [(role, one) for one in each]
         return found
 
@@ -384,17 +389,3 @@ def getter(statement: Statement) -> Getter:
         return lambda row: row.get(key)
     steps = path.steps
     return lambda row: value_at(row, steps)
-
-
-def _item_keys(mapping: Mapping) -> tuple[tuple[Any, ...], set[str]] | None:
-    """The list that the responses stand in, and the keys of its objects that the mapping reads whole."""
-    statement = mapping.get("responses")
-    if statement is None or not statement.path.listed:
-        return None
-    prefix = statement.path.list_prefix
-    used = {
-        str(s.path.steps[len(prefix) + 1])
-        for s in mapping.statements
-        if s.path.list_prefix == prefix and s.path.listed and len(s.path.steps) == len(prefix) + 2
-    }
-    return prefix, used

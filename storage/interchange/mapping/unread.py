@@ -80,3 +80,17 @@ def _left(value: Any, tree: Tree) -> Any:
         left = [None if below == {} else _left(element, below) for element in value]
         return left if any(k is not None for k in left) else None
     return None
+
+
+def item_keys(mapping: Mapping) -> tuple[tuple[Any, ...], set[str]] | None:
+    """The list that the responses stand in, and the keys of its objects that the mapping reads whole."""
+    statement = mapping.get("responses")
+    if statement is None or not statement.path.listed:
+        return None
+    prefix = statement.path.list_prefix
+    used = {
+        str(s.path.steps[len(prefix) + 1])
+        for s in mapping.statements
+        if s.path.list_prefix == prefix and s.path.listed and len(s.path.steps) == len(prefix) + 2
+    }
+    return prefix, used

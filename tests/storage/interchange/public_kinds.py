@@ -115,5 +115,8 @@ PUBLIC = [
     Kind("magpie", rows(lambda n: {"uuid": f"u{n}", "instruction": Q[n], "responses": [GOOD[n], BAD[n]], "rewards_armorm": [{"score": 0.2}, {"score": 0.1}], "chosen": chat(n, GOOD[n]), "rejected": chat(n, BAD[n])}), PAIRS),
     Kind("skywork", rows(lambda n: {"chosen": chat(n, GOOD[n]), "rejected": chat(n, BAD[n]), "source": "magpie"}), PAIRS),
     Kind("tulu", rows(lambda n: {"id": f"t{n}", "source": "s", "prompt": Q[n], "chosen": chat(n, GOOD[n]), "rejected": chat(n, BAD[n]), "chosen_rating": 5.0, "rejected_rating": 3.0, "chosen_model": "a", "rejected_model": "b"}), PAIRS),
+    Kind("flags_in_a_list", rows(lambda n: {"prompt": Q[n], "responses": [{"text": GOOD[n], "is_preferred": True}, {"text": BAD[n], "is_preferred": False}, {"text": "hm", "is_preferred": False}]}), (3, 9, 3, 6, 0)),
+    Kind("ratings_of_both_lists", rows(lambda n: {"prompt": Q[n], "chosen": [GOOD[n], "also good"], "rejected": [BAD[n]], "chosen_score": [5, 4], "rejected_score": [1]}), (3, 9, 3, 6, 0)),
+    Kind("turns_alone", rows(lambda n: {"conversations": [Q[n], GOOD[n]], "source": "x"}), (3, 3, 0, 0, 0)),
     Kind("judge_lm", rows(lambda n: {"question_body": Q[n], "answer1_body": GOOD[n], "answer2_body": BAD[n], "answer1_model_id": "a", "answer2_model_id": "b", "score": [{"score1": 8, "score2": 2}]}), (3, 6, 0, 0, 0), said="looks like a verdict that no role reads"),
 ]  # fmt: skip

@@ -60,3 +60,50 @@ def test_every_kind_of_thing_that_is_not_kept_is_told(store: Store, tmp_path: Pa
     ]
     notes = told(store, tmp_path, rows)
     assert all(f'"{key}" of messages' in notes for key in more)
+
+
+@pytest.mark.parametrize("others", [0, 1200], ids=["by rows", "as columns"])
+def test_metadata_that_another_row_has_otherwise_is_told(store: Store, tmp_path: Path, others: int) -> None:
+    def row(n: int, answer: str, topic: str) -> Row:
+        return {"prompt": f"Question {n}?", "response": answer, "topic": topic}
+
+    rows = [row(0, "so", "x"), row(0, "so", "y"), row(1, "so", "x"), row(1, "so", "x"), row(1, "no", "y")]
+    notes = told(store, tmp_path, [*rows, *(row(n + 2, "so", "x") for n in range(others))])
+    assert "with other metadata have that of the first: 1" in notes
+
+
+@pytest.mark.parametrize("others", [0, 1200], ids=["by rows", "as columns"])
+def test_what_is_said_of_judging_stays_where_nothing_is_judged(
+    store: Store, tmp_path: Path, others: int
+) -> None:
+    def row(n: int, winner: str | None) -> Row:
+        answers = {"response_a": "so", "response_b": "no"}
+        return {"prompt": f"Question {n}?", **answers, "winner": winner, "annotator": "ana", "note": "why"}
+
+    told(
+        store,
+        tmp_path,
+        [row(0, None), row(1, "skip"), row(2, "a"), *(row(n + 3, "b") for n in range(others))],
+    )
+    kept = store.rows("SELECT text, metadata FROM prompts WHERE metadata IS NOT NULL ORDER BY text")
+    assert [(text, json.loads(metadata)) for text, metadata in kept] == [
+        ("Question 0?", {"annotator": "ana", "note": "why"}),
+        ("Question 1?", {"annotator": "ana", "note": "why", "winner": "skip"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "more", "kept"),
+    [
+        ({"rating": "score"}, {"chosen": "a", "rejected": "b"}, "judgements"),
+        ({"annotator": "score"}, {"response": "a"}, "responses"),
+        ({"policy": "score"}, {}, "prompts"),
+    ],
+)
+def test_a_role_that_rows_have_no_use_for_loses_nothing(
+    store: Store, tmp_path: Path, columns: dict[str, str], more: Row, kept: str
+) -> None:
+    path = write(tmp_path / "f.jsonl", json.dumps({"prompt": "Why?", "score": 3.5, **more}) + "\n")
+    report = import_file(store, path, columns=columns)
+    assert store.row(f"SELECT metadata ->> '$.score' FROM {kept}") == ("3.5",)
+    assert "policy" in columns or any("have no use for" in warning for warning in report.warnings)
