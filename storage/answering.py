@@ -80,6 +80,7 @@ class Answering:
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self._watch.cancel_all()
         for thread in threads:
             thread.join(timeout=10)
         self._watch.close()
@@ -113,6 +114,8 @@ class Answering:
                     alone = not self._waiting
                 if alone:
                     self._be_ready()
+                if self._closing:  # `close` may not have seen it
+                    connection.close()
                 self._serve(connection)
                 with self._guard:
                     self._open.discard(connection)
@@ -188,6 +191,10 @@ class Watch:
 
     def __init__(self) -> None:
         self._askers = selectors.DefaultSelector()
+        self._guard = threading.Lock()
+        """One at a time: a connection that has ended gives its number to the next one, and what is done to
+        the old one in the middle of that is done to the new one."""
+        self._queries: set[Query] = set()
         self._end, ended = socket.socketpair()
         self._askers.register(ended, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._look, name="share-watch", daemon=True)
@@ -196,12 +203,22 @@ class Watch:
     @contextmanager
     def over(self, connection: socket.socket, query: Query) -> Iterator[None]:
         """Watch one asker while the block runs."""
-        self._askers.register(connection, selectors.EVENT_READ, query)
+        with self._guard:
+            self._askers.register(connection, selectors.EVENT_READ, query)
+            self._queries.add(query)
         try:
             yield
         finally:
-            with suppress(KeyError, ValueError):
+            with self._guard, suppress(KeyError, ValueError):
+                self._queries.discard(query)
                 self._askers.unregister(connection)
+
+    def cancel_all(self) -> None:
+        """Cancel every query, whoever waits for it."""
+        with self._guard:
+            queries = list(self._queries)
+        for query in queries:
+            query.cancel()
 
     def close(self) -> None:
         self._end.close()
@@ -214,9 +231,23 @@ class Watch:
                     key.fileobj.close()  # type: ignore[union-attr]
                     self._askers.close()
                     return
-                with suppress(KeyError, ValueError):
-                    self._askers.unregister(key.fileobj)
-                key.data.cancel()
+                with self._guard:
+                    gone = key.data in self._queries and _has_gone(key.fileobj)  # type: ignore[arg-type]
+                    if gone:
+                        self._askers.unregister(key.fileobj)
+                if gone:
+                    key.data.cancel()
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether there is something to read, which after the question can only be the end."""
+    try:
+        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:  # broken off
+        return True
+    return True
 
 
 def _send_plain_rows(writing: BinaryIO, query: Query) -> None:

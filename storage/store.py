@@ -122,6 +122,8 @@ class Store:
             return
         self._closed = True
         for cursor in list(self._cursors):
+            with suppress(duckdb.Error):
+                cursor.interrupt()  # else closing waits for whatever another thread computes on it
             cursor.close()
         self._connection.close()
         if self._held is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import selectors
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,62 @@ def test_closing_the_share_ends_what_runs(shared: Share, tmp_path: Path) -> None
         _, errors = asker.communicate(timeout=60)
     assert shared._answering.running == 0
     assert b"has gone" in errors or b"does not answer" in errors
+
+
+def test_closing_the_share_ends_what_nobody_watches(
+    shared: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "_has_gone", lambda connection: False)
+    test_closing_the_share_ends_what_runs(shared, tmp_path)
+
+
+class Waiting:
+    """A query that runs until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def cancel(self) -> None:
+        self.ended.set()
+
+
+def test_a_connection_that_has_the_number_of_another_is_watched_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An asker goes in the moment in which the answer ends; the next connection has the same number."""
+    watch = answering.Watch()
+    unregister = selectors._PollLikeSelector.unregister  # type: ignore[attr-defined]
+    taken, given = threading.Event(), threading.Event()
+
+    def slowly(self: Any, connection: socket.socket) -> Any:
+        key = selectors._BaseSelectorImpl.unregister(self, connection)  # type: ignore[attr-defined]
+        taken.set()
+        given.wait(0.3)
+        with suppress(OSError):
+            self._selector.unregister(key.fd)
+        return key
+
+    first, asker = socket.socketpair()
+    with watch.over(first, Waiting()):  # type: ignore[arg-type]
+        monkeypatch.setattr(selectors._PollLikeSelector, "unregister", slowly)  # type: ignore[attr-defined]
+        asker.close()
+        assert taken.wait(10)
+    number = first.fileno()
+    first.close()
+    second, other = socket.socketpair()
+    query = Waiting()
+    assert number in (second.fileno(), other.fileno())
+    if other.fileno() == number:
+        second, other = other, second
+    with watch.over(second, query):  # type: ignore[arg-type]
+        given.set()
+        time.sleep(0.5)
+        assert not query.ended.is_set()
+        monkeypatch.setattr(selectors._PollLikeSelector, "unregister", unregister)  # type: ignore[attr-defined]
+        other.close()
+        assert query.ended.wait(10)
+    second.close()
+    watch.close()
 
 
 VALUES = (

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -274,3 +276,15 @@ def test_a_folder_of_runs_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.runs").touch()
     with pytest.raises(StoreError, match=r"The folder of runs .*a\.runs cannot be written"):
         Store.open(tmp_path / "a.duckdb")
+
+
+def test_closing_does_not_wait_for_what_another_thread_computes(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "a.duckdb")
+    cursor = store.new_cursor()
+    endless = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100000) c"
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(cursor.execute, endless)
+        time.sleep(0.3)
+        store.close()
+        with pytest.raises(duckdb.InterruptException):
+            running.result(60)
