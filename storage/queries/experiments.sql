@@ -25,9 +25,9 @@ WHERE x.experiment = $experiment
 ORDER BY x.created_at, r.created_at, x.arm, x.seed, x.role
 
 -- name: last_metrics
-SELECT x.arm, x.seed, m.name, arg_max(m."value", (m.step, m.seq))
+SELECT x.arm, x.seed, m.name, arg_max(m."value", (m.value_step, m.value_seq))
 FROM experiment_runs x
-JOIN metrics m USING (run_id)
+JOIN latest_metrics m USING (run_id)
 WHERE x.experiment = $experiment AND m.name IN (SELECT unnest($names::VARCHAR[])) AND m."value" IS NOT NULL
 GROUP BY ALL
 ORDER BY ALL
