@@ -1,5 +1,5 @@
 -- The last value of each metric of a run beside all of them, so that a list of runs does not read millions of rows.
--- Kept in the transaction that stores the metrics (storage.runs), as one row a run: that costs a third of a row each.
+-- Kept in the transaction that stores the metrics (storage.runs), as one row a run, which costs a third of what a row a metric does.
 CREATE TABLE run_latest (
     run_id  VARCHAR PRIMARY KEY,
     metrics JSON NOT NULL                       -- by name the columns of latest_metrics
