@@ -9,10 +9,8 @@ from __future__ import annotations
 import hmac
 import io
 import json
-import os
 import selectors
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -39,7 +37,6 @@ BATCH_ROWS = 20_000
 PLAIN_ROWS = 2_000
 """Rows of Python values at once; the other threads of this process wait while they are made."""
 NO_QUESTION = "This is no question that is understood here."
-LONGEST_PATH = 90  # of a socket; systems take 104 or 108 bytes
 
 
 class Answering:
@@ -293,12 +290,3 @@ def _send_error(writing: BinaryIO, error: Exception) -> None:
 def _send(writing: BinaryIO, kind: bytes, body: bytes) -> None:
     writing.write(FRAME.pack(kind, len(body)))
     writing.write(body)
-
-
-def private_folder() -> Path:
-    """A new folder for this user's sockets alone, with a name short enough for them."""
-    folder = Path(tempfile.mkdtemp(prefix="workbench-share-"))
-    if len(os.fsencode(folder)) > LONGEST_PATH:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="workbench-share-", dir="/tmp"))
-    return folder

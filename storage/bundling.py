@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.merging import FIGURES
+from storage.merging import FIGURES, FOUND_ANEW
 from storage.packing import tables, write_store
 from storage.sql import block
 from storage.store import Store
@@ -17,7 +17,7 @@ def write(store: Store, target: Path, run_id: str) -> int:
 
     The number of rows.  Raises as `packing.write_store`.
     """
-    of_runs = (*FIGURES, "runs", "artifacts")
+    of_runs = (*FIGURES, *FOUND_ANEW, "runs", "artifacts")
     parts = [
         f'SELECT "{name}" FROM "{name}"'
         + (" WHERE run_id IN (SELECT run_id FROM lineage)" if name in of_runs else "")

@@ -91,11 +91,11 @@ def policy_verdicts(
 
     `judges` are kinds of annotators, or names of reward models with `by_model`.
     """
-    values = {"judges": list(judges), "by_model": by_model, "criterion": criterion}
-    return [
-        (a, b, p, float(w), float(v), float(d))
-        for a, b, p, w, v, d in store.rows(block("comparisons", "policy_verdicts"), values)
-    ]
+    values: dict[str, Any] = {"judges": list(judges)}
+    if not by_model:
+        values["criterion"] = criterion
+    sql = block("comparisons", "verdicts_of_models" if by_model else "verdicts_of_people")
+    return [(a, b, p, float(w), float(v), float(d)) for a, b, p, w, v, d in store.rows(sql, values)]
 
 
 @dataclass(frozen=True, slots=True)

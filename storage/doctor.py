@@ -17,11 +17,12 @@ from typing import Any
 
 import duckdb
 
-from storage import creation, recovery
+from storage import creation, recovery, runs
 from storage.errors import StoreError
 from storage.sql import block
 from storage.store import Store
 from storage.traces import torn_traces
+from storage.wording import counted
 
 LITTLE_DISK = 2**30  # bytes free
 ORPHANS = ("responses", "judgements", "judgement_items", "scores", "rollouts", "metrics")
@@ -59,7 +60,7 @@ def look_at_files(file: Path, *, repair: bool) -> Iterator[Finding]:
             yield Finding(f"{left.name} was left by a process that was killed.", repaired=not left.exists())
 
 
-def look_inside(store: Store) -> Iterator[Finding]:
+def look_inside(store: Store, *, repair: bool = False) -> Iterator[Finding]:
     """Damage that shows only when all is read, rows without what they belong to, artifacts and runs."""
     damaged = list(_unreadable(store))
     if damaged:  # what follows would stop at the same places
@@ -69,6 +70,14 @@ def look_inside(store: Store) -> Iterator[Finding]:
         row = store.row(block("doctor", f"orphaned_{name}"))
         if row and row[0]:
             yield Finding(f"Rows of {name} belong to {row[1]} that are not there: {row[0]:,}.")
+    stale = [run_id for (run_id,) in store.rows(block("doctor", "stale_latest"), {"runs": None})]
+    if stale:
+        if repair:
+            runs.read_latest(store, stale)
+        yield Finding(
+            f"The last values kept of {counted(len(stale), 'run')} were not those of the metrics.",
+            repaired=repair,
+        )
     yield from _artifacts(store)
     yield from _runs(store)
     if store.path is not None:

@@ -120,14 +120,18 @@ def last_metrics(store: Store, name: str, metrics: Sequence[str]) -> list[tuple[
 
 def by_prompt(store: Store, name: str, judge: str) -> list[PromptFigures]:
     """Every arm, seed and prompt of an experiment with the judge's mean score."""
-    return store.records(
-        PromptFigures, block("experiments", "by_prompt"), {"experiment": name, "judge": judge}
-    )
+    return store.records(PromptFigures, block("experiments", "by_prompt"), _judged(store, name, judge))
 
 
 def met_by_model(store: Store, name: str, judge: str) -> list[ArmsMet]:
     """Every two arms on every prompt, seed by seed, by the scores of a reward model; a < b."""
-    return store.records(ArmsMet, block("experiments", "met_by_model"), {"experiment": name, "judge": judge})
+    return store.records(ArmsMet, block("experiments", "met_by_model"), _judged(store, name, judge))
+
+
+def _judged(store: Store, name: str, judge: str) -> dict[str, Any]:
+    """What narrows the scores of a judge to the answers of an experiment."""
+    policies = [policy for (policy,) in store.rows(block("experiments", "policies"), {"experiment": name})]
+    return {"experiment": name, "judge": judge, "policies": policies}
 
 
 def met_by_annotators(store: Store, name: str, judge: str) -> list[ArmsMet]:

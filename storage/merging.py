@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from storage import runs
 from storage.errors import LockedError, NotADatabaseError, StoreError
 from storage.faults import told
 from storage.packing import columns, keys, snapshot, tables
@@ -32,6 +33,8 @@ OWN = ("drafts", "step_drafts", "store_settings")
 OF_A_PROJECT = ("projects", "project_versions", "assignments", "gold_answers")
 FIGURES = ("metrics", "run_messages", "run_prompts", "rollouts", "evaluations", "unseen_margins")
 """Tables of what a run has said: they come and go with its row."""
+FOUND_ANEW = ("run_latest",)
+"""Tables that are read from the others once these are merged."""
 KEYS = {"metrics": ["run_id", "seq", "name"]}
 BOOKKEEPING = ("created_at", "source", "imported_at", "scored_at", "logged_at")
 """Columns in which two stores that agree may differ."""
@@ -102,10 +105,13 @@ class _Merge:
         unfinished = self._one(block("merging", "unfinished"))
         self._execute(block("merging", "standing_runs"))
         package = self._one(block("merging", "is_package"))
-        left = (*OWN, *OF_A_PROJECT, "runs") if package else (*OWN, "runs")
+        left = (*OWN, *FOUND_ANEW, "runs", *(OF_A_PROJECT if package else ()))
         for table in (name for name in tables(self.store) if name not in left):
             self._table(table)
         self._table("runs")  # the last, because figures ask which run stands
+        runs.read_latest(
+            self.store, [run for (run,) in self._execute(block("merging", "arrived_runs")).fetchall()]
+        )
         self._execute(block("merging", "one_query_a_name"), mine=True)
         return MergeReport(path, self.added, self.changed, tuple(self.conflicts[:SHOWN]), unfinished)
 

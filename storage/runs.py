@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,40 @@ def run_row(store: Store, run_id: str) -> RunRow:
 
 
 def insert_metrics(store: Store, rows: Iterable[MetricRow]) -> None:
-    """Add metrics, each once; a value that is not finite is stored as none."""
-    store.write_many(block("runs", "load_metrics"), METRIC_COLUMNS, list(rows), METRIC_TYPES)
+    """Add metrics, each once, and keep the last of each; a value that is not finite is stored as none."""
+    listed = list(rows)
+    if not listed:
+        return
+    with store.transaction():
+        store.write_many(block("runs", "load_metrics"), METRIC_COLUMNS, listed, METRIC_TYPES)
+        for run_id in dict.fromkeys(row[0] for row in listed):
+            _keep_latest(store, run_id, [row for row in listed if row[0] == run_id])
+
+
+def _keep_latest(store: Store, run_id: str, rows: Iterable[MetricRow]) -> None:
+    """Of each metric of a run its farthest step, and the last value that is a number with its place."""
+    known = store.row(block("runs", "known_latest"), {"run_id": run_id})
+    latest: dict[str, dict[str, Any]] = json.loads(known[0]) if known else {}
+    for _, seq, step, name, value, _ in rows:
+        kept = latest.get(name)
+        if kept is None:
+            kept = latest[name] = {"step": step, "value_step": None, "value_seq": None, "value": None}
+        elif step > kept["step"]:
+            kept["step"] = step
+        if value is None or not math.isfinite(value):
+            continue
+        if kept["value_step"] is None or (step, seq) > (kept["value_step"], kept["value_seq"]):
+            kept["value_step"], kept["value_seq"], kept["value"] = step, seq, value
+    change = block("runs", "change_latest" if known else "add_latest")
+    store.write(change, {"run_id": run_id, "metrics": json.dumps(latest, ensure_ascii=False)})
+
+
+def read_latest(store: Store, run_ids: Collection[str]) -> None:
+    """Find the last values of the metrics of some runs anew, among all of them."""
+    runs = {"runs": list(run_ids)}
+    with store.transaction():
+        store.write(block("runs", "forget_latest"), runs)
+        store.write(block("runs", "read_latest"), runs)
 
 
 def metrics(store: Store, run_id: str, *, after_step: int = -1) -> dict[str, list[tuple[int, float]]]:
@@ -105,6 +138,7 @@ def drop_after_step(store: Store, run_id: str, step: int) -> None:
     """Forget what a resumed run will say again."""
     with store.transaction():
         store.write(block("runs", "drop_metrics_after"), {"run_id": run_id, "step": step})
+        read_latest(store, [run_id])
         store.write(block("runs", "drop_rollouts_after"), {"run_id": run_id, "step": step})
         store.write(block("runs", "drop_evaluations_after"), {"run_id": run_id, "step": step})
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.answering import Answering, private_folder
+from storage.answering import Answering
 from storage.asking import token_path_of
 from storage.door import Door, behind_a_socket
 from storage.errors import ShareError
 from storage.quack_answers import QuackAnswers
+from storage.share_folder import ShareFolder, sweep
 from storage.store import Store
 
 
@@ -36,7 +36,7 @@ class Share:
     _answering: Answering
     _answers: QuackAnswers
     _socket: Path | None
-    _folder: Path
+    _folder: ShareFolder
 
     def close(self) -> None:
         """Take the token away, close the door, stop the server.  Raises ShareError where it does not stop."""
@@ -48,8 +48,7 @@ class Share:
         finally:
             if self._socket is not None:
                 self._socket.unlink(missing_ok=True)
-            with suppress(OSError):
-                self._folder.rmdir()
+            self._folder.close()
 
 
 def share(store: Store, token_path: Path | None = None) -> Share:
@@ -64,10 +63,11 @@ def share(store: Store, token_path: Path | None = None) -> Share:
     store.lock_down()
     token = secrets.token_urlsafe(32)
     answers = QuackAnswers(store, token)
-    folder = private_folder()
-    private = behind_a_socket(answers.port, folder)
+    sweep()
+    folder = ShareFolder.make()
+    private = behind_a_socket(answers.port, folder.path)
     door = Door(private or answers.port, answers)
-    answering = Answering(store, token, folder)
+    answering = Answering(store, token, folder.path)
     address = f"quack:localhost:{door.port}"
     shared = {"address": address, "token": token, "pid": os.getpid(), "socket": str(answering.path)}
     _write_private(token_path, json.dumps(shared))

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from storage import creation, held, migrate, recovery, spilling, walls
+from storage import creation, held, migrate, recovery, runs_folder, spilling, walls
 from storage.errors import DiskFullError, StoreError
 from storage.faults import told
 from storage.rows import with_rows
 from storage.sql import block
-from storage.traces import make_view, set_aside_torn
+from storage.traces import set_aside_torn
 from storage.turns import Turns
 from storage.walls import bytes_of
 
@@ -91,8 +91,8 @@ class Store:
         try:
             with told(store.path):
                 known = store._looked_at()
-                store._point_traces(known)
-                store._follow_moved_runs()
+                runs_folder.point_traces(store._connection, store.runs_root, known)
+                runs_folder.follow_moved(store._connection, store.runs_root, store.transaction)
         except OSError as error:
             store.close()
             raise StoreError(
@@ -316,41 +316,6 @@ class Store:
             finally:
                 cursor.unregister("arrived")
 
-    def _point_traces(self, known_runs_root: str | None) -> None:
-        """Make `token_traces` read the run directories beside this file, wherever it has been moved to."""
-        root = str(self.runs_root) if self.runs_root else ""
-        empty = Path(root, "no-run", "traces", "none.parquet") if root else None
-        if known_runs_root == root and (empty is None or empty.exists()):
-            return
-        if empty is None:
-            self._connection.execute(block("store", "no_traces_view"))
-        else:
-            # DuckDB refuses a pattern that matches no file, so one empty file is always there.
-            for folder in (Path(root), empty.parent.parent, empty.parent):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            Path(root).chmod(0o700)
-            self._connection.execute(block("store", "empty_traces").replace("{file}", _quoted(str(empty))))
-            empty.chmod(0o600)
-            make_view(self._connection, Path(root))
-        self._connection.execute(block("store", "remember_runs_root"), {"root": root})
-
-    def _follow_moved_runs(self) -> None:
-        """Store anew the paths of runs that were moved together with this file.
-
-        Such a run was elsewhere when its path was stored, and its directory now lies beside the file.  What
-        reads the tables then always finds a path that it can open.  A file that was copied without its runs
-        goes on with those at the old place.
-        """
-        if self.runs_root is None:
-            return
-        root = str(self.runs_root)
-        strayed = self._connection.execute(block("store", "strayed_runs"), {"root": root}).fetchall()
-        moved = [run_id for (run_id,) in strayed if Path(root, run_id).is_dir()]
-        for run_id in moved:
-            with self.transaction() as cursor:
-                for name in ("moved_run", "moved_artifacts", "moved_policies"):
-                    cursor.execute(block("store", name), {"run_id": run_id, "folder": f"{root}/{run_id}"})
-
     def _keep_private(self) -> None:
         """DuckDB makes its write-ahead log with the usual mode; the judgements in it are nobody else's."""
         if self.path is not None:
@@ -382,7 +347,3 @@ def _private(file: Path) -> Cursor:
         return duckdb.connect(str(file), config=CONFIG)
     finally:
         os.umask(before)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

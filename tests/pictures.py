@@ -26,7 +26,11 @@ WIDE = (150, 44)
 RANK_SIZES = ((80, 24), (140, 40), (200, 60))
 """The rank screen is drawn in these too: side by side, one at a time, and with room for the whole prompt."""
 SMALL = (80, 24)
-SQL = "SELECT policy, count(*) AS answers, avg(score) AS mean\nFROM response_scores GROUP BY ALL"
+SQL = (
+    "SELECT judged_by, policy_a, policy_b, prompts, round(rate, 3) AS rate, "
+    "round(standard_error, 3) AS error\n"
+    "FROM win_rates WHERE policy_a < policy_b ORDER BY prompts DESC"
+)
 
 ANSWERS = ("Air scatters blue light more.", "It mirrors the sea.", "Nobody knows.")
 STUDY = [
@@ -207,7 +211,7 @@ def main() -> None:
         raise SystemExit(f"{source} does not exist: run `workbench demo` first, or name a store with --db.")
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "demo.duckdb"
+        copy = Path(folder) / source.name
         shutil.copy(source, copy)
         copy_traces(source.with_suffix(".runs"), copy.with_suffix(".runs"))
         asyncio.run(draw(options.folder, copy, set(options.only)))

@@ -87,12 +87,42 @@ WHERE EXISTS (SELECT 1 FROM responses r JOIN policies p USING (policy_id) WHERE 
 ORDER BY q.created_at, q.rowid
 LIMIT $limit OFFSET $offset
 
--- name: policy_verdicts
-SELECT policy_a, policy_b, prompt_id, won, weight, doublings
-FROM policy_verdicts
-WHERE list_contains($judges::VARCHAR[], judge) AND (judged_by = 'model') = $by_model
-  AND ($by_model OR criterion = $criterion)
-ORDER BY prompt_id, policy_a, policy_b
+-- name: verdicts_of_people
+-- Those of the view policy_verdicts by kinds of annotators; lengths are read of responses that were judged alone.
+WITH told AS MATERIALIZED (
+    SELECT prompt_id, x, y, verdict, weight
+    FROM pair_verdicts
+    WHERE list_contains($judges::VARCHAR[], annotator_kind) AND criterion = $criterion
+), judged AS MATERIALIZED (
+    SELECT r.response_id, r.policy_id, p.name AS policy, greatest(1, length(r.text)) AS characters
+    FROM responses r
+    JOIN policies p USING (policy_id)
+    WHERE r.response_id IN (SELECT x FROM told UNION SELECT y FROM told)
+)
+SELECT a.policy AS policy_a, b.policy AS policy_b, v.prompt_id, (v.verdict + 1) / 2 AS won, v.weight,
+       log2(a.characters / b.characters) AS doublings
+FROM told v
+JOIN judged a ON a.response_id = v.x
+JOIN judged b ON b.response_id = v.y
+WHERE a.policy_id <> b.policy_id
+ORDER BY v.prompt_id, policy_a, policy_b
+
+-- name: verdicts_of_models
+-- Those of the view policy_verdicts by reward models: each response is read once, and not with each of its pairs.
+WITH scored AS MATERIALIZED (
+    SELECT s.reward_model_id, s.prompt_id, s.response_id, s.policy, s.score, r.policy_id,
+           greatest(1, length(r.text)) AS characters,
+           3.0 / (count(*) OVER (PARTITION BY s.reward_model_id, s.prompt_id) + 1) AS weight
+    FROM response_scores s
+    JOIN responses r USING (response_id)
+    WHERE list_contains($judges::VARCHAR[], s.reward_model)
+)
+SELECT a.policy AS policy_a, b.policy AS policy_b, a.prompt_id, (sign(a.score - b.score) + 1) / 2 AS won, a.weight,
+       log2(a.characters / b.characters) AS doublings
+FROM scored a
+JOIN scored b ON b.reward_model_id = a.reward_model_id AND b.prompt_id = a.prompt_id AND b.response_id > a.response_id
+WHERE a.policy_id <> b.policy_id
+ORDER BY a.prompt_id, policy_a, policy_b
 
 -- name: lost
 -- Prompts on which policy a lost against b, the worst first: the share of pairs that it won, by how much it scored less, and

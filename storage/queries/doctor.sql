@@ -27,3 +27,10 @@ SELECT count(*), 'runs' FROM rollouts ANTI JOIN runs USING (run_id)
 
 -- name: orphaned_metrics
 SELECT count(*), 'runs' FROM metrics ANTI JOIN runs USING (run_id)
+
+-- name: stale_latest
+-- Runs whose last values are not those of their metrics, as after metrics were changed by hand.
+WITH found AS ({runs.latest})
+SELECT DISTINCT run_id
+FROM ((FROM found EXCEPT FROM latest_metrics) UNION ALL (FROM latest_metrics EXCEPT FROM found))
+ORDER BY run_id

@@ -25,19 +25,29 @@ WHERE x.experiment = $experiment
 ORDER BY x.created_at, r.created_at, x.arm, x.seed, x.role
 
 -- name: last_metrics
-SELECT x.arm, x.seed, m.name, arg_max(m."value", (m.step, m.seq))
+SELECT x.arm, x.seed, m.name, arg_max(m."value", (m.value_step, m.value_seq))
 FROM experiment_runs x
-JOIN metrics m USING (run_id)
+JOIN latest_metrics m USING (run_id)
 WHERE x.experiment = $experiment AND m.name IN (SELECT unnest($names::VARCHAR[])) AND m."value" IS NOT NULL
 GROUP BY ALL
 ORDER BY ALL
 
+-- name: policies
+SELECT DISTINCT p.name
+FROM experiment_runs x
+JOIN responses r USING (run_id)
+JOIN policies p USING (policy_id)
+WHERE x.experiment = $experiment AND x.role = 'sample'
+ORDER BY p.name
+
 -- name: by_prompt
+-- The policies are named, since only scores that are filtered by a value are filtered before they are ranked.
 -- A row for each arm, seed and prompt: mean length, and the mean score by a reward model where all have one.
 WITH ours AS MATERIALIZED (SELECT * FROM experiment_responses WHERE experiment = $experiment)
 SELECT o.arm, o.seed, o.prompt_id, avg(o.tokens), if(count(s.score) = count(*), avg(s.score), NULL)
 FROM ours o
-LEFT JOIN response_scores s ON s.response_id = o.response_id AND s.reward_model = $judge
+LEFT JOIN response_scores s
+       ON s.response_id = o.response_id AND s.reward_model = $judge AND list_contains($policies::VARCHAR[], s.policy)
 GROUP BY ALL
 ORDER BY ALL
 
@@ -46,8 +56,8 @@ ORDER BY ALL
 WITH ours AS MATERIALIZED (
     SELECT o.arm, o.seed, o.prompt_id, s.score
     FROM experiment_responses o
-    JOIN response_scores s ON s.response_id = o.response_id AND s.reward_model = $judge
-    WHERE o.experiment = $experiment
+    JOIN response_scores s ON s.response_id = o.response_id
+    WHERE o.experiment = $experiment AND s.reward_model = $judge AND list_contains($policies::VARCHAR[], s.policy)
 )
 SELECT a.arm, b.arm, a.seed, a.prompt_id, avg(CASE WHEN a.score > b.score THEN 1.0 WHEN a.score < b.score THEN 0.0 ELSE 0.5 END),
        count(*)

@@ -49,6 +49,9 @@ WHERE s.better IS NOT false
 -- name: arriving_runs
 SELECT * FROM {other}.main.runs WHERE status NOT IN ('queued', 'running')
 
+-- name: arrived_runs
+SELECT run_id FROM {other}.main.runs WHERE status NOT IN ('queued', 'running')
+
 -- name: arriving_queries
 SELECT * FROM {other}.main.saved_queries WHERE name IS NOT NULL
 

@@ -21,6 +21,36 @@ ORDER BY created_at DESC, rowid DESC
 INSERT INTO metrics (run_id, seq, step, name, value, logged_at)
 SELECT run_id, seq, step, name, if(isfinite(value::DOUBLE), value, NULL), logged_at FROM arrived
 
+-- name: known_latest
+SELECT metrics FROM run_latest WHERE run_id = $run_id
+
+-- name: change_latest
+UPDATE run_latest SET metrics = $metrics WHERE run_id = $run_id
+
+-- name: add_latest
+INSERT INTO run_latest (run_id, metrics) VALUES ($run_id, $metrics)
+
+-- name: forget_latest
+DELETE FROM run_latest WHERE run_id IN (SELECT unnest($runs::VARCHAR[]))
+
+-- name: read_latest
+INSERT INTO run_latest (run_id, metrics)
+SELECT run_id, json_group_object(name, json_object(
+           'step', step, 'value_step', value_step, 'value_seq', value_seq, 'value', value))
+FROM ({runs.latest})
+GROUP BY run_id
+
+-- name: latest
+-- What the view latest_metrics gives, of all metrics of some runs, or of all where none are given.
+SELECT run_id, name, step, said.step AS value_step, said.seq AS value_seq, said.value AS value
+FROM (
+    SELECT run_id, name, max(step) AS step,
+           arg_max({'step': step, 'seq': seq, 'value': value}, (step, seq)) FILTER (value IS NOT NULL) AS said
+    FROM metrics
+    WHERE $runs IS NULL OR run_id IN (SELECT unnest($runs::VARCHAR[]))
+    GROUP BY run_id, name
+)
+
 -- name: metrics
 SELECT name, step, value
 FROM metrics

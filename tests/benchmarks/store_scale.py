@@ -92,6 +92,7 @@ with Workspace.open(Settings(sys.argv[1], "ada")) as workspace:
 
 def fill(path: Path) -> float:
     """Write the store; seconds."""
+    from storage import runs
     from storage.store import Store
 
     sizes = {"prompts": PROMPTS, "samples": SAMPLES, "models": MODELS, "runs": RUNS, "metrics": METRICS}
@@ -100,6 +101,7 @@ def fill(path: Path) -> float:
         for sql in FILL:
             store.write(sql.format(**sizes))
             say(f"{time.perf_counter() - started:6.1f} s  {sql[:40]} …")
+        runs.read_latest(store, [f"ppo-{run}" for run in range(RUNS)])
     return time.perf_counter() - started
 
 

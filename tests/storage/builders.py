@@ -10,6 +10,14 @@ from storage.sharing import Share
 from storage.store import Store
 
 RANKED = tuple[str, ...]
+NO_QUESTIONS = {
+    "words": b"nonsense\n",
+    "list": b"[]\n",
+    "nothing": b"{}\n",
+    "bytes": b"\xff\n",
+    "deep": b"[" * 100_000 + b"\n",
+}
+"""Lines at which whoever answers at a socket only says that they are no question."""
 
 
 def add_prompt(store: Store, text: str = "Say hello.") -> str:

@@ -18,6 +18,7 @@ from storage.errors import NotADatabaseError, StoreError
 from storage.merging import MergeError, merge
 from storage.packing import tables
 from storage.sharing import share
+from storage.sql import block
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
 from workbench.services.people import People
@@ -120,6 +121,7 @@ def test_three_stores_in_any_order_are_one(
             for file in order:
                 merge(store, file)
             outcomes.append(rows(store))
+            assert not store.rows(block("doctor", "stale_latest"), {"runs": None})
     assert outcomes[0] == outcomes[1]
     with Store.open(into) as store:
         for file in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,44 @@ def test_a_wrong_token_and_a_server_that_is_gone(tmp_path: Path) -> None:
 def test_a_store_in_memory_needs_a_place_for_the_token(store: Store) -> None:
     with pytest.raises(ShareError, match="no place for the token"):
         share(store)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from storage.sharing import share
+from storage.store import Store
+serving = share(Store.open(sys.argv[1]))
+print(serving._folder.path, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_next_start_removes_the_folders_of_killed_processes_and_of_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    holders, folders = [], []
+    for name in ("killed", "alive"):
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / f"{name}.duckdb")]
+        holders.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
+        folders.append(Path(holders[-1].stdout.readline().strip()))  # type: ignore[union-attr]
+    killed, alive = folders
+    try:
+        holders[0].kill()
+        holders[0].wait()
+        assert any(killed.iterdir())
+        with Store.open(tmp_path / "next.duckdb") as store:
+            serving = share(store)
+            assert not killed.exists()
+            assert any(each.is_socket() for each in alive.iterdir())
+            own = serving._folder.path
+            assert own.parent == tmp_path
+            serving.close()
+            assert not own.exists()
+        assert asked(tmp_path / "alive.duckdb", "SELECT count(*) FROM prompts") == [[[0]]]
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()

@@ -99,7 +99,7 @@ async def test_a_click_on_a_hint_below_is_its_key() -> None:
         await until(pilot, lambda: type(app.screen).__name__ == "ImportScreen")
         app.pop_screen()
         await pilot.pause()
-        await pilot.click("KeyBar", offset=(line.index("^p"), 0))
+        await pilot.click("KeyBar", offset=(line.index("ctrl+p"), 0))
         await until(pilot, lambda: bool(app.screen.query("CommandInput")))
 
 

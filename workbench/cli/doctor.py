@@ -39,7 +39,7 @@ def doctor(
     damaged = any("is damaged" in finding.sentence and not finding.repaired for finding in findings)
     if not damaged:
         workspace = session.workspace()
-        findings += look_inside(workspace.store)
+        findings += look_inside(workspace.store, repair=repair)
         findings += [Finding(sentence) for sentence in _interrupted(workspace)]
     for finding in findings:
         print(f"{'repaired: ' if finding.repaired else ''}{finding.sentence}")

@@ -64,5 +64,5 @@ def _plain(message: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a basic string of TOML, which is written as in JSON."""
-    return json.dumps(text, ensure_ascii=False)
+    """As a basic string of TOML, which is written as in JSON but for the character that deletes."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

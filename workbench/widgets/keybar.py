@@ -76,7 +76,7 @@ class KeyBar(Widget):
 
     def _line(self) -> list[tuple[str, str, str]]:
         """Hint, text and name of each key that fits; an empty hint fills the line up."""
-        tail = [("F1", "keys", "f1"), ("^p", "commands", "ctrl+p")]
+        tail = [("F1", "keys", "f1"), ("ctrl+p", "commands", "ctrl+p")]
         room = self.size.width - 2 - sum(cell_len(f"{key} {text}") + GAP for key, text, _ in tail)
         shown = []
         for hint in shown_bindings(self.screen):

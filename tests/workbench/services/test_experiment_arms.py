@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from engine.protocol.configs import BestOfNConfig, GRPOConfig, JudgeConfig, RewardConfig
@@ -18,8 +22,10 @@ from workbench.services.experiments.people import ask, project
 from workbench.services.experiments.planning import arms, plan
 from workbench.services.experiments.report import markdown
 from workbench.services.experiments.results import Experiments
-from workbench.services.experiments.run_file import parse
+from workbench.services.experiments.run_file import RunFile, parse
 from workbench.services.judging import Judging
+from workbench.services.projects.project_file import Crossed
+from workbench.services.toml_file import quoted
 
 WHOLE = """
 name = "whole"
@@ -128,6 +134,48 @@ def test_an_experiment_waits_for_people_who_find_its_answers_on_the_rank_screen(
     assert ask(measured, judging.projects, "e", "ana").tasks == PROMPTS  # again: nothing new
     with pytest.raises(UsageError, match="given by the experiment"):
         project(parse(text.replace("responses = 9", 'policies = ["x"]'), "It"), "ana")
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+SCALE = st.lists(WORDS, min_size=2, max_size=4, unique=True)
+
+
+@given(
+    criteria=st.dictionaries(WORDS, SCALE, min_size=1, max_size=3),
+    people=st.sampled_from(["others", "same"]),
+    annotators=st.lists(WORDS, min_size=1, max_size=3, unique=True),
+    prompts=WORDS,
+)
+def test_what_people_are_asked_is_read_back_as_the_experiment_says_it(
+    criteria: dict[str, list[str]], people: str, annotators: list[str], prompts: str
+) -> None:
+    judging: dict[str, Any] = {
+        "annotators": annotators,
+        "criteria": criteria,
+        "crossed": {"way": "rate", "people": people, "days": 1.5},
+        "gold": {"answers": [{"prompt": prompts, "ranking": ["a", ["b", "c"]]}]},
+    }
+    file = RunFile(
+        "e",
+        {"ppo": {}},
+        "people",
+        (0,),
+        {"policy": "base", "reward_model": "rm"},
+        {"prompts": prompts},
+        judging,
+    )
+    made, text = project(file, "ana")
+    assert made.crossed == Crossed("rate", people, 1.5)  # type: ignore[arg-type]
+    assert made.criteria == {name: tuple(words) for name, words in criteria.items()}
+    assert made.prompts.source == prompts
+    policies = ["base", "e ppo 0"]
+    expected = {"name": "e", **judging, "policies": policies, "prompts": {"source": prompts}}
+    assert tomllib.loads(text) == expected
+
+
+@given(WORDS)
+def test_any_text_is_a_string_of_toml(text: str) -> None:
+    assert tomllib.loads(f"it = {quoted(text)}") == {"it": text}
 
 
 def test_reward_models_and_the_best_of_n_have_figures_of_their_own(store: Store, tmp_path: Path) -> None:

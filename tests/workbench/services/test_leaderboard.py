@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from engine.errors import UsageError
-from storage import artifacts, scores
+from storage import artifacts, comparisons, scores
 from storage.records import NewScore
 from tests.storage.builders import add_prompt, add_responses, judge
 from workbench.services.leaderboard import evidence, notes
@@ -82,3 +84,35 @@ def test_policies_that_never_met_are_marked(workspace: Workspace) -> None:
     apart = {row.policy: row.apart for row in board.standings}
     assert apart["a"] == apart["b"] != apart["x"] == apart["y"]
     assert any("never compared" in evidence(row) for row in board.standings)
+
+
+def test_what_a_board_reads_are_the_rows_of_the_view_of_verdicts(workspace: Workspace) -> None:
+    rng, store = random.Random(3), workspace.store
+    models = [
+        artifacts.insert(store, run_id=name, kind="reward_model", name=name, path="/m")
+        for name in ("one", "two")
+    ]
+    for number in range(8):
+        prompt = add_prompt(store, f"Question {number}")
+        found = [
+            response
+            for policy in ("a", "b", "c")
+            for response in add_responses(
+                store, prompt, *(f"{policy} {'x' * rng.randrange(9)} {n}" for n in range(2)), policy=policy
+            )
+        ]
+        for annotator in ("ana", "bo"):
+            judge(store, prompt, {r: rng.randint(1, 4) for r in rng.sample(found, 4)}, annotator=annotator)
+        told = [NewScore(r, model, float(rng.randint(0, 3)), "x") for r in found for model in models]
+        scores.upsert(store, told[: len(told) - number])
+    view = (
+        "SELECT policy_a, policy_b, prompt_id, won, weight, doublings FROM policy_verdicts "
+        "WHERE judge = $judge AND coalesce(criterion, 'overall') = 'overall'"
+    )
+    for name, by_model in (("human", False), ("one", True), ("two", True)):
+        read = comparisons.policy_verdicts(store, (name,), by_model=by_model)
+        expected = store.rows(view, {"judge": name})
+        assert len(read) == len(expected) > 20
+        rounded = [sorted((*row[:3], *(round(float(x), 9) for x in row[3:])) for row in rows)
+                   for rows in (read, expected)]  # fmt: skip
+        assert rounded[0] == rounded[1]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import stat
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,8 @@ def _ended(store: Store, run_id: str, kind: str, config: JobConfig) -> None:
     (run.path / "link").symlink_to("/etc/hostname")
     runs.insert_run(store, run_id, kind, msgspec.to_builtins(config), run_dir=str(run.path))
     runs.update_run(store, run_id, status="done", data_hash="abc")
-    store.write(
-        f"INSERT INTO metrics SELECT '{run_id}', i, i, 'policy/kl', i / 4, '2026-01-02' FROM range(4) t(i)"
-    )
+    at = datetime(2026, 1, 2)
+    runs.insert_metrics(store, [(run_id, step, step, "policy/kl", step / 4, at) for step in range(4)])
 
 
 def figures(store: Store) -> list[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from inspect import isfunction, signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from storage.remote import RemoteStore
 from storage.sharing import share
 from storage.sql_guard import RefusedError
 from storage.store import Store
-from tests.storage.builders import add_prompt, add_responses
+from tests.storage.builders import NO_QUESTIONS, add_prompt, add_responses
 from tests.workbench.ui_rank.driving import shown, until
 from workbench.guest import GuestApp, guest_workspace
 from workbench.services.draft import Draft
@@ -216,17 +217,7 @@ def test_a_token_opens_until_it_is_withdrawn_or_replaced(served: Served, tmp_pat
         CounterClient(tmp_path / "nowhere", "x").ask("welcome")
 
 
-NONSENSE = {
-    "empty": b"\n",
-    "words": b"nonsense\n",
-    "list": b"[]\n",
-    "nothing": b"{}\n",
-    "bytes": b"\xff\n",
-    "deep": b"[" * 100_000 + b"\n",
-}
-
-
-@pytest.mark.parametrize("line", NONSENSE.values(), ids=NONSENSE)
+@pytest.mark.parametrize("line", [b"\n", *NO_QUESTIONS.values()], ids=["empty", *NO_QUESTIONS])
 def test_what_is_no_question_is_answered_by_a_sentence(served: Served, line: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
@@ -254,6 +245,18 @@ def test_a_project_gives_each_their_queue_and_the_same_prompt_to_two(tmp_path: P
         assert all(row.done == row.entries for row in projects.progress(served.store, "study"))
     finally:
         served.close()
+
+
+OWNERS = {"record", "rules", "apply_rule"}
+"""What programs and rules judge with, in the store itself."""
+
+
+def test_a_guest_answers_all_that_a_screen_asks_of_judging_and_is_asked_in_the_same_way() -> None:
+    asked = {name: each for name, each in vars(Judging).items() if isfunction(each) and name[0] != "_"}
+    answered = {name: each for name, each in vars(GuestJudging).items() if name in asked}
+    assert asked.keys() - answered.keys() == OWNERS
+    for name, each in answered.items():
+        assert signature(each) == signature(asked[name]), name
 
 
 def test_the_workspace_of_a_guest_has_nothing_but_the_queue(served: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from engine.errors import UsageError
@@ -24,6 +23,8 @@ def project(file: RunFile, annotator: str) -> tuple[ProjectFile, str]:
 
     annotator: who judges where [judging] names nobody.  Raises UsageError for what no project can have.
     """
+    import tomli_w
+
     if reserved := next((key for key in GIVEN if key in file.judging), None):
         raise UsageError(f"[judging]: {reserved} is given by the experiment; leave it out.")
     compared = [arm for arm in arms(file) if not arm.is_reward_model]
@@ -31,10 +32,9 @@ def project(file: RunFile, annotator: str) -> tuple[ProjectFile, str]:
     values: dict[str, Any] = {
         "name": file.name, "annotators": [annotator], **file.judging, "policies": list(policies)
     }  # fmt: skip
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     if source := file.sample.get("prompts"):
-        lines += ["", "[prompts]", f"source = {json.dumps(source, ensure_ascii=False)}"]
-    text = "\n".join(lines) + "\n"
+        values["prompts"] = {"source": source}
+    text = tomli_w.dumps(values)
     return parse_project(text, "[judging]"), text
 
 
