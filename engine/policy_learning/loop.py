@@ -94,7 +94,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     for role, model in run.inputs.models.items():
         folders[role] = yield from resolving(model.folder)
     yield Progress(stage="loading models", done=0, total=1)
-    models = load_models(config, folders, critic=algorithm.critic)
+    models = load_models(config, folders, run, critic=algorithm.critic)
     text_config: Any = models.policy.model.config.get_text_config()
     if config.endpoint:
         models.served = served_policy(models, config, run, folders["policy"])

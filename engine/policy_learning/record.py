@@ -53,6 +53,7 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
         "policy/beta": beta,
     }
     metrics |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
+    metrics |= {name: float(values.mean()) for name, values in measured.scored.aside.items()}
     if measured.step_rewards is not None:
         metrics["policy/step_reward"] = float(measured.step_rewards.sum(dim=1).mean())
         metrics["policy/reward_steps"] = float((measured.step_rewards != 0).sum(dim=1).float().mean())

@@ -110,4 +110,5 @@ def _scored(a: RewardScores, b: RewardScores) -> RewardScores:
         components={name: torch.cat([scores, b.components[name]]) for name, scores in a.components.items()},
         scores=torch.cat([a.scores, b.scores]),
         cost=None if a.cost is None or b.cost is None else torch.cat([a.cost, b.cost]),
+        aside={name: torch.cat([values, b.aside[name]]) for name, values in a.aside.items()},
     )

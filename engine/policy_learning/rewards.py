@@ -7,7 +7,7 @@ response that never stopped has a penalty.  `M` members, `N` responses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.models.reward_model import RewardModel
 from engine.objectives.groups import penalised
 from engine.objectives.rewards import constrained, pessimistic
+from engine.policy_learning.judges import JudgedSamples, JudgePart, open_judge
 from engine.policy_learning.pairwise import PairwiseModel
 from engine.policy_learning.process import StepRewards, step_rewards
 from engine.policy_learning.reward_parts import (
@@ -29,7 +30,9 @@ from engine.policy_learning.reward_parts import (
 )
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import RewardedConfig
+from engine.protocol.events import Event
 from engine.protocol.rewards import Component, Ensemble
+from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
 
 
@@ -44,6 +47,21 @@ class Rewards:
     gold: RewardPart | None  # only watches
     process: StepRewards | None = None  # pays at the ends of steps
     pairwise: PairwiseModel | None = None  # compares samples
+    judges: Sequence[JudgePart] = ()
+
+    @property
+    def components(self) -> list[Component]:
+        """Everything that is maximised."""
+        return [part.component for part in self.parts] + [judge.component for judge in self.judges]
+
+    def judged(
+        self, conversations: Sequence[Conversation]
+    ) -> Generator[Event, None, dict[str, JudgedSamples]]:
+        """What the judges say, by name.  Raises as `JudgePart.judged` does."""
+        said: dict[str, JudgedSamples] = {}
+        for judge in self.judges:
+            said[judge.name] = yield from judge.judged(conversations)
+        return said
 
     def score(self, conversations: Sequence[Conversation], budget: int) -> RewardScores:
         """Raw scores of all components; `budget` bounds the padded tokens of one forward."""
@@ -54,6 +72,20 @@ class Rewards:
             total += part.component.weight * components[part.component.source]
         cost = None if self.cost is None else self.cost.members(conversations, budget).mean(dim=0)
         return RewardScores(members, components, total, cost)
+
+    def with_judged(self, scored: RewardScores, said: Mapping[str, JudgedSamples]) -> RewardScores:
+        """The scores with those of the judges, which are components as others."""
+        if not said:
+            return scored
+        total, aside = scored.scores.clone(), dict(scored.aside)
+        for judge in self.judges:
+            total += judge.component.weight * said[judge.name].scores
+            told = {"failed": said[judge.name].failed, "disagree": said[judge.name].disagree}
+            metric = judge.name.replace(":", "/")
+            aside |= {f"{metric}/{name}": share for name, share in told.items() if share is not None}
+        own = {name: one.scores for name, one in said.items()}
+        members = scored.members | {name: scores[None] for name, scores in own.items()}
+        return replace(scored, members=members, components=scored.components | own, scores=total, aside=aside)
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         """Which conversations are longer than some reward model that is maximised reads of them, [N] bool."""
@@ -87,13 +119,12 @@ class Rewards:
         """One score of all components, [N]."""
         total = torch.zeros_like(scored.scores)
         members: list[Tensor] = []
-        for part in self.parts:
-            name = part.component.source
-            normalised_M_N = scale.normalised(name, scored.members[name])
-            if self.ensemble is not None and not part.component.is_function:
+        for component in self.components:
+            normalised_M_N = scale.normalised(component.source, scored.members[component.source])
+            if self.ensemble is not None and component.is_model:
                 members.append(normalised_M_N)
             else:
-                total += part.component.weight * normalised_M_N.mean(dim=0)
+                total += component.weight * normalised_M_N.mean(dim=0)
         if self.ensemble is not None:
             penalty = None if self.ensemble.kind == "minimum" else self.ensemble.penalty
             total += pessimistic(torch.cat(members), penalty=penalty)
@@ -105,6 +136,11 @@ class Rewards:
         """How far each cost lies above the bound, in standard deviations within a prompt.  [N]"""
         return (cost_N - self.bound) / scale.cost_std
 
+    def close(self) -> None:
+        """Let the judges go."""
+        for judge in self.judges:
+            judge.close()
+
     @property
     def main(self) -> RewardModel | None:
         """The first reward model, from which a critic starts; None when all components are functions."""
@@ -112,9 +148,13 @@ class Rewards:
 
 
 def load_rewards(
-    config: RewardedConfig, folders: Mapping[str, Path], tokeniser: Tokeniser, reward_models: RewardModels
+    config: RewardedConfig,
+    folders: Mapping[str, Path],
+    tokeniser: Tokeniser,
+    reward_models: RewardModels,
+    run: RunDir,
 ) -> Rewards:
-    """Load reward models, from the folders of their roles, and import functions.
+    """Load reward models, from the folders of their roles, import functions, and open judges.
 
     Raises UsageError, one sentence naming what is wrong.
     """
@@ -125,8 +165,11 @@ def load_rewards(
         return model_part(component, model, by_member=by_member, policy=tokeniser)
 
     parts: list[RewardPart] = []
+    judges: list[JudgePart] = []
     for component in config.components():
-        if component.is_function:
+        if component.file:
+            judges.append(open_judge(component, run, folders, config.dtype, config.device))
+        elif component.is_function:
             parts.append(function_part(component, config.function_seconds, tokeniser))
         else:
             own = component.source == config.reward_model
@@ -148,4 +191,5 @@ def load_rewards(
         )
         if config.comparing()
         else None,
+        judges=judges,
     )

@@ -28,6 +28,7 @@ class RewardScores:
     components: dict[str, Tensor]  # by component, its members' mean, [N]
     scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
     cost: Tensor | None  # [N] of the constraint's model
+    aside: dict[str, Tensor] = field(default_factory=dict)  # by metric what is told beside scores, [N]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> RewardScores:
         """The same with every tensor changed."""
@@ -36,6 +37,7 @@ class RewardScores:
             {name: change(scores) for name, scores in self.components.items()},
             change(self.scores),
             None if self.cost is None else change(self.cost),
+            {name: change(values) for name, values in self.aside.items()},
         )
 
 

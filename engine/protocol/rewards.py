@@ -2,8 +2,8 @@
 
 A component is `NAME*WEIGHT`, where NAME is a registered reward model, `NAME/CRITERION` for one criterion of
 it, `package.module:function` for a plain Python function `(prompt, response) -> float`, `plugin:NAME` for
-the one that a plugin gives, or `verify:NAME` for a check of the prompt's reference answer or metadata.  The
-weight is 1 when it is not written.
+the one that a plugin gives, `verify:NAME` for a check of the prompt's reference answer or metadata, or
+`judge:FILE.toml` for a judge (`engine.protocol.reward_judge`).  The weight is 1 when it is not written.
 """
 
 from __future__ import annotations
@@ -11,28 +11,36 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from engine.errors import UsageError
 
-PLUGIN, VERIFY = "plugin", "verify"
+PLUGIN, VERIFY, JUDGE = "plugin", "verify", "judge"
 ENSEMBLE = r"^(minimum|mean-variance(:\d+(\.\d+)?)?)?\Z"
 ENSEMBLE_FORM = {"form": "nothing, minimum, or mean-variance:λ such as mean-variance:0.5"}
 _MODEL = re.compile(r"\w[\w .+-]{0,79}(/\w[\w .+-]*)?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_JUDGE_NAME = re.compile(r"\w[\w +-]{0,79}")
 
 
 @dataclass(frozen=True)
 class Component:
     """One term of the reward."""
 
-    source: str  # as written, without the weight; the name it is logged under
+    source: str  # as written, without the weight, of a judge judge:NAME; the name it is logged under
     weight: float = 1.0
+    file: str = ""  # of a judge, as written
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it names a reward model, rather than a function of Python or a judge."""
+        return ":" not in self.source
 
     @property
     def is_function(self) -> bool:
-        """Whether it names a function of Python (`module:function`) rather than a reward model."""
-        return ":" in self.source
+        """Whether it names a function of Python (`module:function`)."""
+        return not self.is_model and not self.file
 
     @property
     def model(self) -> str:
@@ -46,8 +54,8 @@ class Component:
 
     @property
     def role(self) -> str:
-        """The name under which a run's inputs list the component's model."""
-        return f"reward:{self.model}"
+        """The name under which a run's inputs list the component's model, or keep a judge's file."""
+        return self.source.replace(":", " ") if self.file else f"reward:{self.model}"
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,27 @@ def parse_component(text: str) -> Component:
         weight = float(written)
     except ValueError:
         raise UsageError(f"The weight in the reward “{text}” is not a number; write NAME*0.5.") from None
+    if weight != weight or abs(weight) == float("inf"):
+        raise UsageError(f"The weight in the reward “{text}” must be finite.")
+    if source.startswith(f"{JUDGE}:"):
+        return _judge(source, weight)
     if not (_FUNCTION if ":" in source else _MODEL).fullmatch(source):
         raise UsageError(
             f"“{text}” is not a reward; write the name of a reward model, NAME/CRITERION or "
-            "package.module:function or plugin:NAME, with *WEIGHT behind it if wanted."
+            "package.module:function, plugin:NAME or judge:FILE.toml, with *WEIGHT behind it if wanted."
         )
-    if weight != weight or abs(weight) == float("inf"):
-        raise UsageError(f"The weight in the reward “{text}” must be finite.")
     return Component(source, weight)
+
+
+def _judge(source: str, weight: float) -> Component:
+    file = source.removeprefix(f"{JUDGE}:").strip()
+    path = PurePath(file)
+    if path.suffix.lower() != ".toml" or not _JUDGE_NAME.fullmatch(path.stem):
+        raise UsageError(
+            f"“{source}” names no judge; write judge:FILE.toml, the file's name of letters, digits, spaces "
+            "and _ + -."
+        )
+    return Component(f"{JUDGE}:{path.stem}", weight, file)
 
 
 def components_of(reward_model: str, rewards: Sequence[str]) -> list[Component]:

@@ -21,6 +21,8 @@ from engine.protocol.configs.common import (
 )
 from engine.protocol.configs.needs import (
     DECODING,
+    SCALE_PROMPTS,
+    SCALE_SAMPLES,
     TYPICAL_PROMPT,
     Cost,
     JobInputs,
@@ -232,7 +234,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         return 0
 
     def inputs(self) -> JobInputs:
-        names = dict.fromkeys(part.model for part in self.components() if not part.is_function)
+        names = dict.fromkeys(part.model for part in self.components() if part.is_model)
         heldout_by = tuple(names) if self.heldout_prompts == "reward_model" else None
         table = PromptTable(self.prompts, heldout_by=heldout_by)
         return replace(RewardedConfig.inputs(self), tables={"prompts": table})
@@ -258,10 +260,23 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         measured = 2 + self.critics() + len(self.reward_models())
         trained = 3 * self.epochs * (1 + self.critics())
         learning = self.steps * tokens * ((1 + self.resample) * (DECODING + measured) + trained)
+        learning += self.judging(prompts)
         if self.heldout_prompts == "none":
             return learning
         answered = self.evaluate_prompts * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
         return learning + len(self.evaluations()) * answered * (DECODING + measured - self.critics())
+
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        asked: dict[str, int] = {}
+        for component, judge in self.judges().items():
+            if judge is not None:
+                first = min(SCALE_PROMPTS, prompts or SCALE_PROMPTS)
+                scale = first * judge.config.asked_of(-(-SCALE_PROMPTS * SCALE_SAMPLES // first))
+                a_prompt = judge.config.asked_of(self.samples)
+                steps = self.steps * (1 + self.resample) * self.prompts_per_step * a_prompt
+                heldout = 0 if self.heldout_prompts == "none" else len(self.evaluations())
+                asked[component.source] = scale + steps + heldout * self.evaluate_prompts * a_prompt
+        return asked
 
     def evaluations(self) -> list[int]:
         """The numbers of steps after which the policy is evaluated on held-out prompts, if there are any."""
@@ -289,8 +304,8 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 f"minibatches must divide the {responses} responses of a step (prompts_per_step × samples), "
                 f"and {self.minibatches} does not; choose another number."
             )
-        if self.heldout_prompts == "reward_model" and all(part.is_function for part in self.components()):
-            raise UsageError("No reward model has held out prompts: all rewards here are functions.")
+        if self.heldout_prompts == "reward_model" and not any(part.is_model for part in self.components()):
+            raise UsageError("No reward model has held out prompts: none is among the rewards here.")
         if self.overlong_tokens > self.max_new_tokens:
             raise UsageError(
                 f"overlong_tokens is {self.overlong_tokens} and a response has {self.max_new_tokens} at most "

@@ -34,7 +34,7 @@ class Step:
     def __init__(self, tmp_path: Path, folders: dict[str, Path], **changes: Any) -> None:
         self.config = msgspec.structs.replace(CONFIG, **changes)
         directory = make_run(tmp_path / "run", self.config, folders, {"prompts": prompts(5)})
-        self.models: Models = load_models(self.config, folders, critic=self.config.critic)
+        self.models: Models = load_models(self.config, folders, directory, critic=self.config.critic)
         table = read_prompts(directory.table("prompts"), self.models.policy.tokeniser, self.config, 512)
         chosen = table.of_step(0, self.config.prompts_per_step, 0)
         self.rollout: Rollout = finished(collect(self.models, chosen, self.config, 0, stage="sampling"))
