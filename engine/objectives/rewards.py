@@ -1,11 +1,12 @@
-"""One score from several: weighted sums, ensembles, and a constraint with its multiplier.
+"""One score from several: weighted sums, ensembles, and constraints with their multipliers.
 
-`M` members of an ensemble, `N` responses.
+`M` members of an ensemble, `C` constraints, `N` responses.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -29,15 +30,18 @@ def pessimistic(members_M_N: Tensor, *, penalty: float | None) -> Tensor:
     return members_M_N.mean(dim=0) - penalty * members_M_N.var(dim=0, unbiased=False)
 
 
-def constrained(score_N: Tensor, cost_N: Tensor, multiplier: float) -> Tensor:
-    """(R − λ·C) / (1 + λ), the Lagrangian at a scale that does not grow with λ (Safe RLHF,
-    arXiv 2310.12773, §3.3 and appendix).  cost_N is the cost above its bound.  [N]
+def constrained(score_N: Tensor, excess_C_N: Tensor, multipliers: Sequence[float]) -> Tensor:
+    """(R − Σ λ_i·C_i) / (1 + Σ λ_i), the Lagrangian of several constraints at a scale that does not grow with
+    the multipliers (Dai et al., Safe RLHF, arXiv 2310.12773, §3.3 and appendix, for one).  [N]
+
+    excess_C_N: how far each cost lies above its bound.
 
     >>> import torch
-    >>> constrained(torch.tensor([2.0]), torch.tensor([1.0]), multiplier=1.0).tolist()
-    [0.5]
+    >>> constrained(torch.tensor([2.0]), torch.tensor([[1.0], [-1.0]]), [1.0, 2.0]).tolist()
+    [0.75]
     """
-    return (score_N - multiplier * cost_N) / (1 + multiplier)
+    lambda_C = excess_C_N.new_tensor(multipliers)
+    return (score_N - lambda_C @ excess_C_N) / (1 + lambda_C.sum())
 
 
 def overlong(length_N: Tensor, *, budget: int, soft: int, penalty: float) -> Tensor:
@@ -56,7 +60,9 @@ class DualAscent:
     """Learns the multiplier of “mean cost ≤ bound”: up while the policy violates it, down while it keeps it.
 
     ln λ ← ln λ + α·λ·J_C, the gradient of the Lagrangian in ln λ (Safe RLHF, arXiv 2310.12773, appendix),
-    which keeps λ above 0.
+    which keeps λ above 0.  Of several constraints each has its own.  This is the integral part alone of the
+    controllers of Stooke et al. (arXiv 2007.03964), whose proportional and derivative parts would damp the
+    swings of a large α.
     """
 
     rate: float

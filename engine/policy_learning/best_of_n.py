@@ -153,7 +153,7 @@ def known_scale(
     """The scale of scores that policy learning with this seed would take; kept for a resumed run."""
     path = run.path / "scale.json"
     if path.is_file():
-        return ScoreScale(**json.loads(path.read_text()))
+        return ScoreScale.from_json(json.loads(path.read_text()))
     scale = ScoreScale()
     if config.normalise_score:
         chosen, samples = prompts.of_reference(config.seed)

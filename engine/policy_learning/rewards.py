@@ -1,7 +1,7 @@
 """What policy learning and best-of-n maximise: components, and how they become one score.
 
 Each component (each member of an ensemble) is shifted and scaled (`score_scale`); then they are added with
-their weights, or taken pessimistically as an ensemble; a cost is subtracted with its multiplier; last, a
+their weights, or taken pessimistically as an ensemble; costs are subtracted with their multipliers; last, a
 response that never stopped has a penalty.  `M` members, `N` responses.
 """
 
@@ -31,9 +31,11 @@ from engine.policy_learning.reward_parts import (
 from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import RewardedConfig
 from engine.protocol.events import Event
-from engine.protocol.rewards import Component, Ensemble
+from engine.protocol.rewards import Component, Constraint, Ensemble
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
+
+NONE: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class Rewards:
 
     parts: list[RewardPart]
     ensemble: Ensemble | None
-    cost: RewardPart | None
-    bound: float  # of the mean cost, as its model scores
-    gold: RewardPart | None  # only watches
+    gold: RewardPart | None = None  # only watches
+    constraints: Sequence[Constraint] = ()
+    costs: Sequence[RewardPart] = ()  # what they bound, where it is not maximised too
     process: StepRewards | None = None  # pays at the ends of steps
     pairwise: PairwiseModel | None = None  # compares samples
-    judges: Sequence[JudgePart] = ()
+    judges: Sequence[JudgePart] = ()  # of components, and with weight 0 of what is bounded alone
 
     @property
     def components(self) -> list[Component]:
@@ -70,8 +72,13 @@ class Rewards:
         total = torch.zeros(len(conversations))
         for part in self.parts:
             total += part.component.weight * components[part.component.source]
-        cost = None if self.cost is None else self.cost.members(conversations, budget).mean(dim=0)
-        return RewardScores(members, components, total, cost)
+        every = components | {
+            part.component.source: part.members(conversations, budget).mean(dim=0) for part in self.costs
+        }
+        wanted = [constraint.component.source for constraint in self.constraints]
+        return RewardScores(
+            members, components, total, {name: every[name] for name in wanted if name in every}
+        )
 
     def with_judged(self, scored: RewardScores, said: Mapping[str, JudgedSamples]) -> RewardScores:
         """The scores with those of the judges, which are components as others."""
@@ -85,7 +92,10 @@ class Rewards:
             aside |= {f"{metric}/{name}": share for name, share in told.items() if share is not None}
         own = {name: one.scores for name, one in said.items()}
         members = scored.members | {name: scores[None] for name, scores in own.items()}
-        return replace(scored, members=members, components=scored.components | own, scores=total, aside=aside)
+        wanted = {constraint.component.source for constraint in self.constraints}
+        costs = scored.costs | {name: scores for name, scores in own.items() if name in wanted}
+        components = scored.components | own
+        return replace(scored, members=members, components=components, scores=total, costs=costs, aside=aside)
 
     def cut(self, conversations: Sequence[Conversation]) -> Tensor:
         """Which conversations are longer than some reward model that is maximised reads of them, [N] bool."""
@@ -106,17 +116,19 @@ class Rewards:
         stopped_N: Tensor,
         group_N: Tensor,
         penalty: float,
-        multiplier: float = 1.0,
+        multipliers: Mapping[str, float] = NONE,
     ) -> Tensor:
         """What every job that learns from rewards maximises, before any KL: [N].
 
         The combined score of a response that ended by itself; for one that the budget cut, the mean of those
         of its prompt (`group_N`) that did, plus `penalty`.
         """
-        return penalised(self.combined(scored, scale, multiplier), stopped_N, group_N, penalty)
+        return penalised(self.combined(scored, scale, multipliers), stopped_N, group_N, penalty)
 
-    def combined(self, scored: RewardScores, scale: ScoreScale, multiplier: float) -> Tensor:
-        """One score of all components, [N]."""
+    def combined(
+        self, scored: RewardScores, scale: ScoreScale, multipliers: Mapping[str, float] = NONE
+    ) -> Tensor:
+        """One score of all components, [N]; multipliers: by the constraint's name."""
         total = torch.zeros_like(scored.scores)
         members: list[Tensor] = []
         for component in self.components:
@@ -128,13 +140,23 @@ class Rewards:
         if self.ensemble is not None:
             penalty = None if self.ensemble.kind == "minimum" else self.ensemble.penalty
             total += pessimistic(torch.cat(members), penalty=penalty)
-        if scored.cost is not None:
-            total = constrained(total, self.excess(scored.cost, scale), multiplier)
+        if self.constraints:
+            excess = self.excess(scored, scale)
+            total = constrained(
+                total, torch.stack(list(excess.values())), [multipliers[name] for name in excess]
+            )
         return total
 
-    def excess(self, cost_N: Tensor, scale: ScoreScale) -> Tensor:
-        """How far each cost lies above the bound, in standard deviations within a prompt.  [N]"""
-        return (cost_N - self.bound) / scale.cost_std
+    def excess(self, scored: RewardScores, scale: ScoreScale) -> dict[str, Tensor]:
+        """How far each response lies on the wrong side of each bound, in standard deviations within a prompt:
+        [N] by the constraint's name.
+        """
+        return {
+            one.name: one.sign
+            * (scored.costs[one.component.source] - one.bound)
+            / scale.cost_stds.get(one.component.source, 1.0)
+            for one in self.constraints
+        }
 
     def close(self) -> None:
         """Let the judges go."""
@@ -160,29 +182,27 @@ def load_rewards(
     """
     ensemble = Ensemble.parse(config.ensemble)
 
-    def part(component: Component, role: str, by_member: bool = False) -> RewardPart:
-        model = replace(reward_models.load(folders[role]), aggregate=config.step_score)
-        return model_part(component, model, by_member=by_member, policy=tokeniser)
+    def model(component: Component, role: str, by_member: bool = False) -> RewardPart:
+        loaded = replace(reward_models.load(folders[role]), aggregate=config.step_score)
+        return model_part(component, loaded, by_member=by_member, policy=tokeniser)
 
-    parts: list[RewardPart] = []
-    judges: list[JudgePart] = []
-    for component in config.components():
-        if component.file:
-            judges.append(open_judge(component, run, folders, config.dtype, config.device))
-        elif component.is_function:
-            parts.append(function_part(component, config.function_seconds, tokeniser))
-        else:
-            own = component.source == config.reward_model
-            role = "reward_model" if own else component.role
-            parts.append(part(component, role, by_member=ensemble is not None))
-    constraint, bound = config.constrained()
+    def part(component: Component, by_member: bool = False) -> RewardPart:
+        if component.is_function:
+            return function_part(component, config.function_seconds, tokeniser)
+        role = "reward_model" if component.source == config.reward_model else component.role
+        return model(component, role, by_member)
+
+    components, constraints = config.components(), config.constrained()
+    known = {component.source for component in components}
+    bounded = {one.component.source: replace(one.component, weight=0.0) for one in constraints}
+    others = [component for name, component in bounded.items() if name not in known]
     process, weight = config.paying_for_steps()
     return Rewards(
-        parts=parts,
+        parts=[part(one, by_member=ensemble is not None) for one in components if not one.file],
         ensemble=ensemble,
-        cost=part(Component(constraint), "constraint") if constraint else None,
-        bound=bound,
-        gold=part(Component(config.gold), "gold") if config.gold else None,
+        constraints=constraints,
+        costs=[part(one) for one in others if not one.file],
+        gold=model(Component(config.gold), "gold") if config.gold else None,
         process=step_rewards(process, reward_models.load(folders["process"]), weight, tokeniser)
         if process
         else None,
@@ -191,5 +211,9 @@ def load_rewards(
         )
         if config.comparing()
         else None,
-        judges=judges,
+        judges=[
+            open_judge(one, run, folders, config.dtype, config.device)
+            for one in (*components, *others)
+            if one.file
+        ],
     )

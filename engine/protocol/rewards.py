@@ -4,10 +4,13 @@ A component is `NAME*WEIGHT`, where NAME is a registered reward model, `NAME/CRI
 it, `package.module:function` for a plain Python function `(prompt, response) -> float`, `plugin:NAME` for
 the one that a plugin gives, `verify:NAME` for a check of the prompt's reference answer or metadata, or
 `judge:FILE.toml` for a judge (`engine.protocol.reward_judge`).  The weight is 1 when it is not written.
+
+A constraint is `NAME <= BOUND` or `NAME >= BOUND`, of the mean of what NAME gives.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ ENSEMBLE = r"^(minimum|mean-variance(:\d+(\.\d+)?)?)?\Z"
 ENSEMBLE_FORM = {"form": "nothing, minimum, or mean-variance:λ such as mean-variance:0.5"}
 _MODEL = re.compile(r"\w[\w .+-]{0,79}(/\w[\w .+-]*)?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_CONSTRAINT = re.compile(r"(.+?)\s*(<=|>=)\s*([^<>=]+)", re.DOTALL)
 _JUDGE_NAME = re.compile(r"\w[\w +-]{0,79}")
 
 
@@ -74,6 +78,25 @@ class Ensemble:
         return cls("minimum") if kind == "minimum" else cls("mean-variance", float(penalty or 1.0))
 
 
+@dataclass(frozen=True)
+class Constraint:
+    """A bound of the mean of a component."""
+
+    component: Component
+    bound: float
+    at_most: bool = True  # else at least
+
+    @property
+    def name(self) -> str:
+        """The name that its multiplier is logged under."""
+        return self.component.source if self.at_most else f"{self.component.source} >="
+
+    @property
+    def sign(self) -> int:
+        """What turns (value − bound) into what is too much: 1, or −1 where it must be at least the bound."""
+        return 1 if self.at_most else -1
+
+
 def parse_component(text: str) -> Component:
     """A component as a person writes it.  Raises UsageError."""
     source, star, written = text.strip().rpartition("*")
@@ -105,6 +128,23 @@ def _judge(source: str, weight: float) -> Component:
             "and _ + -."
         )
     return Component(f"{JUDGE}:{path.stem}", weight, file)
+
+
+def parse_constraint(text: str) -> Constraint:
+    """A constraint as a person writes it, NAME <= BOUND or NAME >= BOUND.  Raises UsageError."""
+    found = _CONSTRAINT.fullmatch(text.strip())
+    try:
+        bound = float(found[3]) if found else math.nan
+    except ValueError:
+        bound = math.nan
+    if found is None or not math.isfinite(bound):
+        raise UsageError(f"“{text}” is not a constraint; write NAME <= BOUND or NAME >= BOUND.")
+    component = parse_component(found[1])
+    if component.weight != 1:
+        raise UsageError(
+            f"The constraint “{text}” bounds what {component.source} gives; leave the weight out."
+        )
+    return Constraint(component, bound, found[2] == "<=")
 
 
 def components_of(reward_model: str, rewards: Sequence[str]) -> list[Component]:

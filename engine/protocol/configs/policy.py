@@ -30,6 +30,7 @@ from engine.protocol.configs.needs import (
 )
 from engine.protocol.configs.rates import Objective, described, learning_rate
 from engine.protocol.configs.rewarded import RewardedConfig
+from engine.protocol.rewards import Component, Constraint, parse_constraint
 
 
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
@@ -136,10 +137,16 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         str, Meta(description="Reward model of a cost whose mean must stay below a bound; empty is none.")
     ] = ""
     constraint_bound: Annotated[float, Meta(description="Largest mean cost, as its model scores.")] = 0.0
+    constraints: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further bounds of means, NAME <= BOUND or NAME >= BOUND each; NAME as in rewards.",
+        ),
+    ] = ()
     constraint_rate: Annotated[
-        float, Meta(gt=0, description="Step of the multiplier's dual ascent, in log λ.")
+        float, Meta(gt=0, description="Step of the multipliers' dual ascent, in log λ.")
     ] = 0.1
-    multiplier: Annotated[float, Meta(gt=0, description="Multiplier λ of the constraint (initial).")] = 1.0
+    multiplier: Annotated[float, Meta(gt=0, description="Multiplier λ of each constraint (initial).")] = 1.0
     collapse: Annotated[
         Literal["warn", "stop", "ignore"],
         Meta(description="What happens when the length or the entropy of responses collapses."),
@@ -180,9 +187,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
             Idle(("sharding",), equal("devices", 1), "one process has all weights"),
             Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
+            Idle(("constraint_bound",), equal("constraint", ""), "there is no constraint"),
             Idle(
-                ("constraint_bound", "constraint_rate", "multiplier"),
-                equal("constraint", ""),
+                ("constraint_rate", "multiplier"),
+                lambda values: not (values["constraint"] or values["constraints"]),
                 "there is no constraint",
             ),
             Idle(
@@ -207,12 +215,9 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         """The policy's, the default in the place of 0."""
         return learning_rate(self.learning_rate, self.rate_of, self.tuning)
 
-    def watching(self) -> dict[str, str]:
-        constraint = {"constraint": self.constraint} if self.constraint else {}
-        return RewardedConfig.watching(self) | constraint
-
-    def constrained(self) -> tuple[str, float]:
-        return self.constraint, self.constraint_bound
+    def constrained(self) -> list[Constraint]:
+        one = [Constraint(Component(self.constraint), self.constraint_bound)] if self.constraint else []
+        return [*one, *map(parse_constraint, self.constraints)]
 
     def held_out(self) -> tuple[str, float]:
         return self.heldout_prompts, self.holdout
@@ -284,6 +289,9 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
 
     def check(self) -> None:
         RewardedConfig.check(self)
+        names = [constraint.name for constraint in self.constrained()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"“{twice}” is bounded twice on one side; leave one bound out.")
         self.check_devices(self.prompts_per_step)
         for address in self.endpoint.split(","):
             if not address.strip() and self.endpoint:

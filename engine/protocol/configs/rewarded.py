@@ -32,6 +32,7 @@ from engine.protocol.rewards import (
     ENSEMBLE,
     ENSEMBLE_FORM,
     Component,
+    Constraint,
     Ensemble,
     components_of,
     parse_component,
@@ -126,9 +127,9 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         """The reward model whose pairwise preference model compares samples; empty for none."""
         return ""
 
-    def constrained(self) -> tuple[str, float]:
-        """The reward model of a cost, and its largest mean; an empty name where nothing is constrained."""
-        return "", 0.0
+    def constrained(self) -> list[Constraint]:
+        """The bounds of means that are kept while something else is maximised.  Raises UsageError."""
+        return []
 
     def held_out(self) -> tuple[str, float]:
         """Which prompts are kept from learning (`none`, `reward_model` or `share`), and the share."""
@@ -140,13 +141,17 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         for component in map(parse_component, self.rewards):
             if component.is_model:
                 models[component.role] = component.model
+        for bounded in (constraint.component for constraint in self.constrained()):
+            if bounded.is_model:
+                models[bounded.role] = bounded.model
         return models | {role: Component(name).model for role, name in self.watching().items()}
 
     def judges(self) -> dict[Component, RewardJudge | None]:
         """The judges that are asked; None for one whose file cannot be read, or not any more."""
         from engine.protocol.reward_judge import known_judges
 
-        return known_judges(self.components())
+        bounded = [constraint.component for constraint in self.constrained()]
+        return known_judges([*self.components(), *bounded])
 
     def inputs(self) -> JobInputs:
         from engine.protocol.reward_judge import judge_files, judge_models
@@ -199,6 +204,10 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         """What no single field can say.  Raises UsageError."""
         components = self.components()
+        files = {(one.source, one.file) for one in components}
+        files |= {(one.component.source, one.component.file) for one in self.constrained()}
+        if len({source for source, _ in files}) < len(files):
+            raise UsageError("Two files of judges have one name; give each a name of its own.")
         if Ensemble.parse(self.ensemble) is not None:
             models = [component for component in components if component.is_model]
             if not models:

@@ -19,10 +19,13 @@ def test_pessimism() -> None:
 
 
 def test_the_constrained_score_goes_from_reward_to_cost() -> None:
-    score, cost = torch.tensor([2.0]), torch.tensor([3.0])
-    assert float(constrained(score, cost, 0.0)) == 2.0
-    assert float(constrained(score, cost, 1.0)) == -0.5
-    assert float(constrained(score, cost, 1e6)) == pytest.approx(-3.0, abs=1e-4)
+    score, cost = torch.tensor([2.0]), torch.tensor([[3.0]])
+    assert float(constrained(score, cost, [0.0])) == 2.0
+    assert float(constrained(score, cost, [1.0])) == -0.5
+    assert float(constrained(score, cost, [1e6])) == pytest.approx(-3.0, abs=1e-4)
+    several = torch.tensor([[3.0], [-1.0]])
+    assert float(constrained(score, several, [1.0, 0.0])) == -0.5
+    assert float(constrained(score, several, [1.0, 2.0])) == pytest.approx((2 - 3 + 2) / 4)
 
 
 @settings(deadline=None)
@@ -43,3 +46,27 @@ def test_dual_ascent_finds_the_multiplier_of_a_small_problem() -> None:
         x = 2 - multiplier / 2  # argmax of −(x − 2)² − λx
         multiplier = ascent.updated(multiplier, x - 1)
     assert multiplier == pytest.approx(2.0, abs=1e-3)
+
+
+def test_a_policy_under_several_constraints_ends_at_the_bounds_that_bind() -> None:
+    """Three answers, two bounds that bind: they and the sum leave one policy, (0.3, 0.3, 0.4).
+
+    The policy follows the gradient of what is maximised, as a policy that learns does; a third bound, which
+    every policy keeps, has a multiplier of nothing in the end.
+    """
+    reward_A = torch.tensor([3.0, 2.0, 0.0], dtype=torch.float64)
+    cost_C_A = torch.tensor([[2.0, -1.0, 0.0], [0.0, 3.0, -1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    excess_C_A = cost_C_A - torch.tensor([[0.3], [0.5], [2.0]], dtype=torch.float64)
+    logits_A = torch.zeros(3, dtype=torch.float64)
+    multipliers, ascent = [1.0, 1.0, 1.0], DualAscent(0.02)
+    for _ in range(8000):
+        policy_A = logits_A.softmax(dim=0)
+        worth_A = constrained(reward_A, excess_C_A, multipliers) - 0.02 * policy_A.log()
+        logits_A = logits_A + 0.5 * policy_A * (worth_A - policy_A @ worth_A)
+        found_C = (excess_C_A @ logits_A.softmax(dim=0)).tolist()
+        multipliers = [ascent.updated(*pair) for pair in zip(multipliers, found_C, strict=True)]
+    assert logits_A.softmax(dim=0).tolist() == pytest.approx([0.3, 0.3, 0.4], abs=1e-3)
+    assert found_C[:2] == pytest.approx([0.0, 0.0], abs=1e-3)
+    assert found_C[2] == pytest.approx(-1.0)
+    assert multipliers[2] < 0.01
+    assert multipliers[:2] == pytest.approx([10 / 9, 7 / 9], rel=0.1)  # the dual prices without the entropy
