@@ -161,8 +161,9 @@ class Proxy:
         scores_N_C, members = scorer.read(torch.from_numpy(held.features).float())
         heads_M_N = scores_N_C[None, :, 0] if ensemble is None or members is None else members[:, :, 0]
         scored = RewardScores({"proxy": heads_M_N}, {}, heads_M_N.mean(dim=0))
-        scale = ScoreScale.of(scored, torch.from_numpy(held.groups))
-        scores_N = rewards.combined(scored, scale).double().numpy()
+        groups = torch.from_numpy(held.groups)
+        scale = ScoreScale.of(scored, groups)
+        scores_N = rewards.combined(scored, scale, groups).double().numpy()
         return cls(rewards, scale, scores_N, Yardstick.on(scores_N, held.ids))
 
 

@@ -9,7 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from engine.objectives.groups import leave_one_out
 
 SMALLEST, LARGEST = 1e-3, 1e3
 """Where the multiplier is held: from far below, an ascent in log λ would take long to come back."""
@@ -28,6 +31,24 @@ def pessimistic(members_M_N: Tensor, *, penalty: float | None) -> Tensor:
     if penalty is None:
         return members_M_N.min(dim=0).values
     return members_M_N.mean(dim=0) - penalty * members_M_N.var(dim=0, unbiased=False)
+
+
+def cautious(members_M_N: Tensor, group_N: Tensor, *, penalty: float) -> Tensor:
+    """mean − κ·sd over the members, sd being that of how much better a response is than the others of its
+    prompt: of s_i − mean of s_j, j ≠ i.  [N]
+
+    What a member adds to all responses of a prompt (group_N) is in no comparison, so the spread of a score
+    itself holds it and says little of which response is better; here it falls out.  Of members drawn from a
+    posterior the sd is that of the posterior, divided by M.  A response alone with its prompt has sd 0.
+
+    >>> import torch
+    >>> level = torch.tensor([[0.0, 0.0, 0.0], [9.0, 9.0, -9.0]])  # by member and prompt
+    >>> members = torch.tensor([[1.0, 3.0, 2.0], [1.0, 1.0, 2.0]]) + level
+    >>> (cautious(members, torch.tensor([0, 0, 1]), penalty=1.0) - level.mean(dim=0)).tolist()
+    [0.0, 1.0, 2.0]
+    """
+    apart_M_N = torch.stack([leave_one_out(member_N, group_N) for member_N in members_M_N])
+    return members_M_N.mean(dim=0) - penalty * apart_M_N.std(dim=0, unbiased=False)
 
 
 def constrained(score_N: Tensor, excess_C_N: Tensor, multipliers: Sequence[float]) -> Tensor:

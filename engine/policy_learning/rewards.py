@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engine.models.reward_model import RewardModel
 from engine.objectives.groups import penalised
-from engine.objectives.rewards import constrained, pessimistic
+from engine.objectives.rewards import cautious, constrained, pessimistic
 from engine.policy_learning.judges import JudgedSamples, JudgePart, open_judge
 from engine.policy_learning.pairwise import PairwiseModel
 from engine.policy_learning.process import StepRewards, step_rewards
@@ -123,23 +123,29 @@ class Rewards:
         The combined score of a response that ended by itself; for one that the budget cut, the mean of those
         of its prompt (`group_N`) that did, plus `penalty`.
         """
-        return penalised(self.combined(scored, scale, multipliers), stopped_N, group_N, penalty)
+        return penalised(self.combined(scored, scale, group_N, multipliers), stopped_N, group_N, penalty)
 
     def combined(
-        self, scored: RewardScores, scale: ScoreScale, multipliers: Mapping[str, float] = NONE
+        self,
+        scored: RewardScores,
+        scale: ScoreScale,
+        group_N: Tensor,
+        multipliers: Mapping[str, float] = NONE,
     ) -> Tensor:
         """One score of all components, [N]; multipliers: by the constraint's name."""
+        together = self.ensemble is not None and self.ensemble.kind == "mean-deviation"
         total = torch.zeros_like(scored.scores)
         members: list[Tensor] = []
         for component in self.components:
-            normalised_M_N = scale.normalised(component.source, scored.members[component.source])
+            normalised_M_N = scale.normalised(
+                component.source, scored.members[component.source], together=together
+            )
             if self.ensemble is not None and component.is_model:
                 members.append(normalised_M_N)
             else:
                 total += component.weight * normalised_M_N.mean(dim=0)
         if self.ensemble is not None:
-            penalty = None if self.ensemble.kind == "minimum" else self.ensemble.penalty
-            total += pessimistic(torch.cat(members), penalty=penalty)
+            total += _of_ensemble(self.ensemble, torch.cat(members), group_N)
         if self.constraints:
             excess = self.excess(scored, scale)
             total = constrained(
@@ -167,6 +173,12 @@ class Rewards:
     def main(self) -> RewardModel | None:
         """The first reward model, from which a critic starts; None when all components are functions."""
         return next((part.reward_model for part in self.parts if isinstance(part, ModelPart)), None)
+
+
+def _of_ensemble(ensemble: Ensemble, members_M_N: Tensor, group_N: Tensor) -> Tensor:
+    if ensemble.kind == "mean-deviation":
+        return cautious(members_M_N, group_N, penalty=ensemble.penalty)
+    return pessimistic(members_M_N, penalty=None if ensemble.kind == "minimum" else ensemble.penalty)
 
 
 def load_rewards(

@@ -77,11 +77,16 @@ class ScoreScale:
         saved.pop("cost_std", None)
         return cls(**saved)
 
-    def normalised(self, name: str, members_M_N: Tensor) -> Tensor:
-        """(score − mean) / std by the component's statistics, or as it is without any.  [M, N] → [M, N]"""
+    def normalised(self, name: str, members_M_N: Tensor, *, together: bool = False) -> Tensor:
+        """(score − mean) / std by the component's statistics, or as it is without any.  [M, N] → [M, N]
+
+        together: all members by the mean of their spreads, so that what they disagree about stays.
+        """
         if name not in self.means:
             return members_M_N
         mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])
+        if together:
+            std = std.mean().expand_as(std)
         return (members_M_N - mean[:, None]) / std[:, None]
 
     def messages(self) -> Iterator[Message]:

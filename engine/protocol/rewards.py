@@ -20,8 +20,8 @@ from typing import Literal
 from engine.errors import UsageError
 
 PLUGIN, VERIFY, JUDGE = "plugin", "verify", "judge"
-ENSEMBLE = r"^(minimum|mean-variance(:\d+(\.\d+)?)?)?\Z"
-ENSEMBLE_FORM = {"form": "nothing, minimum, or mean-variance:λ such as mean-variance:0.5"}
+ENSEMBLE = r"^(minimum|mean-(variance|deviation)(:\d+(\.\d+)?)?)?\Z"
+ENSEMBLE_FORM = {"form": "nothing, minimum, mean-variance:λ such as mean-variance:0.5, or mean-deviation:κ"}
 _MODEL = re.compile(r"\w[\w .+-]{0,79}(/\w[\w .+-]*)?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONSTRAINT = re.compile(r"(.+?)\s*(<=|>=)\s*([^<>=]+)", re.DOTALL)
@@ -64,18 +64,22 @@ class Component:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How the members of an ensemble become one score (Coste et al., arXiv 2310.02743)."""
+    """How the members of an ensemble become one score: as Coste et al. have it (arXiv 2310.02743), or by the
+    deviation of their differences within a prompt.
+    """
 
-    kind: Literal["minimum", "mean-variance"]
-    penalty: float = 0.0  # λ of mean − λ·variance
+    kind: Literal["minimum", "mean-variance", "mean-deviation"]
+    penalty: float = 0.0  # λ of mean − λ·variance, κ of mean − κ·deviation
 
     @classmethod
     def parse(cls, text: str) -> Ensemble | None:
-        """`minimum`, `mean-variance:0.5`; None for an empty text."""
+        """`minimum`, `mean-variance:0.5`, `mean-deviation:1`; None for an empty text."""
         if not text:
             return None
         kind, _, penalty = text.partition(":")
-        return cls("minimum") if kind == "minimum" else cls("mean-variance", float(penalty or 1.0))
+        if kind == "minimum":
+            return cls("minimum")
+        return cls("mean-deviation" if kind == "mean-deviation" else "mean-variance", float(penalty or 1.0))
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,9 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=ENSEMBLE,
-            description="How several reward models or ensemble members become one score: minimum, or "
-            "mean-variance:λ; empty is the weighted sum.",
+            description="How several reward models or ensemble members become one score: minimum, "
+            "mean-variance:λ, or mean-deviation:κ of the differences within a prompt; empty is the weighted "
+            "sum.",
             extra_json_schema=ENSEMBLE_FORM,
         ),
     ] = ""
@@ -208,7 +209,10 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         files |= {(one.component.source, one.component.file) for one in self.constrained()}
         if len({source for source, _ in files}) < len(files):
             raise UsageError("Two files of judges have one name; give each a name of its own.")
-        if Ensemble.parse(self.ensemble) is not None:
+        ensemble = Ensemble.parse(self.ensemble)
+        if ensemble is not None:
+            if ensemble.kind == "mean-deviation":
+                refuse_single_samples(self.samples, "mean-deviation is of differences between samples")
             models = [component for component in components if component.is_model]
             if not models:
                 raise UsageError("An ensemble needs reward models, and all rewards here are functions.")

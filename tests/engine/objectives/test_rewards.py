@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.rewards import LARGEST, SMALLEST, DualAscent, constrained, pessimistic
+from engine.objectives.rewards import LARGEST, SMALLEST, DualAscent, cautious, constrained, pessimistic
 
 MEMBERS = torch.tensor([[1.0, 2.0, -1.0], [3.0, 2.0, 0.0], [5.0, 2.0, 4.0]])
 
@@ -16,6 +16,23 @@ def test_pessimism() -> None:
     expected = [3.0 - 0.5 * 8 / 3, 2.0, 1.0 - 0.5 * 14 / 3]
     assert pessimistic(MEMBERS, penalty=0.5).tolist() == pytest.approx(expected)
     assert pessimistic(MEMBERS[:1], penalty=9.0).tolist() == MEMBERS[0].tolist()  # one member cannot disagree
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 3))
+def test_caution_is_about_differences_within_a_prompt(seed: int, penalty: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    members = torch.randn(5, 9, generator=draw, dtype=torch.float64)
+    group = torch.tensor([0, 1, 1, 2, 2, 2, 2, 1, 2])
+    found = cautious(members, group, penalty=penalty)
+    for n in range(9):  # member by member, response by response
+        others = [j for j in range(9) if j != n and group[j] == group[n]]
+        apart = [float(row[n] - row[others].mean()) if others else 0.0 for row in members]
+        sd = (sum((a - sum(apart) / 5) ** 2 for a in apart) / 5) ** 0.5
+        assert float(found[n]) == pytest.approx(float(members[:, n].mean()) - penalty * sd, abs=1e-9)
+    level = torch.randn(5, 3, generator=draw, dtype=torch.float64) * 9  # by member and prompt
+    moved = cautious(members + level[:, group], group, penalty=penalty)
+    torch.testing.assert_close(moved, found + level.mean(dim=0)[group])
 
 
 def test_the_constrained_score_goes_from_reward_to_cost() -> None:

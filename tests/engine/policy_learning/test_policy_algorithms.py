@@ -292,11 +292,13 @@ def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
     def combined(ensemble: str) -> list[float]:
         part = SimpleNamespace(component=Component("rm"))
         rewards = Rewards([part], Ensemble.parse(ensemble))
-        return rewards.combined(scored, ScoreScale()).tolist()
+        return rewards.combined(scored, ScoreScale(), torch.tensor([0, 0, 0])).tolist()
 
     assert combined("") == [2.0, 3.0, 2.5]
     assert combined("minimum") == [1.0, 1.0, 2.0]
     assert combined("mean-variance:1") == [2.0 - 1, 3.0 - 4, 2.5 - 0.25]
+    # apart from the others of the prompt: −3, 3, 0 and 1.5, −1.5, 0
+    assert combined("mean-deviation:2") == [2.0 - 4.5, 3.0 - 4.5, 2.5]
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -307,8 +309,8 @@ def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
     frozen_folder(ppo_models["policy"], folder, ensemble=3)
     models = {**ppo_models, "reward_model": folder}
     job = Job(
-        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, ensemble="mean-variance:0.5",
-        steps=2, epochs=1,
+        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, steps=2, epochs=1,
+        ensemble="mean-deviation:0.5" if tuning == "lora" else "mean-variance:0.5",
     )  # fmt: skip
     first, second = [event.values for event in only(job.events(), Metrics)]
     rows = pq.read_table(job.run.output_path("rollouts", 2)).to_pylist()

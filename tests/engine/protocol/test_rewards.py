@@ -62,7 +62,8 @@ def test_ensembles_are_read_as_written() -> None:
     assert Ensemble.parse("minimum") == Ensemble("minimum")
     assert Ensemble.parse("mean-variance:0.5") == Ensemble("mean-variance", 0.5)
     assert Ensemble.parse("mean-variance") == Ensemble("mean-variance", 1.0)
-    with pytest.raises(UsageError, match="ensemble must be nothing, minimum, or mean-variance"):
+    assert Ensemble.parse("mean-deviation:1.5") == Ensemble("mean-deviation", 1.5)
+    with pytest.raises(UsageError, match="ensemble must be nothing, minimum, mean-variance"):
         build(PPOConfig, {"name": "x", "reward_model": "r", "ensemble": "maximum"})
 
 
@@ -97,6 +98,7 @@ PPO: dict[str, Any] = {"name": "x", "reward_model": "r"}
             "one name",
         ),
         (PPOConfig, PPO | {"rewards": ("judge:x.json",)}, "write judge:FILE.toml"),
+        (PPOConfig, PPO | {"samples": 1, "ensemble": "mean-deviation"}, "samples must be at least 2"),
         (PPOConfig, PPO | {"rewards": ("s*2",), "ensemble": "minimum"}, "weight 1"),
         (PPOConfig, {"name": "x", "rewards": ("a:b",), "ensemble": "minimum"}, "are functions"),
         (PPOConfig, PPO | {"minibatches": 33}, "minibatches is 33, and a step has 32 responses"),
