@@ -14,6 +14,8 @@ from torch import Tensor
 
 from engine.objectives.groups import leave_one_out
 
+GAIN = 3.0
+"""How far ln λ follows one standard deviation above the bound at once, as β follows the KL (decision 12)."""
 SMALLEST, LARGEST = 1e-3, 1e3
 """Where the multiplier is held: from far below, an ascent in log λ would take long to come back."""
 
@@ -80,15 +82,26 @@ def overlong(length_N: Tensor, *, budget: int, soft: int, penalty: float) -> Ten
 class DualAscent:
     """Learns the multiplier of “mean cost ≤ bound”: up while the policy violates it, down while it keeps it.
 
-    ln λ ← ln λ + α·λ·J_C, the gradient of the Lagrangian in ln λ (Safe RLHF, arXiv 2310.12773, appendix),
-    which keeps λ above 0.  Of several constraints each has its own.  This is the integral part alone of the
-    controllers of Stooke et al. (arXiv 2007.03964), whose proportional and derivative parts would damp the
-    swings of a large α.
+    With J, how far the mean cost lies above its bound, clipped to ±1:
+
+        ln level ← ln level + α·J,   ln λ = ln level + GAIN·J.
+
+    The level is dual ascent in ln λ, which keeps λ above 0 (Safe RLHF, arXiv 2310.12773, appendix); its
+    gradient has a factor λ there, with which a step is next to nothing below 1 and runs away above, and which
+    is left out here: the fixed point, J = 0, is the same.  The answer in proportion damps it: a cost is
+    itself an integral of what λ does, and the ascent alone swings (Stooke et al., arXiv 2007.03964; their
+    derivative part is not taken, for the mean cost of one batch is too noisy to be differenced).
     """
 
     rate: float
 
-    def updated(self, multiplier: float, excess: float) -> float:
-        """λ after a batch whose mean cost is `excess` above the bound."""
-        step = max(-1.0, min(1.0, self.rate * multiplier * excess))  # λ changes at most by a factor e a step
-        return max(SMALLEST, min(LARGEST, multiplier * math.exp(step)))
+    def updated(self, level: float, excess: float) -> tuple[float, float]:
+        """Level and λ after a batch whose mean cost is `excess` above the bound."""
+        above = max(-1.0, min(1.0, excess))
+        level = held(level * math.exp(max(-1.0, min(1.0, self.rate * above))))
+        return level, held(level * math.exp(GAIN * above))
+
+
+def held(multiplier: float) -> float:
+    """Within SMALLEST and LARGEST."""
+    return max(SMALLEST, min(LARGEST, multiplier))

@@ -202,7 +202,8 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
         "length": float(rollout.mask.sum(dim=1).float().mean()),
         "entropy": float(measured.entropy[rollout.mask].mean()),
     }
-    return State(0, config.beta, config.beta, first_multipliers(models, config), scale, first)
+    multipliers = first_multipliers(models, config)
+    return State(0, config.beta, config.beta, multipliers, dict(multipliers), scale, first)
 
 
 def first_multipliers(models: Models, config: PolicyLearningConfig) -> dict[str, float]:
@@ -330,7 +331,9 @@ def update_coefficients(
     ascent, scored = DualAscent(config.constraint_rate), measured.scored
     for name, excess_N in models.rewards.excess(scored, state.scale).items():
         metrics[f"multiplier/{name}"] = state.multipliers[name]
-        state.multipliers[name] = ascent.updated(state.multipliers[name], float(excess_N.mean()))
+        state.multiplier_levels[name], state.multipliers[name] = ascent.updated(
+            state.multiplier_levels[name], float(excess_N.mean())
+        )
     return metrics
 
 

@@ -17,6 +17,7 @@ class State:
     beta: float
     beta_level: float  # the slow part of an adaptive β
     multipliers: dict[str, float]  # by the constraint's name
+    multiplier_levels: dict[str, float]  # the slow part of each
     scale: ScoreScale
     first: dict[str, float]  # score, length and entropy of the policy that the run started from
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last step
@@ -34,4 +35,5 @@ class State:
         if "multiplier" in saved:  # of a version that knew one constraint
             names = [constraint.name for constraint in models.rewards.constraints]
             saved["multipliers"] = dict.fromkeys(names, saved.pop("multiplier"))
+            saved["multiplier_levels"] = dict(saved["multipliers"])
         return cls(**(saved | {"scale": ScoreScale.from_json(saved["scale"])}))

@@ -47,22 +47,23 @@ def test_the_constrained_score_goes_from_reward_to_cost() -> None:
 
 @settings(deadline=None)
 @given(st.floats(0.01, 100), st.floats(-50, 50), st.floats(0.001, 2))
-def test_the_multiplier_rises_while_the_bound_is_broken(
-    multiplier: float, excess: float, rate: float
-) -> None:
-    after = DualAscent(rate).updated(multiplier, excess)
+def test_the_multiplier_rises_while_the_bound_is_broken(level: float, excess: float, rate: float) -> None:
+    after, multiplier = DualAscent(rate).updated(level, excess)
     assert SMALLEST <= after <= LARGEST
-    assert (after >= multiplier) if excess >= 0 else (after <= multiplier)
-    assert multiplier / 2.72 <= after <= multiplier * 2.72
+    assert SMALLEST <= multiplier <= LARGEST
+    assert (after >= level) if excess >= 0 else (after <= level)
+    assert (multiplier >= after) if excess >= 0 else (multiplier <= after)
+    assert level / 2.72 <= after <= level * 2.72
+    assert DualAscent(rate).updated(level, 0.0) == (level, level)
 
 
 def test_dual_ascent_finds_the_multiplier_of_a_small_problem() -> None:
     """max −(x − 2)² with x ≤ 1: the multiplier is 2 there."""
-    multiplier, ascent = 1.0, DualAscent(0.2)
-    for _ in range(400):
-        x = 2 - multiplier / 2  # argmax of −(x − 2)² − λx
-        multiplier = ascent.updated(multiplier, x - 1)
-    assert multiplier == pytest.approx(2.0, abs=1e-3)
+    level, multiplier, ascent, x = 1.0, 1.0, DualAscent(0.05), 0.0
+    for _ in range(2000):
+        x += 0.05 * (4 - 2 * x - multiplier)  # along the gradient of −(x − 2)² − λx
+        level, multiplier = ascent.updated(level, x - 1)
+    assert (multiplier, x) == (pytest.approx(2.0, abs=1e-3), pytest.approx(1.0, abs=1e-3))
 
 
 def test_a_policy_under_several_constraints_ends_at_the_bounds_that_bind() -> None:
@@ -75,15 +76,16 @@ def test_a_policy_under_several_constraints_ends_at_the_bounds_that_bind() -> No
     cost_C_A = torch.tensor([[2.0, -1.0, 0.0], [0.0, 3.0, -1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
     excess_C_A = cost_C_A - torch.tensor([[0.3], [0.5], [2.0]], dtype=torch.float64)
     logits_A = torch.zeros(3, dtype=torch.float64)
-    multipliers, ascent = [1.0, 1.0, 1.0], DualAscent(0.02)
-    for _ in range(8000):
+    levels, multipliers, ascent = [1.0] * 3, [1.0] * 3, DualAscent(0.02)
+    for _ in range(4000):
         policy_A = logits_A.softmax(dim=0)
         worth_A = constrained(reward_A, excess_C_A, multipliers) - 0.02 * policy_A.log()
         logits_A = logits_A + 0.5 * policy_A * (worth_A - policy_A @ worth_A)
         found_C = (excess_C_A @ logits_A.softmax(dim=0)).tolist()
-        multipliers = [ascent.updated(*pair) for pair in zip(multipliers, found_C, strict=True)]
+        pairs = [ascent.updated(*pair) for pair in zip(levels, found_C, strict=True)]
+        levels, multipliers = [level for level, _ in pairs], [multiplier for _, multiplier in pairs]
     assert logits_A.softmax(dim=0).tolist() == pytest.approx([0.3, 0.3, 0.4], abs=1e-3)
     assert found_C[:2] == pytest.approx([0.0, 0.0], abs=1e-3)
     assert found_C[2] == pytest.approx(-1.0)
-    assert multipliers[2] < 0.01
+    assert multipliers[2] == SMALLEST
     assert multipliers[:2] == pytest.approx([10 / 9, 7 / 9], rel=0.1)  # the dual prices without the entropy
