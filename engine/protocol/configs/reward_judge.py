@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.applies import Idle, equal, unequal
+from engine.protocol.configs.applies import Idle, always, equal, unequal
 from engine.protocol.configs.endpoint import ENDPOINT_FIELDS, EndpointConfig
 from engine.protocol.configs.judge import FUNCTION, FUNCTION_FORM
 
@@ -78,7 +78,7 @@ class RewardJudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             Idle(("batch_tokens",), unequal("by", "model"), "nothing is computed here"),
             Idle(("scale",), equal("asks", "pairs"), "a pair has no number"),
             Idle(("opponents",), equal("asks", "score"), "each sample is rated alone"),
-            Idle(("seed", "device", "dtype"), lambda _: True, "they are the run's"),
+            Idle(("seed", "device", "dtype", "on"), always, "they are the run's"),
         )
 
     def __post_init__(self) -> None:
