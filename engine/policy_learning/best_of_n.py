@@ -193,7 +193,7 @@ def some_prompts(
     reward_N = sampler.rewards.objective(
         scored, scale, stopped_N=stopped, group_N=groups_of(sampled), penalty=config.missing_stop_penalty
     )
-    components = scored.components | ({} if gold is None else {"gold": gold})
+    components = scored.components | scored.aside | ({} if gold is None else {"gold": gold})
     cut_N = sampler.rewards.cut(sampler.conversations(prompts, sampled))
     rows = [
         sample_row(

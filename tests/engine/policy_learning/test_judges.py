@@ -259,6 +259,7 @@ def test_best_of_n_and_online_dpo_take_a_judge(
     run.keep_file("judge cook", file)
     list(best_of_n.run(best, run))
     rows = pq.read_table(run.output_path("rollouts", 1)).to_pylist()
+    assert {json.loads(row["components"])["judge/cook/failed"] for row in rows} == {0.0}
     chosen = pq.read_table(run.output_path("responses", 1)).to_pylist()
     stopped = [row for row in rows if row["stopped"]]
     for row in chosen:
