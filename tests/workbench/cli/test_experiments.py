@@ -82,6 +82,7 @@ def test_prompts_that_a_policy_lost_on_are_listed_the_worst_first(workbench: She
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes a minute to load torch, once a run
 def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, tmp_path: Path) -> None:
     """With real workers: a method and its start on a tiny model, judged by a reward model that it never saw.
 
@@ -150,6 +151,7 @@ samples = 4
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes a minute to load torch, once a run
 def test_a_file_trains_its_reward_model_and_has_answers_judged_by_a_model(
     workbench: Shell, tmp_path: Path
 ) -> None:
