@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.endpoints.cache import AnswerCache, request_key
-from engine.endpoints.client import EndpointClient, Received, RequestRefusedError, StoppedAskingError
+from engine.endpoints.client import (
+    EndpointClient,
+    GivenUpError,
+    Received,
+    RequestRefusedError,
+    StoppedAskingError,
+)
 
 LOOK_EVERY = 0.5  # seconds between two signs of life
 Body = Mapping[str, Any]
@@ -17,24 +23,31 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one request: its content, or the error with which the endpoint refused it."""
+    """What came of one request: its content, or the error with which the endpoint refused it, or with which
+    it was given up."""
 
     place: int
     content: bytes = b""
     seconds: float | None = None
     cached: bool = False
     refused: RequestRefusedError | None = None
+    failed: GivenUpError | None = None
 
 
 class Asking:
     """Requests of one job to one endpoint.
 
     `path` is that of every request.  Threads do the waiting and end with the process; whoever consumes the
-    replies keeps the cache and decides, before each request, whether it is still wanted.
+    replies keeps the cache and decides, before each request, whether it is still wanted.  tolerant: a request
+    that is given up is a reply, once the endpoint has answered any; before that, so many at once that are
+    given up end the asking.
     """
 
-    def __init__(self, client: EndpointClient, cache: AnswerCache, path: str, at_once: int) -> None:
+    def __init__(
+        self, client: EndpointClient, cache: AnswerCache, path: str, at_once: int, *, tolerant: bool = False
+    ) -> None:
         self._client, self._cache, self._path, self._at_once = client, cache, path, at_once
+        self._tolerant, self._answered, self._given_up = tolerant, False, 0
 
     def replies(
         self, count: int, body: Callable[[int], Body], wanted: Callable[[], bool] = lambda: True
@@ -67,7 +80,7 @@ class Asking:
                 if not under_way:
                     continue
                 try:
-                    reply = _reply(*came.get(timeout=LOOK_EVERY))
+                    reply = self._reply(*came.get(timeout=LOOK_EVERY))
                 except queue.Empty:
                     yield None
                     continue
@@ -102,11 +115,15 @@ class Asking:
             except Exception as error:
                 came.put((place, error))
 
-
-def _reply(place: int, result: Received | Exception) -> Reply:
-    """What came of a request; raises what is no answer to this one alone."""
-    if isinstance(result, RequestRefusedError):
-        return Reply(place, refused=result)
-    if isinstance(result, Exception):
-        raise result
-    return Reply(place, result.content, result.seconds)
+    def _reply(self, place: int, result: Received | Exception) -> Reply:
+        """What came of a request; raises what is no answer to this one alone."""
+        if isinstance(result, RequestRefusedError):
+            return Reply(place, refused=result)
+        if isinstance(result, GivenUpError) and self._tolerant:
+            self._given_up += 1
+            if self._answered or self._given_up < self._at_once:
+                return Reply(place, failed=result)
+        if isinstance(result, Exception):
+            raise result
+        self._answered = True
+        return Reply(place, result.content, result.seconds)

@@ -37,6 +37,10 @@ class RequestRefusedError(EndpointError):
         self.status, self.said = status, said
 
 
+class GivenUpError(EndpointError):
+    """A request was repeated as often as it may be, and not answered; others may be."""
+
+
 @dataclass
 class Refusals:
     """Counts what an endpoint takes and refuses."""
@@ -123,7 +127,7 @@ class EndpointClient:
                     raise StoppedAskingError from error
                 why, asked_for = str(error), None
                 if last:
-                    raise EndpointError(f"{why}. Start the server, or correct the endpoint.") from error
+                    raise GivenUpError(f"{why}. Start the server, or correct the endpoint.") from error
             else:
                 if answer.status == 200:
                     return Received(answer.content, time.monotonic() - started)
@@ -131,7 +135,7 @@ class EndpointClient:
                 why = f"{self.endpoint} answered {answer.status}: {error_words(answer.content)}"
                 asked_for = answer.wait
                 if last:
-                    raise EndpointError(f"{why}. Resume the run when it can answer again.")
+                    raise GivenUpError(f"{why}. Resume the run when it can answer again.")
             self._rest(attempt, asked_for, why)
         raise AssertionError("the last attempt returns or raises")
 

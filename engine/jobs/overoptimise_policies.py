@@ -97,7 +97,7 @@ class Learner:
             rollout = yield from collect(models, chosen, settings, *key, stage=stage)
             measured = yield from measure(models, rollout, with_gold=True)
             check_sampler(models, rollout, measured)
-            final_N = models.rewards.combined(measured.scored, self.proxy.scale, multiplier=1.0)
+            final_N = models.rewards.combined(measured.scored, self.proxy.scale, rollout.groups)
             targets = algorithm.advantages(rollout, measured, final_N, settings.beta)
             point, rows = self._figures(rollout, measured, targets, final_N, first + step)
             points.append(point)

@@ -157,12 +157,13 @@ class Proxy:
         ensemble = None if variant == PLAIN else Ensemble.parse(variant)
         part = ModelPart(Component("proxy"), scorer, 0, by_member=ensemble is not None, shares_tokens=True)
         watching = ModelPart(Component("gold"), gold, 0, by_member=False)
-        rewards = Rewards([part], ensemble, None, 0.0, watching)
+        rewards = Rewards([part], ensemble, watching)
         scores_N_C, members = scorer.read(torch.from_numpy(held.features).float())
         heads_M_N = scores_N_C[None, :, 0] if ensemble is None or members is None else members[:, :, 0]
-        scored = RewardScores({"proxy": heads_M_N}, {}, heads_M_N.mean(dim=0), None)
-        scale = ScoreScale.of(scored, torch.from_numpy(held.groups))
-        scores_N = rewards.combined(scored, scale, multiplier=1.0).double().numpy()
+        scored = RewardScores({"proxy": heads_M_N}, {}, heads_M_N.mean(dim=0))
+        groups = torch.from_numpy(held.groups)
+        scale = ScoreScale.of(scored, groups)
+        scores_N = rewards.combined(scored, scale, groups).double().numpy()
         return cls(rewards, scale, scores_N, Yardstick.on(scores_N, held.ids))
 
 

@@ -11,9 +11,11 @@ from engine.endpoints.asking import Asking, Reply
 from engine.endpoints.cache import AnswerCache
 from engine.endpoints.chat import PATH, cost_of, read_completion, request
 from engine.endpoints.client import EndpointClient, Refusals
-from engine.judging.question import Answered, JudgeAnswer, PairQuestion, Unanswered
+from engine.errors import EndpointError
+from engine.judging.question import Answered, JudgeAnswer, Question, Unanswered
 from engine.judging.words import read_answer
 from engine.protocol.configs import JudgeConfig
+from engine.protocol.configs.reward_judge import RewardJudgeConfig
 from engine.protocol.events import Message
 from engine.protocol.rubric import Rubric
 
@@ -24,19 +26,29 @@ NO_MORE = "beyond the budget"
 class EndpointJudge:
     """A model at an endpoint, asked for the likeliest verdict with its log-probabilities.
 
-    A server that gives none is asked for words alone.  `spent` is what the run has cost so far.
+    A server that gives none is asked for words alone, and so is one that is to give its reasons.  `spent` is
+    what the run has cost so far.  lasting: it is asked again and again until `close`, and a question that the
+    endpoint never answers, or not as it should, has no answer where others have one.
     """
 
-    def __init__(self, config: JudgeConfig, rubric: Rubric, cache: AnswerCache, spent: float = 0.0) -> None:
-        self._config, self._rubric, self._spent = config, rubric, spent
+    def __init__(
+        self,
+        config: JudgeConfig | RewardJudgeConfig,
+        rubric: Rubric,
+        cache: AnswerCache,
+        spent: float = 0.0,
+        *,
+        lasting: bool = False,
+    ) -> None:
+        self._config, self._rubric, self.spent = config, rubric, spent
         self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._client = EndpointClient(config.endpoint, config, on_wait=self._news.put)
-        self._asking = Asking(self._client, cache, PATH, config.at_once)
+        self._asking = Asking(self._client, cache, PATH, config.at_once, tolerant=lasting)
         self._refusals = Refusals()
         self._added = config.added()
-        self._logprobs = "logprobs" not in self._added
+        self._logprobs, self._lasting = "logprobs" not in self._added, lasting
 
-    def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answered]:
         """As they come.  Raises EndpointError when it cannot be asked, or refuses everything."""
         left: list[int] = list(range(len(questions)))
         try:
@@ -45,10 +57,15 @@ class EndpointJudge:
                 yield from self._round(questions, left, again)
                 left = again
         finally:
-            self._asking.close()
+            if not self._lasting:
+                self.close()
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._asking.close()
 
     def _round(
-        self, questions: Sequence[PairQuestion], places: Sequence[int], again: list[int]
+        self, questions: Sequence[Question], places: Sequence[int], again: list[int]
     ) -> Iterator[Answered]:
         """Ask the questions of some places; those that are to be asked anew are added to `again`."""
         bodies: dict[int, dict[str, Any]] = {}
@@ -74,27 +91,37 @@ class EndpointJudge:
                     yield Message(level="info", text=text)
             else:
                 self._refusals.count(reply.refused)
-                yield places[reply.place], self._read(reply, asked)
+                question = questions[places[reply.place]]
+                yield places[reply.place], self._read(reply, asked, question)
         for number in set(range(len(places))) - answered:
             yield places[number], Unanswered(NO_MORE, f"the budget of {self._config.budget:g} is spent.")
 
     def _affordable(self) -> bool:
-        return not self._config.budget or self._spent < self._config.budget
+        return not self._config.budget or self.spent < self._config.budget
 
-    def _body(self, question: PairQuestion) -> dict[str, Any]:
-        settings: dict[str, Any] = {"temperature": 0, "max_tokens": self._config.max_new_tokens}
-        if self._logprobs:
+    def _body(self, question: Question) -> dict[str, Any]:
+        config = self._config
+        tokens = config.max_new_tokens if isinstance(config, JudgeConfig) else config.answer_tokens
+        settings: dict[str, Any] = {"temperature": 0, "max_tokens": tokens}
+        if self._logprobs and not question.reasons:
             settings |= {"logprobs": True, "top_logprobs": LIKELIEST}
         return request(self._config.policy, question.asked(self._rubric), self._added, **settings)
 
-    def _read(self, reply: Reply, asked: dict[str, Any]) -> JudgeAnswer | Unanswered:
+    def _read(self, reply: Reply, asked: dict[str, Any], question: Question) -> JudgeAnswer | Unanswered:
+        if reply.failed is not None:
+            return Unanswered("not answered by the endpoint", str(reply.failed))
         if reply.refused is not None:
             return Unanswered("refused by the endpoint", f"{reply.refused}.")
-        completion = read_completion(reply.content, self._config.endpoint)
+        try:
+            completion = read_completion(reply.content, self._config.endpoint)
+        except EndpointError as error:
+            if self._lasting:
+                return Unanswered("not answered by the endpoint", str(error))
+            raise
         cost = cost_of(completion.usage, self._config.price_in, self._config.price_out)
         if not reply.cached:
-            self._spent += cost or 0.0
-        answer = read_answer(completion, self._rubric)
+            self.spent += cost or 0.0
+        answer = read_answer(completion, self._rubric, question)
         if answer is None:
             shown = "".join(c for c in completion.text[:200] if c.isprintable())
             cut = completion.choices[0].finish_reason == "length"

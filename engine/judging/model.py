@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import NonFiniteError, UsageError
-from engine.judging.question import Answered, PairQuestion, Unanswered, of_probabilities
+from engine.judging.question import Answered, Question, Unanswered
 from engine.models.head import head_of
 from engine.models.packing import Row
 from engine.models.trunk import Trunk
@@ -23,17 +23,26 @@ TOGETHER = 64
 
 
 class ModelJudge:
-    """A model in this process.  Raises UsageError when a label of the rubric is no token of it."""
+    """A model in this process.
+
+    labels: what it may answer, the rubric's verdicts if they are not given.  Raises UsageError when one of
+    them is no token of the model.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, tokeniser: Tokeniser, rubric: Rubric, batch_tokens: int
+        self,
+        model: PreTrainedModel,
+        tokeniser: Tokeniser,
+        rubric: Rubric,
+        batch_tokens: int,
+        labels: Sequence[str] = (),
     ) -> None:
         self._tokeniser, self._rubric, self._budget = tokeniser, rubric, batch_tokens
         self._head = head_of(model)
         self._trunk = Trunk.of(model, tokeniser.pad_id, model.device)
-        self._verdicts = verdict_tokens(tokeniser, rubric)
+        self._verdicts = verdict_tokens(tokeniser, labels or rubric.verdicts)
 
-    def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answered]:
         """In batches of about `batch_tokens`; a question too long for the model is left out."""
         for start in range(0, len(questions), TOGETHER):
             encoded = []
@@ -49,27 +58,16 @@ class ModelJudge:
                 while size < len(encoded) and (size + 1) * len(encoded[size][1]) <= self._budget:
                     size += 1
                 batch, encoded = encoded[:size], encoded[size:]
-                yield from self._measured(batch)
+                yield from self._measured(questions, batch)
 
-    def encode(self, question: PairQuestion) -> list[int] | Unanswered:
+    def encode(self, question: Question) -> list[int] | Unanswered:
         """The question's tokens up to where the model would answer."""
-        text, tokeniser = question.asked(self._rubric), self._tokeniser
-        chat = tokeniser.has_chat_template
-        messages = [{"role": "user", "content": text if chat else f"{text}\n\nAnswer:"}]
-        try:
-            ids = tokeniser.encode_prompt(messages, "chat" if chat else "plain")
-        except UsageError as error:
-            return Unanswered("refused by the chat template", str(error))
-        limit = tokeniser.max_positions
-        if limit and len(ids) > limit:
-            return Unanswered(
-                "too long",
-                f"the question has {counted(len(ids), 'token')}, and the model has {limit} positions.",
-            )
-        return ids
+        return encoded_question(self._tokeniser, question.asked(self._rubric))
 
     @torch.inference_mode()
-    def _measured(self, batch: Sequence[tuple[int, list[int]]]) -> Iterator[Answered]:
+    def _measured(
+        self, questions: Sequence[Question], batch: Sequence[tuple[int, list[int]]]
+    ) -> Iterator[Answered]:
         started = time.monotonic()
         hidden_N_D = self._trunk.last([Row(ids[:-1], [ids[-1:]]) for _, ids in batch])
         logprobs_N_V = torch.log_softmax(self._head(hidden_N_D).float(), dim=-1)
@@ -81,16 +79,35 @@ class ModelJudge:
             )
         seconds = (time.monotonic() - started) / len(batch)
         for (place, ids), probabilities in zip(batch, found_N_3.tolist(), strict=True):
-            yield place, replace(of_probabilities(*probabilities), tokens_in=len(ids), seconds=seconds)
+            answer = questions[place].answered(probabilities)
+            yield place, replace(answer, tokens_in=len(ids), seconds=seconds)
 
 
-def verdict_tokens(tokeniser: Tokeniser, rubric: Rubric) -> list[list[int]]:
+def encoded_question(tokeniser: Tokeniser, text: str, room: int = 0) -> list[int] | Unanswered:
+    """A question's tokens up to where the model would answer, with room for so many."""
+    chat = tokeniser.has_chat_template
+    messages = [{"role": "user", "content": text if chat else f"{text}\n\nAnswer:"}]
+    try:
+        ids = tokeniser.encode_prompt(messages, "chat" if chat else "plain")
+    except UsageError as error:
+        return Unanswered("refused by the chat template", str(error))
+    limit = tokeniser.max_positions
+    if limit and len(ids) + room > limit:
+        of_answer = f" and its answer may have {room}" if room else ""
+        return Unanswered(
+            "too long",
+            f"the question has {counted(len(ids), 'token')}{of_answer}, and the model has {limit} positions.",
+        )
+    return ids
+
+
+def verdict_tokens(tokeniser: Tokeniser, labels: Sequence[str]) -> list[list[int]]:
     """For each label the tokens that write it, with or without a space before it.
 
     Raises UsageError for a label that is several tokens, or two labels that are one.
     """
     tokens: list[list[int]] = []
-    for label in rubric.verdicts:
+    for label in labels:
         written = [tokeniser.encode_response(text) for text in (label, f" {label}")]
         single = sorted({ids[0] for ids in written if len(ids) == 1})
         if not single:

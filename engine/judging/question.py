@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.chat_template import Chat
 from engine.protocol.events import Message
 from engine.protocol.rubric import Rubric
 
+MOST_LABELS = 9
+"""Numbers up to which each is one token, as models mostly write them."""
 SHOWN = 500
 """Characters of an answer that are kept."""
 
@@ -25,6 +27,7 @@ class PairQuestion:
     ids: tuple[str, str]
     texts: tuple[str, str]
     turned: bool = False
+    reasons: bool = False  # before the verdict
 
     @property
     def key(self) -> str:
@@ -44,7 +47,45 @@ class PairQuestion:
 
     def asked(self, rubric: Rubric) -> str:
         """The whole question in words."""
-        return rubric.question(self.criterion, self.messages, *self.shown)
+        return rubric.question(self.criterion, self.messages, *self.shown, reasons=self.reasons)
+
+    def labels(self, rubric: Rubric) -> tuple[str, ...]:
+        """What may be answered."""
+        return rubric.verdicts
+
+    def answered(self, probabilities: Sequence[float]) -> JudgeAnswer:
+        """The answer of a distribution over the labels."""
+        return of_probabilities(*probabilities)
+
+
+@dataclass(frozen=True)
+class ScoreQuestion:
+    """Which number from 1 to `scale` a response is worth by a criterion."""
+
+    messages: Chat
+    criterion: str
+    text: str
+    scale: int
+    reasons: bool = False  # before the number
+
+    def asked(self, rubric: Rubric) -> str:
+        """The whole question in words."""
+        return rubric.score_question(
+            self.criterion, self.messages, self.text, self.scale, reasons=self.reasons
+        )
+
+    def labels(self, rubric: Rubric) -> tuple[str, ...]:
+        """What may be answered with one token; nothing where some number is several."""
+        return tuple(str(n + 1) for n in range(self.scale)) if self.scale <= MOST_LABELS else ()
+
+    def answered(self, probabilities: Sequence[float]) -> JudgeAnswer:
+        """The mean of a distribution over the numbers (Liu et al., G-Eval, arXiv 2303.16634, eq. 1)."""
+        mass = sum(probabilities)
+        mean = sum(n * p for n, p in enumerate(probabilities, start=1)) / mass if mass > 0 else math.nan
+        return of_number(mean, self.scale, mass=min(mass, 1.0))
+
+
+Question = PairQuestion | ScoreQuestion
 
 
 @dataclass(frozen=True)
@@ -54,7 +95,8 @@ class JudgeAnswer:
     said: Literal[1, 0, -1]
     """1 the first is better, -1 the second, 0 a tie."""
     share: float | None = None
-    """Probability that the first is better, a tie one half; None of a judge that gives words only."""
+    """Probability that the first is better, a tie one half; None of a judge that gives words only.  Of a
+    single response where it stands between the worst (0) and the best (1)."""
     mass: float | None = None
     """Share of its distribution that lay on a verdict at all."""
     text: str | None = None
@@ -80,7 +122,7 @@ Answered = tuple[int, JudgeAnswer | Unanswered] | Message | None
 class Judge(Protocol):
     """Whoever answers questions."""
 
-    def answers(self, questions: Sequence[PairQuestion]) -> Iterator[Answered]:
+    def answers(self, questions: Sequence[Any]) -> Iterator[Answered]:
         """Every question's answer with its place, in any order; None now and then while none comes."""
         ...
 
@@ -94,6 +136,11 @@ def of_probabilities(first: float, second: float, tie: float = 0.0) -> JudgeAnsw
     else:
         said = 1 if first > second else -1
     return JudgeAnswer(said, share, min(mass, 1.0))
+
+
+def of_number(number: float, scale: int, mass: float | None = None) -> JudgeAnswer:
+    """The answer that a single response is worth a number from 1 to `scale`."""
+    return JudgeAnswer(0, (number - 1) / (scale - 1), mass)
 
 
 def of_difference(difference: float) -> JudgeAnswer:

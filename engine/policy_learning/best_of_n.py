@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,10 @@ class Sampler:
         def attempt(tokens: int) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
             yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
             gold = self.rewards.gold_scores(conversations, tokens) if with_gold else None
-            return self.rewards.score(conversations, tokens), gold
+            scored = self.rewards.score(conversations, tokens)
+            return self.rewards.with_judged(scored, judged), gold
 
+        judged = yield from self.rewards.judged(conversations)
         return (yield from retry_on_out_of_memory(self.scoring, attempt))
 
     def conversations(self, prompts: list[Prompt], sampled: list[Sampled]) -> list[Conversation]:
@@ -116,26 +119,29 @@ def run(config: BestOfNConfig, directory: RunDir) -> Iterator[Event]:
     waiting = [prompt for prompt in prompts.train if prompt.prompt_id not in done]
     if waiting:
         yield Progress(stage="loading models", done=0, total=1)
-        sampler = load_sampler(config, folders, tokeniser)
+        sampler = load_sampler(config, folders, tokeniser, directory)
         yield Progress(stage="loading models", done=1, total=1)
-        scale = yield from known_scale(sampler, prompts, config, directory)
-        few = max(1, config.batch_sequences // config.samples)
-        for start in range(0, len(waiting), few):
-            chosen = waiting[start : start + few]
-            yield from some_prompts(sampler, scale, chosen, config, directory, number)
-            number += 1
-            ready = len(done) + start + len(chosen)
-            yield Progress(stage="sampling", done=ready, total=len(prompts.train), unit="prompts")
+        with closing(sampler.rewards):
+            scale = yield from known_scale(sampler, prompts, config, directory)
+            few = max(1, config.batch_sequences // config.samples)
+            for start in range(0, len(waiting), few):
+                chosen = waiting[start : start + few]
+                yield from some_prompts(sampler, scale, chosen, config, directory, number)
+                number += 1
+                ready = len(done) + start + len(chosen)
+                yield Progress(stage="sampling", done=ready, total=len(prompts.train), unit="prompts")
     yield from report(directory, config)
 
 
-def load_sampler(config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser) -> Sampler:
+def load_sampler(
+    config: BestOfNConfig, folders: dict[str, Path], tokeniser: Tokeniser, run: RunDir
+) -> Sampler:
     """Policy and rewards on their device, frozen.  Raises UsageError where one of them is unusable."""
     device = resolve_device(config.device)
     return Sampler(
         model=load_policy(folders["policy"], config.dtype, device).requires_grad_(False),
         tokeniser=tokeniser,
-        rewards=load_rewards(config, folders, tokeniser, RewardModels(config.dtype, device)),
+        rewards=load_rewards(config, folders, tokeniser, RewardModels(config.dtype, device), run),
         sampling=MicroBatchSize(config.batch_sequences, "sequences"),
         scoring=MicroBatchSize(FEATURE_TOKENS, "tokens"),
     )
@@ -147,7 +153,7 @@ def known_scale(
     """The scale of scores that policy learning with this seed would take; kept for a resumed run."""
     path = run.path / "scale.json"
     if path.is_file():
-        return ScoreScale(**json.loads(path.read_text()))
+        return ScoreScale.from_json(json.loads(path.read_text()))
     scale = ScoreScale()
     if config.normalise_score:
         chosen, samples = prompts.of_reference(config.seed)
@@ -187,7 +193,7 @@ def some_prompts(
     reward_N = sampler.rewards.objective(
         scored, scale, stopped_N=stopped, group_N=groups_of(sampled), penalty=config.missing_stop_penalty
     )
-    components = scored.components | ({} if gold is None else {"gold": gold})
+    components = scored.components | scored.aside | ({} if gold is None else {"gold": gold})
     cut_N = sampler.rewards.cut(sampler.conversations(prompts, sampled))
     rows = [
         sample_row(

@@ -7,7 +7,7 @@ alone, and training goes on as if there had been none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ def evaluate(
     models: Models,
     prompts: Prompts,
     scale: ScoreScale,
-    multiplier: float,
+    multipliers: Mapping[str, float],
     config: PolicyLearningConfig,
     run: RunDir,
     step: int,
@@ -70,7 +70,7 @@ def evaluate(
     measured = yield from measure(models, rollout, with_gold=True)
     objective_N = models.rewards.objective(
         measured.scored, scale, stopped_N=rollout.stopped, group_N=rollout.groups,
-        penalty=config.missing_stop_penalty, multiplier=multiplier,
+        penalty=config.missing_stop_penalty, multipliers=multipliers,
     )  # fmt: skip
     objective_N = shaped(objective_N, rollout, config)
     kl_N = kl_of(rollout, measured).sum(dim=1)

@@ -6,13 +6,13 @@
 2. score the cut text; log π, log π_ref, values by the forward pass of training   (rollout.measure)
 3. rewards and advantages, as the algorithm has them                        (Algorithm.advantages)
 4. some epochs of its losses                                                (update.Update)
-5. steer β and the multiplier of a constraint, write rollouts and traces, tell the metrics, checkpoint
+5. steer β and the multipliers of constraints, write rollouts and traces, tell the metrics, checkpoint
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -94,7 +94,7 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     for role, model in run.inputs.models.items():
         folders[role] = yield from resolving(model.folder)
     yield Progress(stage="loading models", done=0, total=1)
-    models = load_models(config, folders, critic=algorithm.critic)
+    models = load_models(config, folders, run, critic=algorithm.critic)
     text_config: Any = models.policy.model.config.get_text_config()
     if config.endpoint:
         models.served = served_policy(models, config, run, folders["policy"])
@@ -127,7 +127,7 @@ def _train(
                 train=[prompt.prompt_id for prompt in prompts.train],
                 heldout=[prompt.prompt_id for prompt in prompts.heldout],
             )
-            yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, 0)
+            yield from evaluate(models, prompts, state.scale, state.multipliers, config, run, 0)
 
     def save() -> None:
         saved = state.to_json(models)
@@ -141,7 +141,7 @@ def _train(
             return
         yield Progress(stage="training", done=state.step, total=config.steps, unit="steps")
         if evaluates and due(config, state.step):
-            yield from evaluate(models, prompts, state.scale, state.multiplier, config, run, state.step)
+            yield from evaluate(models, prompts, state.scale, state.multipliers, config, run, state.step)
         last = state.step == config.steps
         if config.policy_every and not last and state.step % config.policy_every == 0:
             yield from keep_policy(models, state.step, policy_folder, config, run)
@@ -187,7 +187,7 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
     scale = ScoreScale.of(measured.scored, rollout.groups) if config.normalise_score else ScoreScale()
     yield from scale.messages()
     if models.critic is not None and measured.values is not None:
-        final = objective(models, rollout, measured, scale, config.multiplier, config)
+        final = objective(models, rollout, measured, scale, first_multipliers(models, config), config)
         if measured.step_rewards is not None:
             final = final + measured.step_rewards.sum(dim=1)
         models.critic.calibrate(*calibration(measured.values, final, rollout.mask))
@@ -202,7 +202,13 @@ def start(models: Models, prompts: Prompts, config: PolicyLearningConfig) -> Gen
         "length": float(rollout.mask.sum(dim=1).float().mean()),
         "entropy": float(measured.entropy[rollout.mask].mean()),
     }
-    return State(0, config.beta, config.beta, config.multiplier, scale, first)
+    multipliers = first_multipliers(models, config)
+    return State(0, config.beta, config.beta, multipliers, dict(multipliers), scale, first)
+
+
+def first_multipliers(models: Models, config: PolicyLearningConfig) -> dict[str, float]:
+    """λ of each constraint before the first step."""
+    return {constraint.name: config.multiplier for constraint in models.rewards.constraints}
 
 
 def objective(
@@ -210,13 +216,13 @@ def objective(
     rollout: Rollout,
     measured: Measured,
     scale: ScoreScale,
-    multiplier: float,
+    multipliers: Mapping[str, float],
     config: PolicyLearningConfig,
 ) -> Tensor:
     """[N] what is maximised, before any KL."""
     final_N = models.rewards.objective(
         measured.scored, scale, stopped_N=rollout.stopped, group_N=rollout.groups,
-        penalty=config.missing_stop_penalty, multiplier=multiplier,
+        penalty=config.missing_stop_penalty, multipliers=multipliers,
     )  # fmt: skip
     return shaped(final_N, rollout, config)
 
@@ -243,9 +249,9 @@ def sampled_and_measured(
     sampled = time.perf_counter()
     measured = yield from measure(models, rollout, with_gold=due)
     check_sampler(models, rollout, measured)
-    final = objective(models, rollout, measured, state.scale, state.multiplier, config)
+    final = objective(models, rollout, measured, state.scale, state.multipliers, config)
     if config.mixture() is not None:
-        worth = partial(objective, models, scale=state.scale, multiplier=state.multiplier, config=config)
+        worth = partial(objective, models, scale=state.scale, multipliers=state.multipliers, config=config)
         judged = yield from against_mixture(models, rollout, final, worth, config, config.seed, state.step)
     elif preference := config.preferred_by():
         wins = compared(rollout, preference, models.policy.tokeniser, models.rewards.pairwise)
@@ -311,7 +317,7 @@ def one_step(
 def update_coefficients(
     models: Models, state: State, measured: Measured, targets: Targets, config: PolicyLearningConfig
 ) -> dict[str, float]:
-    """β and the multiplier of the next step; goal and multiplier of this one as metrics."""
+    """β and the multipliers of the next step; goal and multipliers of this one as metrics."""
     metrics: dict[str, float] = {}
     if config.kl == "adaptive" and state.step > 0:  # the first responses are the reference policy's own
         episodes = len(measured.scores)
@@ -322,12 +328,12 @@ def update_coefficients(
         state.beta_level, state.beta = control.updated(
             state.beta_level, targets.kl_a_response, episodes, goal
         )
-    cost = measured.scored.cost
-    if cost is None:
-        return metrics
-    metrics["policy/multiplier"] = state.multiplier
-    excess = float(models.rewards.excess(cost, state.scale).mean())
-    state.multiplier = DualAscent(config.constraint_rate).updated(state.multiplier, excess)
+    ascent, scored = DualAscent(config.constraint_rate), measured.scored
+    for name, excess_N in models.rewards.excess(scored, state.scale).items():
+        metrics[f"multiplier/{name}"] = state.multipliers[name]
+        state.multiplier_levels[name], state.multipliers[name] = ascent.updated(
+            state.multiplier_levels[name], float(excess_N.mean())
+        )
     return metrics
 
 

@@ -72,7 +72,8 @@ class Models:
     served: ServedPolicy | None = None  # where responses come from, if not from here
 
     def close(self) -> None:
-        """Nothing that a server samples ahead is waited for."""
+        """Nothing that a server samples ahead is waited for, and no judge is asked any more."""
+        self.rewards.close()
         if self.served is not None:
             self.served.ahead.give_up()
 
@@ -96,7 +97,7 @@ class Models:
 
 
 def load_models(
-    config: PolicyLearningConfig, folders: Mapping[str, Path], *, critic: str | None = None
+    config: PolicyLearningConfig, folders: Mapping[str, Path], run: RunDir, *, critic: str | None = None
 ) -> Models:
     """Load the models, folders by role, and choose what is trained.
 
@@ -108,7 +109,7 @@ def load_models(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
         temperature=config.temperature, sharding=config.sharding,
     )  # fmt: skip
-    rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device))
+    rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device), run)
     optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}
     made: Critic | None = None
     parts: dict[str, nn.Module] = {}

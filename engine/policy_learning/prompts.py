@@ -15,13 +15,14 @@ import torch
 from engine.errors import UsageError
 from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
 from engine.policy_learning.reward_parts import Conversation
+from engine.protocol.configs.needs import SCALE_PROMPTS, SCALE_SAMPLES
 from engine.text import Chat, TemplateName, Tokeniser
 from engine.training.checkpoint import seeded
 from engine.training.split import heldout_prompts
 from engine.wording import counted
 
-REFERENCE_SAMPLES = 96  # that the scale of scores is taken from: four a prompt tell the spread to about 8 %
-REFERENCE_A_PROMPT = 4
+REFERENCE_SAMPLES = SCALE_PROMPTS * SCALE_SAMPLES  # of the scale of scores: they tell the spread to about 8 %
+REFERENCE_A_PROMPT = SCALE_SAMPLES
 REFERENCE_KEY = "reference samples"
 
 

@@ -53,11 +53,11 @@ def rollout_metrics(rollout: Rollout, measured: Measured, targets: Targets, beta
         "policy/beta": beta,
     }
     metrics |= {f"reward/{name}": float(scores.mean()) for name, scores in measured.scored.components.items()}
+    metrics |= {name: float(values.mean()) for name, values in measured.scored.aside.items()}
     if measured.step_rewards is not None:
         metrics["policy/step_reward"] = float(measured.step_rewards.sum(dim=1).mean())
         metrics["policy/reward_steps"] = float((measured.step_rewards != 0).sum(dim=1).float().mean())
-    if measured.scored.cost is not None:
-        metrics["policy/cost"] = float(measured.scored.cost.mean())
+    metrics |= {f"cost/{name}": float(cost_N.mean()) for name, cost_N in measured.scored.costs.items()}
     if measured.wins is not None:
         metrics["policy/intransitive"] = intransitive_share(measured.wins, rollout.groups)
     if measured.gold is not None:
@@ -119,9 +119,7 @@ def sample_row(
 def write_rollouts(run: RunDir, step: int, rollout: Rollout, measured: Measured, targets: Targets) -> Output:
     """One row a response; `reward` is what the loss saw, summed over the response."""
     rewards, kls = targets.rewards.sum(dim=1), targets.kl.sum(dim=1)
-    components = measured.scored.components | (
-        {} if measured.scored.cost is None else {"cost": measured.scored.cost}
-    )
+    components = measured.scored.components | measured.scored.costs
     rows = [
         sample_row(
             step,

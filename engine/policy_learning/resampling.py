@@ -109,5 +109,6 @@ def _scored(a: RewardScores, b: RewardScores) -> RewardScores:
         members={name: torch.cat([scores, b.members[name]], dim=1) for name, scores in a.members.items()},
         components={name: torch.cat([scores, b.components[name]]) for name, scores in a.components.items()},
         scores=torch.cat([a.scores, b.scores]),
-        cost=None if a.cost is None or b.cost is None else torch.cat([a.cost, b.cost]),
+        costs={name: torch.cat([cost_N, b.costs[name]]) for name, cost_N in a.costs.items()},
+        aside={name: torch.cat([values, b.aside[name]]) for name, values in a.aside.items()},
     )

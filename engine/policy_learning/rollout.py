@@ -340,8 +340,10 @@ def scores_of(
     def attempt(tokens: int) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
         yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
         gold = models.rewards.gold_scores(conversations, tokens) if with_gold else None
-        return models.rewards.score(conversations, tokens), gold
+        scored = models.rewards.score(conversations, tokens)
+        return models.rewards.with_judged(scored, judged), gold
 
+    judged = yield from models.rewards.judged(conversations)
     return (yield from retry_on_out_of_memory(models.microbatches["scoring"], attempt))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class RewardScores:
     members: dict[str, Tensor]  # by component, [M, N]
     components: dict[str, Tensor]  # by component, its members' mean, [N]
     scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
-    cost: Tensor | None  # [N] of the constraint's model
+    costs: dict[str, Tensor] = field(default_factory=dict)  # by what is constrained, [N]
+    aside: dict[str, Tensor] = field(default_factory=dict)  # by metric what is told beside scores, [N]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> RewardScores:
         """The same with every tensor changed."""
@@ -35,7 +37,8 @@ class RewardScores:
             {name: change(scores) for name, scores in self.members.items()},
             {name: change(scores) for name, scores in self.components.items()},
             change(self.scores),
-            None if self.cost is None else change(self.cost),
+            {name: change(costs) for name, costs in self.costs.items()},
+            {name: change(values) for name, values in self.aside.items()},
         )
 
 
@@ -51,7 +54,7 @@ class ScoreScale:
     means: dict[str, list[float]] = field(default_factory=dict)  # M numbers a component
     stds: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, list[float]] = field(default_factory=dict)  # standard errors of `stds`
-    cost_std: float = 1.0
+    cost_stds: dict[str, float] = field(default_factory=dict)  # of what is constrained
     samples: int = 0
     prompts: int = 0
 
@@ -64,14 +67,26 @@ class ScoreScale:
             spreads = [spread_within(row, group_N) for row in members_M_N]
             stds[name] = [_usable(spread) for spread, _ in spreads]
             errors[name] = [error for _, error in spreads]
-        cost = 1.0 if scored.cost is None else _usable(spread_within(scored.cost, group_N)[0])
-        return cls(means, stds, errors, cost, len(group_N), len(group_N.unique()))
+        costs = {name: _usable(spread_within(cost_N, group_N)[0]) for name, cost_N in scored.costs.items()}
+        return cls(means, stds, errors, costs, len(group_N), len(group_N.unique()))
 
-    def normalised(self, name: str, members_M_N: Tensor) -> Tensor:
-        """(score − mean) / std by the component's statistics, or as it is without any.  [M, N] → [M, N]"""
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> ScoreScale:
+        """What `dataclasses.asdict` gave, here or in a version that knew one constraint."""
+        saved = dict(saved)
+        saved.pop("cost_std", None)
+        return cls(**saved)
+
+    def normalised(self, name: str, members_M_N: Tensor, *, together: bool = False) -> Tensor:
+        """(score − mean) / std by the component's statistics, or as it is without any.  [M, N] → [M, N]
+
+        together: all members by the mean of their spreads, so that what they disagree about stays.
+        """
         if name not in self.means:
             return members_M_N
         mean, std = torch.tensor(self.means[name]), torch.tensor(self.stds[name])
+        if together:
+            std = std.mean().expand_as(std)
         return (members_M_N - mean[:, None]) / std[:, None]
 
     def messages(self) -> Iterator[Message]:

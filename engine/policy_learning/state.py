@@ -16,7 +16,8 @@ class State:
     step: int  # finished steps
     beta: float
     beta_level: float  # the slow part of an adaptive β
-    multiplier: float  # of the constraint
+    multipliers: dict[str, float]  # by the constraint's name
+    multiplier_levels: dict[str, float]  # the slow part of each
     scale: ScoreScale
     first: dict[str, float]  # score, length and entropy of the policy that the run started from
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last step
@@ -31,4 +32,8 @@ class State:
         """What `to_json` gave; sets the sizes of the models' micro-batches too."""
         for name, part in saved.pop("portions").items():
             models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
-        return cls(**(saved | {"scale": ScoreScale(**saved["scale"])}))
+        if "multiplier" in saved:  # of a version that knew one constraint
+            names = [constraint.name for constraint in models.rewards.constraints]
+            saved["multipliers"] = dict.fromkeys(names, saved.pop("multiplier"))
+            saved["multiplier_levels"] = dict(saved["multipliers"])
+        return cls(**(saved | {"scale": ScoreScale.from_json(saved["scale"])}))

@@ -84,7 +84,11 @@ def estimate(
         sentence += f", and {_time(seconds)} ({grounds})"
     if cost.tuning == "frozen" and responses is not None:
         sentence = f"Features read or computed: of {counted(responses, 'response')}. {sentence}"
-    return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.")
+    asked = "".join(
+        f" {name} is asked about {count:,} times; how long an endpoint takes is not counted."
+        for name, count in config.questions(prompts).items()
+    )
+    return Estimate(memory, seconds, f"{sentence}; it computes in {dtype}.{asked}")
 
 
 def work_of(

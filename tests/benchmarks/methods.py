@@ -57,6 +57,9 @@ ONLINE = COMMON | {
     "missing_stop_penalty": 0.0, "checkpoint_every": 0, "trace_every": 0, "collapse": "ignore", "epochs": 2,
 }  # fmt: skip
 REAL_PROMPTS, REAL_TOKENS = 24, 24
+BOUNDS = ("tests.benchmarks.methods:ascii_share <= 0.7", "tests.benchmarks.methods:ascii_share >= 0.2")
+"""Of the reward itself: it is to stop at the first, and the second is kept all along."""
+REAL_BOUNDS = ("tests.benchmarks.methods:fewer_words <= -0.8", "tests.benchmarks.methods:fewer_words >= -9")
 ROW: dict[str, Any] = {"annotator": "rule:concise"}
 FREE: dict[str, Any] = {"kl": "fixed", "beta": 0.0}
 HELD: dict[str, Any] = {"kl": "fixed", "beta": 0.01}
@@ -101,7 +104,17 @@ def methods(seed: int) -> dict[str, configs.JobConfig]:
             preference="tests.benchmarks.methods:more_ascii",
         ),
         "SPPO": configs.OnlineDPOConfig(**on, loss="sppo"),
+        "RLOO, a judge of pairs": configs.RLOOConfig(**{**on, "rewards": (judge("ascii"),)}, **FREE),
+        "GRPO, a judge of pairs": grpo(**{**on, "rewards": (judge("ascii"),)}, **FREE),
+        "RLOO, two bounds": configs.RLOOConfig(
+            **{**on, "steps": 72, "learning_rate": 3e-3}, **FREE, constraints=BOUNDS
+        ),
     }
+
+
+def judge(name: str) -> str:
+    """The judge of that name beside this file, as a reward."""
+    return f"judge:{Path(__file__).parent / 'judges' / name}.toml"
 
 
 def real(config: configs.JobConfig) -> configs.JobConfig:
@@ -110,8 +123,12 @@ def real(config: configs.JobConfig) -> configs.JobConfig:
     if isinstance(config, configs.StoredResponsesConfig):
         return msgspec.structs.replace(config, **own, epochs=2)
     own |= {"steps": 10, "prompts_per_step": 4, "samples": 4, "max_new_tokens": REAL_TOKENS}
-    if getattr(config, "rewards", ()):
+    if of_judge(config):
+        own |= {"rewards": (judge("words"),), "normalise_score": False}
+    elif getattr(config, "rewards", ()):
         own |= {"rewards": ("tests.benchmarks.methods:fewer_words",), "normalise_score": False}
+    if getattr(config, "constraints", ()):
+        own |= {"constraints": REAL_BOUNDS}
     if getattr(config, "preference", ""):
         own |= {"preference": "tests.benchmarks.methods:rather_fewer_words"}
     return msgspec.structs.replace(config, **own)
@@ -122,7 +139,12 @@ def fewer_words(prompt: str, response: str) -> float:
     return max(concise(prompt, response), -100.0) / 10
 
 
-def rather_fewer_words(prompt: str, first: str, second: str) -> float:
+def of_judge(config: configs.JobConfig) -> bool:
+    """Whether a judge compares the samples, which gives them no score that could rise."""
+    return isinstance(config, configs.RewardedConfig) and bool(config.judges())
+
+
+def rather_fewer_words(prompt: str, first: str, second: str, criterion: str = "") -> float:
     """How likely the first is preferred by that rule."""
     return 1 / (1 + math.exp(fewer_words(prompt, second) - fewer_words(prompt, first)))
 
@@ -154,6 +176,7 @@ def answered(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 METRICS = ("heldout/loss", "heldout/accuracy", "policy/score", "policy/kl")
+OF_BOUNDS = ("multiplier/", "cost/")
 
 
 def of_text(text: str) -> float:
@@ -197,13 +220,17 @@ def curve(
     learn = getattr(importlib.import_module(job.module), job.function)
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder) / "run", config, {"policy": model}, table)
-        unscored = isinstance(config, configs.NashMDConfig) and not config.rewards
+        for file, path in config.inputs().files.items():
+            run.keep_file(file, Path(path))
+        unscored = of_judge(config) or (isinstance(config, configs.NashMDConfig) and not config.rewards)
         for event in learn(config, run):
             if unscored and isinstance(event, Output) and event.kind == "rollouts":
                 texts = pq.read_table(run.path / event.path)["text"].to_pylist()
                 yield name, seed, event.step, "policy/score", statistics.fmean(map(worth, texts))
-            for metric in METRICS if isinstance(event, Metrics) else ():
-                if metric in event.values and not (unscored and metric == "policy/score"):
+            for metric in event.values if isinstance(event, Metrics) else ():
+                if (metric in METRICS or metric.startswith(OF_BOUNDS)) and not (
+                    unscored and metric == "policy/score"
+                ):
                     yield name, seed, event.step, metric, event.values[metric]
 
 

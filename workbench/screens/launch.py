@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.services.workspace import Workspace
 
 PACKAGED = "smollm2"
-REWARD_MODEL_FIELDS = ("reward_model", "gold", "constraint", "rewards")
+REWARD_MODEL_FIELDS = ("reward_model", "gold", "constraint", "rewards", "constraints")
 ESTIMATE_SECONDS = 0.3
 """Rest after a key before the estimate is worked out again."""
 

@@ -84,6 +84,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
             "overlong_penalty",
             "constraint",
             "constraint_bound",
+            "constraints",
             "constraint_rate",
             "multiplier",
         ),

@@ -10,6 +10,7 @@ from typing import Any
 from workbench.services.direct_formulas import cpo, dpo, kto, online_loss, orpo, simpo
 from workbench.services.formula_parts import MINUS, Figures, Term, number, percent
 from workbench.services.reward_formulas import process_reward
+from workbench.services.score_formulas import score_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def formula(kind: str, config: Figures, metrics: Mapping[str, Any]) -> Formula |
     latest = {name: points[-1][1] for name, points in metrics.items() if points}
     steps = [points[-1][0] for points in metrics.values() if points]
     title, terms = write(config, latest)
-    terms += _score(config, latest)
+    terms += score_terms(config, latest)
     return Formula(title, tuple(terms), max(steps, default=None))
 
 
@@ -94,26 +95,6 @@ def _steering(config: Figures, latest: Figures) -> list[Term]:
             "adaptive β; KL/goal counts no further than e^±½, n responses a step, h horizon",
         )
     ]
-
-
-def _score(config: Figures, latest: Figures) -> list[Term]:
-    """How several components, or a constraint, become the score; nothing where there is one scorer alone."""
-    terms = []
-    parts = {n.removeprefix("reward/"): v for n, v in latest.items() if n.startswith("reward/")}
-    if len(parts) > 1:
-        rule = str(config.get("ensemble") or "") or "weighted sum"
-        listed = ", ".join(f"{name} {number(value)}" for name, value in list(parts.items())[:6])
-        terms.append(Term("s from its components", listed, rule))
-    if config.get("constraint"):
-        terms.append(
-            Term(
-                f"s′ = (s {MINUS} λ·(cost {MINUS} bound)) / (1 + λ)",
-                f"λ {number(latest.get('policy/multiplier'))}, cost {number(latest.get('policy/cost'))}, "
-                f"bound {number(config.get('constraint_bound'))}",
-                "the constraint; λ rises while it is broken",
-            )
-        )
-    return terms
 
 
 def _beta(config: Figures, latest: Figures) -> Any:

@@ -12,9 +12,10 @@ import msgspec
 
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol.catalog import JOBS, build_typed, job_kind
-from engine.protocol.configs import JobConfig
+from engine.protocol.configs import JobConfig, RewardedConfig
 from engine.protocol.configs.needs import ResponseTable
 from engine.protocol.launch import is_hub_id
+from engine.protocol.reward_judge import judge_models, kept_judge
 from engine.protocol.rundir import ModelRef, RunDir
 from engine.protocol.suggest import did_you_mean
 from storage import artifacts, policies, prompts, runs
@@ -51,6 +52,8 @@ def check(store: Store, config: JobConfig) -> Checked:
         after = maker or after
     if inputs.reference:
         after = _policy(store, inputs.reference, makers)[1] or after
+    for wanted in inputs.policies.values():
+        after = _policy(store, wanted, makers)[1] or after
     for wanted in inputs.reward_models.values():
         after = _reward_model(store, wanted, makers) or after
     for table in inputs.tables.values():
@@ -62,11 +65,17 @@ def check(store: Store, config: JobConfig) -> Checked:
     return Checked(config, after)
 
 
-def model_refs(store: Store, config: JobConfig) -> dict[str, ModelRef]:
-    """The models that the job reads, as they are now.  Raises UsageError for a name that has vanished."""
+def model_refs(store: Store, config: JobConfig, run: RunDir) -> dict[str, ModelRef]:
+    """The models that the job reads, as they are now; those of its judges by the run's copies of their files.
+
+    Raises UsageError for a name that has vanished.
+    """
     models: dict[str, ModelRef] = {}
     inputs = config.inputs()
-    for role, wanted in (("policy", inputs.policy), ("reference", inputs.reference)):
+    named = {"policy": inputs.policy, "reference": inputs.reference, **inputs.policies}
+    if isinstance(config, RewardedConfig):
+        named |= judge_models({component: kept_judge(run, component) for component in config.judges()})
+    for role, wanted in named.items():
         if wanted:
             name, _ = _policy(store, wanted, {})
             row = policies.find(store, name)

@@ -60,7 +60,7 @@ def prepare(store: Store, run: RunDir, config: JobConfig) -> Inputs:
     Raises UsageError when a name has vanished or there is nothing to work on, NothingToDoError when all of it
     has been done before.
     """
-    models = model_refs(store, config)
+    models = model_refs(store, config, run)
     folder = run.path / "inputs"
     folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     try:
@@ -87,7 +87,7 @@ def follow_moved_models(store: Store, run: RunDir, config: JobConfig) -> None:
     inputs = run.inputs
     folders = [Path(model.folder) for model in inputs.models.values()]
     if any(folder.is_absolute() and not folder.exists() for folder in folders):
-        run.write_inputs(msgspec.structs.replace(inputs, models=model_refs(store, config)))
+        run.write_inputs(msgspec.structs.replace(inputs, models=model_refs(store, config, run)))
 
 
 def _write_tables(

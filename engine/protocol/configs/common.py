@@ -137,6 +137,10 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         return None
 
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        """How often each judge of samples is asked, by its name; prompts: how many there are."""
+        return {}
+
     @property
     def computes(self) -> bool:
         """Whether it works with models in its own process, which needs torch and keeps a device busy."""

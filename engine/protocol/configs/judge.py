@@ -16,6 +16,7 @@ from engine.protocol.configs.needs import (
     TYPICAL_PROMPT,
     TYPICAL_RESPONSE,
     TYPICAL_RESPONSES,
+    TYPICAL_RUBRIC,
     Cost,
     JobInputs,
     PairTable,
@@ -28,7 +29,6 @@ JUDGE_NAME = r"^(\w[\w .+-]{0,79})?\Z"
 JUDGE_NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 SCORERS = ("reward_model", "preference")
 WITHOUT_WORDS = (*SCORERS, "function")
-TYPICAL_RUBRIC = 150  # tokens of what is told besides the texts
 
 
 class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):

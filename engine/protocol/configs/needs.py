@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SAMPLED_AT_ONCE = 64  # sequences, where a job does not say
+SCALE_PROMPTS, SCALE_SAMPLES = 24, 4  # that the scale of scores is taken from: prompts, and samples of each
 TYPICAL_PROMPT = 64  # tokens, where nothing says how long prompts are
 TYPICAL_RESPONSE = 128  # tokens, likewise
 TYPICAL_RESPONSES = 4  # a prompt, where the data decides it
+TYPICAL_RUBRIC = 150  # tokens of what a judge is told besides the texts
 TYPICAL_SCORED = 3 * TYPICAL_PROMPT  # tokens of a prompt with its response
 KindsOfAnnotators = tuple[Literal["human", "import", "rule", "ai"], ...]
 PEOPLE_AND_RULES: KindsOfAnnotators = ("human", "import", "rule")
@@ -93,6 +95,7 @@ class JobInputs:
 
     tables: Mapping[str, Table]  # by the name under which the job finds them (`RunDir.table`)
     policy: str | None = None  # the field `policy`: name in the store, hub id or folder
+    policies: Mapping[str, str] = field(default_factory=dict)  # further ones, named as it is, by role
     reference: str = ""  # a policy that `policy` is measured against, named as that one is; empty: none
     reward_models: Mapping[str, str] = field(default_factory=dict)  # names in the store, by role
     files: Mapping[str, str] = field(default_factory=dict)  # a person's own, by the name of the run's copy

@@ -18,7 +18,7 @@ from engine.protocol.rewards import Component
 
 OF_REWARDS = (
     "reward_model", "rewards", "function_seconds", "ensemble", "normalise_score", "missing_stop_penalty",
-    "constraint", "resample", "overlong_tokens",
+    "constraint", "constraints", "resample", "overlong_tokens",
 )  # fmt: skip
 """Settings of rewards, which people stand in for."""
 OF_RATIOS = (

@@ -54,7 +54,7 @@ class OveroptimiseConfig(JobConfig, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Variants of each proxy beside its head alone: an ensemble of heads taken as minimum "
-            "or mean-variance:λ."
+            "mean-variance:λ or mean-deviation:κ."
         ),
     ] = ()
     members: Annotated[int, Meta(ge=2, description="Heads of such an ensemble.")] = 16
@@ -99,7 +99,9 @@ class OveroptimiseConfig(JobConfig, frozen=True, kw_only=True):
             raise UsageError("A proxy learns one label at least; take the 0 out of labels.")
         for variant in self.conservative:
             if not variant or not re.match(ENSEMBLE, variant):
-                raise UsageError(f"“{variant}” is no variant; write minimum, or mean-variance:0.5.")
+                raise UsageError(
+                    f"“{variant}” is no variant; write minimum, mean-variance:0.5 or mean-deviation:1."
+                )
         if len(set(self.conservative)) < len(self.conservative):
             raise UsageError("A variant stands twice in conservative; name each once.")
 

@@ -21,6 +21,8 @@ from engine.protocol.configs.common import (
 )
 from engine.protocol.configs.needs import (
     DECODING,
+    SCALE_PROMPTS,
+    SCALE_SAMPLES,
     TYPICAL_PROMPT,
     Cost,
     JobInputs,
@@ -28,6 +30,7 @@ from engine.protocol.configs.needs import (
 )
 from engine.protocol.configs.rates import Objective, described, learning_rate
 from engine.protocol.configs.rewarded import RewardedConfig
+from engine.protocol.rewards import Component, Constraint, parse_constraint
 
 
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
@@ -134,10 +137,16 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         str, Meta(description="Reward model of a cost whose mean must stay below a bound; empty is none.")
     ] = ""
     constraint_bound: Annotated[float, Meta(description="Largest mean cost, as its model scores.")] = 0.0
+    constraints: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further bounds of means, NAME <= BOUND or NAME >= BOUND each; NAME as in rewards.",
+        ),
+    ] = ()
     constraint_rate: Annotated[
-        float, Meta(gt=0, description="Step of the multiplier's dual ascent, in log λ.")
+        float, Meta(gt=0, description="Step of the multipliers' dual ascent, in log λ.")
     ] = 0.1
-    multiplier: Annotated[float, Meta(gt=0, description="Multiplier λ of the constraint (initial).")] = 1.0
+    multiplier: Annotated[float, Meta(gt=0, description="Multiplier λ of each constraint (initial).")] = 1.0
     collapse: Annotated[
         Literal["warn", "stop", "ignore"],
         Meta(description="What happens when the length or the entropy of responses collapses."),
@@ -178,9 +187,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
             Idle(("sharding",), equal("devices", 1), "one process has all weights"),
             Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
+            Idle(("constraint_bound",), equal("constraint", ""), "there is no constraint"),
             Idle(
-                ("constraint_bound", "constraint_rate", "multiplier"),
-                equal("constraint", ""),
+                ("constraint_rate", "multiplier"),
+                lambda values: not (values["constraint"] or values["constraints"]),
                 "there is no constraint",
             ),
             Idle(
@@ -205,12 +215,9 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         """The policy's, the default in the place of 0."""
         return learning_rate(self.learning_rate, self.rate_of, self.tuning)
 
-    def watching(self) -> dict[str, str]:
-        constraint = {"constraint": self.constraint} if self.constraint else {}
-        return RewardedConfig.watching(self) | constraint
-
-    def constrained(self) -> tuple[str, float]:
-        return self.constraint, self.constraint_bound
+    def constrained(self) -> list[Constraint]:
+        one = [Constraint(Component(self.constraint), self.constraint_bound)] if self.constraint else []
+        return [*one, *map(parse_constraint, self.constraints)]
 
     def held_out(self) -> tuple[str, float]:
         return self.heldout_prompts, self.holdout
@@ -232,7 +239,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         return 0
 
     def inputs(self) -> JobInputs:
-        names = dict.fromkeys(part.model for part in self.components() if not part.is_function)
+        names = dict.fromkeys(part.model for part in self.components() if part.is_model)
         heldout_by = tuple(names) if self.heldout_prompts == "reward_model" else None
         table = PromptTable(self.prompts, heldout_by=heldout_by)
         return replace(RewardedConfig.inputs(self), tables={"prompts": table})
@@ -258,10 +265,23 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         measured = 2 + self.critics() + len(self.reward_models())
         trained = 3 * self.epochs * (1 + self.critics())
         learning = self.steps * tokens * ((1 + self.resample) * (DECODING + measured) + trained)
+        learning += self.judging(prompts)
         if self.heldout_prompts == "none":
             return learning
         answered = self.evaluate_prompts * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
         return learning + len(self.evaluations()) * answered * (DECODING + measured - self.critics())
+
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        asked: dict[str, int] = {}
+        for component, judge in self.judges().items():
+            if judge is not None:
+                first = min(SCALE_PROMPTS, prompts or SCALE_PROMPTS)
+                scale = first * judge.config.asked_of(-(-SCALE_PROMPTS * SCALE_SAMPLES // first))
+                a_prompt = judge.config.asked_of(self.samples)
+                steps = self.steps * (1 + self.resample) * self.prompts_per_step * a_prompt
+                heldout = 0 if self.heldout_prompts == "none" else len(self.evaluations())
+                asked[component.source] = scale + steps + heldout * self.evaluate_prompts * a_prompt
+        return asked
 
     def evaluations(self) -> list[int]:
         """The numbers of steps after which the policy is evaluated on held-out prompts, if there are any."""
@@ -269,6 +289,9 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
 
     def check(self) -> None:
         RewardedConfig.check(self)
+        names = [constraint.name for constraint in self.constrained()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"“{twice}” is bounded twice on one side; leave one bound out.")
         self.check_devices(self.prompts_per_step)
         for address in self.endpoint.split(","):
             if not address.strip() and self.endpoint:
@@ -289,8 +312,8 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 f"minibatches must divide the {responses} responses of a step (prompts_per_step × samples), "
                 f"and {self.minibatches} does not; choose another number."
             )
-        if self.heldout_prompts == "reward_model" and all(part.is_function for part in self.components()):
-            raise UsageError("No reward model has held out prompts: all rewards here are functions.")
+        if self.heldout_prompts == "reward_model" and not any(part.is_model for part in self.components()):
+            raise UsageError("No reward model has held out prompts: none is among the rewards here.")
         if self.overlong_tokens > self.max_new_tokens:
             raise UsageError(
                 f"overlong_tokens is {self.overlong_tokens} and a response has {self.max_new_tokens} at most "

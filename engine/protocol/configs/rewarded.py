@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -21,6 +22,8 @@ from engine.protocol.configs.needs import (
     DECODING,
     SAMPLED_AT_ONCE,
     TYPICAL_PROMPT,
+    TYPICAL_RESPONSE,
+    TYPICAL_RUBRIC,
     Cost,
     JobInputs,
     PromptTable,
@@ -29,10 +32,14 @@ from engine.protocol.rewards import (
     ENSEMBLE,
     ENSEMBLE_FORM,
     Component,
+    Constraint,
     Ensemble,
     components_of,
     parse_component,
 )
+
+if TYPE_CHECKING:
+    from engine.protocol.reward_judge import RewardJudge
 
 
 class RewardedConfig(JobConfig, frozen=True, kw_only=True):
@@ -46,9 +53,9 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     rewards: Annotated[
         tuple[str, ...],
         Meta(
-            description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, or Python "
+            description="Further components, NAME*WEIGHT: reward models, NAME/CRITERION of one, Python "
             "functions, package.module:function, plugin:NAME or verify:NAME (exact_match, pattern, "
-            "json_schema, maths, code)."
+            "json_schema, maths, code), or judges, judge:FILE.toml."
         ),
     ] = ()
     function_seconds: Annotated[
@@ -63,8 +70,9 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=ENSEMBLE,
-            description="How several reward models or ensemble members become one score: minimum, or "
-            "mean-variance:λ; empty is the weighted sum.",
+            description="How several reward models or ensemble members become one score: minimum, "
+            "mean-variance:λ, or mean-deviation:κ of the differences within a prompt; empty is the weighted "
+            "sum.",
             extra_json_schema=ENSEMBLE_FORM,
         ),
     ] = ""
@@ -120,9 +128,9 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         """The reward model whose pairwise preference model compares samples; empty for none."""
         return ""
 
-    def constrained(self) -> tuple[str, float]:
-        """The reward model of a cost, and its largest mean; an empty name where nothing is constrained."""
-        return "", 0.0
+    def constrained(self) -> list[Constraint]:
+        """The bounds of means that are kept while something else is maximised.  Raises UsageError."""
+        return []
 
     def held_out(self) -> tuple[str, float]:
         """Which prompts are kept from learning (`none`, `reward_model` or `share`), and the share."""
@@ -132,17 +140,51 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         """The reward models that the job reads, by the role under which its inputs list them."""
         models = {"reward_model": self.reward_model} if self.reward_model else {}
         for component in map(parse_component, self.rewards):
-            if not component.is_function:
+            if component.is_model:
                 models[component.role] = component.model
+        for bounded in (constraint.component for constraint in self.constrained()):
+            if bounded.is_model:
+                models[bounded.role] = bounded.model
         return models | {role: Component(name).model for role, name in self.watching().items()}
 
+    def judges(self) -> dict[Component, RewardJudge | None]:
+        """The judges that are asked; None for one whose file cannot be read, or not any more."""
+        from engine.protocol.reward_judge import known_judges
+
+        bounded = [constraint.component for constraint in self.constrained()]
+        return known_judges([*self.components(), *bounded])
+
     def inputs(self) -> JobInputs:
-        table = PromptTable(self.prompts)
-        return JobInputs({"prompts": table}, policy=self.policy, reward_models=self.reward_models())
+        from engine.protocol.reward_judge import judge_files, judge_models
+
+        judges = self.judges()
+        return JobInputs(
+            {"prompts": PromptTable(self.prompts)},
+            policy=self.policy,
+            policies=judge_models(judges),
+            reward_models=self.reward_models(),
+            files=judge_files(judges),
+        )
+
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        """How often each judge is asked, by its name; without those where that is not known."""
+        return {}
+
+    def judging(self, prompts: int | None) -> float:
+        """Tokens that go through the models that judge here."""
+        asked, tokens = self.questions(prompts), 0.0
+        for component, judge in self.judges().items():
+            if judge is not None and judge.config.by == "model":
+                responses = (2 if judge.config.asks == "pairs" else 1) * TYPICAL_RESPONSE
+                written = DECODING * judge.config.answer_tokens if judge.config.reasons else 0
+                a_question = TYPICAL_RUBRIC + TYPICAL_PROMPT + responses + written
+                tokens += asked.get(component.source, 0) * a_question
+        return tokens
 
     def cost(self) -> Cost:
+        local = sum(judge is not None and judge.config.by == "model" for judge in self.judges().values())
         return Cost(
-            models=1 + len(set(self.reward_models().values())),
+            models=1 + len(set(self.reward_models().values())) + local,
             sampled_at_once=SAMPLED_AT_ONCE,
             row_tokens=self.max_prompt_tokens + self.max_new_tokens,
             scores=True,
@@ -151,11 +193,27 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         self.check()
 
+    def check_request(self) -> None:
+        from engine.protocol.reward_judge import read_reward_judge
+
+        for component, judge in self.judges().items():
+            if judge is None:
+                read_reward_judge(Path(component.file).expanduser())  # which says what is wrong
+            elif judge.config.asks == "pairs":
+                refuse_single_samples(self.samples, f"{component.source} compares samples of a prompt")
+
     def check(self) -> None:
         """What no single field can say.  Raises UsageError."""
         components = self.components()
-        if Ensemble.parse(self.ensemble) is not None:
-            models = [component for component in components if not component.is_function]
+        files = {(one.source, one.file) for one in components}
+        files |= {(one.component.source, one.component.file) for one in self.constrained()}
+        if len({source for source, _ in files}) < len(files):
+            raise UsageError("Two files of judges have one name; give each a name of its own.")
+        ensemble = Ensemble.parse(self.ensemble)
+        if ensemble is not None:
+            if ensemble.kind == "mean-deviation":
+                refuse_single_samples(self.samples, "mean-deviation is of differences between samples")
+            models = [component for component in components if component.is_model]
             if not models:
                 raise UsageError("An ensemble needs reward models, and all rewards here are functions.")
             if any(component.weight != 1 for component in models):
@@ -176,12 +234,22 @@ class BestOfNConfig(RewardedConfig, frozen=True, kw_only=True):
     def cost(self) -> Cost:
         return replace(RewardedConfig.cost(self), sampled_at_once=self.batch_sequences)
 
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        if not prompts:
+            return {}
+        count = min(prompts, self.limit) if self.limit else prompts
+        return {
+            component.source: count * judge.config.asked_of(self.samples)
+            for component, judge in self.judges().items()
+            if judge is not None
+        }
+
     def work(self, prompts: int | None, responses: int | None) -> float | None:
         if not prompts:
             return None
         count = min(prompts, self.limit) if self.limit else prompts
         tokens = count * (self.samples * self.max_new_tokens + TYPICAL_PROMPT)
-        return tokens * (DECODING + len(self.reward_models()))
+        return tokens * (DECODING + len(self.reward_models())) + self.judging(prompts)
 
     def check(self) -> None:
         RewardedConfig.check(self)

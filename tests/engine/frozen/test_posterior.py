@@ -55,12 +55,18 @@ def test_draws_have_the_head_as_their_mean_and_the_variance_of_the_posterior() -
 
 
 def truth(
-    seed: int, prompts: int = 40, K: int = 3, F: int = 120
+    seed: int, prompts: int = 40, K: int = 3, F: int = 120, level: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, Comparisons]:
-    """Features whose spread falls off as states' do, true scores, and one verdict on every pair."""
+    """Features whose spread falls off as states' do, true scores, and one verdict on every pair.
+
+    level: spread of what the responses of a prompt share, beside 1 of what tells them apart.
+    """
     draw = np.random.default_rng(seed)
     turn = np.linalg.qr(draw.standard_normal((F, F)))[0]
-    x = (draw.standard_normal((2 * prompts * K, F)) * np.arange(1, F + 1) ** -0.5) @ turn
+    x = draw.standard_normal((2 * prompts * K, F))
+    if level:
+        x = x + level * np.repeat(draw.standard_normal((2 * prompts, F)), K, axis=0)
+    x = (x * np.arange(1, F + 1) ** -0.5) @ turn
     seen = np.tanh((x - x.mean(axis=0)) / x.std(axis=0))
     score = seen @ draw.standard_normal(F)
     score *= 2.5 / np.std(score[::2] - score[1::2])

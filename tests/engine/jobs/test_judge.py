@@ -159,7 +159,7 @@ def test_a_model_is_asked_by_the_probabilities_of_its_next_token(tmp_path: Path,
     tokeniser = Tokeniser.from_folder(tiny_model)
     told = Rubric("Judge.", {"kind": "kindness"})
     asks = ModelJudge(model, tokeniser, told, 900)
-    ids_of = verdict_tokens(tokeniser, told)
+    ids_of = verdict_tokens(tokeniser, told.verdicts)
     for row in rows:
         number = int(row["prompt_id"][1:])
         question = PairQuestion(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from engine.endpoints.chat import read_completion, request
 from engine.errors import EndpointError
-from engine.judging.words import read_answer, read_words
+from engine.judging.question import ScoreQuestion
+from engine.judging.words import read_answer, read_number, read_tokens, read_words
 from engine.protocol.rubric import DEFAULT
 from tests.engine.chat_serving import completion
 
@@ -62,6 +63,48 @@ def test_words(text: str, place: int | None) -> None:
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_reading(text: str) -> None:
     assert read_words(text, DEFAULT.verdicts) in (None, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("4", 4.0),
+        (" **4.5** ", 4.5),
+        ("4/5", 4.0),
+        ("At first [[2]], but then [[3]].", 3.0),
+        ("Score: 2. It has 3 faults.", 2.0),
+        ("The rating is **5**.", 5.0),
+        ("I give it 3 / 5 for 2 reasons.", 3.0),
+        ("It has 2 faults.\n\n4", 4.0),
+        ("7", None),
+        ("0", None),
+        ("[[9]] or so", None),
+        ("It has 2 faults.", None),
+        ("good", None),
+    ],
+)
+def test_numbers(text: str, number: float | None) -> None:
+    assert read_number(text, 5) == number
+
+
+@given(
+    st.text(max_size=80), st.integers(1, 100), st.text(st.characters(exclude_characters="[]"), max_size=20)
+)
+def test_a_marked_number_is_found_whatever_stands_around_it(before: str, number: int, after: str) -> None:
+    assert read_number(before, 5) in (None, *(n / 1000 for n in range(1000, 5001)))
+    if read_number(f"{before}\n", 100) is None:
+        assert read_number(f"{before}\n[[{number}]]{after}", 100) == number
+
+
+def test_the_probabilities_of_numbers_make_their_mean() -> None:
+    asked = ScoreQuestion([], "overall", "x", 5)
+    tokens = read_completion(
+        json.dumps(completion(ASKED, {"4": 0.6, " 5": 0.2, "7": 0.1})).encode(), "http://x/v1"
+    ).tokens
+    answer = read_tokens(tokens, DEFAULT, asked)
+    assert answer is not None
+    assert answer.share == pytest.approx((0.75 * 0.6 + 1.0 * 0.2) / 0.8)
+    assert answer.mass == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(

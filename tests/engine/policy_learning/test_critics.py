@@ -26,7 +26,7 @@ def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(tmp_path: Path, models: dict[str, Path], **changes: Any) -> tuple[Any, Any, Any]:
     """A PPO learner with its models and a rollout that has been measured."""
     job = Job(tmp_path / "made", models, "shared", **changes)
-    found = load_models(job.config, models, critic=job.config.critic)  # type: ignore[attr-defined]
+    found = load_models(job.config, models, job.run, critic=job.config.critic)  # type: ignore[attr-defined]
     table = read_prompts(job.run.table("prompts"), found.policy.tokeniser, job.config, 512)
     rollout = finished(collect(found, table.of_step(0, 2, 0), job.config, 0, stage="sampling"))
     return found, rollout, finished(measure(found, rollout))

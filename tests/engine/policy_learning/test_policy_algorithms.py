@@ -42,9 +42,10 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_paused_and_killed_runs_end_with_the_same_weights(
     tmp_path: Path, ppo_models: dict[str, Path], kind: str
 ) -> None:
-    whole = Job(tmp_path / "whole", ppo_models, kind)
+    bounds = {"constraints": ("reward_model <= -1", "reward_model >= 9")} if kind == "rloo" else {}
+    whole = Job(tmp_path / "whole", ppo_models, kind, **bounds)
     whole.events()
-    broken = Job(tmp_path / "broken", ppo_models, kind, checkpoint_every=0)
+    broken = Job(tmp_path / "broken", ppo_models, kind, checkpoint_every=0, **bounds)
     broken.run.pause_path.touch()
     first = broken.events()
     assert first[-1] == Stopped(paused=True)
@@ -104,7 +105,7 @@ def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardS
     scores = torch.tensor(
         [float(sum(c.isascii() for c in text)) / (len(text) or 1) for _, text, *_ in conversations]
     )
-    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores)
 
 
 @pytest.mark.parametrize("kind", sampled(KINDS, "grpo"))
@@ -152,10 +153,11 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("functions")
 def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[str, Path]) -> None:
-    models = {**ppo_models, "gold": ppo_models["reward_model"], "constraint": ppo_models["reward_model"]}
+    models = {**ppo_models, "gold": ppo_models["reward_model"], "reward:harm": ppo_models["reward_model"]}
     job = Job(
         tmp_path / "run", models, "rloo", steps=2, rewards=("own_rewards:length*-0.5",), gold="gold",
-        constraint="constraint", constraint_bound=-10.0, gold_every=2,
+        constraint="harm", constraint_bound=-10.0, gold_every=2,
+        constraints=("own_rewards:length >= 900", "reward_model <= 900"),
     )  # fmt: skip
     events = job.events()
     first, second = [event.values for event in only(events, Metrics)]
@@ -166,12 +168,16 @@ def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[
             assert found["own_rewards:length"] == len(row["text"])
             expected = found["reward_model"] - 0.5 * found["own_rewards:length"]
             assert row["score"] == pytest.approx(expected, abs=1e-4)
-            assert found["cost"] == pytest.approx(found["reward_model"], abs=1e-5)
+            assert found["harm"] == pytest.approx(found["reward_model"], abs=1e-5)
         mean = sum(found["own_rewards:length"] for found in components) / len(components)
         assert values["reward/own_rewards:length"] == pytest.approx(mean)
         assert values["policy/gold"] == pytest.approx(values["reward/reward_model"], abs=1e-5)
-    assert first["policy/multiplier"] == 1.0
-    assert second["policy/multiplier"] > 1.0  # type: ignore[operator]  # the cost is far above its bound
+        for name in ("harm", "own_rewards:length", "reward_model"):
+            cost = sum(found[name] for found in components) / len(components)
+            assert values[f"cost/{name}"] == pytest.approx(cost, abs=1e-4)
+    for name, rises in (("harm", True), ("own_rewards:length >=", True), ("reward_model", False)):
+        assert first[f"multiplier/{name}"] == 1.0
+        assert (second[f"multiplier/{name}"] > 1.0) == rises  # type: ignore[operator]
 
 
 @pytest.mark.usefixtures("functions")
@@ -281,16 +287,18 @@ def test_mini_batches_are_steps_of_the_optimiser(
 
 def test_a_minimum_of_ensemble_members_is_what_is_maximised() -> None:
     members = torch.tensor([[1.0, 5.0, 3.0], [3.0, 1.0, 2.0]])
-    scored = RewardScores({"rm": members}, {"rm": members.mean(dim=0)}, members.mean(dim=0), None)
+    scored = RewardScores({"rm": members}, {"rm": members.mean(dim=0)}, members.mean(dim=0))
 
     def combined(ensemble: str) -> list[float]:
         part = SimpleNamespace(component=Component("rm"))
-        rewards = Rewards([part], Ensemble.parse(ensemble), None, 0.0, None)
-        return rewards.combined(scored, ScoreScale(), 1.0).tolist()
+        rewards = Rewards([part], Ensemble.parse(ensemble))
+        return rewards.combined(scored, ScoreScale(), torch.tensor([0, 0, 0])).tolist()
 
     assert combined("") == [2.0, 3.0, 2.5]
     assert combined("minimum") == [1.0, 1.0, 2.0]
     assert combined("mean-variance:1") == [2.0 - 1, 3.0 - 4, 2.5 - 0.25]
+    # apart from the others of the prompt: −3, 3, 0 and 1.5, −1.5, 0
+    assert combined("mean-deviation:2") == [2.0 - 4.5, 3.0 - 4.5, 2.5]
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -301,8 +309,8 @@ def test_a_frozen_reward_model_with_an_ensemble_is_reward_and_critic(
     frozen_folder(ppo_models["policy"], folder, ensemble=3)
     models = {**ppo_models, "reward_model": folder}
     job = Job(
-        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, ensemble="mean-variance:0.5",
-        steps=2, epochs=1,
+        tmp_path / "run", models, "shared", critic="separate", tuning=tuning, steps=2, epochs=1,
+        ensemble="mean-deviation:0.5" if tuning == "lora" else "mean-variance:0.5",
     )  # fmt: skip
     first, second = [event.values for event in only(job.events(), Metrics)]
     rows = pq.read_table(job.run.output_path("rollouts", 2)).to_pylist()

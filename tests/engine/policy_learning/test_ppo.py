@@ -42,7 +42,7 @@ def _few_reference_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scored(scores: torch.Tensor) -> RewardScores:
-    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores, None)
+    return RewardScores({"reward_model": scores[None]}, {"reward_model": scores}, scores)
 
 
 def ascii_share(self: Rewards, conversations: list[Any], budget: int) -> RewardScores:

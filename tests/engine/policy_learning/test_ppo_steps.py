@@ -34,7 +34,7 @@ class Step:
     def __init__(self, tmp_path: Path, folders: dict[str, Path], **changes: Any) -> None:
         self.config = msgspec.structs.replace(CONFIG, **changes)
         directory = make_run(tmp_path / "run", self.config, folders, {"prompts": prompts(5)})
-        self.models: Models = load_models(self.config, folders, critic=self.config.critic)
+        self.models: Models = load_models(self.config, folders, directory, critic=self.config.critic)
         table = read_prompts(directory.table("prompts"), self.models.policy.tokeniser, self.config, 512)
         chosen = table.of_step(0, self.config.prompts_per_step, 0)
         self.rollout: Rollout = finished(collect(self.models, chosen, self.config, 0, stage="sampling"))
@@ -42,7 +42,7 @@ class Step:
         self.targets: Targets = self.aimed(ScoreScale(), 0.1)
 
     def aimed(self, scale: ScoreScale, beta: float) -> Targets:
-        final = objective(self.models, self.rollout, self.measured, scale, 1.0, self.config)
+        final = objective(self.models, self.rollout, self.measured, scale, {}, self.config)
         return PPO(self.config).advantages(self.rollout, self.measured, final, beta)
 
     def update(self, config: PPOConfig) -> Update:
@@ -200,23 +200,23 @@ def test_calibration_is_least_squares() -> None:
 def test_scores_are_normalised_by_their_spread_within_prompts() -> None:
     """Prompts of far apart levels do not make the spread of their answers look small."""
     scores, group = torch.tensor([1.0, 3.0, 101.0, 103.0, 201.0, 203.0]), torch.tensor([0, 0, 1, 1, 2, 2])
-    scored = RewardScores({"r": scores[None]}, {"r": scores}, scores, scores)
+    scored = RewardScores({"r": scores[None]}, {"r": scores}, scores, {"r": scores})
     scale = ScoreScale.of(scored, group)
     assert scale.stds == {"r": [pytest.approx(2**0.5)]}
-    assert scale.cost_std == pytest.approx(2**0.5)
+    assert scale.cost_stds == {"r": pytest.approx(2**0.5)}
     assert float(scale.normalised("r", scores[None]).mean()) == pytest.approx(0, abs=1e-6)
     (message,) = scale.messages()
     assert (message.level, message.text) == (
         "info",
         "Scores of r are divided by their spread within a prompt, 1.41 ± 0 (6 samples of 3 prompts).",
     )
-    constant = RewardScores({"r": torch.ones(1, 4)}, {"r": torch.ones(4)}, torch.ones(4), None)
+    constant = RewardScores({"r": torch.ones(1, 4)}, {"r": torch.ones(4)}, torch.ones(4))
     assert ScoreScale.of(constant, torch.tensor([0, 0, 1, 1])).stds == {"r": [1.0]}
 
 
 def test_an_uncertain_scale_is_a_warning() -> None:
     scores, group = torch.tensor([0.0, 0.0, 0.0, 9.0]), torch.tensor([0, 0, 1, 1])
-    scale = ScoreScale.of(RewardScores({"r": scores[None]}, {"r": scores}, scores, None), group)
+    scale = ScoreScale.of(RewardScores({"r": scores[None]}, {"r": scores}, scores), group)
     (message,) = scale.messages()
     assert message.level == "warning"
     assert message.text.endswith("few prompts vary, so the scale is uncertain.")

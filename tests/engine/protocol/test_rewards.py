@@ -14,7 +14,7 @@ from engine.protocol.configs import (
     RLOOConfig,
     SFTConfig,
 )
-from engine.protocol.rewards import Component, Ensemble, components_of, parse_component
+from engine.protocol.rewards import Component, Ensemble, components_of, parse_component, parse_constraint
 
 
 def test_components_are_read_as_written() -> None:
@@ -38,24 +38,45 @@ def test_what_is_no_component_is_told(text: str) -> None:
         parse_component(text)
 
 
+def test_constraints_are_read_as_written() -> None:
+    one = parse_constraint(" safe rm/harm <= -0.5 ")
+    assert (one.component.source, one.bound, one.at_most, one.name) == (
+        "safe rm/harm", -0.5, True, "safe rm/harm"
+    )  # fmt: skip
+    other = parse_constraint("own:length>=1e2")
+    assert (other.component.source, other.bound, other.sign, other.name) == (
+        "own:length", 100.0, -1, "own:length >="
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["harm", "harm < 1", "harm <=", "<= 1", "harm <= much", "harm <= nan", "a*2 <= 1"]
+)
+def test_what_is_no_constraint_is_told(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_constraint(text)
+
+
 def test_ensembles_are_read_as_written() -> None:
     assert Ensemble.parse("") is None
     assert Ensemble.parse("minimum") == Ensemble("minimum")
     assert Ensemble.parse("mean-variance:0.5") == Ensemble("mean-variance", 0.5)
     assert Ensemble.parse("mean-variance") == Ensemble("mean-variance", 1.0)
-    with pytest.raises(UsageError, match="ensemble must be nothing, minimum, or mean-variance"):
+    assert Ensemble.parse("mean-deviation:1.5") == Ensemble("mean-deviation", 1.5)
+    with pytest.raises(UsageError, match="ensemble must be nothing, minimum, mean-variance"):
         build(PPOConfig, {"name": "x", "reward_model": "r", "ensemble": "maximum"})
 
 
 def test_every_model_has_its_role() -> None:
     config = PPOConfig(
-        name="x", reward_model="a", rewards=("b/harm*2", "own:f"), gold="c", constraint="b/harm"
-    )
+        name="x", reward_model="a", rewards=("b/harm*2", "own:f"), gold="c", constraint="b/harm",
+        constraints=("d/kind >= 0.5", "own:g <= 3"),
+    )  # fmt: skip
     assert config.inputs().reward_models == {
         "reward_model": "a",
         "reward:b": "b",
         "gold": "c",
-        "constraint": "b",
+        "reward:d": "d",
     }
     assert SFTConfig(name="x").inputs().reward_models == {}
 
@@ -68,6 +89,16 @@ PPO: dict[str, Any] = {"name": "x", "reward_model": "r"}
     [
         (PPOConfig, {"name": "x"}, "nothing to maximise"),
         (PPOConfig, PPO | {"rewards": ("r*2",)}, "named twice"),
+        (PPOConfig, PPO | {"constraints": ("s <= 1", "s <= 2")}, "bounded twice on one side"),
+        (PPOConfig, PPO | {"constraints": ("s = 1",)}, "write NAME <= BOUND"),
+        (PPOConfig, PPO | {"rewards": ("judge:a/x.toml", "judge:b/x.toml")}, "named twice"),
+        (
+            PPOConfig,
+            PPO | {"rewards": ("judge:a/x.toml",), "constraints": ("judge:x.toml >= 0",)},
+            "one name",
+        ),
+        (PPOConfig, PPO | {"rewards": ("judge:x.json",)}, "write judge:FILE.toml"),
+        (PPOConfig, PPO | {"samples": 1, "ensemble": "mean-deviation"}, "samples must be at least 2"),
         (PPOConfig, PPO | {"rewards": ("s*2",), "ensemble": "minimum"}, "weight 1"),
         (PPOConfig, {"name": "x", "rewards": ("a:b",), "ensemble": "minimum"}, "are functions"),
         (PPOConfig, PPO | {"minibatches": 33}, "minibatches is 33, and a step has 32 responses"),

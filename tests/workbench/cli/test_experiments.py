@@ -33,7 +33,6 @@ trace_every = 0
 max_new_tokens = 6
 samples = 2
 [methods.grpo]
-[methods.online_dpo]
 """
 
 
@@ -83,8 +82,12 @@ def test_prompts_that_a_policy_lost_on_are_listed_the_worst_first(workbench: She
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes a minute to load torch, once a run
 def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, tmp_path: Path) -> None:
-    """With real workers: two methods on a tiny model, judged by a reward model that neither has seen."""
+    """With real workers: a method and its start on a tiny model, judged by a reward model that it never saw.
+
+    Each run is a process that loads torch, most of what it takes: so there are no more than are looked at.
+    """
     pytest.importorskip("torch")
     from tests.engine.training.fixtures import talkative
 
@@ -103,15 +106,15 @@ def test_an_experiment_runs_and_its_figures_stand_in_a_report(workbench: Shell, 
     assert done.returncode == 0, done.stderr
     found = workbench.json("experiment", "show", "tiny")
     assert isinstance(found, dict)
-    assert [arm["arm"] for arm in found["arms"]] == ["start", "grpo", "online_dpo"]
-    assert found["runs"] == found["done"] == 2 + 3 + 3
-    start, grpo, _ = found["arms"]
+    assert [arm["arm"] for arm in found["arms"]] == ["start", "grpo"]
+    assert found["runs"] == found["done"] == 2 + 3
+    start, grpo = found["arms"]
     assert start["kl"]["mean"] == 0.0
     assert grpo["kl"]["mean"] > 0.0
     assert (grpo["gain"]["prompts"], grpo["wins"]["prompts"]) == (4, 4)
     assert grpo["objective"]["mean"] > 0
     again = workbench("experiment", "run", "tiny.toml")
-    assert "0 runs queued, 0 resumed, 8 there already" in again.stderr
+    assert "0 runs queued, 0 resumed, 5 there already" in again.stderr
     files = workbench("report", "experiment", "tiny").stdout.split()
     assert files == ["tiny/gain.svg", "tiny/kl.svg", "tiny/report.md", "tiny/wins.svg"]
     assert "grpo" in (workbench.folder / "tiny" / "report.md").read_text()
@@ -132,9 +135,6 @@ device = "cpu"
 dtype = "float32"
 reward_model = "scorer"
 max_new_tokens = 6
-steps = 1
-prompts_per_step = 2
-trace_every = 0
 [sample]
 max_new_tokens = 6
 samples = 2
@@ -144,8 +144,6 @@ function = "tests.workbench.cli.test_experiments:longer"
 [methods.scorer]
 method = "reward"
 folds = 2
-[methods.grpo]
-samples = 2
 [methods."best of four"]
 method = "best_of_n"
 samples = 4
@@ -153,10 +151,11 @@ samples = 4
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes a minute to load torch, once a run
 def test_a_file_trains_its_reward_model_and_has_answers_judged_by_a_model(
     workbench: Shell, tmp_path: Path
 ) -> None:
-    """With real workers: a reward model, a policy that learns from it, the best of four; a judge of pairs."""
+    """With real workers: a reward model, the best of four by it, and a judge of pairs."""
     pytest.importorskip("torch")
     from tests.engine.training.fixtures import talkative
 
@@ -171,11 +170,11 @@ def test_a_file_trains_its_reward_model_and_has_answers_judged_by_a_model(
     assert done.returncode == 0, done.stderr
     found = workbench.json("experiment", "show", "whole")
     assert isinstance(found, dict)
-    assert found["runs"] == found["done"] == 1 + 1 + 3 + 2
+    assert found["runs"] == found["done"] == 1 + 1 + 2
     arms = {arm["arm"]: arm for arm in found["arms"]}
     assert 0 <= arms["scorer"]["accuracy"]["mean"] <= 1
     assert arms["best of four"]["kl"]["mean"] == pytest.approx(0.6363, abs=1e-3)
-    assert {arms[name]["wins"]["prompts"] for name in ("grpo", "best of four")} <= set(range(1, 9))
+    assert arms["best of four"]["wins"]["prompts"] in range(1, 9)
     with Store.open(workbench.folder / "store.duckdb") as store:
         said = store.rows("SELECT DISTINCT annotator FROM current_judgements WHERE annotator_kind = 'ai'")
         assert said == [("ai:longer",)]

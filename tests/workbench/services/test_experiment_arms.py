@@ -46,6 +46,7 @@ function = "module:judge"
 pairs_a_prompt = 2
 [methods.grpo]
 rewards = ["scorer/helpful*0.5"]
+constraints = ["scorer >= 0.1", "other/harm <= 2"]
 [methods.best]
 method = "best_of_n"
 samples = 4
@@ -73,6 +74,7 @@ def test_reward_models_come_first_and_others_learn_from_those_of_their_seed() ->
     assert (made.name, made.policy, made.seed) == ("whole scorer 1", "smollm2", 1)
     assert isinstance(grpo, GRPOConfig)
     assert (grpo.reward_model, grpo.rewards) == ("whole scorer 1", ("whole scorer 1/helpful*0.5",))
+    assert grpo.constraints == ("whole scorer 1 >= 0.1", "other/harm <= 2")
     assert isinstance(best, BestOfNConfig)  # it answers as [sample] says, and chooses among its own number
     assert (best.reward_model, best.prompts) == ("whole scorer 1", "held-out")
     assert (best.samples, best.max_new_tokens) == (4, 30)

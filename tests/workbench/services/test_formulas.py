@@ -91,12 +91,15 @@ def test_components_and_a_constraint_add_their_terms() -> None:
         **METRICS,
         "reward/helpful": [(2, 0.5)],
         "reward/short": [(2, -1.0)],
-        "policy/multiplier": [(2, 0.3)],
+        "multiplier/harm": [(2, 0.3)],
+        "multiplier/short >=": [(2, 0.2)],
+        "cost/short": [(2, -1.0)],
     }
-    config = {"constraint": "harm", "constraint_bound": 0.1, "ensemble": "minimum"}
+    config: dict[str, object] = {"constraint": "harm", "constraint_bound": 0.1, "ensemble": "minimum"}
+    config["constraints"] = ["short >= -2"]
     text = lines("ppo", config, more)
     assert "helpful 0.5, short −1 | minimum" in text
-    assert "λ 0.3, cost –, bound 0.1" in text
+    assert "harm: λ 0.3, – ≤ 0.1; short >=: λ 0.2, −1 ≥ −2" in text
     assert "components" not in lines("ppo", {}, METRICS)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.protocol import launch
-from engine.protocol.configs import GenerateConfig, PPOConfig
+from engine.protocol.catalog import build
+from engine.protocol.configs import GenerateConfig, PPOConfig, RLOOConfig
 from engine.protocol.events import AnyEvent, Progress, Started
 from engine.protocol.rundir import RunDir
 from storage.store import Store
+from tests.engine.chat_serving import ChatFake
 from tests.workbench.services.job_helpers import add_prompts
 from workbench.services.jobs import Jobs
 
@@ -84,6 +87,43 @@ def test_a_folder_that_is_no_model_fails_with_a_sentence(tmp_path: Path) -> None
         assert row.reason
         assert str(folder) in row.reason
         assert "\n" not in row.reason
+
+
+@pytest.fixture
+def server() -> Iterator[ChatFake]:
+    fake = ChatFake()
+    yield fake
+    fake.close()
+
+
+def test_judges_here_and_at_an_endpoint_are_rewards(
+    tiny_model: Path, tmp_path: Path, server: ChatFake
+) -> None:
+    far, near = tmp_path / "far.toml", tmp_path / "near.toml"
+    far.write_text(f'by = "endpoint"\npolicy = "m"\nendpoint = "{server.endpoint}"\n')
+    near.write_text(f'policy = "{tiny_model}"\nasks = "score"\nrubric = "short.md"\n')
+    (tmp_path / "short.md").write_text("Judge.")
+    with Store.open(tmp_path / "store.duckdb") as store:
+        add_prompts(store, 24)
+        jobs = Jobs(store)
+        config = build(
+            RLOOConfig,
+            {"name": "judged", "policy": str(tiny_model), "rewards": f"judge:{far},judge:{near}*2",
+             "device": "cpu", "dtype": "float32", "steps": 1, "prompts_per_step": 2, "samples": 2,
+             "max_new_tokens": 4},
+        )  # fmt: skip
+        run_id = jobs.submit("rloo", config)
+        for path in (far, near):
+            path.write_text("no longer = 'a judge'")
+        row = jobs.wait(run_id)
+        assert row.status == "done", (row.reason, row.stderr_tail)
+        metrics = jobs.metrics(run_id)
+        assert metrics["judge/far/failed"] == metrics["judge/near/failed"] == [(1, 0.0)]
+        (components,) = store.rows(
+            "SELECT array_agg(DISTINCT component ORDER BY component) FROM rollout_components"
+        )
+        assert list(components[0]) == ["judge:far", "judge:near"]
+    assert {asked["model"] for asked in server.asked} == {"m"}
 
 
 def test_a_killed_ppo_run_resumes_to_the_same_weights_and_numbers(

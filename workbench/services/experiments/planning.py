@@ -138,8 +138,8 @@ def _from_experiment(values: Mapping[str, Any], models: Mapping[str, str]) -> di
     """Settings that name a reward model of the experiment, with the name that it has with this seed."""
 
     def known(text: str) -> str:
-        """NAME, NAME/CRITERION or NAME*WEIGHT."""
-        name = re.split(r"[/*]", text)[0]
+        """NAME, NAME/CRITERION, NAME*WEIGHT or NAME <= BOUND."""
+        name = re.split(r"\s*[/*<>]", text)[0]
         return models[name.strip()] + text[len(name) :] if name.strip() in models else text
 
     changed: dict[str, Any] = {
@@ -147,8 +147,9 @@ def _from_experiment(values: Mapping[str, Any], models: Mapping[str, str]) -> di
         for key in ("reward_model", "gold", "constraint", "process_reward", "preference")
         if isinstance(values.get(key), str)
     }
-    if isinstance(values.get("rewards"), list | tuple):
-        changed["rewards"] = tuple(known(str(one)) for one in values["rewards"])
+    for key in ("rewards", "constraints"):
+        if isinstance(values.get(key), list | tuple):
+            changed[key] = tuple(known(str(one)) for one in values[key])
     return changed
 
 

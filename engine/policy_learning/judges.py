@@ -1,0 +1,225 @@
+"""Judges as rewards: samples of a prompt compared in pairs, or each given a number, by whoever a file names.
+
+A sample's score is the mean probability that it wins against the others of its prompt, both orders of each
+pair, or where the judge puts it between the worst and the best number; from 0 to 1 either way.  A question
+without an answer is counted and left out; more of them than `failed_share` of a step's end the run.
+`N` responses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.endpoints.cache import FILE, AnswerCache
+from engine.errors import WorkbenchError
+from engine.judging.endpoint import EndpointJudge
+from engine.judging.model import ModelJudge
+from engine.judging.question import (
+    Judge,
+    JudgeAnswer,
+    PairQuestion,
+    Question,
+    ScoreQuestion,
+    Unanswered,
+)
+from engine.judging.scores import FunctionJudge, import_judge
+from engine.models.device import resolve_device
+from engine.models.policy import load_policy
+from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.writing_judge import WritingJudge
+from engine.protocol.events import Event, Message, Progress
+from engine.protocol.reward_judge import RewardJudge, kept_judge
+from engine.protocol.rewards import Component
+from engine.protocol.rundir import RunDir
+from engine.text import Tokeniser
+from engine.wording import counted
+
+
+@dataclass(frozen=True)
+class JudgedSamples:
+    """What a judge says of N responses, and the share of each one's questions that …"""
+
+    scores: Tensor  # [N], 0 to 1
+    failed: Tensor  # [N] … have no answer
+    disagree: Tensor | None = None  # [N] … both orders of a pair answered differently; None without pairs
+
+
+@dataclass
+class JudgePart:
+    """A judge as a component of the reward."""
+
+    component: Component
+    judge: Judge
+    said: RewardJudge
+
+    @property
+    def name(self) -> str:
+        """The judge's own."""
+        return self.component.source
+
+    def judged(self, conversations: Sequence[Conversation]) -> Generator[Event, None, JudgedSamples]:
+        """Ask about all of them.
+
+        Raises WorkbenchError where too many questions stay without an answer, EndpointError where an endpoint
+        cannot be asked.
+        """
+        if self.said.config.asks == "score":
+            return (yield from self._scored(conversations))
+        groups: dict[str, list[int]] = defaultdict(list)
+        for n, conversation in enumerate(conversations):
+            groups[json.dumps(conversation.messages)].append(n)
+        return (yield from self._paired(conversations, list(groups.values())))
+
+    def _scored(self, conversations: Sequence[Conversation]) -> Generator[Event, None, JudgedSamples]:
+        config = self.said.config
+        questions = [
+            ScoreQuestion(one.messages, config.criterion, one.text, config.scale, config.reasons)
+            for one in conversations
+        ]
+        answers = yield from self._answers(questions)
+        given = [answers[question] for question in questions]
+        known = [share for share in given if share is not None]
+        neutral = sum(known) / len(known) if known else 0.5
+        scores = torch.tensor([neutral if share is None else share for share in given])
+        return JudgedSamples(scores, torch.tensor([float(share is None) for share in given]))
+
+    def _paired(
+        self, conversations: Sequence[Conversation], groups: Sequence[Sequence[int]]
+    ) -> Generator[Event, None, JudgedSamples]:
+        opponents = self.said.config.opponents
+        met_pairs = [pair for group in groups for pair in pairs_within(group, opponents)]
+        texts = [conversation.text for conversation in conversations]
+        pairs = [(i, j) for i, j in met_pairs if texts[i] != texts[j]]
+        straight = {pair: self._pair(conversations, *pair) for pair in pairs}
+        turned = {pair: _turned(question) for pair, question in straight.items()}
+        answers = yield from self._answers([*straight.values(), *turned.values()])
+        count = len(conversations)
+        won, met, failed, apart = torch.zeros(4, count, dtype=torch.float64)
+        asked = torch.zeros(count, dtype=torch.float64)
+        for i, j in pairs:
+            one, other = answers[straight[i, j]], answers[turned[i, j]]
+            asked[[i, j]] += 1
+            if one is None or other is None:
+                failed[[i, j]] += 1
+                continue
+            won[i] += (one + 1 - other) / 2
+            won[j] += (1 - one + other) / 2
+            met[[i, j]] += 1
+            apart[[i, j]] += float((one - 0.5) * (0.5 - other) < 0)
+        for i, j in met_pairs:
+            if texts[i] == texts[j]:  # a tie that needs no judge
+                won[[i, j]] += 0.5
+                met[[i, j]] += 1
+        scores = torch.where(met > 0, won / met.clamp_min(1), 0.5)
+        answered = (asked - failed).clamp_min(1)
+        return JudgedSamples(
+            scores.float(), (failed / asked.clamp_min(1)).float(), (apart / answered).float()
+        )
+
+    def _pair(self, conversations: Sequence[Conversation], i: int, j: int) -> PairQuestion:
+        config = self.said.config
+        texts = (conversations[i].text, conversations[j].text)
+        messages = conversations[i].messages
+        return PairQuestion("", messages, config.criterion, ("", ""), texts, reasons=config.reasons)
+
+    def _answers(self, wanted: Sequence[Question]) -> Generator[Event, None, _Answers]:
+        """The share of each question, each asked once; raises where too many have none."""
+        answers = _Answers()
+        questions = list({_key(question): question for question in wanted}.values())
+        done, failed, most = 0, 0, self.said.config.failed_share * len(questions)
+        for said in self.judge.answers(questions):
+            if isinstance(said, Message):
+                yield said
+                continue
+            if said is not None:
+                place, answer = said
+                share = _share(answer)
+                answers.shares[_key(questions[place])] = share
+                done, failed = done + 1, failed + (share is None)
+                if failed > most and isinstance(answer, Unanswered):
+                    raise WorkbenchError(
+                        f"{self.name} gave no answer to {failed} of {counted(len(questions), 'question')}, "
+                        f"more than its failed_share of {self.said.config.failed_share:g}; the last one: "
+                        f"{answer.kind}, {answer.why}"
+                    )
+            yield Progress(stage=f"asking {self.name}", done=done, total=len(questions), unit="questions")
+        return answers
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        if isinstance(self.judge, EndpointJudge):
+            self.judge.close()
+
+
+def pairs_within(members: Sequence[int], opponents: int) -> list[tuple[int, int]]:
+    """Pairs of the members in which each meets all others, or where those are more, `opponents` of them: its
+    next ones and its last ones in a ring.
+
+    >>> pairs_within([0, 1, 2], 8)
+    [(0, 1), (0, 2), (1, 2)]
+    >>> pairs_within([0, 1, 2, 3], 2)
+    [(0, 1), (1, 2), (2, 3), (3, 0)]
+    """
+    if len(members) <= opponents + 1:
+        return list(combinations(members, 2))
+    count, steps = len(members), range(1, opponents // 2 + 1)
+    return [(members[n], members[(n + step) % count]) for step in steps for n in range(count)]
+
+
+@dataclass
+class _Answers:
+    """Shares of what was asked, None without an answer."""
+
+    shares: dict[str, float | None] = field(default_factory=dict)
+
+    def __getitem__(self, question: Question) -> float | None:
+        return self.shares.get(_key(question))
+
+
+def _key(question: Question) -> str:
+    return repr(question)
+
+
+def _turned(pair: PairQuestion) -> PairQuestion:
+    return PairQuestion(
+        pair.prompt_id, pair.messages, pair.criterion, pair.ids, pair.texts, True, pair.reasons
+    )
+
+
+def _share(answer: JudgeAnswer | Unanswered) -> float | None:
+    """From 0 to 1; of a judge that gives words only by what it says."""
+    if isinstance(answer, Unanswered):
+        return None
+    return (answer.said + 1) / 2 if answer.share is None else answer.share
+
+
+def open_judge(
+    component: Component, run: RunDir, folders: Mapping[str, Path], dtype: str, device: str
+) -> JudgePart:
+    """The judge of the run's own copy of its file, loaded or connected.  Raises UsageError."""
+    said = kept_judge(run, component)
+    return JudgePart(component, _judge(said, run, folders.get(component.role), dtype, device), said)
+
+
+def _judge(said: RewardJudge, run: RunDir, folder: Path | None, dtype: str, device: str) -> Judge:
+    config, rubric = said.config, said.rubric
+    if config.by == "function":
+        return FunctionJudge(config.function, import_judge(config.function))
+    if config.by == "endpoint":
+        return EndpointJudge(config, rubric, AnswerCache(run.path.parent / FILE), lasting=True)
+    if folder is None:
+        raise WorkbenchError(f"The run in {run.path} names no folder of the judge's model; start it anew.")
+    model = load_policy(folder, dtype, resolve_device(device)).requires_grad_(False)
+    tokeniser = Tokeniser.from_folder(folder)
+    labels = ScoreQuestion([], "", "", config.scale).labels(rubric) if config.asks == "score" else ()
+    if config.reasons or (config.asks == "score" and not labels):
+        return WritingJudge(model, tokeniser, rubric, config.answer_tokens)
+    return ModelJudge(model, tokeniser, rubric, config.batch_tokens, labels)
