@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,10 +98,17 @@ time.sleep(600)
 """
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose name leaves room for a socket's; a test's own folder may be too long."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def test_the_next_start_removes_the_folders_of_killed_processes_and_of_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(short_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     holders, folders = [], []
     for name in ("killed", "alive"):
@@ -117,7 +125,7 @@ def test_the_next_start_removes_the_folders_of_killed_processes_and_of_no_others
             assert not killed.exists()
             assert any(each.is_socket() for each in alive.iterdir())
             own = serving._folder.path
-            assert own.parent == tmp_path
+            assert own.parent == short_path
             serving.close()
             assert not own.exists()
         assert asked(tmp_path / "alive.duckdb", "SELECT count(*) FROM prompts") == [[[0]]]
