@@ -356,7 +356,7 @@ def _last_line(errors: BinaryIO) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Carry the run of a run directory; an exit code as a worker's."""
+    """Carry the run of a run directory; an exit code as a worker's, or `launch.TOLD`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("Usage: python -m engine.elsewhere.carrier RUN_DIR", file=sys.stderr)
@@ -375,7 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
             return Carrier(run, host).carry()
         except WorkbenchError as error:
             print(error, file=sys.stderr)
-            return FAILED
+            return launch.TOLD
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ RUN_VARIABLE = "WORKBENCH_RUN_DIR"
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
 CARRIER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.elsewhere.carrier")
 """What stands in the worker's place for a run that computes on another machine."""
+TOLD = 3
+"""Exit code of a process whose last line of error output is a sentence that says all."""
 
 # The start time of a process is read from a clock tick counter, so two readings may differ by a rounding.
 SAME_START = 0.5  # seconds

@@ -50,6 +50,8 @@ def cause_of_death(process: launch.Process, words: str) -> str:
         return f"The worker was ended by {signal.Signals(-code).name}."
     if code is not None:
         last = words.rsplit("\n", 1)[-1]
+        if code == launch.TOLD and last:
+            return last
         return f"The worker ended with exit code {code}: {last or 'it gave no reason.'}"
     return "The worker process is gone and gave no reason; it may have been killed or run out of memory."
 

@@ -166,7 +166,7 @@ def test_what_cannot_be_reached_is_told_in_a_sentence(
         Jobs(jobs_on()._store).submit("generate", GenerateConfig(policy=config.policy, on="gqu"))
     nothing = jobs_on(python="/nowhere/python")
     row = nothing.wait(nothing.submit("generate", config))
-    assert "There is no agent on ada@there (/nowhere/python)" in (row.reason or "")
+    assert (row.reason or "").startswith("There is no agent on ada@there (/nowhere/python): ")
     machine.down()
     row = nothing.wait(nothing.submit("generate", config))
     assert "cannot be reached: ssh: connect to host ada@there port 22: No route to host" in (row.reason or "")
