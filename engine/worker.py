@@ -30,10 +30,10 @@ from engine.protocol import launch, processes
 from engine.protocol.catalog import JobKind, find_job
 from engine.protocol.configs import JobConfig
 from engine.protocol.events import Event, Failed, Finished, Message, Progress, Started, Stopped
+from engine.protocol.launch import DONE, FAILED, STOPPED, USAGE
 from engine.protocol.log import EventLog, decode_line
 from engine.protocol.rundir import RunDir, checkpoint_step
 
-DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 PROGRESS_INTERVAL = 0.2  # seconds between two Progress events of one stage
 LAST_WORD_SECONDS = 0.5  # in which a process that gives up writes down why
 

@@ -113,7 +113,8 @@ class Answering:
                     self._be_ready()
                 if self._closing:  # `close` may not have seen it
                     connection.close()
-                self._serve(connection)
+                else:
+                    self._serve(connection)
                 with self._guard:
                     self._open.discard(connection)
                     self._waiting += 1

@@ -10,9 +10,7 @@ import hashlib
 import os
 import shlex
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,6 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from engine.elsewhere.files import GIVEN, States, made, pieces, safe_path
 from engine.elsewhere.host import NAME
 from engine.elsewhere.messages import (
     GREETING,
@@ -35,8 +34,8 @@ from engine.elsewhere.messages import (
     Log,
     Needs,
     Refused,
+    hear,
     read_message,
-    safe_path,
     write_message,
 )
 from engine.elsewhere.version import version
@@ -44,7 +43,7 @@ from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic, writing_file
 from engine.protocol import launch
 from engine.protocol.events import Failed, Finished, Stopped
-from engine.protocol.log import decode_line
+from engine.protocol.log import last_event, read_lines
 from engine.protocol.rundir import RunDir
 
 LOOK_SECONDS = 0.2
@@ -53,16 +52,6 @@ LAST_SECONDS = 10.0
 """In which a worker that was asked to stop may do so once nobody listens any more; then it is ended."""
 WORDS = 16384
 """Bytes of the error output that are told at the end."""
-GIVEN = "given/"
-OWN = frozenset(
-    (
-        *("config.toml", "inputs.json", "inputs", "given", "given-inputs.json", "request.json", "host.json"),
-        *("process.json", "started.json", "lock", "events.jsonl", "stop", "pause", "ranks", "checkpoints"),
-        *("stdout.log", "stderr.log"),
-    )
-)
-"""What does not travel back: what was given, what belongs to one machine; checkpoints stay where a run
-resumes."""
 
 
 class CarrierGoneError(Exception):
@@ -189,12 +178,7 @@ def _lay_down(run: RunDir, each: Given, content: Path) -> None:
 
 def closing_beyond(run: RunDir, offset: int) -> bool:
     """Whether the run has ended in a part of its log that the carrier has not: that is told first."""
-    last = None
-    with suppress(FileNotFoundError), run.events_path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            last = decode_line(line) or last
-    return last is not None and isinstance(last.event, Finished | Stopped | Failed)
+    return isinstance(last_event(run.events_path, offset), Finished | Stopped | Failed)
 
 
 def start(run: RunDir, begin: Begin, worker: tuple[str, ...]) -> None:
@@ -211,10 +195,7 @@ def _started_path(run: RunDir) -> Path:
 
 
 def _started(run: RunDir) -> launch.Process | None:
-    try:
-        return msgspec.json.decode(_started_path(run).read_bytes(), type=launch.Process)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return launch.read_process(run)
+    return launch.process_in(_started_path(run)) or launch.read_process(run)
 
 
 # What comes back
@@ -222,8 +203,7 @@ def _started(run: RunDir) -> launch.Process | None:
 
 def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Send the log and what it names until the worker has ended, and pass on what the person wants."""
-    asked: SimpleQueue[AnyMessage | None] = SimpleQueue()
-    threading.Thread(target=_listen, args=(incoming, asked), daemon=True).start()
+    asked = hear(incoming)
     process, have, offset, said = _started(run), dict(begin.have), begin.offset, time.monotonic()
     stopping = False
     while True:
@@ -250,21 +230,14 @@ def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) ->
             raise
 
 
-def _listen(incoming: BinaryIO, asked: SimpleQueue[AnyMessage | None]) -> None:
-    with suppress(OSError, ValueError):
-        while (message := read_message(incoming)) is not None:
-            asked.put(message)
-    asked.put(None)
-
-
-def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | None], seconds: float) -> bool:
+def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | Exception | None], seconds: float) -> bool:
     """Do what was asked; whether that was to stop.  Raises CarrierGoneError."""
     try:
         message = asked.get(timeout=seconds) if seconds else asked.get_nowait()
     except Empty:
         return False
     match message:
-        case None:
+        case None | Exception():
             raise CarrierGoneError
         case Ask("stop"):
             launch.request_stop(run)
@@ -287,49 +260,20 @@ def _end(run: RunDir, process: launch.Process | None) -> None:
 
 
 def _new_lines(run: RunDir, offset: int) -> bytes:
-    """Whole lines of the log from there, about `PART` bytes at most."""
-    try:
-        with run.events_path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(PART)
-            if len(data) == PART and b"\n" not in data:
-                data += file.readline()
-    except FileNotFoundError:
-        return b""
-    return data[: data.rfind(b"\n") + 1]
+    """Whole lines of the log from there; behind one that is longer than any event none is sent any more."""
+    data = read_lines(run.events_path, offset, limit=PART)
+    return data if data.endswith(b"\n") else b""
 
 
-def _send_files(run: RunDir, have: dict[str, tuple[int, int]], outgoing: BinaryIO) -> None:
+def _send_files(run: RunDir, have: States, outgoing: BinaryIO) -> None:
     """Send what is new or has changed."""
-    for path in changed(run, have):
-        relative = path.relative_to(run.path).as_posix()
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            state = os.fstat(file.fileno())
-            while True:
-                data = file.read(PART)
-                last = len(data) < PART
-                write_message(outgoing, File(relative, state.st_mtime_ns, data, last))
-                if last:
-                    break
-            have[relative] = state.st_size, state.st_mtime_ns
-
-
-def changed(run: RunDir, have: Mapping[str, tuple[int, int]]) -> Iterator[Path]:
-    """Files that the worker made and that are not there yet, nothing half-written among them."""
-    for folder, folders, names in os.walk(run.path):
-        at_top = Path(folder) == run.path
-        folders[:] = sorted(
-            each for each in folders if not (each.startswith(".") or (at_top and each in OWN))
-        )
-        for name in sorted(names):
-            path = Path(folder, name)
-            if name.startswith(".") or (at_top and name in OWN) or path.is_symlink():
-                continue
-            with suppress(FileNotFoundError):
-                state = path.stat()
-                known = have.get(path.relative_to(run.path).as_posix())
-                if known is None or tuple(known) != (state.st_size, state.st_mtime_ns):
-                    yield path
+    for path, state in made(run).items():
+        if state != have.get(path):
+            with suppress(FileNotFoundError), (run.path / path).open("rb") as file:
+                changed = os.fstat(file.fileno()).st_mtime_ns
+                for data, last in pieces(file):
+                    write_message(outgoing, File(path, changed, data, last))
+                have[path] = state
 
 
 def _last_words(run: RunDir) -> str:

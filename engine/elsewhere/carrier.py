@@ -14,22 +14,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from types import FrameType
 from typing import BinaryIO
 
 import msgspec
 
-from engine.elsewhere.agent import GIVEN, OWN
+from engine.elsewhere.files import GIVEN, OWN, made, pieces, safe_path
 from engine.elsewhere.host import SILENT_SECONDS, Host, agent_command, host_of
 from engine.elsewhere.messages import (
-    PART,
-    AnyMessage,
     Ask,
     Begin,
     Chunk,
@@ -39,9 +36,8 @@ from engine.elsewhere.messages import (
     Log,
     Needs,
     Refused,
+    hear,
     pass_greeting,
-    read_message,
-    safe_path,
     write_message,
 )
 from engine.elsewhere.version import version
@@ -49,10 +45,9 @@ from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic, writing_file
 from engine.protocol import launch
 from engine.protocol.events import Finished, Stopped
-from engine.protocol.log import EventLog, decode_line
+from engine.protocol.log import EventLog, last_event
 from engine.protocol.rundir import RunDir
 
-DONE, FAILED, STOPPED = 0, 1, 130
 LOST = 255
 """With which `ssh` says that there is no connection."""
 LOOK_SECONDS = 0.2
@@ -102,14 +97,15 @@ class Carrier:
     def _ending(self, ended: Ended) -> int:
         """What the worker's end is here: its log is the same."""
         print(ended.words, file=sys.stderr, flush=True)
-        closing = _last_event(self._run)
+        closing = last_event(self._run.events_path)
         if isinstance(closing, Finished):
-            return DONE
+            return launch.DONE
         if isinstance(closing, Stopped):
-            return STOPPED
+            return launch.STOPPED
         if ended.code is not None and ended.code < 0:
-            raise WorkbenchError(f"The worker on {self._host.ssh} was ended by {_signal_name(ended.code)}.")
-        return FAILED
+            name = launch.signal_name(ended.code)
+            raise WorkbenchError(f"The worker on {self._host.ssh} was ended by {name}.")
+        return launch.FAILED
 
     def _connection(self) -> Ended:
         """One connection from its beginning to the worker's end.  Raises LostError, WorkbenchError."""
@@ -140,14 +136,11 @@ class Carrier:
         _, config = self._run.read_config()
         if not self._files:  # models are large: once is enough
             sources = dict(_given(self._run))
-            self._files = tuple(
-                Given(path, _sha256(source), source.stat().st_size)
-                for path, source in sorted(sources.items())
-            )
+            self._files = tuple(Given(path, _sha256(source)) for path, source in sorted(sources.items()))
             self._contents = {each.sha256: sources[each.path] for each in self._files}
         begin = Begin(
             version(), self._run.path.name, self._host.folder, self._host.launcher, config.processes,
-            _size(self._run.events_path), self._files, _made(self._run),
+            _size(self._run.events_path), self._files, made(self._run),
         )  # fmt: skip
         write_message(to_agent, begin)
 
@@ -156,18 +149,14 @@ class Carrier:
             if name not in self._contents:
                 raise ValueError("it asks for a file that it was not offered")
             with self._contents[name].open("rb") as file:
-                while True:
-                    data = file.read(PART)
-                    write_message(to_agent, Chunk(data, len(data) < PART))
-                    if len(data) < PART:
-                        break
+                for data, last in pieces(file):
+                    write_message(to_agent, Chunk(data, last))
 
     # And back
 
     def _follow(self, to_agent: BinaryIO, from_agent: BinaryIO) -> Ended:
         """Take in what comes until the worker has ended, and pass on what the person wants."""
-        came: SimpleQueue[AnyMessage | Exception | None] = SimpleQueue()
-        threading.Thread(target=_listen, args=(from_agent, came), daemon=True).start()
+        came = hear(from_agent)
         asked: set[str] = set()
         heard = time.monotonic()
         incoming = _Incoming(self._run)
@@ -265,15 +254,6 @@ def _agent(host: Host) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO, Bina
             process.stdout.close()
 
 
-def _listen(stream: BinaryIO, came: SimpleQueue[AnyMessage | Exception | None]) -> None:
-    try:
-        while (message := read_message(stream)) is not None:
-            came.put(message)
-        came.put(None)
-    except (OSError, ValueError) as error:
-        came.put(error)
-
-
 def _given(run: RunDir) -> Iterator[tuple[str, Path]]:
     """What the worker reads: the path that it has in the run directory there, and where it lies here."""
     yield "config.toml", run.config_path
@@ -308,17 +288,6 @@ def _below(place: Path, name: str) -> Iterator[tuple[str, Path]]:
             yield f"{name}/{path.relative_to(place).as_posix()}", path
 
 
-def _made(run: RunDir) -> dict[str, tuple[int, int]]:
-    """Size and time of change of what has come back."""
-    made = {}
-    for path in run.path.rglob("*"):
-        relative = path.relative_to(run.path)
-        if path.is_file() and relative.parts[0] not in OWN:
-            state = path.stat()
-            made[relative.as_posix()] = state.st_size, state.st_mtime_ns
-    return made
-
-
 def _append(path: Path, lines: bytes) -> None:
     if not lines.endswith(b"\n"):
         raise ValueError("half a line of the log")
@@ -335,20 +304,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _last_event(run: RunDir) -> object:
-    last = None
-    with run.events_path.open("rb") as file:
-        for line in file:
-            last = decode_line(line) or last
-    return None if last is None else last.event
-
-
-def _signal_name(code: int) -> str:
-    with suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"
-
-
 def _last_line(errors: BinaryIO) -> str:
     errors.seek(0)
     lines = re.sub(r"[^\x20-\x7e\n]", " ", errors.read().decode("utf-8", "replace")).strip().splitlines()
@@ -360,13 +315,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("Usage: python -m engine.elsewhere.carrier RUN_DIR", file=sys.stderr)
-        return 2
+        return launch.USAGE
     run = RunDir(Path(arguments[0]))
     os.umask(0o077)
     with launch.only_worker(run) as alone:
         if not alone:
             print(f"Another process is busy with {run.path}.", file=sys.stderr)
-            return FAILED
+            return launch.FAILED
         launch.record_process(run, launch.this_process())
         try:
             host = host_of(run)

@@ -6,8 +6,9 @@ agent sends `GREETING`, so that whatever a login prints is passed over.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from queue import SimpleQueue
 from typing import BinaryIO
 
 import msgspec
@@ -29,7 +30,6 @@ class Given(msgspec.Struct, frozen=True):
 
     path: str
     sha256: str
-    size: int
 
 
 class Begin(WireMessage, frozen=True):
@@ -150,8 +150,17 @@ def pass_greeting(stream: BinaryIO) -> str | None:
     return seen.decode("utf-8", "replace").strip()
 
 
-def safe_path(path: str) -> PurePosixPath | None:
-    """A path that stays within the folder that it is relative to; None for another."""
-    pure = PurePosixPath(path)
-    plain = not pure.is_absolute() and pure.parts and str(pure) == path
-    return pure if plain and ".." not in pure.parts and "\0" not in path else None
+def hear(stream: BinaryIO) -> SimpleQueue[AnyMessage | Exception | None]:
+    """What comes, as it comes: messages, then None at the end, or why nothing more can be read."""
+    came: SimpleQueue[AnyMessage | Exception | None] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            while (message := read_message(stream)) is not None:
+                came.put(message)
+            came.put(None)
+        except (OSError, ValueError) as error:
+            came.put(error)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return came

@@ -48,8 +48,8 @@ RUN_VARIABLE = "WORKBENCH_RUN_DIR"
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
 CARRIER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.elsewhere.carrier")
 """What stands in the worker's place for a run that computes on another machine."""
-TOLD = 3
-"""Exit code of a process whose last line of error output is a sentence that says all."""
+DONE, FAILED, USAGE, TOLD, STOPPED = 0, 1, 2, 3, 130
+"""Exit codes of both.  TOLD: the last line of the error output is a sentence that says all."""
 
 # The start time of a process is read from a clock tick counter, so two readings may differ by a rounding.
 SAME_START = 0.5  # seconds
@@ -165,8 +165,13 @@ def record_process(run: RunDir, process: Process) -> None:
 
 def read_process(run: RunDir) -> Process | None:
     """The process that last worked on `run`, alive or not; None when there was none."""
+    return process_in(run.process_path)
+
+
+def process_in(path: Path) -> Process | None:
+    """The process that a file names; None where there is no such file."""
     try:
-        return msgspec.json.decode(run.process_path.read_bytes(), type=Process)
+        return msgspec.json.decode(path.read_bytes(), type=Process)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
@@ -193,6 +198,14 @@ def exit_code(pid: int) -> int | None:
     with _children_lock:
         child, _ = _children.get(pid, (None, 0.0))
     return None if child is None else child.poll()
+
+
+def signal_name(code: int) -> str:
+    """The signal that an exit code below 0 tells of."""
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {-code}"
 
 
 def busy(run: RunDir) -> bool:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from engine.errors import WorkbenchError
-from engine.protocol.events import Envelope, Event
+from engine.protocol.events import AnyEvent, Envelope, Event
 
 # A reader takes at most this much at a time; a longer line can only be garbage.
 CHUNK = 8 * 2**20
@@ -31,11 +32,11 @@ class Tail(NamedTuple):
     unreadable: int  # lines that are no event, left out
 
 
-def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
-    """The events written after byte `offset`, complete lines only.
+def read_lines(path: Path, offset: int = 0, *, limit: int = CHUNK) -> bytes:
+    """The complete lines behind byte `offset`, at most `limit` bytes of them or one longer line.
 
-    A missing file has no events.  Lines that are no `Envelope` are counted and left out.  Reads at most
-    `limit` bytes, or a longer line: call again until the offset stands still to reach the end.
+    Empty where there is none yet, or no file.  A full chunk without a line end, which is no event,
+    comes as it is.
     """
     try:
         with path.open("rb") as file:
@@ -44,14 +45,23 @@ def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
             if len(data) == limit < CHUNK and b"\n" not in data:
                 data += file.read(CHUNK - limit)  # one long line
     except FileNotFoundError:
-        return Tail([], offset, 0)
+        return b""
     end = data.rfind(b"\n") + 1
-    if end == 0:
-        # A full chunk without a line end is not an event: step over it, or the log would be stuck here.
-        return Tail([], offset + len(data), 1) if len(data) >= CHUNK else Tail([], offset, 0)
+    return data if end == 0 and len(data) >= CHUNK else data[:end]
+
+
+def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
+    """The events written after byte `offset`, complete lines only.
+
+    A missing file has no events.  Lines that are no `Envelope` are counted and left out.  Reads at most
+    `limit` bytes, or a longer line: call again until the offset stands still to reach the end.
+    """
+    data = read_lines(path, offset, limit=limit)
+    if data and not data.endswith(b"\n"):  # stepped over, or the log would be stuck here
+        return Tail([], offset + len(data), 1)
     envelopes: list[Envelope] = []
     unreadable = 0
-    for line in data[:end].split(b"\n")[:-1]:
+    for line in data.split(b"\n")[:-1]:
         if not line.strip():
             continue
         envelope = decode_line(line)
@@ -59,7 +69,20 @@ def tail(path: Path, offset: int = 0, *, limit: int = CHUNK) -> Tail:
             unreadable += 1
         else:
             envelopes.append(envelope)
-    return Tail(envelopes, offset + end, unreadable)
+    return Tail(envelopes, offset + len(data), unreadable)
+
+
+def every_event(path: Path, offset: int = 0) -> Iterator[Envelope]:
+    """All that the log holds behind byte `offset`, from reading to reading until its end."""
+    while (part := tail(path, offset)).offset != offset:
+        yield from part.envelopes
+        offset = part.offset
+
+
+def last_event(path: Path, offset: int = 0) -> AnyEvent | None:
+    """The last of them; None where there is none."""
+    last = deque(every_event(path, offset), maxlen=1)
+    return last[0].event if last else None
 
 
 _decoder = msgspec.json.Decoder(Envelope)
@@ -166,10 +189,4 @@ def _cut_torn_line(fd: int, block: int = 65536) -> int:
 
 
 def _last_seq(path: Path) -> int:
-    last, offset = 0, 0
-    while True:
-        part = tail(path, offset)
-        last = max([last, *(envelope.seq for envelope in part.envelopes)])
-        if part.offset == offset:
-            return last
-        offset = part.offset
+    return max((envelope.seq for envelope in every_event(path)), default=0)

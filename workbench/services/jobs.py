@@ -104,18 +104,16 @@ class Jobs:
         job = find_job(kind)
         if type(config) is not job.config:
             raise UsageError(f"A {kind} job takes a {job.config.__name__}, not a {type(config).__name__}.")
-        if config.on:
-            find_host(self._hosts, config.on)
-        elif (lacking := launch.missing_packages(job, config)) is not None:
+        host = find_host(self._hosts, config.on) if config.on else None
+        if host is None and (lacking := launch.missing_packages(job, config)) is not None:
             raise UsageError(lacking)
         if after is not None:
             self._row(after)
         wanted = None if prompt_ids is None else tuple(prompt_ids)
         with self._store.transaction():
             checked = run_names.check(self._store, config)
-            return self._queue(
-                kind, checked.config, after or checked.after, snapshots.PromptRequest(wanted, limit)
-            )
+            request = snapshots.PromptRequest(wanted, limit)
+            return self._queue(kind, checked.config, after or checked.after, request, host)
 
     def submit_with_export(self, kind: str, config: JobConfig) -> tuple[str, str | None]:
         """Queue a job, and behind one that makes a reward model its ONNX export, which scoring reads.
@@ -259,15 +257,20 @@ class Jobs:
         return runs.rollout_steps(self._store, run_id)
 
     def _queue(
-        self, kind: str, config: JobConfig, waits_for: str | None, request: snapshots.PromptRequest
+        self,
+        kind: str,
+        config: JobConfig,
+        waits_for: str | None,
+        request: snapshots.PromptRequest,
+        host: Host | None,
     ) -> str:
         run_id = f"{kind}-{secrets.token_hex(3)}"
         plain = msgspec.to_builtins(config)
         try:
             run = RunDir.create(self._root() / run_id, config)
             snapshots.write_request(run, request)
-            if config.on:
-                write_host(run, find_host(self._hosts, config.on))
+            if host is not None:
+                write_host(run, host)
             for name, path in config.inputs().files.items():
                 run.keep_file(name, Path(path).expanduser())
         except OSError as error:

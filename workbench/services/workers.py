@@ -47,7 +47,7 @@ def cause_of_death(process: launch.Process, words: str) -> str:
     if code == -signal.SIGKILL:
         return "The worker was killed (signal 9); the machine may have run out of memory."
     if code is not None and code < 0:
-        return f"The worker was ended by {signal.Signals(-code).name}."
+        return f"The worker was ended by {launch.signal_name(code)}."
     if code is not None:
         last = words.rsplit("\n", 1)[-1]
         if code == launch.TOLD and last:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.elsewhere import agent, carrier
+from engine.elsewhere.files import made, safe_path
 from engine.elsewhere.messages import (
     GREETING,
     MOST,
@@ -26,7 +27,6 @@ from engine.elsewhere.messages import (
     Refused,
     pass_greeting,
     read_message,
-    safe_path,
     write_message,
 )
 from engine.errors import WorkbenchError
@@ -35,7 +35,7 @@ from engine.protocol.rundir import RunDir
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER, DATA = st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50)
-GIVEN = st.builds(Given, path=TEXT, sha256=TEXT, size=NUMBER)
+GIVEN = st.builds(Given, path=TEXT, sha256=TEXT)
 MESSAGES = st.one_of(
     st.builds(
         Begin, version=TEXT, run=TEXT, folder=TEXT, launcher=TEXT, processes=NUMBER, offset=NUMBER,
@@ -121,13 +121,20 @@ def test_the_other_machine_writes_none_but_a_workers_files(path: str, tmp_path: 
     good.take(File("outputs/a.parquet", 5_000, b"two", last=True))
     assert (run.path / "outputs/a.parquet").read_bytes() == b"one two"
     assert (run.path / "outputs/a.parquet").stat().st_mtime_ns == 5_000
-    assert list(agent.changed(run, carrier._made(run))) == []
+    assert made(run) == {"outputs/a.parquet": (7, 5_000)}
 
 
 @pytest.mark.parametrize("path", ["../outside", "/tmp/outside", "a/../../b"])
 def test_nor_does_a_carrier_write_elsewhere_there(path: str, tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", GenerateConfig(policy="p"))
     with pytest.raises(WorkbenchError, match="lies outside"):
-        agent._lay_down(run, Given(path, "0" * 64, 1), run.config_path)
+        agent._lay_down(run, Given(path, "0" * 64), run.config_path)
     with pytest.raises(WorkbenchError, match="is no SHA-256"):
         agent._content_name("../" + "0" * 61)
+
+
+def test_a_line_that_is_longer_than_any_event_is_not_sent(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", GenerateConfig(policy="p"))
+    run.events_path.write_bytes(b"{}\n" + b"x" * (MOST + 1) + b"\n{}\n")
+    assert agent._new_lines(run, 0) == b"{}\n"
+    assert agent._new_lines(run, 3) == b""
