@@ -23,6 +23,10 @@ from engine.protocol.configs.needs import (
 )
 
 PREFIX = "ai:"
+JudgingModel = Annotated[
+    str, Meta(description="Model that judges, by name, hub id or folder; of an endpoint its name there.")
+]
+JudgingEndpoint = Annotated[str, Meta(description="Address of the endpoint, as http://localhost:11434/v1.")]
 FUNCTION = r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?\Z"
 FUNCTION_FORM = {"form": "package.module:function, or plugin:NAME"}
 JUDGE_NAME = r"^(\w[\w .+-]{0,79})?\Z"
@@ -41,11 +45,8 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             "pairwise preference model beside it, a function."
         ),
     ] = "model"
-    policy: Annotated[
-        str,
-        Meta(description="Model that judges, by name, hub id or folder; of an endpoint its name there."),
-    ] = "smollm2"
-    endpoint: Annotated[str, Meta(description="Address of the endpoint, as http://localhost:11434/v1.")] = ""
+    policy: JudgingModel = "smollm2"
+    endpoint: JudgingEndpoint = ""
     reward_model: Annotated[str, Meta(description="Registered reward model that judges.")] = ""
     function: Annotated[
         str,

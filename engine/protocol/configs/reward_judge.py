@@ -9,7 +9,7 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, always, equal, unequal
 from engine.protocol.configs.endpoint import ENDPOINT_FIELDS, EndpointConfig
-from engine.protocol.configs.judge import FUNCTION, FUNCTION_FORM
+from engine.protocol.configs.judge import FUNCTION, FUNCTION_FORM, JudgingEndpoint, JudgingModel
 
 VERDICT_TOKENS, REASONING_TOKENS = 16, 512
 """Longest answer of one that gives its verdict alone, and of one that reasons first."""
@@ -22,11 +22,8 @@ class RewardJudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         Literal["model", "endpoint", "function"],
         Meta(description="Who judges: a model here, an OpenAI-compatible endpoint, a function."),
     ] = "model"
-    policy: Annotated[
-        str,
-        Meta(description="Model that judges, by name, hub id or folder; of an endpoint its name there."),
-    ] = "smollm2"
-    endpoint: Annotated[str, Meta(description="Address of the endpoint, as http://localhost:11434/v1.")] = ""
+    policy: JudgingModel = "smollm2"
+    endpoint: JudgingEndpoint = ""
     function: Annotated[
         str,
         Meta(
