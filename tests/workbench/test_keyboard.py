@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
-from textual.app import ScreenStackError
+from textual.app import ComposeResult, ScreenStackError
 from textual.widgets import Input, OptionList
 
 from engine.protocol.configs import PPOConfig
@@ -21,7 +21,7 @@ from workbench.app import WorkbenchApp
 from workbench.keyboard import LOOK_SECONDS, EscapeParser, two_keys
 from workbench.screens.base import came_too_late
 from workbench.screens.launch_form import ConfigForm
-from workbench.sturdy import PAINT_SECONDS
+from workbench.sturdy import PAINT_SECONDS, SturdyApp
 from workbench.widgets.choice import Choice, ChooseScreen
 
 
@@ -123,22 +123,27 @@ async def test_keys_typed_for_what_does_not_come_are_dropped_and_counted() -> No
         app.screen.keys_wait = False  # type: ignore[attr-defined]
 
 
+class TwoFields(SturdyApp):
+    """Nothing but two fields, of which the first has the cursor."""
+
+    def compose(self) -> ComposeResult:
+        yield Input()
+        yield Input()
+
+
 async def test_a_key_goes_where_the_cursor_was_put_when_the_wait_ended() -> None:
-    async with opened(fake_workspace()) as (app, pilot):
-        await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.focused, Input))
-        field = app.focused
-        assert isinstance(field, Input)
-        app.screen.query_one("RowList").focus()
-        await until(pilot, lambda: app.focused is not field)
+    app = TwoFields()
+    async with app.run_test() as pilot:
+        first, second = app.query(Input)
+        await until(pilot, lambda: app.focused is first)
         app.screen.keys_wait = True  # type: ignore[attr-defined]
-        press(app, "x", "y")
+        press(app, "x", "y")  # type: ignore[arg-type]
         await pilot.pause()
         app.call_later(asyncio.sleep, 0.2)  # busy with something else, and so late with the cursor
-        field.focus()
+        second.focus()
         app.screen.keys_wait = False  # type: ignore[attr-defined]
         await until(pilot, lambda: app.keyboard.waiting == 0)
-        await until(pilot, lambda: field.value == "xy")
+        await until(pilot, lambda: (first.value, second.value) == ("", "xy"))
 
 
 async def test_keys_that_wait_when_the_application_ends_go_with_it() -> None:
