@@ -160,10 +160,12 @@ class Keyboard:
         while True:
             screen = self._app.screen
             await self._stands(screen)
-            if waited:  # what ended the wait may have moved the cursor: the application has that in its queue
-                await _dealt_with(self._app)
             if screen is self._app.screen and not self._busy(screen):
-                return
+                if not waited:
+                    return
+                waited = False  # what ended the wait may have moved the cursor, in the queue still
+                await _dealt_with(self._app)
+                continue
             waited = True
             if time.monotonic() - begun > most:
                 if dropped := self.forget():
