@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.records import SideBySide, WinRateRow
 from storage.sql import block
 from storage.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow
 
 PEOPLE = ("human", "import")
 """Kinds of annotators that people are."""
@@ -86,16 +89,18 @@ def common_prompts(
 
 def policy_verdicts(
     store: Store, judges: Sequence[str], *, by_model: bool, criterion: str = "overall"
-) -> list[tuple[str, str, str, float, float, float]]:
-    """(policy a, policy b, prompt, won by a, weight, log₂ of the ratio of lengths), every pair once.
+) -> pyarrow.Table:
+    """`policy_a, policy_b, prompt_id, won` by a, `weight, doublings` (log₂ of the ratio of lengths); every
+    pair once.
 
     `judges` are kinds of annotators, or names of reward models with `by_model`.
     """
     values: dict[str, Any] = {"judges": list(judges)}
     if not by_model:
         values["criterion"] = criterion
-    sql = block("comparisons", "verdicts_of_models" if by_model else "verdicts_of_people")
-    return [(a, b, p, float(w), float(v), float(d)) for a, b, p, w, v, d in store.rows(sql, values)]
+    return store.table(
+        block("comparisons", "verdicts_of_models" if by_model else "verdicts_of_people"), values
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -25,6 +25,9 @@ from storage.sql import block
 from storage.traces import set_aside_torn
 from storage.turns import Turns
 from storage.walls import bytes_of
+
+if TYPE_CHECKING:
+    import pyarrow
 
 T = TypeVar("T")
 Cursor = duckdb.DuckDBPyConnection
@@ -276,6 +279,13 @@ class Store:
     def records(self, record: type[T], sql: str, parameters: Parameters = None) -> list[T]:
         """Rows as records; the columns stand in the order of the record's fields."""
         return [record(*row) for row in self.rows(sql, parameters)]
+
+    def table(self, sql: str, parameters: Parameters = None) -> pyarrow.Table:
+        """Many rows, by columns; what this thread has not committed yet is not among them."""
+        self.before(sql)
+        cursor = self.new_cursor()
+        with told(self.path), closing(cursor):
+            return cursor.execute(sql, parameters).to_arrow_reader(MANY).read_all()
 
     def write(self, sql: str, parameters: Parameters = None) -> int:
         """One changing statement, in its own transaction or the open one; the number of rows changed."""

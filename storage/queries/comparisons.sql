@@ -99,8 +99,8 @@ WITH told AS MATERIALIZED (
     JOIN policies p USING (policy_id)
     WHERE r.response_id IN (SELECT x FROM told UNION SELECT y FROM told)
 )
-SELECT a.policy AS policy_a, b.policy AS policy_b, v.prompt_id, (v.verdict + 1) / 2 AS won, v.weight,
-       log2(a.characters / b.characters) AS doublings
+SELECT a.policy AS policy_a, b.policy AS policy_b, v.prompt_id, ((v.verdict + 1) / 2)::DOUBLE AS won,
+       v.weight::DOUBLE AS weight, log2(a.characters / b.characters) AS doublings
 FROM told v
 JOIN judged a ON a.response_id = v.x
 JOIN judged b ON b.response_id = v.y
@@ -117,8 +117,8 @@ WITH scored AS MATERIALIZED (
     JOIN responses r USING (response_id)
     WHERE list_contains($judges::VARCHAR[], s.reward_model)
 )
-SELECT a.policy AS policy_a, b.policy AS policy_b, a.prompt_id, (sign(a.score - b.score) + 1) / 2 AS won, a.weight,
-       log2(a.characters / b.characters) AS doublings
+SELECT a.policy AS policy_a, b.policy AS policy_b, a.prompt_id, ((sign(a.score - b.score) + 1) / 2)::DOUBLE AS won,
+       a.weight::DOUBLE AS weight, log2(a.characters / b.characters) AS doublings
 FROM scored a
 JOIN scored b ON b.reward_model_id = a.reward_model_id AND b.prompt_id = a.prompt_id AND b.response_id > a.response_id
 WHERE a.policy_id <> b.policy_id

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
@@ -13,6 +13,12 @@ from engine.wording import counted
 from storage import artifacts, comparisons
 from storage.store import Store
 from workbench.services.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+    from engine.labels.leaderboard import Games, Strengths
 
 KINDS = ("human", "import", "ai", "rule")
 PEOPLE = ("human", "import")
@@ -83,9 +89,6 @@ class Leaderboard:
         return f"{counted(self.pairs, 'pair')} of responses to {counted(self.prompts, 'prompt')}"
 
 
-Row = tuple[str, str, str, float, float, float]
-
-
 class Leaderboards:
     """Leaderboards of one store."""
 
@@ -103,42 +106,24 @@ class Leaderboards:
 
         Raises `UsageError` for a judge that there is not.
         """
-        import numpy as np
+        from engine.labels.leaderboard import strengths
 
-        from engine.labels.leaderboard import Games, islands, strengths
-
-        rows = self._rows(judge, criterion)
-        names = sorted({name for row in rows for name in row[:2]})
-        if not rows:
+        names, games = _games(self._verdicts(judge, criterion))
+        if not names:
             return Leaderboard(judge, criterion, (), (), 0, 0, None, 0)
-        number = {name: place for place, name in enumerate(names)}
-        prompt = {name: place for place, name in enumerate(dict.fromkeys(row[2] for row in rows))}
-        games = Games(
-            np.array([number[row[0]] for row in rows]),
-            np.array([number[row[1]] for row in rows]),
-            np.array([prompt[row[2]] for row in rows]),
-            *(np.array([row[place] for row in rows]) for place in (3, 4, 5)),
-        )
         fitted = strengths(games, len(names), control=control)
         return Leaderboard(
             judge,
             criterion,
-            _standings(
-                names,
-                rows,
-                fitted.value.tolist(),
-                fitted.low.tolist(),
-                fitted.high.tolist(),
-                islands(games, len(names)).tolist(),
-            ),
-            _meetings(rows),
-            len(rows),
-            len(prompt),
+            _standings(names, games, fitted),
+            _meetings(names, games),
+            len(games.a),
+            int(games.prompt.max()) + 1,
             fitted.length,
             fitted.resamples,
         )
 
-    def _rows(self, judge: str, criterion: str) -> list[Row]:
+    def _verdicts(self, judge: str, criterion: str) -> pyarrow.Table:
         if judge == "people" or judge in KINDS:
             kinds = PEOPLE if judge == "people" else (judge,)
             return comparisons.policy_verdicts(self.store, kinds, by_model=False, criterion=criterion)
@@ -147,48 +132,78 @@ class Leaderboards:
         return comparisons.policy_verdicts(self.store, (judge,), by_model=True)
 
 
-def _standings(
-    names: Sequence[str],
-    rows: Sequence[Row],
-    value: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    island: Sequence[int],
-) -> tuple[Standing, ...]:
-    pairs: dict[str, int] = defaultdict(int)
-    prompts: dict[str, set[str]] = defaultdict(set)
-    for a, b, prompt, *_ in rows:
-        for name in (a, b):
-            pairs[name] += 1
-            prompts[name].add(prompt)
-    order = sorted(range(len(names)), key=lambda n: (-value[n], names[n]))
+def _games(verdicts: pyarrow.Table) -> tuple[list[str], Games]:
+    """The policies in the order of their names, and the verdicts with numbers for policies and prompts."""
+    import pyarrow
+
+    from engine.labels.leaderboard import Games
+
+    sides = pyarrow.chunked_array([*verdicts["policy_a"].chunks, *verdicts["policy_b"].chunks], "string")
+    names, policy = _numbered(sides)
+    _, prompt = _numbered(verdicts["prompt_id"])
+    said = (verdicts[name].to_numpy() for name in ("won", "weight", "doublings"))
+    return names, Games(policy[: len(prompt)], policy[len(prompt) :], prompt, *said)
+
+
+def _numbered(column: pyarrow.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The different values, sorted, and for each row the place of its own among them."""
+    import numpy as np
+
+    encoded = column.combine_chunks().dictionary_encode()
+    values = encoded.dictionary.to_pylist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    place = np.empty(len(values), np.int64)
+    place[order] = np.arange(len(values))
+    return [values[number] for number in order], place[encoded.indices.to_numpy()]
+
+
+def _standings(names: Sequence[str], games: Games, fitted: Strengths) -> tuple[Standing, ...]:
+    import numpy as np
+
+    from engine.labels.leaderboard import islands
+
+    policies = len(names)
+    island = islands(games, policies)
+    pairs = np.bincount(games.a, minlength=policies) + np.bincount(games.b, minlength=policies)
+    answered = np.unique(np.append(games.prompt * policies + games.a, games.prompt * policies + games.b))
+    prompts = np.bincount(answered % policies, minlength=policies)
+    order = sorted(range(policies), key=lambda n: (-fitted.value[n], names[n]))
     return tuple(
         Standing(
-            1 + sum(other > high[n] for other in low),
+            1 + int((fitted.low > fitted.high[n]).sum()),
             names[n],
-            value[n],
-            low[n],
-            high[n],
-            pairs[names[n]],
-            len(prompts[names[n]]),
-            island[n] != island[order[0]],
+            float(fitted.value[n]),
+            float(fitted.low[n]),
+            float(fitted.high[n]),
+            int(pairs[n]),
+            int(prompts[n]),
+            bool(island[n] != island[order[0]]),
         )
         for n in order
     )
 
 
-def _meetings(rows: Sequence[Row]) -> tuple[Meeting, ...]:
-    won: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for a, b, prompt, share, *_ in rows:
-        won[a, b][prompt].append(share)
-        won[b, a][prompt].append(1 - share)
-    meetings = []
-    for (a, b), by_prompt in sorted(won.items()):
-        shares = [sum(values) / len(values) for values in by_prompt.values()]
-        low, high = wilson_interval(sum(shares), len(shares))
-        pairs = sum(map(len, by_prompt.values()))
-        meetings.append(Meeting(a, b, pairs, len(shares), sum(shares) / len(shares), low, high))
-    return tuple(meetings)
+def _meetings(names: Sequence[str], games: Games) -> tuple[Meeting, ...]:
+    import numpy as np
+
+    policies, prompts = len(names), int(games.prompt.max()) + 1
+    first, second = np.minimum(games.a, games.b), np.maximum(games.a, games.b)
+    won = np.where(games.a == first, games.won, 1.0 - games.won)
+    cells, cell, pairs = np.unique(
+        (first * policies + second) * prompts + games.prompt, return_inverse=True, return_counts=True
+    )  # one for each two policies and prompt
+    share = np.bincount(cell, won) / pairs
+    met, number, answered = np.unique(cells // prompts, return_inverse=True, return_counts=True)
+    found = []
+    for code, n, of_both, total in zip(
+        met.tolist(), answered.tolist(), np.bincount(number, pairs), np.bincount(number, share), strict=True
+    ):
+        a, b = (names[place] for place in divmod(code, policies))
+        low, high = wilson_interval(float(total), n)
+        rate = float(total) / n
+        found.append(Meeting(a, b, int(of_both), n, rate, low, high))
+        found.append(Meeting(b, a, int(of_both), n, 1 - rate, 1 - high, 1 - low))
+    return tuple(sorted(found, key=lambda each: (each.a, each.b)))
 
 
 def chances_text(row: Standing) -> str:

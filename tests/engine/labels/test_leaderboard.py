@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.labels import leaderboard
 from engine.labels.leaderboard import Games, islands, strengths
 
 
@@ -64,3 +65,14 @@ def test_policies_that_nothing_connects_are_told_apart() -> None:
     one = np.ones(3)
     games = Games(np.array([0, 2, 3]), np.array([1, 3, 4]), np.arange(3), one, one, one)
     assert islands(games, 5).tolist() == [0, 0, 2, 2, 2]
+
+
+def test_one_step_a_resample_gives_the_intervals_of_whole_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    games = played(np.random.default_rng(3), [0.8, 0.1, -0.9], 1000, gamma=0.5)
+    whole = strengths(games, 3)
+    monkeypatch.setattr(leaderboard, "MANY_PROMPTS", 1000)
+    one_step = strengths(games, 3)
+    for end in ("low", "high"):
+        np.testing.assert_allclose(getattr(one_step, end), getattr(whole, end), atol=0.008)  # of 0.2
+    assert whole.length is not None
+    assert one_step.length == pytest.approx(whole.length, abs=0.008)

@@ -110,7 +110,8 @@ def test_what_a_board_reads_are_the_rows_of_the_view_of_verdicts(workspace: Work
         "WHERE judge = $judge AND coalesce(criterion, 'overall') = 'overall'"
     )
     for name, by_model in (("human", False), ("one", True), ("two", True)):
-        read = comparisons.policy_verdicts(store, (name,), by_model=by_model)
+        table = comparisons.policy_verdicts(store, (name,), by_model=by_model)
+        read = list(zip(*table.to_pydict().values(), strict=True))
         expected = store.rows(view, {"judge": name})
         assert len(read) == len(expected) > 20
         rounded = [sorted((*row[:3], *(round(float(x), 9) for x in row[3:])) for row in rows)
