@@ -366,10 +366,3 @@ def _listener(port: int) -> int | None:
                 if listener.family == socket.AF_INET and listens and listener.getsockname()[1] == port:
                     return int(name)
     return None
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -57,6 +57,10 @@ class ImportFileError(StoreError):
     """A file that cannot be imported, and the place in it."""
 
 
+class MappingError(ImportFileError):
+    """A statement that cannot be understood, and where."""
+
+
 class FileNameError(StoreError):
     """A file name that does not say what to write, or a folder that is not there."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ import duckdb
 
 from storage import spilling
 from storage.console import Query
-from storage.door import free_port
 from storage.errors import ShareError, StoreError
 from storage.extensions import load_extensions
 from storage.remote import as_told
@@ -202,3 +202,10 @@ class QuackQuestion:
                     raise failed[0] from None
                 raise
         return f"FROM {table}"
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

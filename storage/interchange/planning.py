@@ -16,12 +16,13 @@ from storage.interchange.containers.opening import open_source
 from storage.interchange.containers.parts import Part, Source, wrong
 from storage.interchange.fates import Fate, fates_of
 from storage.interchange.mapping.cells import RowError
+from storage.interchange.mapping.defaults import Defaults
 from storage.interchange.mapping.example import Example
 from storage.interchange.mapping.infer import SURE, infer
 from storage.interchange.mapping.language import REVERSED, Mapping, Path, Statement, expanded, parse_statement
 from storage.interchange.mapping.profile import Column, Row, profile
 from storage.interchange.mapping.roles import NAMED
-from storage.interchange.mapping.taking import LAYOUTS, LISTS, Defaults, Taker, layout_of
+from storage.interchange.mapping.taking import LAYOUTS, LISTS, Taker, layout_of
 from storage.interchange.mapping.unjudged import unread
 from storage.interchange.mapping.verdicts import Coding, find_coding, given
 from storage.interchange.presets.catalogue import BY_NAME

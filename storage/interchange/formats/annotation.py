@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from storage.ids import Chat
-from storage.interchange.formats.format import Format, Row
+from storage.interchange.formats.columns import Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import Leaving, Values, number
 from storage.prompts import shown_text
 

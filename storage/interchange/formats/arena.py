@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.interchange.formats.format import Format, Row
+from storage.interchange.formats.columns import Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import READ_ABOUT, Leaving, said
 
 

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from storage.interchange.clean import clean_text
-from storage.interchange.formats.format import Columns, Format
+from storage.interchange.formats.columns import Columns
+from storage.interchange.formats.format import Format
 from storage.sql import block
 
 if TYPE_CHECKING:

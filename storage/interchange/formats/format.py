@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from storage.interchange.formats.columns import Columns, Row
 
 if TYPE_CHECKING:
     from storage.interchange.formats.leaving import Leaving
-
-Row = dict[str, Any]
-Columns = dict[str, str]
-"""Kind by column: text, number, truth, messages, texts, truths, or json for what is nested otherwise."""
 
 
 @dataclass(frozen=True)

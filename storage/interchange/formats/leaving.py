@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.faults import told
 from storage.ids import Chat
-from storage.interchange.formats.format import Columns
+from storage.interchange.formats.columns import Columns
 from storage.interchange.mapping.cells import parsed
 from storage.interchange.mapping.conversations import messages_in
 from storage.interchange.mapping.transcripts import transcript_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from storage.interchange.formats.format import Columns, Format, Row
+from storage.interchange.formats.columns import Columns, Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import READ_ABOUT, Leaving, Values, number
 from storage.sql import block
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from storage.interchange.formats.format import Columns, Format, Row
+from storage.interchange.formats.columns import Columns, Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import READ_ABOUT, Leaving, Values, said
 
 DOCUMENTED = "https://huggingface.co/docs/trl/dataset_formats#"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from storage.errors import FileNameError, NotFoundError, StoreError
 from storage.interchange.exporting import listed
 from storage.interchange.formats.card import card, split_name
-from storage.interchange.formats.format import Columns, Format, Row
+from storage.interchange.formats.columns import Columns, Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import BATCH, Leaving
 from storage.interchange.formats.registry import find
 from storage.sql import block

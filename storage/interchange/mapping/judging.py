@@ -27,7 +27,7 @@ from storage.wording import counted
 
 if TYPE_CHECKING:
     from storage.interchange.mapping.comparing import Comparison
-    from storage.interchange.mapping.taking import Defaults
+    from storage.interchange.mapping.defaults import Defaults
 
 Row = AnyMapping[str, Any]
 RANKS = {"a": (1.0, 2.0), "b": (2.0, 1.0), "tie": (1.0, 1.0), "bad": (1.0, 1.0)}

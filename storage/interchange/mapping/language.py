@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from storage.errors import ImportFileError
+from storage.errors import MappingError
 from storage.interchange.mapping.roles import check_role
 
 EACH = "[]"
@@ -46,10 +46,6 @@ class AnyKey:
 
 
 Step = str | int | Each | AnyKey
-
-
-class MappingError(ImportFileError):
-    """A statement that cannot be understood, and where."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 
+from storage.errors import MappingError
+
 ROLES: dict[str, str] = {
     "prompt": "the prompt: text, messages, or a transcript",
     "system": "the system's turn, put before the prompt",
@@ -68,8 +70,6 @@ OTHER_NAMES = {"verdict": "winner", "model": "policy", "models": "policies"}
 
 def check_role(role: str) -> None:
     """Raises MappingError for what is no role, with the nearest one."""
-    from storage.interchange.mapping.language import MappingError
-
     stem, dot, name = role.partition(".")
     if role in ROLES or (dot and name and stem in NAMED):
         return

@@ -22,6 +22,7 @@ from storage.interchange.mapping.cells import (
     step_label,
 )
 from storage.interchange.mapping.comparing import comparisons_of, places_of, texts_compared
+from storage.interchange.mapping.defaults import Defaults
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
 from storage.interchange.mapping.language import Mapping, Statement, value_at
@@ -33,16 +34,6 @@ from storage.wording import counted
 Row = AnyMapping[str, Any]
 Getter = Callable[[Row], Any]
 LAYOUTS = ("prompts", "responses", "ranked", "ranked_lists", "pairs", "annotated_pairs", "steps")
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What the user says about a whole file."""
-
-    policy: str = "imported"  # of responses whose file names none
-    annotator: str = "imported"  # of judgements whose file names none
-    annotator_prefix: str = ""  # before the names of columns that are one annotator each
-    criterion: str = "overall"
 
 
 def layout_of(mapping: Mapping) -> str | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.interchange.formats.format import Format, Row
+from storage.interchange.formats.columns import Row
+from storage.interchange.formats.format import Format
 from storage.interchange.formats.leaving import Leaving
 
 
