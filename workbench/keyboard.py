@@ -29,9 +29,8 @@ from textual.screen import Screen
 from textual.worker import NoActiveWorker, Worker, get_current_worker
 
 if TYPE_CHECKING:
+    from textual.app import App
     from textual.driver import Driver
-
-    from workbench.sturdy import SturdyApp
 
 SCREEN_SECONDS = 2.0
 """A key waits at most this long for a new screen, or for the key before: one that is stuck must not keep the
@@ -98,9 +97,11 @@ def two_keys(event: events.Key, focused: object) -> list[events.Key]:
 class Keyboard:
     """The line of keys of one application."""
 
-    def __init__(self, app: SturdyApp, give: Callable[[Typed], Awaitable[None]]) -> None:
-        """`give` hands a key to the widget with the cursor, as Textual does."""
-        self._app, self._give = app, give
+    def __init__(
+        self, app: App[Any], give: Callable[[Typed], Awaitable[None]], warn: Callable[[str], None]
+    ) -> None:
+        """`give` hands a key to the widget with the cursor, as Textual does; `warn` tells the person."""
+        self._app, self._give, self._warn = app, give, warn
         self._line: deque[Typed] = deque()
         self._standing: WeakSet[Screen[Any]] = WeakSet()
         self._asked: WeakSet[Worker[Any]] = WeakSet()
@@ -169,7 +170,7 @@ class Keyboard:
             waited = True
             if time.monotonic() - begun > most:
                 if dropped := self.forget():
-                    self._app.tell(f"The store is slow: {keys_dropped(dropped)}.", severity="warning")
+                    self._warn(f"The store is slow: {keys_dropped(dropped)}.")
                 return
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from workbench.keyboard import Keyboard, keys_dropped, reading_escapes
+from workbench.leaving import came_too_late
 from workbench.widgets.safe import safe_line
 
 PAINT_SECONDS = 1 / 200
@@ -32,7 +34,7 @@ class SturdyApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._last_words = ""
-        self.keyboard = Keyboard(self, super().on_event)
+        self.keyboard = Keyboard(self, super().on_event, partial(self.tell, severity="warning"))
 
     @property
     def log_folder(self) -> Path | None:
@@ -79,8 +81,6 @@ class SturdyApp(App[None]):
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:
-            from workbench.screens.base import came_too_late
-
             if not came_too_late(error, default_namespace):
                 self.tell(error)
             return True
@@ -94,7 +94,6 @@ class SturdyApp(App[None]):
         if isinstance(error, WorkerFailed):
             self.tell(error.error)
             return
-        from workbench.screens.base import came_too_late
         from workbench.services import faults
 
         if came_too_late(error, active_message_pump.get(None)):

@@ -19,7 +19,7 @@ from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.app import WorkbenchApp
 from workbench.keyboard import LOOK_SECONDS, EscapeParser, two_keys
-from workbench.screens.base import came_too_late
+from workbench.leaving import came_too_late
 from workbench.screens.launch_form import ConfigForm
 from workbench.sturdy import PAINT_SECONDS, SturdyApp
 from workbench.widgets.choice import Choice, ChooseScreen

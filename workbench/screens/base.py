@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from textual.app import ComposeResult, ScreenStackError
+from textual.app import ComposeResult
 from textual.content import Content
-from textual.css.query import QueryError
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.widget import MountError, Widget
+from textual.widget import Widget
 from textual.widgets import Static
 
+from workbench.leaving import came_too_late, is_leaving
 from workbench.widgets.header import Header
 from workbench.widgets.keybar import KeyBar
 from workbench.widgets.safe import safe_line
@@ -60,21 +60,6 @@ async def attempt(dialog: Screen[Any], says: str, asked: Callable[[Workspace], A
     except Exception as error:
         dialog.query_one(says, Static).update(Content(safe_line(app.explain(error), 300)))
         return None
-
-
-def came_too_late(error: BaseException, node: object) -> bool:
-    """Whether all that broke is that something was looked for on a screen, or in a widget, that goes away.
-
-    The application that ends has no screen on top any more.
-    """
-    if isinstance(error, ScreenStackError):
-        return isinstance(node, DOMNode) and not node.app.is_running
-    return isinstance(error, QueryError | MountError) and isinstance(node, DOMNode) and is_leaving(node)
-
-
-def is_leaving(node: DOMNode) -> bool:
-    """Whether the node is being removed, or is gone: its widgets may be missing."""
-    return not node.is_attached or not all(above.display for above in node.ancestors_with_self)
 
 
 class FocusChangesParts:

@@ -19,7 +19,8 @@ from workbench.widgets.safe import safe_line
 from workbench.widgets.series import short_number
 
 if TYPE_CHECKING:
-    from workbench.services.overoptimisation import Fit, Pairs, Way
+    from workbench.services.overoptimisation import Way
+    from workbench.services.overoptimisation_fits import Fit, Pairs
 
 REFRESH_SECONDS = 2.0
 CURVE_POINTS = 120

@@ -1,6 +1,6 @@
 """Over-optimisation against a gold reward model: curves by proxies, their fits and intervals, and a file.
 
-Gao, Schulman and Hilton (arXiv 2210.10760); the fit of a curve is that of `overoptimisation`.
+Gao, Schulman and Hilton (arXiv 2210.10760); the fit of a curve is that of `overoptimisation_fits`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from storage import rollouts
 from storage.rollouts import GoldPoint
 from storage.store import Store
 from workbench.services.experiments.pictures import Line, curves_picture
-from workbench.services.overoptimisation import Fit, Method, Peak, find_peak, fit
+from workbench.services.overoptimisation_fits import Fit, Method, Peak, find_peak, fit
 from workbench.services.statistics import MeanInterval, over_seeds_and_prompts
 
 BEST_OF_N: Method = "best of n"

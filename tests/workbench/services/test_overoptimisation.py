@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from storage import runs
 from storage.store import Store
-from workbench.services.overoptimisation import Fit, Method, Overoptimisation, find_peak, fit
+from workbench.services.overoptimisation import Overoptimisation
+from workbench.services.overoptimisation_fits import Fit, Method, find_peak, fit
 
 METHODS: tuple[Method, ...] = ("best of n", "policy learning")
 coefficients = st.floats(-5, 5, allow_nan=False)

@@ -19,7 +19,8 @@ from workbench.app import WorkbenchApp
 from workbench.screens.run_overoptimisation import OveroptimisationScreen
 from workbench.screens.run_token_trace import QUANTITIES, TokenTable, TraceHeat
 from workbench.screens.run_tokens import TokensScreen
-from workbench.services.overoptimisation import Fit, way
+from workbench.services.overoptimisation import way
+from workbench.services.overoptimisation_fits import Fit
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane
 from workbench.widgets.run_samples import SamplesView
