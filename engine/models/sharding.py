@@ -33,7 +33,7 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
     Raises UsageError for a model whose layers are not a list.
     """
     trunk = backbone(model)
-    layers = layers_of(trunk)
+    layers = layers_of(trunk, "they cannot be divided; set sharding to none")
     inside = {id(p) for layer in layers for p in layer.parameters()}
     outside = {p for p in trunk.parameters() if id(p) not in inside}
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -47,13 +47,14 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
         part.set_force_sum_reduction_for_comms(True)
 
 
-def layers_of(trunk: nn.Module) -> list[nn.Module]:
-    """The blocks of a transformer: its list of modules that holds most of the weights."""
+def layers_of(trunk: nn.Module, else_: str) -> list[nn.Module]:
+    """The blocks of a transformer: its list of modules that holds most of the weights.
+
+    else_: what follows for the person where there is no such list, in the UsageError.
+    """
     lists = [part for part in trunk.modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
     if not lists:
-        raise UsageError(
-            "This model's layers are not a list, so they cannot be divided; set sharding to none."
-        )
+        raise UsageError(f"This model's layers are not a list, so {else_}.")
     sizes = [sum(p.numel() for p in layers.parameters()) for layers in lists]
     return list(lists[sizes.index(max(sizes))])
 

@@ -137,6 +137,7 @@ def make_train_state(folder: Path, config: StoredResponsesConfig) -> TrainState:
     policy = load_trainable_policy(
         folder, dtype=config.dtype, device=config.device, seed=config.seed, with_reference=False,
         lora_rank=config.lora_rank if config.tuning == "lora" else None, sharding=config.sharding,
+        activations=config.activations,
     )  # fmt: skip
     size = MicroBatchSize(config.microbatch, "prompts", together=policy.divided)
     return TrainState(policy, MasterAdam(policy.model, eps=ADAM_EPS), size)

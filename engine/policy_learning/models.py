@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.errors import UsageError
+from engine.models.activations import keep_of_passes
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
 from engine.models.packing import Row
@@ -107,7 +108,7 @@ def load_models(
     device, rank = resolve_device(config.device), config.lora_rank if config.tuning == "lora" else None
     policy = load_trainable_policy(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
-        temperature=config.temperature, sharding=config.sharding,
+        temperature=config.temperature, sharding=config.sharding, activations=config.activations,
     )  # fmt: skip
     rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device), run)
     optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}
@@ -179,6 +180,7 @@ def _separate_critic(
     module = trunk.module
     assert isinstance(module, PreTrainedModel)
     make_trainable(module, lora_rank=rank, seed=config.seed + 1)
+    keep_of_passes(module, config.activations, device)
     return Critic(head, trunk), {"model": module}
 
 

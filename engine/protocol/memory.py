@@ -104,7 +104,10 @@ def _training(cost: Cost, sizes: Sizes, width: int) -> int:
     row = min(tokens, cost.row_tokens)
     a_layer = width * (8 * sizes.hidden + 4 * sizes.middle + sizes.query) + 4 * sizes.heads * row
     logits = TRAINING_BLOCKS * 4 * min(LOGIT_CHUNK, tokens) * sizes.vocabulary
-    return tokens * sizes.layers * a_layer + logits
+    if cost.activations == "keep":
+        return tokens * sizes.layers * a_layer + logits
+    inputs = tokens * width * sizes.hidden  # of each layer; the rest is there of one layer at a time
+    return inputs * (sizes.layers if cost.activations == "recompute" else 2) + max(tokens * a_layer, logits)
 
 
 def _saving(cost: Cost, sizes: Sizes) -> int:

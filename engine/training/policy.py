@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from engine.models.activations import Activations, keep_of_passes
 from engine.models.device import resolve_device
 from engine.models.head import head_of
 from engine.models.lora import without_lora
@@ -98,6 +99,7 @@ def load_trainable_policy(
     temperature: float = 1.0,
     with_reference: bool = True,
     sharding: Sharding = "none",
+    activations: Activations = "keep",
 ) -> Policy:
     """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
     tokeniser, place = Tokeniser.from_folder(folder), resolve_device(device)
@@ -109,6 +111,7 @@ def load_trainable_policy(
         frozen = (copy, Trunk.of(copy, tokeniser.pad_id, place))
     make_trainable(model, lora_rank=lora_rank, seed=seed)
     trunk = Trunk.of(model, tokeniser.pad_id, place)
+    keep_of_passes(trunk.module, activations, place)
     models = [model] if frozen is None else [model, frozen[0]]
     divide_or_place(sharding, models, place)
     return Policy(model, trunk, frozen, tokeniser, temperature)

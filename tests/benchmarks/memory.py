@@ -36,17 +36,16 @@ SHARED: dict[str, Any] = {
     "max_prompt_tokens": PROMPT, "steps": 1, "prompts_per_step": 8, "samples": 4, "checkpoint_every": 1,
     "trace_every": 0, "epochs": 2, "collapse": "ignore", "kl": "fixed",
 }  # fmt: skip
+DPO = DPOConfig(
+    name="x", policy="p", device="cpu", max_tokens=PROMPT + 64, batch_prompts=4, holdout=0.0,
+    checkpoint_every=1,
+)  # fmt: skip
 JOBS: dict[str, tuple[str, JobConfig]] = {
     "ppo lora": ("ppo", PPOConfig(**SHARED, reward_model="r")),
     "ppo full": ("ppo", PPOConfig(**SHARED, reward_model="r", tuning="full")),
     "grpo lora, two reward models": ("grpo", GRPOConfig(**SHARED, reward_model="r", rewards=("s",))),
-    "dpo lora": (
-        "dpo",
-        DPOConfig(
-            name="x", policy="p", device="cpu", max_tokens=PROMPT + 64, batch_prompts=4,
-            holdout=0.0, checkpoint_every=1,
-        ),
-    ),
+    "dpo lora": ("dpo", DPO),
+    "dpo lora, recomputed": ("dpo", msgspec.structs.replace(DPO, activations="recompute")),
 }  # fmt: skip
 
 

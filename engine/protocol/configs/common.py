@@ -78,6 +78,13 @@ Sharding = Annotated[
         "auto does where a GPU has no room for all."
     ),
 ]
+Activations = Annotated[
+    Literal["keep", "recompute", "offload"],
+    Meta(
+        description="What a forward pass keeps for the backward one: everything, the inputs of layers, whose "
+        "rest is computed again (about a third more work), or those in the processor's memory (on a GPU)."
+    ),
+]
 LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
 Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
 
@@ -97,6 +104,15 @@ def check_endpoint(endpoint: str) -> None:
         good = False
     if endpoint and not good:
         raise UsageError(f"endpoint {endpoint} is not an address like http://localhost:8000/v1.")
+
+
+def check_activations(activations: str, device: str) -> None:
+    """That what leaves a GPU is asked to leave one.  Raises UsageError."""
+    if activations == "offload" and device in ("cpu", "mps"):
+        raise UsageError(
+            f"activations is offload, which moves them off a GPU, and device is {device}: it would save "
+            "nothing; choose recompute."
+        )
 
 
 class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
+    Activations,
     AnnotatorFilter,
     AnnotatorKinds,
     BatchPrompts,
@@ -26,6 +27,7 @@ from engine.protocol.configs.common import (
     Template,
     Tuning,
     WarmupSteps,
+    check_activations,
 )
 from engine.protocol.configs.needs import (
     PEOPLE_AND_RULES,
@@ -61,6 +63,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     microbatch: Annotated[
         int, Meta(ge=1, description="Prompts in one forward and backward; halved when memory runs out.")
     ] = 4
+    activations: Activations = "keep"
     max_tokens: Annotated[
         int, Meta(ge=8, description="Longest prompt + response; prompts are cut on the left.")
     ] = 512
@@ -90,7 +93,10 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
 
     def cost(self) -> Cost:
         return Cost(
-            tuning=self.tuning, lora_rank=self.lora_rank, microbatch_tokens=self.microbatch * self.max_tokens
+            tuning=self.tuning,
+            lora_rank=self.lora_rank,
+            microbatch_tokens=self.microbatch * self.max_tokens,
+            activations=self.activations,
         )
 
     def work(self, prompts: int | None, responses: int | None) -> float | None:
@@ -118,6 +124,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
                 "lower microbatch or raise batch_prompts."
             )
         self.check_devices(self.batch_prompts)
+        check_activations(self.activations, self.device)
 
 
 class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):

@@ -124,6 +124,7 @@ class Cost:
     sampled_at_once: int = 0  # sequences
     row_tokens: int = TYPICAL_PROMPT + TYPICAL_RESPONSE  # of the longest prompt with one response
     microbatch_tokens: int | None = None  # in one forward pass; None where the job has no such limit
+    activations: Literal["keep", "recompute", "offload"] = "keep"  # of a forward pass, for the backward one
     measures_logprobs: bool = False  # of whole responses, without gradients
     scores: bool = False  # by reward models
     endpoint: str = ""  # where the work is done, if that is not here

@@ -10,6 +10,7 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
+    Activations,
     CheckpointEvery,
     Devices,
     LoraRank,
@@ -17,6 +18,7 @@ from engine.protocol.configs.common import (
     RolloutEpochs,
     Sharding,
     Tuning,
+    check_activations,
     check_endpoint,
 )
 from engine.protocol.configs.needs import (
@@ -73,6 +75,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     microbatch: Annotated[
         int, Meta(ge=1, description="Sequences in one forward and backward; halved when memory runs out.")
     ] = 16
+    activations: Activations = "keep"
     learning_rate: Annotated[
         float, Meta(ge=0, description=described("Policy learning rate, annealed to 0", "policy"))
     ] = 0.0
@@ -253,6 +256,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             sampling,
             models=sampling.models + full + critics,
             tuning=self.tuning,
+            activations=self.activations,
             lora_rank=self.lora_rank,
             trained=1 + self.critics(),
             microbatch_tokens=prompts + self.microbatch * self.max_new_tokens,
@@ -293,6 +297,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise UsageError(f"“{twice}” is bounded twice on one side; leave one bound out.")
         self.check_devices(self.prompts_per_step)
+        check_activations(self.activations, self.device)
         for address in self.endpoint.split(","):
             if not address.strip() and self.endpoint:
                 raise UsageError(f"endpoint {self.endpoint} has a comma with no address beside it.")

@@ -9,6 +9,7 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
+    Activations,
     AnnotatorFilter,
     AnnotatorKinds,
     BatchPrompts,
@@ -24,6 +25,7 @@ from engine.protocol.configs.common import (
     RewardModelName,
     Sharding,
     WarmupSteps,
+    check_activations,
 )
 from engine.protocol.configs.needs import (
     PEOPLE_AND_RULES,
@@ -38,8 +40,9 @@ from engine.protocol.configs.rates import described, learning_rate
 
 WITH_TIES = ("davidson", "rao_kupper")
 WEIGHTS_ONLY = (
-    "tie", "epochs", "learning_rate", "warmup_steps", "batch_prompts", "batch_tokens", "margin",
-    "label_smoothing", "centring", "lm_coefficient", "max_grad_norm", "evaluations", "checkpoint_every",
+    "tie", "epochs", "learning_rate", "warmup_steps", "batch_prompts", "batch_tokens", "activations",
+    "margin", "label_smoothing", "centring", "lm_coefficient", "max_grad_norm", "evaluations",
+    "checkpoint_every",
 )  # fmt: skip
 """Settings of learning by steps, which a head on a frozen trunk does not do."""
 LEAST_TOKENS = 8
@@ -110,6 +113,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     batch_tokens: Annotated[
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
     ] = 2048
+    activations: Activations = "keep"
     max_tokens: Annotated[
         int,
         Meta(
@@ -142,6 +146,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         self.check_devices(self.batch_prompts)
+        check_activations(self.activations, self.device)
         if 0 < self.max_tokens < LEAST_TOKENS:
             raise UsageError(
                 f"max_tokens is {self.max_tokens}, too few for any text; take {LEAST_TOKENS} or more, or 0."
@@ -195,6 +200,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             tuning="full" if self.tuning == "auto" else self.tuning,  # auto may train every weight
             lora_rank=self.lora_rank,
             microbatch_tokens=self.batch_tokens,
+            activations=self.activations,
             scores=True,
         )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from engine.models.activations import keep_of_passes
 from engine.models.device import resolve_device
 from engine.models.head import OutputHead, head_of
 from engine.models.parts import output_head
@@ -149,6 +150,7 @@ def make_learner(
     )
     make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)
     trunk = Trunk.of(model, tokeniser.pad_id, device)
+    keep_of_passes(trunk.module, config.activations, device)
     divide_or_place(config.sharding, [model], device)
     head = output_head(model)
     heads = Heads(head, config.ensemble, config.seed)

@@ -49,17 +49,30 @@ JOBS: dict[str, tuple[Callable[..., Any], JobConfig]] = {
     "nash-md": (nash_md.run, NashMDConfig(**LEARNS)),
     "online dpo": (online_dpo.run, OnlineDPOConfig(**LEARNS)),
     "dpo": (dpo.run, DPOConfig(**STORED)),
+    "dpo, offloaded": (dpo.run, DPOConfig(**STORED, activations="offload")),
     "dpo, every weight": (dpo.run, DPOConfig(**STORED, tuning="full")),
     "simpo": (simpo.run, SimPOConfig(**STORED)),
     "cpo": (cpo.run, CPOConfig(**STORED)),
     "orpo": (orpo.run, ORPOConfig(**STORED)),
     "kto": (kto.run, KTOConfig(**STORED)),
     "sft": (sft.run, SFTConfig(**STORED)),
-    "reward": (reward.run, RewardConfig(**COMMON, name="rm", policy="p", epochs=1, evaluations=1)),
+    "reward": (
+        reward.run,
+        RewardConfig(**COMMON, name="rm", policy="p", epochs=1, tuning="lora", objective="davidson"),
+    ),
+    "reward, every weight": (
+        reward.run,
+        RewardConfig(
+            **COMMON, name="rm", policy="p", epochs=1, tuning="full", lm_coefficient=0.1, ensemble=2,
+            activations="recompute",
+        ),
+    ),
     "reward, frozen": (reward.run, RewardConfig(**COMMON, name="rm", policy="p", tuning="frozen")),
     "generate": (generate.run, GenerateConfig(**COMMON, policy="p", samples=2, max_new_tokens=4)),
 }  # fmt: skip
-DEFAULT = ("ppo", "nash-md", "dpo", "kto", "sft", "reward", "reward, frozen", "generate")
+DEFAULT = (
+    "ppo", "nash-md", "dpo, offloaded", "kto", "sft", "reward, every weight", "reward, frozen", "generate",
+)  # fmt: skip
 """One of each kind of step."""
 
 

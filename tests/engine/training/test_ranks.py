@@ -66,6 +66,8 @@ CONFIGS: dict[str, JobConfig] = {
 }  # fmt: skip
 DIVIDED = ("ppo, separate critic", "ppo, shared critic, every weight", "dpo", "reward model")
 """Whose weights two processes divide in every run of the tests; the other algorithms' in slow ones."""
+RECOMPUTED = ("ppo, shared critic, every weight", "dpo")
+"""Of those the ones whose layers are computed again for the backward pass."""
 ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
 
 
@@ -156,7 +158,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) 
     for root in roots:
         sharding = "full" if root is roots[2] else "none"
         for number, kind in enumerate(CONFIGS if sharding == "none" else DIVIDED):
-            settled = msgspec.structs.replace(CONFIGS[kind], sharding=sharding)
+            again = sharding == "full" and kind in RECOMPUTED
+            settled = msgspec.structs.replace(
+                CONFIGS[kind], sharding=sharding, activations="recompute" if again else "keep"
+            )
             found[kind].append(make_run(root / f"run-{number}", settled, folders, tables()))
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
