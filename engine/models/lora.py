@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from engine.errors import UsageError
+from engine.models.four_bit import put_back
 from engine.models.norm import freeze_norms
 from engine.models.parts import arguments, backbone, probe_tokens
 
@@ -25,7 +26,10 @@ ADAPTER = "default"
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ + b + (α / r)·x Aᵀ Bᵀ over rows x [M, D], W and b frozen: a pass for each product and no more."""
+    """x Wᵀ + b + (α / r)·x Aᵀ Bᵀ over rows x [M, D], W and b frozen: a pass for each product and no more.
+
+    W may be in 4 bits; it is put back for each product.
+    """
 
     @staticmethod
     def forward(
@@ -35,14 +39,14 @@ class _Product(torch.autograd.Function):
         middle = torch.mm(x, down.T)
         ctx.save_for_backward(x, weight, down, up, middle)
         ctx.factor = factor
-        return nn.functional.linear(x, weight, bias).addmm_(middle, up.T)
+        return nn.functional.linear(x, put_back(weight), bias).addmm_(middle, up.T)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up, middle = ctx.saved_tensors
         d_y = gradients[0]
         d_middle = torch.mm(d_y, up)
-        d_x = torch.mm(d_y, weight).addmm_(d_middle, down) if ctx.needs_input_grad[0] else None
+        d_x = torch.mm(d_y, put_back(weight)).addmm_(d_middle, down) if ctx.needs_input_grad[0] else None
         d_down = torch.mm(d_middle.T, x).float()
         d_up = torch.mm(d_y.T, middle).float().mul_(ctx.factor)
         return d_x, None, None, d_down, d_up, None

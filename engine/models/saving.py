@@ -22,6 +22,7 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from engine.files import writing_folder
 from engine.models.files import copy_tokeniser, dtype_of, let_older_read, let_others_score, quiet_transformers
+from engine.models.four_bit import is_quantised, put_back
 from engine.models.lora import Adapters, adapters_of, fused
 from engine.models.sharding import whole
 from engine.text import Tokeniser
@@ -97,7 +98,7 @@ def _values(
 
     def value(name: str) -> Tensor:
         key = own.get(id(plain[name]))
-        tensor = whole(plain[name] if key is None else masters[key]).detach().cpu()
+        tensor = whole(put_back(plain[name]) if key is None else masters[key]).detach().cpu()
         if (adapter := adapters.get(name)) is not None:
             tensor = fused(tensor, adapter, masters)
         return (tensor.to(target) if tensor.is_floating_point() else tensor).contiguous()
@@ -116,7 +117,9 @@ def _plain(model: PreTrainedModel) -> tuple[dict[str, Tensor], dict[str, Adapter
         adapters[f"{prefix}.weight"] = parts
     for name in model._keys_to_ignore_on_save or ():
         tensors.pop(name, None)
-    return remove_tied_weights_from_state_dict(tensors, model), adapters
+    quantised = {name: tensor for name, tensor in tensors.items() if is_quantised(tensor)}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in quantised}
+    return remove_tied_weights_from_state_dict(rest, model) | quantised, adapters  # none of these is tied
 
 
 def _files(

@@ -32,7 +32,7 @@ from engine.training.checkpoint import load_checkpoint, save_checkpoint, seeded
 from engine.training.guards import MicroBatchSize, pausing, retry_on_out_of_memory
 from engine.training.heldout import heldout_details
 from engine.training.optimiser import MasterAdam, warmup_then_linear
-from engine.training.policy import Policy, load_trainable_policy, save_trained, told_of_division
+from engine.training.policy import Policy, load_trainable_policy, save_trained, told_of_weights
 from engine.training.ranks import Ranks, current
 from engine.wording import counted
 
@@ -137,7 +137,7 @@ def make_train_state(folder: Path, config: StoredResponsesConfig) -> TrainState:
     policy = load_trainable_policy(
         folder, dtype=config.dtype, device=config.device, seed=config.seed, with_reference=False,
         lora_rank=config.lora_rank if config.tuning == "lora" else None, sharding=config.sharding,
-        activations=config.activations,
+        activations=config.activations, base=config.base,
     )  # fmt: skip
     size = MicroBatchSize(config.microbatch, "prompts", together=policy.divided)
     return TrainState(policy, MasterAdam(policy.model, eps=ADAM_EPS), size)
@@ -164,7 +164,7 @@ def _messages(
     )
     if examples.was_cut:
         yield Message(level="warning", text=cut_words(examples.was_cut, examples.limit))
-    yield from told_of_division(state.policy.trunk.module)
+    yield from told_of_weights(state.policy.trunk.module)
     yield from examples.left_out.messages()
     if examples.truncated:
         how = "learned without an end of turn" if config.truncated == "keep" else "left out"

@@ -65,7 +65,7 @@ from engine.training.broken import not_finite
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import pausing
 from engine.training.optimiser import annealed
-from engine.training.policy import save_trained, told_of_division
+from engine.training.policy import save_trained, told_of_weights
 from engine.training.ranks import current
 from engine.wording import counted
 
@@ -154,7 +154,7 @@ def _train(
 
 def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
-    yield from told_of_division(models.policy.trunk.module)
+    yield from told_of_weights(models.policy.trunk.module)
     yield from prompts.left_out.messages()
     if config.heldout_prompts != "none":
         few = min(len(prompts.heldout), config.evaluate_prompts)

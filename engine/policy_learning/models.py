@@ -109,6 +109,7 @@ def load_models(
     policy = load_trainable_policy(
         folders["policy"], dtype=config.dtype, device=config.device, lora_rank=rank, seed=config.seed,
         temperature=config.temperature, sharding=config.sharding, activations=config.activations,
+        base=config.base,
     )  # fmt: skip
     rewards = load_rewards(config, folders, policy.tokeniser, RewardModels(config.dtype, device), run)
     optimisers = {"policy": MasterAdam(policy.model, eps=ADAM_EPS)}

@@ -19,6 +19,7 @@ MEASURING_BLOCKS = 9  # with the entropy, and what the allocator has not given b
 SCORED_TOKENS = 2048  # in one forward pass of a reward model
 CACHES = 2  # a cache and the one that it grows or is recorded into
 SHARD_BYTES = 1 << 29  # of a file of weights, all of which is in memory when it is written
+QUANTISED_BYTES = 4.13 / 8  # a weight of NF4 with its share of the scales
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,23 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
     one = sizes.parameters * width
     # In float32 gradient and two moments; in bfloat16 also the model's own gradient and a float32 master.
     optimiser = _trained(cost, sizes) * (12 if width == 4 else 18)
+    on_cuda = config.device.startswith("cuda")
     loading = cost.models * one + sizes.parameters * 4  # a file in float32, before it is rounded
+    if cost.four_bits and on_cuda:
+        loading = 0  # on the processor; a weight at a time goes to the GPU
     working = max(
-        _sampling(cost, sizes, width, on_cuda=config.device.startswith("cuda")),
+        _sampling(cost, sizes, width, on_cuda=on_cuda),
         _measuring(cost, sizes, width),
         _training(cost, sizes, width),
         _saving(cost, sizes),
     )
     parts = max(1, config.processes) if getattr(config, "sharding", "") == "full" else 1
-    held = (cost.models * one + optimiser) // parts  # of divided weights; one model is whole when it samples
+    spared = _spared(sizes, width) if cost.four_bits else 0
+    # Of divided weights one model is whole when it samples.
+    held = (cost.models * one - spared + optimiser) // parts
     each = PROCESS_BYTES + max(loading, held + (one if parts > 1 else 0) + working)
     # Processes on GPUs have a memory each; on the processor they share one.
-    return each if config.device.startswith("cuda") else each * max(1, config.processes)
+    return each if on_cuda else each * max(1, config.processes)
 
 
 def _trained(cost: Cost, sizes: Sizes) -> int:
@@ -78,6 +84,12 @@ def _trained(cost: Cost, sizes: Sizes) -> int:
     if cost.tuning not in ("lora", "full"):
         return 0
     return cost.trained * (sizes.parameters if cost.tuning == "full" else sizes.adapters(cost.lora_rank))
+
+
+def _spared(sizes: Sizes, width: int) -> int:
+    """What blocks in 4 bits leave free, but for the largest matrix, which is put back while it multiplies."""
+    matrices = sizes.layers * (sizes.layer_parameters - 2 * sizes.hidden)
+    return int(matrices * (width - QUANTISED_BYTES)) - sizes.hidden * sizes.middle * width
 
 
 def _sampling(cost: Cost, sizes: Sizes, width: int, *, on_cuda: bool) -> int:

@@ -37,7 +37,7 @@ from engine.reward_learning.report import Figures, evaluate, save
 from engine.text import Tokeniser
 from engine.training.checkpoint import load_checkpoint, save_checkpoint
 from engine.training.guards import pausing
-from engine.training.policy import told_of_division
+from engine.training.policy import told_of_weights
 from engine.wording import counted
 
 
@@ -129,7 +129,7 @@ def _messages(
     if len(data.criteria) > 1:
         yield Message(level="info", text=f"One score each for {', '.join(data.criteria)}.")
     yield from about_annotators(training_set.annotators, config.weights)
-    yield from told_of_division(learner.trunk.module)
+    yield from told_of_weights(learner.trunk.module)
     yield from data.left_out.messages()
     if data.was_cut:
         yield Message(level="warning", text=cut_words(data.was_cut, tokeniser.at_most(config.limit)))

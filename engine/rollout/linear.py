@@ -8,6 +8,7 @@ and most of what an adapter has learned lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.device import has_onednn_bfloat16
+from engine.models.four_bit import is_quantised, put_back
 from engine.models.lora import adapter_of, base_linear
 
 ROWS = 32  # the layout is made for products with about this many rows
@@ -86,22 +88,29 @@ _kept: WeakKeyDictionary[nn.Linear, tuple[list[tuple[int, int]], Tensor]] = Weak
 def _layout(bases: Sequence[nn.Linear]) -> Tensor:
     """The weights, one below the other, in oneDNN's layout; frozen ones are kept for the next time."""
     weights = [base.weight for base in bases]
-    state = [(weight.data_ptr(), weight._version) for weight in weights]
+    state = [(_place(weight), weight._version) for weight in weights]
     frozen = not any(weight.requires_grad for weight in weights)
     laid_out = _kept.get(bases[0]) if frozen else None
     if laid_out is not None and laid_out[0] == state:
         return laid_out[1]
-    joined = torch.cat(weights) if len(weights) > 1 else weights[0]
+    plain = [put_back(weight) for weight in weights]
+    joined = torch.cat(plain) if len(plain) > 1 else plain[0]
     reordered: Tensor = _onednn._reorder_linear_weight(joined.detach().contiguous(), ROWS)
     if frozen:
         _kept[bases[0]] = (state, reordered)
     return reordered
 
 
+def _place(weight: Tensor) -> int:
+    """Where a weight lies; one in 4 bits lies in several places."""
+    return id(weight) if is_quantised(weight) else weight.data_ptr()
+
+
 def _joined_bias(bases: Sequence[nn.Linear]) -> Tensor | None:
     if all(base.bias is None for base in bases):
         return None
-    parts = [base.weight.new_zeros(base.out_features) if base.bias is None else base.bias for base in bases]
+    zeros = partial(torch.zeros, dtype=bases[0].weight.dtype, device=bases[0].weight.device)
+    parts = [zeros(base.out_features) if base.bias is None else base.bias for base in bases]
     return torch.cat(tuple(parts)).detach()
 
 
@@ -114,8 +123,9 @@ def _joined_adapter(layers: Sequence[nn.Module], bases: Sequence[nn.Linear]) -> 
     if all(adapter is None for adapter in adapters):
         return None
     dtype = bases[0].weight.dtype
+    zeros = partial(torch.zeros, dtype=dtype, device=bases[0].weight.device)
     pairs = [
-        adapter or (base.weight.new_zeros(0, base.in_features), base.weight.new_zeros(base.out_features, 0))
+        adapter or (zeros(0, base.in_features), zeros(base.out_features, 0))
         for adapter, base in zip(adapters, bases, strict=True)
     ]
     down_R_D = torch.cat([down for down, _ in pairs]).to(dtype)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from engine.models.activations import Activations, keep_of_passes
 from engine.models.device import resolve_device
+from engine.models.four_bit import Base, bytes_of, has_quantised, is_quantised, quantise
 from engine.models.head import head_of
 from engine.models.lora import without_lora
 from engine.models.packing import ResponseStates, Row
@@ -100,16 +101,23 @@ def load_trainable_policy(
     with_reference: bool = True,
     sharding: Sharding = "none",
     activations: Activations = "keep",
+    base: Base = "whole",
 ) -> Policy:
-    """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy."""
+    """A policy ready to be trained: adapters of that rank, or (None) every weight, beside a frozen copy.
+
+    base: what is under the adapters, and the reference with them switched off.
+    """
     tokeniser, place = Tokeniser.from_folder(folder), resolve_device(device)
-    begins = first_place(sharding, place)
+    begins = first_place(sharding, place) if base == "whole" else torch.device("cpu")
     model = load_policy(folder, dtype, begins)
     frozen = None
     if lora_rank is None and with_reference:
         copy = load_policy(folder, dtype, begins).requires_grad_(False)
         frozen = (copy, Trunk.of(copy, tokeniser.pad_id, place))
     make_trainable(model, lora_rank=lora_rank, seed=seed)
+    if base == "4-bit":
+        quantise(model, place)
+        on_device(model, place)
     trunk = Trunk.of(model, tokeniser.pad_id, place)
     keep_of_passes(trunk.module, activations, place)
     models = [model] if frozen is None else [model, frozen[0]]
@@ -132,10 +140,20 @@ def divide_or_place(sharding: Sharding, models: Sequence[PreTrainedModel], devic
             on_device(model, device)
 
 
-def told_of_division(module: nn.Module) -> Iterator[Event]:
-    """A word to the person where weights are divided."""
+def told_of_weights(module: nn.Module) -> Iterator[Event]:
+    """A word to the person where weights are divided, or in 4 bits."""
     if is_sharded(module):
         text = f"Weights, gradients and moments are divided among {current().world} processes."
+        yield Message(level="info", text=text)
+    small = [p for p in module.parameters() if is_quantised(p)]
+    if small:
+        rest = sum(p.numel() for p in module.parameters() if not p.requires_grad) - sum(
+            map(Tensor.numel, small)
+        )
+        text = (
+            f"{sum(map(Tensor.numel, small)):,} frozen weights are in 4 bits and take "
+            f"{sum(map(bytes_of, small)) / 2**20:,.0f} MiB; {rest:,} are as they were."
+        )
         yield Message(level="info", text=text)
 
 
@@ -145,14 +163,14 @@ def _divides(sharding: Sharding, models: Sequence[nn.Module], device: torch.devi
     A weight takes what it is stored in, and where it is trained 16 bytes more (gradient, float32 master, two
     moments); activations are left a third of the memory.
     """
-    if current().world == 1 or sharding == "none":
+    if current().world == 1 or sharding == "none" or any(map(has_quantised, models)):
         return False
     if sharding == "full":
         return True
     if device.type != "cuda":
         return False
     parameters = [p for model in models for p in model.parameters()]
-    needed = sum(p.numel() * (p.element_size() + 16 * p.requires_grad) for p in parameters)
+    needed = sum(bytes_of(p) + 16 * p.numel() * p.requires_grad for p in parameters)
     return needed > torch.cuda.get_device_properties(device).total_memory * 2 / 3
 
 

@@ -133,7 +133,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         "target_kl_update",
     ),
     "Critic": ("critic", "critic_learning_rate", "clip_value", "value_coefficient"),
-    "Model": ("chat_template", "tuning", "lora_rank", "int8", "fp16", "tolerance", "tau_int8"),
+    "Model": ("chat_template", "tuning", "lora_rank", "base", "int8", "fp16", "tolerance", "tau_int8"),
     "Optimiser": (
         *("steps", "epochs", "prompts_per_step", "minibatches", "microbatch", "batch_prompts"),
         *("batch_tokens", "learning_rate", "warmup_steps", "max_grad_norm"),

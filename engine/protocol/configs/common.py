@@ -85,6 +85,13 @@ Activations = Annotated[
         "rest is computed again (about a third more work), or those in the processor's memory (on a GPU)."
     ),
 ]
+BaseWeights = Annotated[
+    Literal["whole", "4-bit"],
+    Meta(
+        description="Weights under the adapters: in the job's number format, or in 4 bits (QLoRA's NF4, by "
+        "torchao), put back at every product; then they are the reference too."
+    ),
+]
 LabelSmoothing = Annotated[float, Meta(ge=0.0, lt=0.5, description="Chance that a label is wrong.")]
 Template = Annotated[Literal["chat", "plain"], Meta(description="Chat template of the model, or plain text.")]
 
@@ -112,6 +119,21 @@ def check_activations(activations: str, device: str) -> None:
         raise UsageError(
             f"activations is offload, which moves them off a GPU, and device is {device}: it would save "
             "nothing; choose recompute."
+        )
+
+
+def check_base(base: str, tuning: str, sharding: str, endpoint: str = "") -> None:
+    """That weights in 4 bits lie under adapters, undivided, and sample here.  Raises UsageError."""
+    if base == "whole":
+        return
+    if tuning != "lora":
+        raise UsageError("Weights in 4 bits are not trained: set tuning to lora, or base to whole.")
+    if sharding == "full":
+        raise UsageError("Weights in 4 bits are not divided: set sharding to none, or base to whole.")
+    if endpoint:
+        raise UsageError(
+            "A server samples from whole weights, which are not what learns: leave endpoint empty, or set "
+            "base to whole."
         )
 
 

@@ -12,6 +12,7 @@ from engine.protocol.configs.common import (
     Activations,
     AnnotatorFilter,
     AnnotatorKinds,
+    BaseWeights,
     BatchPrompts,
     CheckpointEvery,
     Devices,
@@ -28,6 +29,7 @@ from engine.protocol.configs.common import (
     Tuning,
     WarmupSteps,
     check_activations,
+    check_base,
 )
 from engine.protocol.configs.needs import (
     PEOPLE_AND_RULES,
@@ -54,6 +56,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     criterion: Annotated[str, Meta(description="Judgements of this criterion are learned.")] = "overall"
     tuning: Tuning = "lora"
     lora_rank: LoraRank = 16
+    base: BaseWeights = "whole"
     epochs: Epochs = 1
     learning_rate: ImitationRate = 0.0
     warmup_steps: WarmupSteps = 5
@@ -97,6 +100,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
             lora_rank=self.lora_rank,
             microbatch_tokens=self.microbatch * self.max_tokens,
             activations=self.activations,
+            four_bits=self.base == "4-bit",
         )
 
     def work(self, prompts: int | None, responses: int | None) -> float | None:
@@ -109,7 +113,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         return (
-            Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
+            Idle(("lora_rank", "base"), equal("tuning", "full"), "there are no adapters"),
             Idle(("sharding",), equal("devices", 1), "one process has all weights"),
         )
 
@@ -125,6 +129,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
             )
         self.check_devices(self.batch_prompts)
         check_activations(self.activations, self.device)
+        check_base(self.base, self.tuning, self.sharding)
 
 
 class SFTConfig(StoredResponsesConfig, frozen=True, kw_only=True):

@@ -125,6 +125,7 @@ class Cost:
     row_tokens: int = TYPICAL_PROMPT + TYPICAL_RESPONSE  # of the longest prompt with one response
     microbatch_tokens: int | None = None  # in one forward pass; None where the job has no such limit
     activations: Literal["keep", "recompute", "offload"] = "keep"  # of a forward pass, for the backward one
+    four_bits: bool = False  # the policy's blocks, under its adapters
     measures_logprobs: bool = False  # of whole responses, without gradients
     scores: bool = False  # by reward models
     endpoint: str = ""  # where the work is done, if that is not here

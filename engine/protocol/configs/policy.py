@@ -11,6 +11,7 @@ from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, equal, unequal
 from engine.protocol.configs.common import (
     Activations,
+    BaseWeights,
     CheckpointEvery,
     Devices,
     LoraRank,
@@ -19,6 +20,7 @@ from engine.protocol.configs.common import (
     Sharding,
     Tuning,
     check_activations,
+    check_base,
     check_endpoint,
 )
 from engine.protocol.configs.needs import (
@@ -43,6 +45,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
 
     tuning: Tuning = "lora"
     lora_rank: LoraRank = 16
+    base: BaseWeights = "whole"
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
     devices: Devices = 1
@@ -187,7 +190,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         return (
-            Idle(("lora_rank",), equal("tuning", "full"), "there are no adapters"),
+            Idle(("lora_rank", "base"), equal("tuning", "full"), "there are no adapters"),
             Idle(("sharding",), equal("devices", 1), "one process has all weights"),
             Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
             Idle(("constraint_bound",), equal("constraint", ""), "there is no constraint"),
@@ -257,6 +260,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             models=sampling.models + full + critics,
             tuning=self.tuning,
             activations=self.activations,
+            four_bits=self.base == "4-bit",
             lora_rank=self.lora_rank,
             trained=1 + self.critics(),
             microbatch_tokens=prompts + self.microbatch * self.max_new_tokens,
@@ -298,6 +302,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
             raise UsageError(f"“{twice}” is bounded twice on one side; leave one bound out.")
         self.check_devices(self.prompts_per_step)
         check_activations(self.activations, self.device)
+        check_base(self.base, self.tuning, self.sharding, self.endpoint)
         for address in self.endpoint.split(","):
             if not address.strip() and self.endpoint:
                 raise UsageError(f"endpoint {self.endpoint} has a comma with no address beside it.")

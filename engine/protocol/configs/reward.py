@@ -12,6 +12,7 @@ from engine.protocol.configs.common import (
     Activations,
     AnnotatorFilter,
     AnnotatorKinds,
+    BaseWeights,
     BatchPrompts,
     CheckpointEvery,
     Devices,
@@ -26,6 +27,7 @@ from engine.protocol.configs.common import (
     Sharding,
     WarmupSteps,
     check_activations,
+    check_base,
 )
 from engine.protocol.configs.needs import (
     PEOPLE_AND_RULES,
@@ -101,6 +103,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
         ),
     ] = False
     lora_rank: LoraRank = 16
+    base: BaseWeights = "whole"
     ensemble: Annotated[int, Meta(ge=1, description="Heads, whose spread is the uncertainty.")] = 1
     epochs: Epochs = 1
     learning_rate: Annotated[
@@ -147,6 +150,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         self.check_devices(self.batch_prompts)
         check_activations(self.activations, self.device)
+        check_base(self.base, self.tuning, self.sharding)
         if 0 < self.max_tokens < LEAST_TOKENS:
             raise UsageError(
                 f"max_tokens is {self.max_tokens}, too few for any text; take {LEAST_TOKENS} or more, or 0."
@@ -173,6 +177,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             Idle(("centring",), equal("objective", "rating"), "ratings fix where zero is"),
             Idle(("weights",), equal("annotators", "majority"), "a majority has no annotators to weigh"),
             Idle(("lora_rank",), unequal("tuning", "lora", "auto"), "there are no adapters"),
+            Idle(("base",), unequal("tuning", "lora"), "it lies under adapters"),
             Idle(
                 ("length",), equal("tuning", "lora", "full"), "only a head on a frozen trunk controls for it"
             ),
@@ -201,6 +206,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
             lora_rank=self.lora_rank,
             microbatch_tokens=self.batch_tokens,
             activations=self.activations,
+            four_bits=self.base == "4-bit",
             scores=True,
         )
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from engine.models.activations import keep_of_passes
 from engine.models.device import resolve_device
+from engine.models.four_bit import quantise
 from engine.models.head import OutputHead, head_of
-from engine.models.parts import output_head
+from engine.models.parts import output_head, place
 from engine.models.policy import load_policy
 from engine.models.reward_classifier import init_reward_classifier
 from engine.models.sharding import is_sharded
@@ -144,11 +145,14 @@ def make_learner(
 ) -> RewardLearner:
     """A new reward model on the weights of the policy in `folder`, ready to be trained."""
     device, terms = resolve_device(config.device), terms or {}
-    begins = str(first_place(config.sharding, device))
+    begins = "cpu" if config.base == "4-bit" else str(first_place(config.sharding, device))
     model = init_reward_classifier(
         folder, dtype=config.dtype, device=begins, seed=config.seed, criteria=criteria
     )
     make_trainable(model, lora_rank=config.lora_rank if config.tuning == "lora" else None, seed=config.seed)
+    if config.base == "4-bit":
+        quantise(model, device)
+        place(model, device)
     trunk = Trunk.of(model, tokeniser.pad_id, device)
     keep_of_passes(trunk.module, config.activations, device)
     divide_or_place(config.sharding, [model], device)
