@@ -118,8 +118,8 @@ def _plain(model: PreTrainedModel) -> tuple[dict[str, Tensor], dict[str, Adapter
     for name in model._keys_to_ignore_on_save or ():
         tensors.pop(name, None)
     quantised = {name: tensor for name, tensor in tensors.items() if is_quantised(tensor)}
-    rest = {name: tensor for name, tensor in tensors.items() if name not in quantised}
-    return remove_tied_weights_from_state_dict(rest, model) | quantised, adapters  # none of these is tied
+    others = {name: tensor for name, tensor in tensors.items() if name not in quantised}
+    return remove_tied_weights_from_state_dict(others, model) | quantised, adapters  # none of these is tied
 
 
 def _files(

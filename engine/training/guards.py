@@ -76,7 +76,8 @@ def retry_on_out_of_memory(
             if microbatch.together:
                 raise WorkbenchError(
                     f"Memory ran out with {microbatch.size} {microbatch.what} at once, and no process can "
-                    "take fewer for itself where weights are divided; start it with a smaller micro-batch."
+                    "take fewer for itself where weights are divided; start it with a smaller micro-batch, "
+                    "or with activations recompute."
                 ) from error
             if microbatch.size <= 1:
                 raise
