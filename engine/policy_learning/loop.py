@@ -29,6 +29,7 @@ from engine.objectives.preference import mean_wins
 from engine.objectives.rewards import DualAscent
 from engine.objectives.value import calibration
 from engine.policy_learning.checks import check_bound, check_collapse, tell_cut
+from engine.policy_learning.effort import effort_metrics
 from engine.policy_learning.heldout import due, evaluate
 from engine.policy_learning.importance import weighted
 from engine.policy_learning.models import Models, load_models, served_policy
@@ -302,11 +303,8 @@ def one_step(
     )
     stats = yield from _guarded(update, run)
     metrics |= update_metrics(stats, annealed(state.step, config.steps, config.peak_learning_rate))
-    metrics |= {
-        "policy/seconds_rollout": sampled - began,
-        "policy/seconds_scoring": scored - sampled,
-        "policy/seconds_update": time.perf_counter() - scored,
-    }
+    times = {"rollout": sampled - began, "scoring": scored - sampled, "update": time.perf_counter() - scored}
+    metrics |= effort_metrics(models.effort, rollout, stats, config, times, models.device)
     if config.trace_every and (number == 1 or number % config.trace_every == 0):
         yield write_traces(run, number, models, rollout, measured, targets, stats)
     metrics |= update_coefficients(models, state, measured, targets, config)

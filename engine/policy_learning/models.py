@@ -21,7 +21,9 @@ from engine.errors import UsageError
 from engine.models.activations import keep_of_passes
 from engine.models.device import resolve_device
 from engine.models.features import FEATURE_TOKENS
+from engine.models.operations import Shape
 from engine.models.packing import Row
+from engine.models.peak import best_rate
 from engine.models.policy import load_policy
 from engine.models.reward_model import RewardModel, load_reward_model
 from engine.models.sharding import shard
@@ -33,6 +35,7 @@ from engine.policy_learning.served import ServedPolicy
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
+from engine.training.effort import Effort
 from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
 from engine.training.policy import Policy, PolicyOutputs, load_trainable_policy
@@ -71,6 +74,7 @@ class Models:
     peaks: dict[str, float]  # learning rate of each optimiser before it is annealed
     microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
     served: ServedPolicy | None = None  # where responses come from, if not from here
+    effort: Effort | None = None  # what the operations of a step are counted by
 
     def close(self) -> None:
         """Nothing that a server samples ahead is waited for, and no judge is asked any more."""
@@ -139,6 +143,19 @@ def load_models(
             "scoring": MicroBatchSize(FEATURE_TOKENS, "tokens"),
             "training": MicroBatchSize(config.microbatch, "sequences", together=policy.divided),
         },
+        effort=_effort(policy, made, device),
+    )
+
+
+def _effort(policy: Policy, critic: Critic | None, device: torch.device) -> Effort:
+    """Of weights that are divided nothing is counted: their parts are not their sizes."""
+    trunk = None if critic is None or critic.trunk is None else critic.trunk.module
+    own = Shape.of(trunk, logits=False) if isinstance(trunk, PreTrainedModel) else None
+    counts = not policy.divided and (trunk is None or own is not None)
+    return Effort(
+        Shape.of(policy.model, logits=True) if counts else None,
+        own,
+        best_rate(device, policy.model.dtype) if counts else None,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import NonFiniteError
+from engine.models.operations import Work
 from engine.models.packing import Row
 from engine.objectives.policy import PolicyLoss, clipped_surrogate, truncated_reinforce
 from engine.policy_learning.models import Models
@@ -38,6 +39,7 @@ class Sums:
     ratio: float = 0.0
     kl: float = 0.0
     deviation: float = 0.0
+    work: Work = field(default_factory=Work)  # of this rank
 
     def add(self, loss: PolicyLoss) -> None:
         """Takes the policy's loss of a micro-batch."""
@@ -138,6 +140,11 @@ class UpdateStats:
     grad_norms: dict[str, list[float]] = field(default_factory=dict)  # by optimiser
     stopped_early: bool = False
 
+    @property
+    def work(self) -> Work:
+        """What went through the models on this rank."""
+        return sum((minibatch.work for minibatch in self.minibatches), Work())
+
     def mean(self, name: str) -> float:
         """Per-token mean of a sum over all minibatches."""
         return sum(getattr(m, name) for m in self.minibatches) / sum(m.tokens for m in self.minibatches)
@@ -200,6 +207,7 @@ class Update:
             parts = self.rollout.micro_batches(mine, sequences)
             for rows, order in ranks.in_step(parts, self._idle, self.models.policy.trunk.module):
                 batch = self._cut(rows, order, sums)
+                sums.work += Work.of(rows)
                 logprobs_n_t = self.losses.backward(self.models, batch).detach()
                 self._accumulate()
                 ratio_n_t = (logprobs_n_t - batch.old_logprobs).exp()

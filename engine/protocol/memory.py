@@ -79,6 +79,29 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
     return each if on_cuda else each * max(1, config.processes)
 
 
+def parts_of(config: JobConfig, sizes: Sizes) -> dict[str, int]:
+    """Bytes by part, as each is at its largest, the largest first; they are not all there at one time.
+
+    Weights are those of all models, moments Adam's two with the float32 masters.  Raises as `memory_of`.
+    """
+    cost = config.cost()
+    width = 2 if config.dtype == "bfloat16" else 4
+    on_cuda = config.device.startswith("cuda")
+    trained = _trained(cost, sizes)
+    parts = {
+        "weights": cost.models * sizes.parameters * width - (_spared(sizes, width) if cost.four_bits else 0),
+        "gradients": trained * (4 if width == 4 else 6),
+        "moments": trained * (8 if width == 4 else 12),
+        "activations": _training(cost, sizes, width),
+        "cache": _sampling(cost, sizes, width, on_cuda=on_cuda),
+        "process": 0 if on_cuda else PROCESS_BYTES,
+    }
+    divided = max(1, config.processes) if getattr(config, "sharding", "") == "full" else 1
+    for name in ("weights", "gradients", "moments"):
+        parts[name] //= divided
+    return dict(sorted(((name, size) for name, size in parts.items() if size), key=lambda item: -item[1]))
+
+
 def _trained(cost: Cost, sizes: Sizes) -> int:
     """Trained parameters."""
     if cost.tuning not in ("lora", "full"):

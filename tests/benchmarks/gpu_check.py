@@ -36,8 +36,6 @@ LARGE = {
 """As Qwen2.5-1.5B has them."""
 TINY = LARGE | {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 1024}
 SIDE = 8192  # of the matrices that say what the device multiplies at best
-ADAPTER_FLOPS = 4
-"""Operations a parameter and token: two forward, two for gradients of activations, none for frozen ones."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ def passes(*, dry: bool) -> dict[str, object]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from engine.models.device import resolve_device, resolve_dtype
+    from engine.models.operations import Shape, Work
     from engine.models.packing import Row
     from engine.models.trunk import Trunk, make_trainable
 
@@ -97,8 +96,9 @@ def passes(*, dry: bool) -> dict[str, object]:
     dtype = getattr(torch, resolve_dtype("auto", device))
     with device:
         model = LlamaForCausalLM(LlamaConfig(**(TINY if dry else LARGE))).to(dtype)
-    parameters = sum(p.numel() for p in model.parameters())
     make_trainable(model, lora_rank=16, seed=0)
+    shape = Shape.of(model, logits=False)
+    assert shape is not None
     trunk = Trunk.of(model, 0, device)
     length = 16 if dry else 256
     rows = [Row(range(1, length), [range(1, length)] * 4) for _ in range(1 if dry else 8)]
@@ -109,11 +109,10 @@ def passes(*, dry: bool) -> dict[str, object]:
 
     seconds = _seconds(once, device, 1 if dry else 5)
     best = _best_flops(device, dtype, 256 if dry else SIDE)
-    rate = tokens / seconds
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     return {
-        "tokens/s": round(rate),
-        "MFU": round(ADAPTER_FLOPS * parameters * rate / best, 3),
+        "tokens/s": round(tokens / seconds),
+        "MFU": round(shape.update(Work.of(rows)) / seconds / best, 3),
         "TFLOP/s at best": round(best / 1e12, 2),
         "peak GiB": peak and round(peak, 2),
     }

@@ -24,7 +24,7 @@ from workbench.cli.judging import judge_app
 from workbench.cli.options import job_command
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
-from workbench.services.bottleneck import step_time
+from workbench.services.bottleneck import memory_sentence, step_time
 
 if TYPE_CHECKING:
     from engine.protocol.catalog import JobKind
@@ -329,6 +329,8 @@ def show_run(
     print_table(("what", "value"), rows)
     if times is not None:
         print(f"\n{times.sentence}")
+    if memory := memory_sentence(detail, points_by_metric):
+        print(memory)
     if detail.stderr_tail:
         session.narrator.say(detail.stderr_tail)
 

@@ -168,10 +168,10 @@ def _table(rows: Mapping[str, Any]) -> list[Content]:
     ]
 
 
-def details_content(detail: RunDetail, time_words: str = "") -> Content:
+def details_content(detail: RunDetail, time_words: str = "", memory_words: str = "") -> Content:
     """Summary, failure, messages, artifacts and configuration of a run, one below the other.
 
-    time_words: where the time of its steps goes, if that is known.
+    time_words: where the time of its steps goes, if that is known; memory_words: what it took of memory.
     """
     messages = [Content.assemble(("  ", ""), safe_text(message.text)) for message in detail.messages]
     stderr = [
@@ -194,6 +194,7 @@ def details_content(detail: RunDetail, time_words: str = "") -> Content:
         *(_section("Last lines of its error output", stderr[-20:]) if failed else []),
         *_section("Result", _table(as_mapping(detail.summary))),
         *_section("Time", [Content(f"  {time_words}")] if time_words else []),
+        *_section("Memory", [Content(f"  {memory_words}")] if memory_words else []),
         *_section("Messages", messages[-20:]),
         *_section("Made", artifacts),
         *_section("Settings", _table(as_mapping(detail.config))),

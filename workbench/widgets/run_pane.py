@@ -48,6 +48,8 @@ class RunPicture:
     """Marked runs, drawn over this one."""
     time_words: str = ""
     """Where the time of a step goes; empty for a run that does not say."""
+    memory_words: str = ""
+    """Its memory at the peak and by part; empty likewise."""
 
 
 def read_series(workspace: Workspace, run_id: str, slot: int) -> RunSeries:
@@ -63,7 +65,7 @@ def read_run(workspace: Workspace, run_id: str, marked: Sequence[str] = ()) -> R
 
     `marked` are the runs to draw over it, in the order of their shapes.
     """
-    from workbench.services.bottleneck import step_time
+    from workbench.services.bottleneck import memory_sentence, step_time
     from workbench.services.formulas import formula
 
     jobs = workspace.jobs
@@ -79,6 +81,7 @@ def read_run(workspace: Workspace, run_id: str, marked: Sequence[str] = ()) -> R
         traced=tuple(workspace.policy_learning.trace_steps(run_id)) if steps else (),
         formula=formula(detail.kind, detail.config, metrics),
         time_words=times.sentence if times else "",
+        memory_words=memory_sentence(detail, metrics),
         slot=marked.index(run_id) + 1 if run_id in marked else 0,
         others=tuple(
             read_series(workspace, other, slot)
@@ -158,7 +161,9 @@ class RunPane(Vertical):
         full = picture.full if picture.full is not None else picture.series
         own = RunSeries(detail.name or detail.run_id, picture.series, full, picture.slot)
         self.query_one(ChartBoard).show(detail.kind, [own, *picture.others])
-        self.query_one("#detail-text", Static).update(details_content(detail, picture.time_words))
+        self.query_one("#detail-text", Static).update(
+            details_content(detail, picture.time_words, picture.memory_words)
+        )
         view.know_steps(picture.steps, picture.traced)
         self._draw_formula()
         self._title_views()

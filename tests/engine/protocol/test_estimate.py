@@ -10,7 +10,7 @@ import torch
 from engine.models.device import resolve_dtype
 from engine.protocol.configs import DPOConfig, GenerateConfig, GRPOConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.estimate import estimate, sizes_of
-from engine.protocol.memory import PROCESS_BYTES, memory_of
+from engine.protocol.memory import PROCESS_BYTES, memory_of, parts_of
 from tests.benchmarks import memory
 
 SMOLLM2: dict[str, Any] = {
@@ -47,6 +47,19 @@ def test_memory_grows_with_what_it_is_made_of() -> None:
     assert of(gold="r") == base  # one model in two roles is loaded once
     assert of(microbatch=32) > base
     assert of(dtype="float32") > base + 2 * 2 * SIZES.parameters
+
+
+def test_parts_shrink_by_what_is_chosen() -> None:
+    assert SIZES is not None
+    kept = parts_of(PPO, SIZES)
+    again, away = (parts_of(changed(PPO, activations=way), SIZES) for way in ("recompute", "offload"))
+    assert away["activations"] < again["activations"] < kept["activations"] / 4
+    small = parts_of(changed(PPO, base="4-bit"), SIZES)
+    matrices = SIZES.layers * (SIZES.layer_parameters - 2 * SIZES.hidden)
+    put_back = 2 * SIZES.hidden * SIZES.middle
+    assert kept["weights"] - small["weights"] == int(matrices * (2 - 4.13 / 8)) - put_back
+    for one in (again, away, small):  # and nothing else does
+        assert sum(one[name] != size for name, size in kept.items()) == 1
 
 
 @pytest.mark.parametrize(

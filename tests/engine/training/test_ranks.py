@@ -68,6 +68,8 @@ DIVIDED = ("ppo, separate critic", "ppo, shared critic, every weight", "dpo", "r
 """Whose weights two processes divide in every run of the tests; the other algorithms' in slow ones."""
 RECOMPUTED = ("ppo, shared critic, every weight", "dpo")
 """Of those the ones whose layers are computed again for the backward pass."""
+MEASURED = ("policy/seconds", "policy/mfu", "policy/peak")
+"""Figures of the machine, which are others every time."""
 ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
 
 
@@ -117,7 +119,7 @@ def figures(said: list[AnyEvent]) -> dict[tuple[int, str], float]:
         (event.step, name): value
         for event in only(said, Metrics)
         for name, value in event.values.items()
-        if "seconds" not in name and not (name.endswith("accuracy") and event.step <= 1)
+        if not name.startswith(MEASURED) and not (name.endswith("accuracy") and event.step <= 1)
     }
 
 
