@@ -253,19 +253,23 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
                 f" {errors[0][1] if errors else 'there are none'}",
             )
     mapping = _fitted(preset, sample).with_statements(plan.said)
+    told: list[str] = []
+    confidence = 1.0
     if not mapping.has("prompt") and layout_of(mapping) is None:
         inferred = infer(sample, mapping.statements, "auto")
+        if not mapping.has("responses"):  # the preset says nothing of what answers there are
+            told, confidence = inferred.warnings, inferred.confidence
         mapping = inferred.mapping
     mapping = expanded(mapping, list(sample))
     codings = _codings(mapping, sample)
-    warnings = tuple(c.warning for c in codings.values() if c.warning)
+    warnings = tuple(dict.fromkeys([*told, *(c.warning for c in codings.values() if c.warning)]))
     made = replace(
         plan,
         sample=sample,
         sample_errors=errors,
         mapping=mapping,
         codings=codings,
-        confidence=1.0,
+        confidence=confidence,
         preset=preset,
         warnings=warnings,
     )

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from storage.interchange import remedies
@@ -15,6 +16,7 @@ from storage.interchange.mapping.cells import RowError
 from storage.wording import counted
 
 LONGEST_CELL = 16 * 2**20  # characters; a longer one begins with a quotation mark that is never closed
+IMPORT_ID = re.compile(r'\{"ImportId":.*\}')
 UNNAMED = re.compile(r"^(Unnamed: \d+)?$")  # how pandas calls the column of row numbers
 
 
@@ -41,7 +43,7 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
             if len(set(header)) < len(header):
                 raise wrong(path, "two columns have the same name")
             part.columns = tuple(header)
-            for cells in reader:
+            for cells in _without_captions(reader, part.notes):
                 if not cells:
                     continue
                 number += 1
@@ -60,6 +62,17 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
                 path, f"a quotation mark after row {number} is never closed; is the file truncated?"
             ) from None
         raise wrong(path, f"row {number + 1} is not CSV ({error})") from None
+
+
+def _without_captions(reader: Iterator[list[str]], notes: list[str]) -> Iterator[list[str]]:
+    """The rows behind a survey's: Qualtrics writes each question's wording and its id below the header."""
+    first = list(islice((cells for cells in reader if cells), 2))
+    if len(first) == 2 and all(IMPORT_ID.fullmatch(cell) for cell in first[1]):
+        note = "two rows below the header, of wordings and ids of questions, are no answers"
+        notes += [] if note in notes else [note]
+        first = []
+    yield from first
+    yield from reader
 
 
 def _header(path: Path, text: io.TextIOBase) -> tuple[str, Iterator[str]]:

@@ -24,6 +24,7 @@ from tests.storage.interchange.further_kinds import FURTHER
 from tests.storage.interchange.kinds import BAD, GOOD, KINDS, PAIRS, Kind, Q
 from tests.storage.interchange.nastier_kinds import NASTIER
 from tests.storage.interchange.public_kinds import PUBLIC
+from tests.storage.interchange.survey_kinds import SURVEYS
 from tests.storage.interchange.tool_kinds import TOOLS, argilla, rated, said, studio
 
 COUNTS = """
@@ -40,7 +41,9 @@ def texts(store: Store) -> str:
     return "\n".join(text for (text,) in found)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *FURTHER, *NASTIER, *PUBLIC, *TOOLS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [*KINDS, *FURTHER, *NASTIER, *PUBLIC, *TOOLS, *SURVEYS], ids=lambda kind: kind.name
+)
 def test_a_layout_comes_in_whole(store: Store, tmp_path: Path, kind: Kind) -> None:
     report = import_file(store, write(tmp_path / "f.jsonl", "".join(json.dumps(r) + "\n" for r in kind.rows)))
     assert store.row(COUNTS) == kind.counts
