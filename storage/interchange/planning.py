@@ -13,7 +13,7 @@ from typing import Any
 
 from storage.errors import ImportFileError
 from storage.interchange.containers.opening import open_source
-from storage.interchange.containers.parts import Part, Source, wrong
+from storage.interchange.containers.parts import Part, Source, refuse_many, wrong
 from storage.interchange.fates import Fate, fates_of
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.defaults import Defaults
@@ -188,6 +188,7 @@ def propose(
             number, reason = errors[0]
             raise wrong(opened.name, f"{opened.word} {number}: {reason}")
         raise wrong(opened.name, "there are no rows in it")
+    refuse_many(opened.name, len({name for row in rows for name in row}))
     prefix = f"{annotator} " if annotator else ""
     plan = Plan(
         opened,
@@ -215,6 +216,7 @@ def _sample(source: Source) -> Iterator[Found]:
         rows = part.read()
         first = islice(rows, SAMPLE_OTHERS if place else SAMPLE)
         for taken, (number, row) in enumerate(first, 1):
+            refuse_many(part.path, 0 if isinstance(row, RowError) else len(row))
             yield part, number, row
             if taken >= SAMPLE_FEWEST and part.position() > SAMPLE_BYTES:
                 break

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from storage.interchange import remedies
-from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, refuse_many, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError
 from storage.wording import counted
@@ -39,6 +39,7 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
             first, lines = _header(path, text)
             reader = csv.reader(lines, delimiter=delimiter or delimiter_of(first), strict=True)
             header = next(reader)
+            refuse_many(path, len(header))
             header = [name.strip() or f"column {n}" for n, name in enumerate(header, 1)]
             if len(set(header)) < len(header):
                 raise wrong(path, "two columns have the same name")
@@ -57,7 +58,11 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
     except UnicodeDecodeError:
         raise wrong(path, f"the text after row {number} is not {encoding}; {remedies.ENCODING}") from None
     except csv.Error as error:
-        if "unexpected end" in str(error) or "field larger" in str(error):
+        if "field larger" in str(error):
+            raise wrong(
+                path, f"a cell after row {number} is longer than 16 MB; is a quotation mark never closed?"
+            ) from None
+        if "unexpected end" in str(error):
             raise wrong(
                 path, f"a quotation mark after row {number} is never closed; is the file truncated?"
             ) from None

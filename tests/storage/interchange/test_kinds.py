@@ -69,6 +69,7 @@ VIEWER = {
 COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
 CONTAINERS: dict[str, bytes] = {
     "a.json": json.dumps(ROWS, indent=1).encode(),
+    "two_lists.json": f"{json.dumps(ROWS[:2])}\n{json.dumps(ROWS[2:])}".encode(),
     "wrapped.json": json.dumps({"version": 2, "examples": ROWS}).encode(),
     "columns.json": json.dumps(COLUMNS).encode(),
     "pandas.json": json.dumps({k: {str(n): v for n, v in enumerate(c)} for k, c in COLUMNS.items()}).encode(),
