@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 20_000
 TEXT_ALONE = ("HUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM")
 """Types that Arrow, as DuckDB writes it, would round or change."""
+UNKNOWN_TO_ARROW = re.compile(r'\bVARIANT\b|\bSTRUCT\((?!(?:"(?:[^"]|"")*"|\w+) (?!WITH TIME ZONE))')
+"""VARIANT, and structures whose fields have no names."""
 CANCEL_SECONDS = 0.02
 """DuckDB forgets an interruption that comes between two statements, so it is said again until it is heard."""
 OUTSIDE = (
@@ -81,7 +84,8 @@ class Query:
     ) -> Iterator[Batches]:
         """Run every statement; the last one's rows, computed as they are read.
 
-        With `exact`, columns whose values Arrow would change come as text.
+        With `exact`, columns whose values Arrow would change come as text; rows without names, as `row(1, 2)`
+        gives them, and VARIANT, which Arrow does not know, always do.
 
         Raises `RefusedError` for what a locked session may not do, `QueryError`, `QueryCancelledError`.
         """
@@ -90,6 +94,9 @@ class Query:
             statements = self._all_but_last_run(unlocked=unlocked)
             last, types = _exactly(cursor, statements[-1]) if exact else (statements[-1], [])
             found = cursor.execute(_alone(cursor, last))
+            if not exact and _unknown_to_arrow(found) and statements[-1].type == duckdb.StatementType.SELECT:
+                last, types = _exactly(cursor, statements[-1], ())
+                found = cursor.execute(_alone(cursor, last))
             count = sum(not sql_guard.is_pivot_type(s) for s in statements)
             yield Batches(found.to_arrow_reader(batch_rows), count, types or _columns(found))
 
@@ -190,23 +197,36 @@ def _alone(cursor: Any, statement: Any) -> Any:
     return text if text and len(cursor.extract_statements(text)) == 1 else statement
 
 
-def _exactly(cursor: Any, statement: Any) -> tuple[Any, list[tuple[str, str]]]:
-    """A statement that gives columns as text which Arrow would change; names and types as they were.
+def _exactly(
+    cursor: Any, statement: Any, changed: Sequence[str] = TEXT_ALONE
+) -> tuple[Any, list[tuple[str, str]]]:
+    """A statement that gives columns as text which Arrow would change or does not know; names and types.
 
-    The types are those of the statement as it is; none where DuckDB does not tell them beforehand.
+    The types are as they were, of what Arrow does not know text.
+
+    There are none where DuckDB does not tell them beforehand.
     """
     try:
         found = cursor.execute(f"DESCRIBE {statement.query}").fetchall()
     except duckdb.Error:
         return statement, []  # if it is wrong, running it says so
     types = [(name, kind) for name, kind, *_ in found]
-    if not any(word in kind for _, kind in types for word in TEXT_ALONE):
-        return statement, types
+    texts = [
+        any(word in kind for word in changed) or UNKNOWN_TO_ARROW.search(kind) is not None
+        for _, kind in types
+    ]
+    told_types = [(name, "VARCHAR" if UNKNOWN_TO_ARROW.search(kind) else kind) for name, kind in types]
+    if not any(texts):
+        return statement, told_types
     columns = ", ".join(
-        f"#{place}{'::VARCHAR' if any(word in kind for word in TEXT_ALONE) else ''} AS {identifier(name)}"
-        for place, (name, kind) in enumerate(types, 1)
+        f"#{place}{'::VARCHAR' if text else ''} AS {identifier(name)}"
+        for place, ((name, _), text) in enumerate(zip(types, texts, strict=True), 1)
     )
-    return f"SELECT {columns} FROM ({_without_end(statement.query)})", types
+    return f"SELECT {columns} FROM ({_without_end(statement.query)})", told_types
+
+
+def _unknown_to_arrow(found: Any) -> bool:
+    return any(UNKNOWN_TO_ARROW.search(kind) for _, kind in _columns(found))
 
 
 def _columns(found: Any) -> list[tuple[str, str]]:
@@ -224,8 +244,9 @@ def _single_select(cursor: Any, sql: str) -> str:
 
 def _without_end(query: str) -> str:
     """A statement without the semicolon after it; a comment may still end it, so a line end is added."""
+    text = query.encode("utf-8", "surrogatepass")  # DuckDB counts bytes
     for offset, _ in reversed(duckdb.tokenize(query)):
-        if query[offset] != ";":
+        if text[offset : offset + 1] != b";":
             break
-        query = query[:offset]
-    return query + "\n"
+        text = text[:offset]
+    return text.decode("utf-8", "surrogatepass") + "\n"

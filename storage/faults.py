@@ -27,6 +27,7 @@ FULL = (
     "out of disk",
     "max_temp_directory_size",  # what does not fit into memory does not fit onto the disk either
 )
+NO_LOG = re.compile(r'Cannot open file "[^\n]*\.wal": ([^\n"]+?)\.?\s*$')
 
 
 @contextmanager
@@ -84,6 +85,8 @@ def fault_of(error: duckdb.Error, path: Path | None) -> StoreError | None:
         return NotADatabaseError(
             f"The database {name} is damaged: {_first_line(text)} Restore a copy of the file."
         )
+    if isinstance(error, duckdb.TransactionException) and (log := NO_LOG.search(text)):
+        return StoreError(f"The folder of {name} cannot be written, where its log has to lie: {log[1]}.")
     if isinstance(error, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException)):
         return StoreError(f"The database {name} cannot be read or written: {_first_line(text)}")
     return None

@@ -172,9 +172,10 @@ def _places(cursor: Any) -> tuple[set[str], set[str]]:
 
 def _check_pivot(cursor: Any, sql: str) -> None:
     """A PIVOT that looks for its values itself has no syntax tree to show, so its words are looked at."""
-    tokens = duckdb.tokenize(sql)
-    ends = [start for start, _ in tokens[1:]] + [len(sql)]
-    words = [sql[start:end].strip() for (start, _), end in zip(tokens, ends, strict=True)]
+    text = sql.encode("utf-8", "surrogatepass")  # DuckDB counts bytes
+    starts = [start for start, _ in duckdb.tokenize(sql)]
+    parts = (text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True))
+    words = [part.decode("utf-8", "replace").strip() for part in parts]
     names = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type LIKE 'table%'"
     table_functions = {name for (name,) in cursor.execute(names).fetchall()}
     for word, following in zip(words, [*words[1:], ""], strict=True):

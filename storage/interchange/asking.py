@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from storage.interchange import remedies
 from storage.interchange.containers.parts import wrong
 from storage.interchange.mapping.infer import SURE
 from storage.interchange.mapping.language import Statement
-from storage.interchange.mapping.names import plain
+from storage.interchange.mapping.names import plain, tokens
 from storage.interchange.mapping.profile import Column
+from storage.interchange.mapping.sides import ASKED
 from storage.interchange.mapping.taking import layout_of
 from storage.interchange.planning import Plan
 
@@ -28,6 +30,12 @@ NEEDED = (
 )
 
 
+MEASURES = {
+    **dict.fromkeys(("rank", "rating"), ("number",)),
+    **dict.fromkeys(("ranks", "ratings"), ("number", "numbers", "text")),
+}
+
+
 def require_sure(plan: Plan) -> None:
     """Raises ImportFileError with what to say, where it is not clear what the columns are."""
     if plan.confirmed and plan.layout is not None:
@@ -35,6 +43,12 @@ def require_sure(plan: Plan) -> None:
     unusable = _unusable(plan)
     if unusable is not None:
         raise wrong(plan.source.name, unusable)
+    if (asked := _several_questions(plan)) is not None:
+        raise wrong(
+            plan.source.name,
+            f"its rows hold several questions each ({', '.join(asked[:4])}); write one row a question, or"
+            f" leave the others out, as {remedies.column('ignore', asked[1])}",
+        )
     misspelt = _misspelt(plan)
     if misspelt is not None:
         role, column = misspelt
@@ -75,6 +89,17 @@ def _unusable(plan: Plan) -> str | None:
     return None
 
 
+def _several_questions(plan: Plan) -> list[str] | None:
+    """`q1_prompt` beside `q2_prompt`, which differ: one of several questions would be read."""
+    prompt = plan.mapping.get("prompt")
+    if plan.preset is not None or plan.said or prompt is None or len(prompt.path.steps) != 1:
+        return None
+    name = re.sub(r"\d+", "#", plain(prompt.path.column))
+    alike = [c for c in plan.columns if c.spoken and re.sub(r"\d+", "#", plain(c.name)) == name]
+    several = "#" in name and tokens(prompt.path.column) & ASKED and len({str(c.values) for c in alike}) > 1
+    return [c.name for c in alike] if several else None
+
+
 def _misspelt(plan: Plan) -> tuple[str, str] | None:
     """A column that nothing reads, nearly called as a role, with which the rows would be something else."""
     if plan.preset is not None or plan.kind != "auto":
@@ -87,12 +112,12 @@ def _misspelt(plan: Plan) -> tuple[str, str] | None:
         for role in NEEDED:
             if (
                 plan.mapping.has(role)
-                or (name in NEEDED and name != role)
+                or name in NEEDED
                 or difflib.SequenceMatcher(None, name, role).ratio() < 0.8
             ):
                 continue
             spoken = role in ("prompt", "chosen", "rejected", "response_a", "response_b", "response")
-            if spoken and not column.spoken:
+            if (spoken and not column.spoken) or (role in MEASURES and column.kind not in MEASURES[role]):
                 continue
             changed = plan.mapping.with_statements([Statement(role, column.path)])
             partner = {"chosen": "rejected", "rejected": "chosen"}.get(role)

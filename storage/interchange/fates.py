@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,9 @@ _SCORES = dict.fromkeys(
 )
 WHOLE = ("comparisons", "ranks_by_annotator", "ratings_by_annotator")  # read with all that is inside
 EXCHANGED = {"flipped", "swapped", "reversed", "switched", "inverted"}
+ANSWERS = ("chosen", "rejected", "response_a", "response_b")
+OTHER_ANSWER = re.compile(r"(second|third|middle|other|original)(_(best|response|answer|output))?")
+MEASURED = re.compile(r"-?\d+([.,]\d+)*\s*([-–—:.(/]|points?\b|stars?\b|$)", re.I)  # `5 - Excellent`, `1,234`
 SPOKEN_ROLES = ("prompt", "response", "responses", "chosen", "rejected")
 
 
@@ -102,6 +106,7 @@ def fates_of(
                 roles[statement.path.column].append(said)
     owner = _kept_with(layout, examples)
     inner = {c.path.column for c in columns if len(c.path.steps) > 1}
+    read = [c for c in columns if c.path in {s.path for s in mapping.statements if s.role in ANSWERS}]
     fates = []
     for column in columns:
         if len(column.path.steps) > 1:
@@ -131,7 +136,7 @@ def fates_of(
         elif column.kind == "bytes":
             fates.append(Fate(name, "left out: it holds bytes"))
         else:
-            warning = _warning(column, mapping, layout) or _twin(column, mapping)
+            warning = _warning(column, mapping, layout, read) or _twin(column, mapping)
             fates.append(Fate(name, f"metadata of the {owner}", warning))
     return fates
 
@@ -186,7 +191,7 @@ def _kept_with(layout: str | None, examples: Sequence[Example]) -> str:
     return "judgement" if any(e.judgements for e in examples) else "prompt"
 
 
-def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None:
+def _warning(column: Column, mapping: Mapping, layout: str | None, read: Sequence[Column]) -> str | None:
     name = plain(column.name)
     if (
         name in PROMPT_PARTS
@@ -206,7 +211,9 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
             f'"{column.name}" looks like comparisons and is only metadata; to use it:'
             f" {remedies.column('comparisons', column.path)}"
         )
-    if layout in ("prompts", "responses", "ranked_lists") and _like_answers(column, layout):
+    if layout in ("pairs", "annotated_pairs") and _another_answer(column, read):
+        return f'"{column.name}" holds other texts than the responses that are read, and is only metadata'
+    if layout in ("prompts", "responses", "ranked", "ranked_lists") and _like_answers(column, layout):
         role = "responses" if column.kind in ("texts", "objects", "chats", "object") else "response"
         return (
             f'"{column.name}" holds texts and is only metadata; if they are responses:'
@@ -215,6 +222,8 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
     compared = layout == "annotated_pairs" and not any(
         mapping.has(role) or mapping.under(role) for role in ("winner", "winner_by", "won_a", "rating_a")
     )
+    if _like_measures(column, name):
+        return f'"{column.name}" looks like ratings written in a way that is not read, and is only metadata'
     if _like_verdict(column, name) or (compared and _few_values(column)):
         if column.kind in ("object", "objects", "texts", "other"):
             return f'"{column.name}" looks like a verdict that no role reads, and is only metadata'
@@ -223,6 +232,14 @@ def _warning(column: Column, mapping: Mapping, layout: str | None) -> str | None
             f" {remedies.column(_verdict_role(column, name, layout), column.path)}"
         )
     return None
+
+
+def _another_answer(column: Column, read: Sequence[Column]) -> bool:
+    """A column that is called as a response is and says something else than those that are read."""
+    if named("response", plain(column.name)) < 0.8 and not OTHER_ANSWER.fullmatch(plain(column.name)):
+        return False
+    whole = " ".join({str(value) for other in read for value in other.present})
+    return column.kind == "text" and not column.is_id and any(t.strip() not in whole for t in column.texts)
 
 
 def _few_values(column: Column) -> bool:
@@ -280,6 +297,15 @@ def _hold_texts(column: Column) -> bool:
         isinstance(e, dict) and any(isinstance(e.get(k), str) and " " in e[k].strip() for k in TEXTS)
         for e in elements
     )
+
+
+def _like_measures(column: Column, name: str) -> bool:
+    """`5 - Excellent` or `1,234` where a rating or a criterion is."""
+    texts = [text.strip() for text in column.texts]
+    if column.kind != "text" or not texts or not all(MEASURED.match(text) for text in texts):
+        return False
+    words = tokens(name) - NO_VERDICT
+    return named("rating", name) > 0 or any(CRITERIA.match(word) for word in words)
 
 
 def _like_verdict(column: Column, name: str) -> bool:

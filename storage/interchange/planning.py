@@ -13,7 +13,7 @@ from typing import Any
 
 from storage.errors import ImportFileError
 from storage.interchange.containers.opening import open_source
-from storage.interchange.containers.parts import Part, Source, wrong
+from storage.interchange.containers.parts import Part, Source, refuse_many, wrong
 from storage.interchange.fates import Fate, fates_of
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.defaults import Defaults
@@ -188,6 +188,7 @@ def propose(
             number, reason = errors[0]
             raise wrong(opened.name, f"{opened.word} {number}: {reason}")
         raise wrong(opened.name, "there are no rows in it")
+    refuse_many(opened.name, len({name for row in rows for name in row}))
     prefix = f"{annotator} " if annotator else ""
     plan = Plan(
         opened,
@@ -215,6 +216,7 @@ def _sample(source: Source) -> Iterator[Found]:
         rows = part.read()
         first = islice(rows, SAMPLE_OTHERS if place else SAMPLE)
         for taken, (number, row) in enumerate(first, 1):
+            refuse_many(part.path, 0 if isinstance(row, RowError) else len(row))
             yield part, number, row
             if taken >= SAMPLE_FEWEST and part.position() > SAMPLE_BYTES:
                 break
@@ -253,19 +255,23 @@ def _proposed(plan: Plan, preset: Preset | None, raw: tuple[Found, ...]) -> Plan
                 f" {errors[0][1] if errors else 'there are none'}",
             )
     mapping = _fitted(preset, sample).with_statements(plan.said)
+    told: list[str] = []
+    confidence = 1.0
     if not mapping.has("prompt") and layout_of(mapping) is None:
         inferred = infer(sample, mapping.statements, "auto")
+        if not mapping.has("responses"):  # the preset says nothing of what answers there are
+            told, confidence = inferred.warnings, inferred.confidence
         mapping = inferred.mapping
     mapping = expanded(mapping, list(sample))
     codings = _codings(mapping, sample)
-    warnings = tuple(c.warning for c in codings.values() if c.warning)
+    warnings = tuple(dict.fromkeys([*told, *(c.warning for c in codings.values() if c.warning)]))
     made = replace(
         plan,
         sample=sample,
         sample_errors=errors,
         mapping=mapping,
         codings=codings,
-        confidence=1.0,
+        confidence=confidence,
         preset=preset,
         warnings=warnings,
     )

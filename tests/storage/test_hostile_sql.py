@@ -287,6 +287,13 @@ def test_what_reads_is_still_read(filled: Store) -> None:
         assert not asked(filled, text).startswith("refused"), text
 
 
+@pytest.mark.parametrize("source", ["read_csv('/etc/passwd')", "'/etc/passwd'"])
+def test_a_pivot_behind_other_letters_is_looked_at(filled: Store, source: str) -> None:
+    """DuckDB counts bytes where words begin, and Python letters."""
+    with pytest.raises(RefusedError):
+        check_locked(filled.cursor(), f"/* {'é' * 30} */ PIVOT (FROM {source}) ON column0 USING count(*)")
+
+
 def test_several_statements_are_counted(filled: Store) -> None:
     for text, statements in (("SELECT 1; SELECT 2", 2), ("PIVOT prompts ON source USING count(*)", 1)):
         with Query(filled, text).stream(unlocked=False) as batches:

@@ -6,15 +6,17 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from storage.interchange import remedies
-from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, refuse_many, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.mapping.cells import RowError
 from storage.wording import counted
 
 LONGEST_CELL = 16 * 2**20  # characters; a longer one begins with a quotation mark that is never closed
+IMPORT_ID = re.compile(r'\{"ImportId":.*\}')
 UNNAMED = re.compile(r"^(Unnamed: \d+)?$")  # how pandas calls the column of row numbers
 
 
@@ -37,11 +39,12 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
             first, lines = _header(path, text)
             reader = csv.reader(lines, delimiter=delimiter or delimiter_of(first), strict=True)
             header = next(reader)
+            refuse_many(path, len(header))
             header = [name.strip() or f"column {n}" for n, name in enumerate(header, 1)]
             if len(set(header)) < len(header):
                 raise wrong(path, "two columns have the same name")
             part.columns = tuple(header)
-            for cells in reader:
+            for cells in _without_captions(reader, part.notes):
                 if not cells:
                     continue
                 number += 1
@@ -55,11 +58,26 @@ def _rows(part: Part, encoding: str, delimiter: str | None) -> Iterator[Numbered
     except UnicodeDecodeError:
         raise wrong(path, f"the text after row {number} is not {encoding}; {remedies.ENCODING}") from None
     except csv.Error as error:
-        if "unexpected end" in str(error) or "field larger" in str(error):
+        if "field larger" in str(error):
+            raise wrong(
+                path, f"a cell after row {number} is longer than 16 MB; is a quotation mark never closed?"
+            ) from None
+        if "unexpected end" in str(error):
             raise wrong(
                 path, f"a quotation mark after row {number} is never closed; is the file truncated?"
             ) from None
         raise wrong(path, f"row {number + 1} is not CSV ({error})") from None
+
+
+def _without_captions(reader: Iterator[list[str]], notes: list[str]) -> Iterator[list[str]]:
+    """The rows behind a survey's: Qualtrics writes each question's wording and its id below the header."""
+    first = list(islice((cells for cells in reader if cells), 2))
+    if len(first) == 2 and all(IMPORT_ID.fullmatch(cell) for cell in first[1]):
+        note = "two rows below the header, of wordings and ids of questions, are no answers"
+        notes += [] if note in notes else [note]
+        first = []
+    yield from first
+    yield from reader
 
 
 def _header(path: Path, text: io.TextIOBase) -> tuple[str, Iterator[str]]:

@@ -22,7 +22,7 @@ from storage.interchange.containers.json_layouts import (
     parts_in,
     rows_of,
 )
-from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, wrong
+from storage.interchange.containers.parts import LONGEST_ROW, Numbered, Part, refuse_many, wrong
 from storage.interchange.containers.streams import opened
 from storage.interchange.containers.twice import Doubled, error_of, made
 from storage.interchange.mapping.cells import RowError, kind_of
@@ -98,6 +98,8 @@ class Scanner:
         """The next whole value."""
         if (character := self.peek()) in ("]", "}"):
             self._broken(f"is broken: a comma stands before “{character}”")
+        if character == "/":
+            self._broken("holds a comment, which JSON does not know")
         size = CHUNK
         while True:
             try:
@@ -159,7 +161,10 @@ def _certainly_broken(error: Exception, held: int) -> bool:
 def _values(part: Part, scanner: Scanner) -> Iterator[Any]:
     first = scanner.peek()
     if first == "[":
-        yield from _elements(scanner)
+        while scanner.peek() == "[":  # one list behind the other is what appending makes
+            yield from _elements(scanner)
+        if scanner.peek():
+            raise wrong(part.path, "something else follows the JSON")
         return
     if first != "{":
         raise wrong(part.path, _no_rows(scanner) if first else "the file is empty")
@@ -208,7 +213,7 @@ def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
 
     A list of objects is read after the first one too: splits and parts stand one behind the other.
     """
-    listed = False
+    listed, plain = False, 0
     scanner.skip("{")
     before: dict[str, Any] = {}
     seen = set[str]()
@@ -229,6 +234,8 @@ def _streamed(part: Part, scanner: Scanner) -> Iterator[Any]:
                 before[key] = [first, *stream]
         else:
             before[key] = scanner.value()
+            plain += not isinstance(before[key], dict | list)
+            refuse_many(part.path, plain)
         if scanner.peek() == "}":
             break
         scanner.skip(",")

@@ -8,6 +8,7 @@ from typing import Any
 from storage.interchange.containers.twice import error_of, made
 from storage.interchange.mapping.cells import RowError
 from storage.interchange.mapping.conversations import is_message
+from storage.interchange.mapping.names import named, plain
 from storage.wording import counted
 
 WRAPPERS = (
@@ -34,6 +35,7 @@ WRAPPERS = (
 )
 OF_A_ROW = ("prompt", "question", "instruction", "id", "chosen")  # an object with one of these is a row
 OF_COLUMNS = ("features", "schema", "columns", "fields")  # lists of what columns are, not of rows
+OF_ROWS_TOO = ("annotations", "questions", "comparisons", "pairs", "preferences", "conversations")
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 
 
@@ -68,6 +70,9 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
     if columns is not None:
         yield from columns
         return
+    if _is_row(value, lists):
+        yield value
+        return
     wrapper = next((k for k in WRAPPERS if k in lists and not all(map(is_message, lists[k]))), None)
     if wrapper is None and len(lists) == 1 and not any(key in value for key in OF_A_ROW):
         only = next(iter(lists))
@@ -81,6 +86,18 @@ def rows_of(value: dict[str, Any], notes: list[str]) -> Iterator[Any]:
         yield from rows_of(inner, notes)
         return
     yield from _by_name(value)
+
+
+def _is_row(value: dict[str, Any], lists: dict[str, list[Any]]) -> bool:
+    """Whether an object is a row with lists of what is said of it: it asks, and what is in them does not."""
+    elements = [e for k, rows in lists.items() if k in OF_ROWS_TOO or k not in WRAPPERS for e in rows[:5]]
+    asks = any(_asks(k, v) for k, v in value.items() if k not in lists)
+    return bool(elements) and asks and not any(_asks(k, v) for e in elements for k, v in e.items())
+
+
+def _asks(name: str, value: object) -> bool:
+    """Whether a value is a prompt by its name."""
+    return bool(value) and isinstance(value, str | list | dict) and named("prompt", plain(name)) >= 0.85
 
 
 def _of_cells(names: list[Any], cells: list[Any]) -> dict[str, Any] | RowError:

@@ -41,6 +41,8 @@ SPLIT = re.compile(
 SPLIT_NAMES = {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}
 HUB = re.compile(r"^(hub:)?[\w.-]+/[\w.-]+$")
 MOST_FILES = 10_000
+COPIED = 2**20  # bytes of a stream at once
+KEPT_FREE = 2**30  # bytes of the disk that a copy of a stream leaves, or a twentieth of a small one
 WRITER_WITHIN = 10.0  # seconds that a named pipe may wait for its writer
 
 
@@ -278,15 +280,16 @@ def _pipe(path: Path) -> Iterator[IO[bytes]]:
         if not poller.poll(WRITER_WITHIN * 1000):
             raise ImportFileError(f"Nothing is written into {path}; nothing was imported.")
         os.set_blocking(descriptor, True)
+        device = stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
+        if device and stream.read(1):
+            raise ImportFileError(f"{path} is a device without an end; nothing was imported.")
         yield stream
 
 
 def _piped(name: str, stream: IO[bytes], encoding: str | None) -> Source:
     """Kept in a file that only this process can name, because a source is read more than once."""
-    import shutil
-
     copy = tempfile.NamedTemporaryFile(prefix="workbench-", suffix="")  # noqa: SIM115 lives as long as the source
-    shutil.copyfileobj(stream, copy)
+    _copy(name, stream, copy)
     copy.flush()
     path = Path(copy.name)
     if copy.tell() == 0:
@@ -301,6 +304,20 @@ def _piped(name: str, stream: IO[bytes], encoding: str | None) -> Source:
     source = Source(name, path, [part])
     source.kept = copy  # type: ignore[attr-defined]
     return source
+
+
+def _copy(name: str, stream: IO[bytes], copy: IO[bytes]) -> None:
+    """All of a stream, which need not have an end, while the disk has room for more."""
+    import shutil
+
+    folder = tempfile.gettempdir()
+    while chunk := stream.read(COPIED):
+        disk = shutil.disk_usage(folder)
+        if disk.free - len(chunk) < min(KEPT_FREE, disk.total // 20):
+            raise ImportFileError(
+                f"{name[:1].upper() + name[1:]} is longer than {folder} has room for; nothing was imported."
+            )
+        copy.write(chunk)
 
 
 def _hub(name: str) -> Source:

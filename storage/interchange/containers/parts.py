@@ -10,6 +10,7 @@ from typing import Any
 from storage.errors import ImportFileError
 from storage.interchange.mapping.cells import RowError
 
+MOST_COLUMNS = 2000
 LONGEST_ROW = 64 * 2**20  # bytes; a longer line is not a row of prompts and responses
 
 # A number as a person counts (lines of JSON Lines, else rows), and the row or what is wrong with it.
@@ -65,6 +66,15 @@ class Source:
             before += other.size
         total = sum(p.size for p in self.parts)
         return min(1.0, (before + min(part.position(), part.size)) / max(total, 1))
+
+
+def refuse_many(path: Path | str, columns: int) -> None:
+    """Raises ImportFileError for more columns than are looked through: what each is depends on all others."""
+    if columns > MOST_COLUMNS:
+        raise wrong(
+            path,
+            f"it has more than {MOST_COLUMNS:,} columns; keep those of prompts, responses and verdicts",
+        )
 
 
 def wrong(path: Path | str, sentence: str) -> ImportFileError:

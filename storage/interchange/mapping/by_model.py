@@ -23,12 +23,15 @@ def by_model(search: Search) -> bool:
     if len(responses) < 2:
         return False
     ratings = _numbers_of(search, set(responses))
+    criteria = _criteria_of(search, set(responses))
     two = len(responses) == 2
     for side, (model, column) in zip("ab" if two else [""] * len(responses), responses.items(), strict=True):
         _say(search, f"response_{side}" if two else "responses", column.path)
         _say(search, f"policy_{side}" if two else "policies", Path(constant=model))
         if model in ratings:
             _say(search, f"rating_{side}" if two else "ratings", ratings[model].path)
+        for name, inner in criteria.get(model, {}).items():
+            _say(search, f"criterion_{side}.{name}" if two else f"criterion.{name}", inner.path)
     search.confidence = min(search.confidence, 0.8)
     return True
 
@@ -71,3 +74,16 @@ def _numbers_of(search: Search, models: set[str]) -> dict[str, Column]:
         if stem in models and stem != plain(column.name):
             columns[stem] = column
     return columns if set(columns) == models else {}
+
+
+def _criteria_of(search: Search, models: set[str]) -> dict[str, dict[str, Column]]:
+    """Numbers by model and criterion: `scores.gpt-4.truth`, each criterion of every model."""
+    for column in search.free("object"):
+        numbers, outer = search.free("number"), column.path.steps
+        by_name = {
+            model: {c.name: c for c in numbers if c.path.steps[:-1] == (*outer, model)} for model in models
+        }
+        shared = set.intersection(*(set(inner) for inner in by_name.values()))
+        if named("rating", plain(column.name)) > 0 and shared:
+            return {m: {n: c for n, c in inner.items() if n in shared} for m, inner in by_name.items()}
+    return {}

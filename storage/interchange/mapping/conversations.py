@@ -116,6 +116,14 @@ def content_text(content: object, dropped: Counter[str]) -> str:
     return "\n".join(part for part in (_part(part, dropped) for part in content) if part)
 
 
+def system_text(value: object, dropped: Counter[str]) -> str:
+    """What the system says in a message, in messages, in parts, or in a list of texts."""
+    messages = messages_in(value)
+    if messages is None:
+        return content_text(value, dropped)
+    return "\n\n".join(str(message_of(message, dropped)["content"]) for message in messages)
+
+
 def _part(part: object, dropped: Counter[str]) -> str:
     if isinstance(part, str):
         return clean_text(part)

@@ -19,6 +19,10 @@ from storage.interchange.mapping.search import Search
 from storage.interchange.mapping.taking import layout_of
 from storage.interchange.mapping.verdicts import Coding, find_coding, given
 
+SYSTEM = ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
+JUDGES = frozenset(
+    ("annotator", "rater", "judge", "labeler", "labeller", "coder", "evaluator", "assessor", "respondent")
+)
 SURE = 0.5  # below it the importer asks
 
 
@@ -60,7 +64,15 @@ def infer(rows: Sequence[Row], said: Sequence[Statement] = (), kind: str = "auto
         search.confidence = 0.0
     elif layout in ("annotated_pairs", "ranked_lists") and not is_judged(search):
         search.warnings.append("nothing is taken for a verdict: the responses come in without judgements")
+    elif layout in ("prompts", "responses") and (who := _judge_named(search)) is not None:
+        search.warnings.append(f'"{who.path}" says who judged, and nothing is taken for what was judged')
     return Proposal(mapping, search.codings, search.confidence, search.warnings)
+
+
+def _judge_named(search: Search) -> Column | None:
+    """`rater_id` without a verdict; a user's id may be of whoever asked."""
+    people = [c for c in search.free("text", "number") if score("annotator", c) > 0 and not c.path.listed]
+    return next((c for c in people if tokens(c.name) & JUDGES), None)
 
 
 def _tell_of_order(search: Search) -> None:
@@ -87,6 +99,8 @@ def _find_prompt(search: Search) -> None:
         if column.path.listed or (column.kind == "text" and (column.is_id and not _asks(column))):
             continue
         points = score("prompt", column)
+        if plain(column.name) in SYSTEM:
+            continue
         if points < 1 and column.kind == "text" and _is_label(column):
             points -= 0.4
         if column.kind in ("messages", "transcript"):
@@ -143,12 +157,9 @@ def _carries_prompt(column: Column) -> bool:
 def _find_context(search: Search) -> None:
     """System's turn, Alpaca's input, earlier turns, and whether answers repeat their prompt."""
     prompt = search.column("prompt")
-    for column in search.free("text", "texts"):
+    for column in search.free("text", "texts", "messages", "objects"):
         name = column.name.lower()
-        if (
-            name in ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
-            and not column.path.listed
-        ):
+        if plain(column.name) in SYSTEM and not column.path.listed:
             search.give("system", column)
         elif (
             name in ("input", "context", "inputs", "passage", "document")

@@ -9,9 +9,16 @@ from storage.interchange.mapping import sides
 from storage.interchange.mapping.cells import number_of, truth_of
 from storage.interchange.mapping.comparing import find_comparisons, find_people_s_objects
 from storage.interchange.mapping.conversations import end_with_assistant
+from storage.interchange.mapping.infer_order import (
+    CHOSEN_WORDS,
+    find_order_or_best,
+    flags,
+    places,
+    warn_of_order,
+)
 from storage.interchange.mapping.language import Path, Step
 from storage.interchange.mapping.names import CRITERIA, named, plain, score, tokens
-from storage.interchange.mapping.orders import chosen_place, order_of, reads_both_ways
+from storage.interchange.mapping.opinions import find_opinions
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.search import Search
 from storage.interchange.mapping.verdicts import find_coding
@@ -40,6 +47,7 @@ def find_judgements(search: Search) -> None:
             search.give("won_tie", tied)
 
 
+MARKS = frozenset({"id", "ids", "at", "time", "timestamp", "date", "created", "updated"})
 RATED = frozenset({"score", "rating", "reward", "rm", "avg", "mean"})
 
 
@@ -91,8 +99,11 @@ def _find_verdicts(search: Search) -> None:
         stem = "winner" if CRITERIA.match(column.name) else "winner_by"
         search.give(f"{stem}.{column.name}", column, sure=0.8)
     _find_by_criterion(search, ends)
-    for column in search.free("text", "number", "truth", "texts"):
-        if str(column.path) in mirrored and not ANNOTATOR.match(column.name):
+    if not one_hot and not _judged_already(search):
+        find_opinions(search, ends)
+    spoken = search.free("text", "number", "truth", "texts")
+    for column in sorted(spoken, key=lambda c: -score("winner", c)):
+        if (str(column.path) in mirrored and not ANNOTATOR.match(column.name)) or _is_mark(column):
             continue
         points = score("winner", column)
         if (
@@ -119,6 +130,11 @@ def _find_verdicts(search: Search) -> None:
             and column.kind == "number"
         ):
             search.give("strength", column)
+
+
+def _is_mark(column: Column) -> bool:
+    """`annotation_id`, `preference_time`: what belongs to a verdict and is none."""
+    return bool(tokens(column.name) & MARKS) and not tokens(column.name) & (WINNING | CHOSEN_WORDS)
 
 
 def _two_shares(search: Search) -> dict[str, Column]:
@@ -213,12 +229,12 @@ def _find_list_judgements(search: Search) -> None:
             continue
         if not same_list and listed is not None and not _mostly_as_long(column, listed):
             continue
-        if same_list and tokens(column.name) & CHOSEN_WORDS and _flags(column):
+        if same_list and tokens(column.name) & CHOSEN_WORDS and flags(column):
             search.give("best", column, sure=0.9)
-        elif score("rank", column) > 0 or (same_list and _places(column)):
+        elif score("rank", column) > 0 or (same_list and places(column)):
             search.give("ranks", column)
             if not same_list:
-                _warn_of_order(search, column)
+                warn_of_order(search, column)
         elif score("rating", column) > 0 and not search.has("ratings"):
             search.give("ratings", column)
         elif CRITERIA.match(column.name) or (
@@ -235,7 +251,7 @@ def _find_list_judgements(search: Search) -> None:
         ):
             search.give(f"criterion.{column.name}", column, sure=0.9)
     _tell_of_keys(search)
-    _find_order_or_best(search, max(lengths, default=0))
+    find_order_or_best(search, max(lengths, default=0))
 
 
 def _tell_of_keys(search: Search) -> None:
@@ -282,61 +298,6 @@ def _find_people_s_lists(search: Search, prefix: tuple[Step, ...], lengths: list
         named_ones = [c for c in people if score("annotator", c) > 0]
         if named_ones:
             search.give("annotator", named_ones[0])
-
-
-def _warn_of_order(search: Search, column: Column) -> None:
-    rows = [[number_of(v) for v in row] for row in column.present if isinstance(row, list)]
-    if reads_both_ways(rows) and re.search("order|ranking", column.name, re.I):
-        search.warnings.append(
-            f'"{column.name}" leaves open what it lists: taken as the rank of each response; where it lists'
-            f" the responses' places from the best one's on: {remedies.column('order', column.path)}"
-        )
-
-
-BEST = re.compile(
-    r"^(best|chosen|preferred|selected|choice|winner)(_?(index|idx|id|response|answer|choice|model))?$", re.I
-)
-
-
-def _find_order_or_best(search: Search, longest: int) -> None:
-    """The whole order in a text, or the best one by its place, letter or name."""
-    columns = [str(s.path) for s in search.statements if s.role == "responses"]
-    length = max(longest, len(columns))
-    policies = [s.path.constant for s in search.statements if s.role == "policies"]
-    for column in search.free("text"):
-        orders = column.texts and all(order_of(v, length) for v in column.texts)
-        if orders and not column.path.listed and not search.has("ranks"):
-            search.give("ranks", column, sure=0.9)
-    for column in search.free("number", "text"):
-        if column.path.listed or not BEST.match(column.name):
-            continue
-        listed = search.column("policies")
-        names = [name for row in listed.present for name in row] if listed else policies
-        if column.kind == "number" or all(
-            v in names or chosen_place(v, length, columns, ()) is not None for v in column.texts
-        ):
-            search.give("best", column, sure=0.8)
-
-
-CHOSEN_WORDS = frozenset(("chosen", "preferred", "selected", "best", "winner", "favorite", "favourite"))
-
-
-def _flags(column: Column) -> bool:
-    """Whether lists say of each element true or false, or 1 or 0."""
-    return all(truth_of(v) is not None for row in column.present if isinstance(row, list) for v in row)
-
-
-def _places(column: Column) -> bool:
-    """Whether a list's numbers are the places of its elements, and not merely their order in the list."""
-    if column.name.lower() not in ("position", "place", "order", "standing"):
-        return False
-    rows = [[number_of(v) for v in row] for row in column.present if isinstance(row, list)]
-    orders = [sorted(row, key=lambda n: n or 0.0) for row in rows]
-    permuted = all(
-        order in ([float(n) for n in range(len(row))], [float(n + 1) for n in range(len(row))])
-        for row, order in zip(rows, orders, strict=True)
-    )
-    return bool(rows) and permuted and any(row != order for row, order in zip(rows, orders, strict=True))
 
 
 def _find_single_judgements(search: Search) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any
 
+from storage.interchange.clean import clean_text
 from storage.interchange.mapping.cells import (
     RowError,
     cleaned,
@@ -19,8 +20,8 @@ from storage.interchange.mapping.cells import (
     truth_of,
 )
 from storage.interchange.mapping.example import Judged
-from storage.interchange.mapping.language import Mapping, Statement, value_at
-from storage.interchange.mapping.orders import chosen_place, order_of, ranks_of_order
+from storage.interchange.mapping.language import Each, Mapping, Statement, Step, value_at
+from storage.interchange.mapping.orders import best_places, order_of, ranks_of_order
 from storage.interchange.mapping.verdict_words import SKIP, TIE, Verdict, better_of_outcomes, worded
 from storage.interchange.mapping.verdicts import Coding
 from storage.wording import counted
@@ -54,6 +55,8 @@ class JudgementReader:
             mapping.has(r) for r in ("annotator", "criterion", "strength", "note", "seconds")
         )
         self.verdict_columns = self._find_verdict_columns()
+        sides = [mapping.get(f"response_{side}") for side in "ab"]
+        self._side_columns = [s.path.steps[-1] if s and s.path.steps else None for s in sides]
 
     def made(
         self,
@@ -136,10 +139,7 @@ class JudgementReader:
         if not isinstance(values, list):
             return []
         prefix = statement.path.list_prefix
-        names = next(
-            (s for s in self.mapping.all("annotator") if s.path.listed and s.path.list_prefix == prefix), None
-        )
-        people = value_at(row, names.path.steps) if names else None
+        people = self._people_beside(row, prefix, len(values))
         elements = value_at(row, prefix)
         used = {
             str(s.path.steps[-1])
@@ -155,18 +155,30 @@ class JudgementReader:
             name = name_of(people[place]) if isinstance(people, list) else None
             judged.annotator = name or f"{self.defaults.annotator} {place + 1}"
             element = elements[place] if isinstance(elements, list) and place < len(elements) else None
-            if isinstance(element, dict) and criterion is None:
+            if isinstance(element, dict) and statement is self._first_of(prefix):
                 rest = {k: v for k, v in element.items() if k not in used and v not in (None, "", [], {})}
                 judged.metadata = cleaned(rest) if rest else None
             judgements.append(judged)
         return judgements
 
+    def _first_of(self, prefix: tuple[Step, ...]) -> Statement | None:
+        """The verdict of a list with which the rest of its elements is kept."""
+        return next((s for s, _, _ in self.verdict_columns if s.path.list_prefix == prefix), None)
+
+    def _people_beside(self, row: Row, prefix: tuple[Step, ...], length: int) -> Any:
+        """Who judged: names in the same list, or in one of their own that is as long."""
+        listed = [s for s in self.mapping.all("annotator") if s.path.listed]
+        names = next((s for s in listed if s.path.list_prefix == prefix), None)
+        names = names or next((s for s in listed if s.path.steps[-1:] == (Each(),)), None)
+        people = value_at(row, names.path.steps) if names else None
+        return people if isinstance(people, list) and len(people) == length else None
+
     def _read(self, statement: Statement, value: Any, row: Row) -> Verdict:
         coding = self.codings.get(str(statement.path))
         verdict = coding.read(value) if coding else worded(value)
         if (verdict is None or not coding) and isinstance(value, str):
-            for what in ("policy", "response"):
-                sides = [self._value(row, f"{what}_{side}") for side in "ab"]
+            said = ([self._value(row, f"{what}_{side}") for side in "ab"] for what in ("policy", "response"))
+            for sides in (*said, self._side_columns):
                 named = [same_name(value, side) for side in sides]
                 if sum(named) == 1:
                     return Verdict("ab"[named.index(True)])
@@ -232,7 +244,8 @@ class JudgementReader:
             items = [(n, 1.0 if place in best else 2.0, None) for n, place in enumerate(places)]
             judgements.append(self.made(row, "best_of", items))
         for name, many in self.mapping.under("criterion").items():
-            values = self._numbers(value_at(row, many[0].path.steps), name, length)
+            said = [value_at(row, s.path.steps) for s in many]
+            values = self._numbers(said if len(many) > 1 else said[0], name, length)
             if values is not None:
                 items = [(n, None, values[p]) for n, p in enumerate(places) if values[p] is not None]
                 judgements.append(self.made(row, "rating", items, name))
@@ -294,22 +307,14 @@ class JudgementReader:
         return judged
 
     def _best(self, row: Row, length: int) -> frozenset[int]:
-        """The best of a list, by place: a number from 0, a letter, a name, or for each whether it is one."""
+        """The best of a list, by place."""
         value = self._value(row, "best")
-        if isinstance(value, list):
-            return frozenset(place for place, flag in enumerate(value) if truth_of(flag) is True)
-        number = number_of(value)
-        if number is not None:
-            return frozenset((int(number),))
-        if missing(value):
-            return frozenset()
-        columns = [str(s.path) for s in self.mapping.all("responses")]
         policies = self._value(row, "policies")
         names = [name_of(p) for p in policies] if isinstance(policies, list) else []
-        place = chosen_place(str(value).strip(), length, columns, names)
-        if place is None:
+        best = best_places(value, length, [str(s.path) for s in self.mapping.all("responses")], names)
+        if best is None:
             raise RowError(f'"{self.mapping.get("best").path}" names no response, as {_shown(value)}')  # type: ignore[union-attr]
-        return frozenset((place,))
+        return best
 
     def of_one(self, row: Row) -> list[Judged]:
         """A rank or ratings of one response; rows of one prompt and annotator are one judgement."""
@@ -390,6 +395,4 @@ class JudgementReader:
 
 
 def _shown(value: Any) -> str:
-    from storage.interchange.clean import clean_text
-
     return f'"{clean_text(value)[:30]}"' if isinstance(value, str) else clean_text(str(value))[:30]

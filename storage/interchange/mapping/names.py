@@ -10,7 +10,7 @@ from storage.interchange.mapping.profile import Column
 # Pattern and points, by role; the whole name in small letters, words joined by _.
 _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     "prompt": (
-        (r"prompt|messages|instruction|question|query|conversations?|context_messages", 1.0),
+        (r"prompt|messages|instruction|question|query|conversations?|context_messages|contents", 1.0),
         (
             r"user_prompt|prompt_text|input_text|user_input|user_message|human|problem|task|conversation_input|dialog(ue)?|context|post|history|request|source_text|user_query|article|chat",
             0.85,
@@ -43,7 +43,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "rank": (
         (r"rank|ranks|ranking|rankings|position_rank|placement|final_rank|overall_rank", 1.0),
-        (r".*_ranks?|ranks?_.*|order", 0.6),
+        (r".*_rank(s|ings?)?|ranks?_.*|order", 0.6),
     ),
     "rating": (
         (r"rating|score|reward|ratings|scores|rewards|stars|grade|overall_score|overall|quality", 1.0),
@@ -61,7 +61,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
             1.0,
         ),
         (
-            r".*(winner|preference|prefer|verdict|choice|better|label|pref|judge?ment|vote|decision|selected|choose|chosen|annotation|selection|comparison|result|probability|prob|winrate|win).*",
+            r".*(winner|preference|prefer|verdict|choice|better|label|pref|judge?ment|vote|decision|selected|choose|chosen|annotation|selection|comparison|result|probability|prob|winrate|win|pick).*",
             0.75,
         ),
         (r"best(_(response|answer|output|id|index|choice|one))?|safer(_response(_id)?)?", 0.85),
@@ -77,7 +77,7 @@ _NAMES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "annotator": (
         (
-            r"annotator|annotator_id|judge|rater|evaluator|worker|worker_id|labeler|labeller|user_id|judge_model|annotators|completed_by|coder|judge_id|rater_id|evaluator_id|labeler_id|crowdworker|assessor",
+            r"annotator|annotator_id|judge|rater|evaluator|worker|worker_id|labeler|labeller|user_id|judge_model|annotators|completed_by|coder|judge_id|rater_id|evaluator_id|labeler_id|crowdworker|assessor|respondent|respondent_id|participant|participant_id|subject_id|prolific_(p)?id|reviewer_id|annotator_name|email(_address)?|username|user_name",
             1.0,
         ),
         (r"annotator_.*|.*_annotator|reviewer|expert", 0.6),

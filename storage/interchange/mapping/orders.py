@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from storage.interchange.mapping.cells import missing, number_of, truth_of
+
 _BETWEEN = re.compile(r"\s*(>+|[=≈~])\s*")
 _ITEM = re.compile(
     r"^\W*(?:response|model|answer|assistant|option|output|completion|summary|candidate|system)?[\s_#]*"
@@ -64,6 +66,20 @@ def chosen_place(
         return None  # a bare number counts from 0, as the role says
     place = _place(match[1].lower(), False)
     return place if 0 <= place < length else None
+
+
+def best_places(
+    value: object, length: int, columns: Sequence[str], policies: Sequence[str | None]
+) -> frozenset[int] | None:
+    """The best of a list: its number from 0, letter or name, or for each whether it is one; else None."""
+    if isinstance(value, list):
+        return frozenset(place for place, flag in enumerate(value) if truth_of(flag) is True)
+    if (number := number_of(value)) is not None:
+        return frozenset((int(number),))
+    if missing(value):
+        return frozenset()
+    place = chosen_place(str(value).strip(), length, columns, policies)
+    return None if place is None else frozenset((place,))
 
 
 def _place(word: str, from_zero: bool) -> int:

@@ -9,11 +9,11 @@ from storage.interchange import remedies
 from storage.interchange.mapping.by_model import by_model
 from storage.interchange.mapping.cells import is_step_label
 from storage.interchange.mapping.conversations import end_with_assistant
-from storage.interchange.mapping.language import Statement
 from storage.interchange.mapping.names import named, plain, score, tokens
+from storage.interchange.mapping.numbered import numbered
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.search import Search
-from storage.interchange.mapping.sides import SIDES, turned_name
+from storage.interchange.mapping.sides import SIDES, asked_apart, turned_name
 
 BETTER = (
     ("chosen", "rejected"),
@@ -41,14 +41,18 @@ BETTER = (
     ("yes", "no"),
     ("high", "low"),
     ("liked", "disliked"),
+    ("j", "k"),
 )
+THIRDS = (("1", "3"), ("a", "c"), ("0", "2"), ("x", "z"), ("first", "third"), ("one", "three"))
+ABOUT_A_ROW = ("extra_info", "extra", "metadata", "meta", "additional_metadata", "reward_model")
 CONTENT = ("text", "messages", "transcript", "texts", "objects", "chats")
 NO_ANSWER = re.compile(
-    r"(^|_)(id|ids|hash|uuid|url|model|policy|name|type|date|time|lang|language|title|source|at|utc)(_|$)"
+    r"(^|_)((id|ids|hash|uuid|url|name|type|date|time|lang|language|at|utc)(_|$)|(model|policy|title|source)$)"
 )
 WORSE = re.compile(
-    r"^(rejected|dispreferred|non_preferred|worse|losing)_(responses?|messages|answer|output|completion|conversation)$"
+    r"^(?:(?:rejected|dispreferred|non_preferred|worse|losing|negative|bad)_(\w+)|(\w+)_(?:rejected|dispreferred))$"
 )
+WHOLE = ("response", "responses", "messages", "answer", "output", "completion", "conversation")
 STEP_LABEL = re.compile(r"^(labels?|(step_)?ratings?|step_labels|step_scores|scores?|correct|is_correct)$")
 TEXT_OF_ITEM = re.compile(
     r"^(text|response|answer|completion|output|content|generated_text|summary|message|reply|value|messages|generation|body|model_output)$",
@@ -61,7 +65,7 @@ def find_answers(search: Search) -> None:
     if any(search.has(r) for r in ("chosen", "response_a", "responses", "response", "steps")):
         _complete(search)
         return
-    for find in (_steps, _better, _side_by_side, _numbered, by_model, _list, _single):
+    for find in (_steps, _better, _side_by_side, numbered, by_model, _list, _single):
         if find(search):
             return
 
@@ -166,30 +170,43 @@ def _better(search: Search) -> bool:
             if other is None or other is column or NO_ANSWER.search(name.replace(good, "")):
                 continue
             if (
-                good in ("w", "l", "yes", "high", "win", "good", "best", "pos", "safe")
+                good in ("w", "l", "yes", "high", "win", "good", "best", "pos", "safe", "j")
                 and column.kind == "text"
                 and not (column.spaced or other.spaced)
             ):
                 continue
             search.give("chosen", _spoken_in(search, column), sure=1.0 if good == "chosen" else 0.9)
             search.give("rejected", _spoken_in(search, other))
+            if good == "j":
+                search.warnings.append(
+                    f'"{column.name}" is taken for the better one, as in pairs of Stack Exchange; where it is'
+                    f" not: {remedies.column('chosen', other.path)} and"
+                    f" {remedies.column('rejected', column.path)}"
+                )
             return True
     return _worse_beside(search)
 
 
 def _worse_beside(search: Search) -> bool:
-    """ms-swift's `messages` that end with the better answer, and a column of the worse one alone."""
-    whole = [
-        c
-        for c in search.free("messages", "transcript")
-        if score("prompt", c) == 1 and end_with_assistant(c.present[:20])
+    """`output` beside `rejected_output`; ms-swift's `messages` that end with the better answer."""
+    worse = [
+        (c, match[1] or match[2])
+        for c in search.free("text", "messages", "transcript", "texts")
+        if (match := WORSE.match(plain(c.name))) and not c.path.listed
     ]
-    worse = [c for c in search.free("text", "messages", "transcript") if WORSE.match(plain(c.name))]
-    if len(whole) != 1 or len(worse) != 1 or any(c.path.listed for c in (*whole, *worse)):
+    if len(worse) != 1:
         return False
-    search.give("chosen", whole[0], sure=0.9)
-    search.give("rejected", worse[0])
-    return True
+    [(column, stem)] = worse
+    for better in search.free(*CONTENT):
+        alike = plain(better.name) == stem and named("response", stem) > 0
+        whole = score("prompt", better) == 1 and better.kind in ("messages", "transcript")
+        if better.path.listed or better is column or not (alike or (whole and stem in WHOLE)):
+            continue
+        if alike or end_with_assistant(better.present[:20]):
+            search.give("chosen", better, sure=0.9)
+            search.give("rejected", column)
+            return True
+    return False
 
 
 def _spoken_in(search: Search, column: Column) -> Column:
@@ -220,6 +237,8 @@ def _side_by_side(search: Search) -> bool:
             other = spoken.get(turned_name(name, left, right) or "")
             if other is None or NO_ANSWER.search(re.sub(rf"(^|_){left}$", "", name)):
                 continue
+            if asked_apart(search, left, right):
+                continue
             inner = _spoken_in(search, column), _spoken_in(search, other)
             points = _answer_points(name, *inner)
             if points > 0:
@@ -231,7 +250,7 @@ def _side_by_side(search: Search) -> bool:
     if best[0] < 0.6 and any(score("response", c) > 0.5 for c in search.free("text", "messages")):
         return False
     name = names[str(best[1].path)]
-    if turned_name(name, "1", "3") in spoken or turned_name(name, "a", "c") in spoken:
+    if any(turned_name(name, first, third) in spoken for first, third in THIRDS):
         return False  # more than two side by side are a list
     search.give("response_a", best[1], sure=min(1.0, best[0]))
     search.give("response_b", best[2])
@@ -246,7 +265,7 @@ def _stem(column: Column) -> str:
 def _answer_points(name: str, a: Column, b: Column) -> float:
     """How much two columns side by side are like answers; `name` is the first one's, or its object's."""
     said = re.search(
-        r"response|answer|completion|output|reply|generation|summary|human_ref|conversation|candidate|text|assistant|option|message|solution|caption|translation|continuation",
+        r"response|answer|completion|output|reply|generation|summary|human_ref|conversation|candidate|text|assistant|bot|option|message|solution|caption|translation|continuation",
         name,
     )
     if re.search(
@@ -324,7 +343,9 @@ def _single(search: Search) -> bool:
     rated = [
         (score("response", c), c)
         for c in search.free("text", "messages", "transcript", "number")
-        if not c.path.listed and len(c.path.steps) <= 2
+        if not c.path.listed
+        and len(c.path.steps) <= 2
+        and not (len(c.path.steps) == 2 and plain(c.path.column) in ABOUT_A_ROW)
     ]
     rated = [(points, c) for points, c in rated if points > (0.5 if c.kind != "number" else 0.99)]
     if not rated:
@@ -338,38 +359,4 @@ def _single(search: Search) -> bool:
     if not others and not search.has("prompt"):
         return False
     search.give("response", column, sure=points)
-    return True
-
-
-def _numbered(search: Search) -> bool:
-    """`response_1 … response_4`: three or more side by side are a list, with what is numbered alike."""
-    if search.kind not in ("auto", "ranked_lists"):
-        return False
-    groups: dict[str, dict[str, Column]] = {}
-    for column in search.free("text", "messages", "transcript"):
-        match = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
-        if (
-            match
-            and match[1]
-            and not column.path.listed
-            and named("responses", match[1] + "s") + named("response", match[1]) > 0
-        ):
-            groups.setdefault(match[1], {})[match[2]] = column
-    best = max(groups.values(), key=len, default={})
-    if len(best) < 3:
-        return False
-    for column in best.values():
-        search.statements.append(Statement("responses", column.path))
-    for role, name, kinds in (
-        ("policies", "policy", ("text",)),
-        ("ranks", "rank", ("number",)),
-        ("ratings", "rating", ("number",)),
-    ):
-        aligned = {}
-        for column in search.free(*kinds):
-            match = re.fullmatch(r"(.*?)_?(\d{1,3}|[a-h])", plain(column.name))
-            if match and named(name, match[1]) > 0:
-                aligned[match[2]] = column
-        if all(end in aligned for end in best):
-            search.statements += [Statement(role, aligned[end].path) for end in best]
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from storage.interchange.mapping.language import Path, Statement
+from storage.interchange.mapping.language import Each, Path, Statement
 from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.verdicts import Coding
 
@@ -22,8 +22,9 @@ class Search:
 
     @property
     def taken(self) -> set[str]:
-        """Paths that have a role by now."""
-        return {str(s.path) for s in self.statements}
+        """Paths that have a role by now, and lists whose elements have one."""
+        elements = {str(Path(s.path.steps[:-1])) for s in self.statements if s.path.steps[-1:] == (Each(),)}
+        return elements | {str(s.path) for s in self.statements}
 
     def has(self, *roles: str) -> bool:
         """Whether all of these roles have been found."""

@@ -13,6 +13,7 @@ from storage.interchange.mapping.profile import Column
 from storage.interchange.mapping.search import Search
 from storage.interchange.mapping.verdict_words import worded
 
+ASKED = frozenset(("prompt", "question", "instruction", "query"))
 TIES = frozenset(("tie", "ties", "tied", "draw", "equal"))
 TIED = re.compile(r"^(is_?)?(a_?)?(tie|tied|draw|equal|both_equal|equally_good)(_vote)?$")
 SIDES = (
@@ -40,6 +41,16 @@ def turned_name(name: str, left: str, right: str) -> str | None:
     ):
         return name[:-1] + right
     return None
+
+
+def asked_apart(search: Search, left: str, right: str) -> bool:
+    """`prompt_1` beside `prompt_2`, which differ: two questions of one row, and not two sides of one."""
+    spoken = {plain(c.name): c for c in search.free("text", "messages", "transcript") if not c.path.listed}
+    for name, column in spoken.items():
+        other = spoken.get(turned_name(name, left, right) or "")
+        if other is not None and tokens(name) & ASKED and column.values != other.values:
+            return True
+    return False
 
 
 def one_hot(search: Search) -> dict[str, Column]:
@@ -184,6 +195,7 @@ def _names_one(search: Search, column: Column, what: str) -> bool:
     columns = [search.column(f"{what}_{side}") for side in "ab"]
     if column.kind not in ("text", "transcript"):
         return False
+    own = [path.steps[-1] for path in paths if path is not None and path.steps] if what == "response" else []
     values: list[list[Any]] = []
     for path, named in zip(paths, columns, strict=True):
         if named is not None:
@@ -196,6 +208,6 @@ def _names_one(search: Search, column: Column, what: str) -> bool:
     for value, a, b in zip(column.values, *values, strict=True):
         if isinstance(value, str) and value:
             read += 1
-            hit = same_name(value, a) or same_name(value, b)
+            hit = any(same_name(value, side) for side in (a, b, *own))
             named_side += hit or worded(value) is not None
     return read > 0 and named_side == read

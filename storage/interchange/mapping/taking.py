@@ -22,6 +22,7 @@ from storage.interchange.mapping.cells import (
     step_label,
 )
 from storage.interchange.mapping.comparing import comparisons_of, places_of, texts_compared
+from storage.interchange.mapping.conversations import system_text
 from storage.interchange.mapping.defaults import Defaults
 from storage.interchange.mapping.example import Answer, Example
 from storage.interchange.mapping.judging import JudgementReader
@@ -231,8 +232,8 @@ class Taker:
                 chat = [*chat[:-1], last]
         if "system" in self._get:
             system = self._value(row, "system")
-            if isinstance(system, list):
-                system = next((s for s in system if s), None)
+            if isinstance(system, list | dict):
+                system = system_text(system, self.dropped)
             if isinstance(system, str) and system.strip() and chat and chat[0]["role"] != "system":
                 chat = [{"role": "system", "content": clean_text(system)}, *chat]
         return Asked(chat, asked.raw)

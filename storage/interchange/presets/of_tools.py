@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from storage.interchange.presets.labelstudio_columns import has_controls
 from storage.interchange.presets.preset import Preset
 
 ARGILLA = (
@@ -61,6 +62,32 @@ OF_TOOLS: tuple[Preset, ...] = (
         ),
         unfold="labelstudio",
         checked="its documentation of tags, November 2026",
+    ),
+    Preset(
+        "labelstudio_columns",
+        "Label Studio's tasks as CSV or JSON_MIN: one column a control, what was set in a list",
+        "https://labelstud.io/guide/export#JSON_MIN",
+        ("annotator", "annotation_id", "lead_time"),
+        ("id=id", "annotator=annotator", "seconds=lead_time"),
+        unfold="labelstudio_columns",
+        holds=has_controls,
+        checked="what is known of its converter, without an export beside, November 2026",
+    ),
+    Preset(
+        "prodigy_compare",
+        "Prodigy's comparisons of two outputs, of which answer says whether the accepted one is better",
+        "https://prodi.gy/docs/recipes#compare",
+        ("input:object", "input.text:text", "accept.text:text", "reject.text:text", "answer:text"),
+        (
+            "id=id",
+            "prompt=input.text",
+            "response_a=accept.text",
+            "response_b=reject.text",
+            "winner=answer{accept:a, reject:b, ignore:skip}",
+            "annotator=_annotator_id",
+            "annotator=_session_id",
+        ),
+        checked="what is known of its recipe, without an export beside, November 2026",
     ),
     Preset(
         "prodigy",

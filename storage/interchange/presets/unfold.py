@@ -11,6 +11,7 @@ from storage.interchange.mapping.cells import RowError, missing
 from storage.interchange.presets.argilla import argilla, argilla_columns
 from storage.interchange.presets.candidate_turns import candidate_turns, prism_utterances
 from storage.interchange.presets.labelstudio import labelstudio
+from storage.interchange.presets.labelstudio_columns import labelstudio_columns
 from storage.interchange.presets.prodigy import prodigy
 
 Row = Mapping[str, Any]
@@ -168,6 +169,7 @@ ONE: dict[str, Callable[[Row], Iterator[Plain]]] = {
     "argilla": argilla,
     "argilla_columns": argilla_columns,
     "labelstudio": labelstudio,
+    "labelstudio_columns": labelstudio_columns,
     "prodigy": prodigy,
     "candidate_turns": candidate_turns,
     "code_ultrafeedback": code_ultrafeedback,

@@ -19,6 +19,8 @@ from tests.storage.builders import write
 
 GOOD = json.dumps({"prompt": "Q", "chosen": "a", "rejected": "b"}) + "\n"
 
+MANY = json.dumps(dict.fromkeys(map(str, range(800_000))))  # more than is held whole
+
 
 def refused(store: Store, path: Path, **more: Any) -> str:
     with pytest.raises(ImportFileError) as told:
@@ -40,6 +42,12 @@ def refused(store: Store, path: Path, **more: Any) -> str:
         ("a.csv", "prompt\n", "a.csv: there are no rows in it"),
         ("a.json", "[\n{}", "a.json: the JSON breaks off"),
         ("a.json", '[{"prompt": "Q"} {"prompt": "R"}]', "a.json: the JSON is broken"),
+        ("a.json", '[{"prompt": "Q"}] more', "a.json: something else follows the JSON"),
+        ("a.json", '[/* mine */ {"prompt": "Q"}]', "a.json: the JSON holds a comment"),
+        pytest.param(
+            "a.csv", "c," * 3000 + "c\n" + "1," * 3000 + "1\n", "more than 2,000 columns", id="wide"
+        ),
+        pytest.param("a.json", MANY, "more than 2,000 columns", id="wide object"),
         pytest.param("a.jsonl", "[" * 100_000 + "\n", "a.jsonl: the JSON is nested too deeply", id="nested"),
         ("a.jsonl", "oops\n", "line 1: it is not a JSON object"),
         ("a.csv", 'prompt\n"Q\nmore\n', "is never closed; is the file truncated?"),

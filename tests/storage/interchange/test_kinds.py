@@ -24,6 +24,7 @@ from tests.storage.interchange.further_kinds import FURTHER
 from tests.storage.interchange.kinds import BAD, GOOD, KINDS, PAIRS, Kind, Q
 from tests.storage.interchange.nastier_kinds import NASTIER
 from tests.storage.interchange.public_kinds import PUBLIC
+from tests.storage.interchange.survey_kinds import SURVEYS
 from tests.storage.interchange.tool_kinds import TOOLS, argilla, rated, said, studio
 
 COUNTS = """
@@ -40,7 +41,9 @@ def texts(store: Store) -> str:
     return "\n".join(text for (text,) in found)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *FURTHER, *NASTIER, *PUBLIC, *TOOLS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [*KINDS, *FURTHER, *NASTIER, *PUBLIC, *TOOLS, *SURVEYS], ids=lambda kind: kind.name
+)
 def test_a_layout_comes_in_whole(store: Store, tmp_path: Path, kind: Kind) -> None:
     report = import_file(store, write(tmp_path / "f.jsonl", "".join(json.dumps(r) + "\n" for r in kind.rows)))
     assert store.row(COUNTS) == kind.counts
@@ -66,6 +69,7 @@ VIEWER = {
 COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
 CONTAINERS: dict[str, bytes] = {
     "a.json": json.dumps(ROWS, indent=1).encode(),
+    "two_lists.json": f"{json.dumps(ROWS[:2])}\n{json.dumps(ROWS[2:])}".encode(),
     "wrapped.json": json.dumps({"version": 2, "examples": ROWS}).encode(),
     "columns.json": json.dumps(COLUMNS).encode(),
     "pandas.json": json.dumps({k: {str(n): v for n, v in enumerate(c)} for k, c in COLUMNS.items()}).encode(),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def test_a_pipe_without_a_writer_is_told(
 def test_a_device_without_rows_is_told(store: Store) -> None:
     with pytest.raises(ImportFileError, match="/dev/null is empty"):
         import_file(store, Path("/dev/null"))
+
+
+def test_what_has_no_end_does_not_fill_the_disk(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ImportFileError, match="/dev/zero is a device without an end"):
+        import_file(store, Path("/dev/zero"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    room = shutil.disk_usage(tmp_path)
+    sizes = iter([room.total, room.total, 0])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=next(sizes)))
+    with subprocess.Popen(["yes", ROWS], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        with pytest.raises(ImportFileError, match="has room for"):
+            opening._piped("the pipe", endless.stdout, None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ def test_sql_from_stdin_to_a_file(filled: Shell) -> None:
     assert (filled.folder / "out.parquet").read_bytes()[:4] == b"PAR1"
 
 
+def test_sql_with_other_letters_goes_to_a_file(filled: Shell) -> None:
+    done = filled("sql", "SELECT 'Größe 日本語' AS \"größe\", 5::HUGEINT AS n; -- ä", "-o", "out.csv")
+    assert (done.returncode, done.stderr) == (0, "1 row written to out.csv.\n")
+    assert (filled.folder / "out.csv").read_text(encoding="utf-8") == "größe,n\nGröße 日本語,5\n"
+
+
 def test_sql_writes_when_unlocked(workbench: Shell) -> None:
     done = workbench("sql", "CREATE TABLE mine (a INTEGER)", "--unlock")
     assert done.returncode == 0, done.stderr
