@@ -45,16 +45,41 @@ from engine.wording import counted
 
 @dataclass(frozen=True)
 class JudgedSamples:
-    """What a judge says of N responses, and the share of each one's questions that …"""
+    """What a judge says of N responses."""
 
     scores: Tensor  # [N], 0 to 1
-    failed: Tensor  # [N] … have no answer
-    disagree: Tensor | None = None  # [N] … both orders of a pair answered differently; None without pairs
+    told: dict[str, Tensor]  # by metric what is told beside them, [N]
+
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class JudgedPairs:
+    """What a judge says of pairs of responses, both orders together."""
+
+    wins: dict[Pair, float | None]  # P(first ≻ second), ½ of like texts; None without an answer
+    asked: frozenset[Pair]  # without like texts, which tie unasked
+    apart: frozenset[Pair]  # whose orders were answered differently
+
+    def told(self, name: str, count: int) -> dict[str, Tensor]:
+        """By metric the share of each response's pairs without an answer, and with orders that disagree; [N]
+        each.
+        """
+        asked, failed, apart = torch.zeros(3, count, dtype=torch.float64)
+        for pair in self.asked:
+            asked[list(pair)] += 1
+            failed[list(pair)] += float(self.wins[pair] is None)
+            apart[list(pair)] += float(pair in self.apart)
+        return {
+            f"{name}/failed": (failed / asked.clamp_min(1)).float(),
+            f"{name}/disagree": (apart / (asked - failed).clamp_min(1)).float(),
+        }
 
 
 @dataclass
 class JudgePart:
-    """A judge as a component of the reward."""
+    """A judge as a component of the reward, or as what compares samples."""
 
     component: Component
     judge: Judge
@@ -64,6 +89,11 @@ class JudgePart:
     def name(self) -> str:
         """The judge's own."""
         return self.component.source
+
+    @property
+    def metric(self) -> str:
+        """Where its metrics begin."""
+        return self.name.replace(":", "/")
 
     def judged(self, conversations: Sequence[Conversation]) -> Generator[Event, None, JudgedSamples]:
         """Ask about all of them.
@@ -89,40 +119,43 @@ class JudgePart:
         known = [share for share in given if share is not None]
         neutral = sum(known) / len(known) if known else 0.5
         scores = torch.tensor([neutral if share is None else share for share in given])
-        return JudgedSamples(scores, torch.tensor([float(share is None) for share in given]))
+        failed = torch.tensor([float(share is None) for share in given])
+        return JudgedSamples(scores, {f"{self.metric}/failed": failed})
 
     def _paired(
         self, conversations: Sequence[Conversation], groups: Sequence[Sequence[int]]
     ) -> Generator[Event, None, JudgedSamples]:
-        opponents = self.said.config.opponents
-        met_pairs = [pair for group in groups for pair in pairs_within(group, opponents)]
-        texts = [conversation.text for conversation in conversations]
-        pairs = [(i, j) for i, j in met_pairs if texts[i] != texts[j]]
-        straight = {pair: self._pair(conversations, *pair) for pair in pairs}
-        turned = {pair: _turned(question) for pair, question in straight.items()}
-        answers = yield from self._answers([*straight.values(), *turned.values()])
-        count = len(conversations)
-        won, met, failed, apart = torch.zeros(4, count, dtype=torch.float64)
-        asked = torch.zeros(count, dtype=torch.float64)
-        for i, j in pairs:
-            one, other = answers[straight[i, j]], answers[turned[i, j]]
-            asked[[i, j]] += 1
-            if one is None or other is None:
-                failed[[i, j]] += 1
-                continue
-            won[i] += (one + 1 - other) / 2
-            won[j] += (1 - one + other) / 2
-            met[[i, j]] += 1
-            apart[[i, j]] += float((one - 0.5) * (0.5 - other) < 0)
-        for i, j in met_pairs:
-            if texts[i] == texts[j]:  # a tie that needs no judge
-                won[[i, j]] += 0.5
+        opponents, count = self.said.config.opponents, len(conversations)
+        pairs = [pair for group in groups for pair in pairs_within(group, opponents)]
+        judged = yield from self.compared(conversations, pairs)
+        won, met = torch.zeros(2, count, dtype=torch.float64)
+        for (i, j), win in judged.wins.items():
+            if win is not None:
+                won[i] += win
+                won[j] += 1 - win
                 met[[i, j]] += 1
         scores = torch.where(met > 0, won / met.clamp_min(1), 0.5)
-        answered = (asked - failed).clamp_min(1)
-        return JudgedSamples(
-            scores.float(), (failed / asked.clamp_min(1)).float(), (apart / answered).float()
-        )
+        return JudgedSamples(scores.float(), judged.told(self.metric, count))
+
+    def compared(
+        self, conversations: Sequence[Conversation], pairs: Sequence[Pair]
+    ) -> Generator[Event, None, JudgedPairs]:
+        """How likely the first of each pair is the better one.  Raises as `judged`."""
+        alike = {(i, j) for i, j in pairs if conversations[i].text == conversations[j].text}
+        straight = {pair: self._pair(conversations, *pair) for pair in pairs if pair not in alike}
+        turned = {pair: _turned(question) for pair, question in straight.items()}
+        answers = yield from self._answers([*straight.values(), *turned.values()])
+        wins: dict[Pair, float | None] = {}
+        apart: set[Pair] = set()
+        for pair in pairs:
+            if pair in alike:
+                wins[pair] = 0.5
+                continue
+            one, other = answers[straight[pair]], answers[turned[pair]]
+            wins[pair] = None if one is None or other is None else (one + 1 - other) / 2
+            if one is not None and other is not None and (one - 0.5) * (0.5 - other) < 0:
+                apart.add(pair)
+        return JudgedPairs(wins, frozenset(straight), frozenset(apart))
 
     def _pair(self, conversations: Sequence[Conversation], i: int, j: int) -> PairQuestion:
         config = self.said.config
@@ -159,7 +192,7 @@ class JudgePart:
             self.judge.close()
 
 
-def pairs_within(members: Sequence[int], opponents: int) -> list[tuple[int, int]]:
+def pairs_within(members: Sequence[int], opponents: int) -> list[Pair]:
     """Pairs of the members in which each meets all others, or where those are more, `opponents` of them: its
     next ones and its last ones in a ring.
 

@@ -252,10 +252,13 @@ def sampled_and_measured(
     final = objective(models, rollout, measured, state.scale, state.multipliers, config)
     if config.mixture() is not None:
         worth = partial(objective, models, scale=state.scale, multipliers=state.multipliers, config=config)
-        judged = yield from against_mixture(models, rollout, final, worth, config, config.seed, state.step)
+        drawn = (config.seed, state.step)
+        judged, aside = yield from against_mixture(models, rollout, final, worth, config, *drawn)
+        measured = replace(measured, scored=measured.scored.beside(aside))
     elif preference := config.preferred_by():
-        wins = compared(rollout, preference, models.policy.tokeniser, models.rewards.pairwise)
-        measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
+        said = yield from compared(rollout, preference, models.rewards, models.policy.tokeniser)
+        measured = replace(measured, wins=said.wins, scored=measured.scored.beside(said.aside))
+        judged = mean_wins(said.wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 
 

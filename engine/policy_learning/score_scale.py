@@ -6,8 +6,8 @@ Policy learning and best-of-n take it from the same samples, so that what they m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,10 @@ class RewardScores:
     scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
     costs: dict[str, Tensor] = field(default_factory=dict)  # by what is constrained, [N]
     aside: dict[str, Tensor] = field(default_factory=dict)  # by metric what is told beside scores, [N]
+
+    def beside(self, aside: Mapping[str, Tensor]) -> RewardScores:
+        """The same with more that is told beside scores."""
+        return replace(self, aside=self.aside | dict(aside))
 
     def each(self, change: Callable[[Tensor], Tensor]) -> RewardScores:
         """The same with every tensor changed."""
