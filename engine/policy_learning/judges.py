@@ -9,18 +9,22 @@ without an answer is counted and left out; more of them than `failed_share` of a
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from engine.endpoints.bill import Bill
 from engine.endpoints.cache import FILE, AnswerCache
 from engine.errors import WorkbenchError
 from engine.judging.endpoint import EndpointJudge
+from engine.judging.function_process import TimedJudge
+from engine.judging.functions import function_judge
 from engine.judging.model import ModelJudge
 from engine.judging.question import (
     Judge,
@@ -30,7 +34,6 @@ from engine.judging.question import (
     ScoreQuestion,
     Unanswered,
 )
-from engine.judging.scores import FunctionJudge, import_judge
 from engine.models.device import resolve_device
 from engine.models.policy import load_policy
 from engine.policy_learning.reward_parts import Conversation
@@ -40,6 +43,7 @@ from engine.protocol.reward_judge import RewardJudge, kept_judge
 from engine.protocol.rewards import Component
 from engine.protocol.rundir import RunDir
 from engine.text import Tokeniser
+from engine.training.ranks import current
 from engine.wording import counted
 
 
@@ -51,6 +55,7 @@ class JudgedSamples:
     told: dict[str, Tensor]  # by metric what is told beside them, [N]
 
 
+BEAT = 60.0  # seconds between two signs of life to the processes that wait for one that asks
 Pair = tuple[int, int]
 
 
@@ -82,7 +87,7 @@ class JudgePart:
     """A judge as a component of the reward, or as what compares samples."""
 
     component: Component
-    judge: Judge
+    judge: Judge | None  # None where another process asks for this one too
     said: RewardJudge
 
     @property
@@ -164,31 +169,62 @@ class JudgePart:
         return PairQuestion("", messages, config.criterion, ("", ""), texts, reasons=config.reasons)
 
     def _answers(self, wanted: Sequence[Question]) -> Generator[Event, None, _Answers]:
-        """The share of each question, each asked once; raises where too many have none."""
-        answers = _Answers()
+        """The share of each question, each asked once, by one of the processes of the run.
+
+        Raises where too many have none.
+        """
         questions = list({_key(question): question for question in wanted}.values())
-        done, failed, most = 0, 0, self.said.config.failed_share * len(questions)
-        for said in self.judge.answers(questions):
+        ranks, alone = current(), self.said.config.by == "endpoint"
+        mine = ranks.share(range(len(questions)))
+        if alone:
+            mine = list(range(len(questions))) if ranks.main else []
+        if self.judge is None:
+            while not ranks.agreed(False):  # the first asks, and says now and then that it lives
+                yield Progress(stage=f"asking {self.name}", done=0, total=len(questions), unit="questions")
+            given: list[tuple[int, float | None, str]] = []
+        else:
+            given = yield from self._asked(self.judge, questions, mine, beats=alone and ranks.world > 1)
+        gathered = ranks.gather(given, list[tuple[int, float | None, str]])
+        every = [one for part in gathered for one in part]
+        failed = [why for _, share, why in every if share is None]
+        self._check(len(failed), len(questions), failed[-1:])
+        return _Answers({_key(questions[place]): share for place, share, _ in every})
+
+    def _asked(
+        self, judge: Judge, questions: Sequence[Question], mine: Sequence[int], *, beats: bool
+    ) -> Generator[Event, None, list[tuple[int, float | None, str]]]:
+        """The place of each question that this process asks, its share, or why there is none."""
+        given: list[tuple[int, float | None, str]] = []
+        beat, failed = time.monotonic(), 0
+        for said in judge.answers([questions[place] for place in mine]):
+            if beats and time.monotonic() - beat > BEAT:
+                current().agreed(False)
+                beat = time.monotonic()
             if isinstance(said, Message):
                 yield said
                 continue
             if said is not None:
                 place, answer = said
-                share = _share(answer)
-                answers.shares[_key(questions[place])] = share
-                done, failed = done + 1, failed + (share is None)
-                if failed > most and isinstance(answer, Unanswered):
-                    raise WorkbenchError(
-                        f"{self.name} gave no answer to {failed} of {counted(len(questions), 'question')}, "
-                        f"more than its failed_share of {self.said.config.failed_share:g}; the last one: "
-                        f"{answer.kind}, {answer.why}"
-                    )
-            yield Progress(stage=f"asking {self.name}", done=done, total=len(questions), unit="questions")
-        return answers
+                why = f"{answer.kind}, {answer.why}" if isinstance(answer, Unanswered) else ""
+                given.append((mine[place], _share(answer), why))
+                failed += bool(why)
+                self._check(failed, len(questions), [why])
+            yield Progress(stage=f"asking {self.name}", done=len(given), total=len(mine), unit="questions")
+        if beats:
+            current().agreed(True)
+        return given
+
+    def _check(self, failed: int, total: int, last: Sequence[str]) -> None:
+        """Raises WorkbenchError where more than its share of the questions have no answer."""
+        if failed > self.said.config.failed_share * total:
+            raise WorkbenchError(
+                f"{self.name} gave no answer to {failed} of {counted(total, 'question')}, more than its "
+                f"failed_share of {self.said.config.failed_share:g}; the last one: {''.join(last)}"
+            )
 
     def close(self) -> None:
         """Ask nothing more."""
-        if isinstance(self.judge, EndpointJudge):
+        if isinstance(self.judge, EndpointJudge | TimedJudge):
             self.judge.close()
 
 
@@ -211,7 +247,7 @@ def pairs_within(members: Sequence[int], opponents: int) -> list[Pair]:
 class _Answers:
     """Shares of what was asked, None without an answer."""
 
-    shares: dict[str, float | None] = field(default_factory=dict)
+    shares: dict[str, float | None]
 
     def __getitem__(self, question: Question) -> float | None:
         return self.shares.get(_key(question))
@@ -239,15 +275,21 @@ def open_judge(
 ) -> JudgePart:
     """The judge of the run's own copy of its file, loaded or connected.  Raises UsageError."""
     said = kept_judge(run, component)
-    return JudgePart(component, _judge(said, run, folders.get(component.role), dtype, device), said)
+    role = component.role
+    return JudgePart(component, _judge(said, role, run, folders.get(role), dtype, device), said)
 
 
-def _judge(said: RewardJudge, run: RunDir, folder: Path | None, dtype: str, device: str) -> Judge:
+def _judge(
+    said: RewardJudge, role: str, run: RunDir, folder: Path | None, dtype: str, device: str
+) -> Judge | None:
     config, rubric = said.config, said.rubric
+    if config.by == "endpoint" and not current().main:
+        return None  # the first process asks for all: its pace, its budget, its cache
     if config.by == "function":
-        return FunctionJudge(config.function, import_judge(config.function))
+        return function_judge(config.function, config.function_seconds)
     if config.by == "endpoint":
-        return EndpointJudge(config, rubric, AnswerCache(run.path.parent / FILE), lasting=True)
+        cache, bill = AnswerCache(run.path.parent / FILE), Bill(run.path / f"{role}.costs")
+        return EndpointJudge(config, rubric, cache, bill.total(), lasting=True, on_cost=bill.add)
     if folder is None:
         raise WorkbenchError(f"The run in {run.path} names no folder of the judge's model; start it anew.")
     model = load_policy(folder, dtype, resolve_device(device)).requires_grad_(False)

@@ -255,8 +255,8 @@ def sampled_and_measured(
         drawn = (config.seed, state.step)
         judged, aside = yield from against_mixture(models, rollout, final, worth, config, *drawn)
         measured = replace(measured, scored=measured.scored.beside(aside))
-    elif preference := config.preferred_by():
-        said = yield from compared(rollout, preference, models.rewards, models.policy.tokeniser)
+    elif config.preferred_by():
+        said = yield from compared(rollout, models.rewards, models.policy.tokeniser)
         measured = replace(measured, wins=said.wins, scored=measured.scored.beside(said.aside))
         judged = mean_wins(said.wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)

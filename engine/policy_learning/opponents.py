@@ -39,9 +39,8 @@ def against_mixture(
         models, rollout.prompts, config, "opponents", *key,
         stage="sampling opponents", mixture=Mixture(models.policy.model, reference, share),
     )  # fmt: skip
-    preference = config.preferred_by()
-    if preference:
-        said = yield from _preferred(models, rollout, opponents, preference)
+    if config.preferred_by():
+        said = yield from _preferred(models, rollout, opponents)
     else:
         measured = yield from measure(models, opponents)
         said = Wins(torch.sigmoid(final_N[:, None] - worth(opponents, measured)[None, :]))
@@ -50,12 +49,10 @@ def against_mixture(
     return wins_N, said.aside
 
 
-def _preferred(
-    models: Models, rollout: Rollout, opponents: Rollout, preference: str
-) -> Generator[Event, None, Wins]:
+def _preferred(models: Models, rollout: Rollout, opponents: Rollout) -> Generator[Event, None, Wins]:
     """P(row ≻ column) of samples against opponents of their prompt, [N, M]."""
     count = len(rollout.sampled)
     moved = [replace(one, sample_index=one.sample_index + count) for one in opponents.sampled]
     everything = as_rollout(models, rollout.prompts, [*rollout.sampled, *moved])
-    said = yield from compared(everything, preference, models.rewards, models.policy.tokeniser, first=count)
+    said = yield from compared(everything, models.rewards, models.policy.tokeniser, first=count)
     return Wins(said.wins[:count, count:], {name: values_N[:count] for name, values_N in said.aside.items()})

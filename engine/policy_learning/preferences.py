@@ -7,19 +7,17 @@ cancels, so the preference is antisymmetric whatever the function does.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from engine.errors import UsageError
 from engine.objectives.preference import antisymmetric
-from engine.policy_learning.functions import import_function, line_of
 from engine.policy_learning.judges import JudgePart, Pair
 from engine.policy_learning.pairwise import PairwiseModel
+from engine.policy_learning.preference_function import PreferenceFunction
 from engine.policy_learning.rewards import Rewards
 from engine.policy_learning.rollout import Rollout
 from engine.protocol.events import Event
@@ -35,10 +33,9 @@ class Wins:
 
 
 def compared(
-    rollout: Rollout, preference: str, rewards: Rewards, tokeniser: Tokeniser, *, first: int = 0
+    rollout: Rollout, rewards: Rewards, tokeniser: Tokeniser, *, first: int = 0
 ) -> Generator[Event, None, Wins]:
-    """The samples of each prompt, by the preference model or judge among the rewards, or without either by
-    the function `preference`.
+    """The samples of each prompt, by the preference model, judge or function among the rewards.
 
     first: so many of the responses are compared with all the others alone; 0 compares all with all.
     Raises UsageError, naming the function, when it fails or gives no probability, and as judges do.
@@ -48,7 +45,8 @@ def compared(
     pairs = _pairs(rollout, first)
     if rewards.comparing is not None:
         return (yield from _by_judge(rollout, rewards.comparing, pairs))
-    return Wins(_by_function(rollout, preference, tokeniser, pairs))
+    assert rewards.preference is not None
+    return Wins(_by_function(rollout, rewards.preference, tokeniser, pairs))
 
 
 def _pairs(rollout: Rollout, first: int) -> list[Pair]:
@@ -79,24 +77,14 @@ def _by_judge(rollout: Rollout, judge: JudgePart, pairs: list[Pair]) -> Generato
     return Wins(wins_N_N.float(), judged.told(judge.metric, count))
 
 
-def _by_function(rollout: Rollout, preference: str, tokeniser: Tokeniser, pairs: list[Pair]) -> Tensor:
-    function = import_function(preference)
+def _by_function(
+    rollout: Rollout, function: PreferenceFunction, tokeniser: Tokeniser, pairs: list[Pair]
+) -> Tensor:
     said_N_N = torch.full((len(rollout.texts),) * 2, 0.5, dtype=torch.float64)
     prompts = [tokeniser.render(prompt.messages, "plain") for prompt in rollout.prompts]
     for i, j in pairs:
         prompt, one, other = prompts[rollout.sampled[i].prompt_index], rollout.texts[i], rollout.texts[j]
         if one != other:
-            said_N_N[i, j] = _asked(function, preference, prompt, one, other)
-            said_N_N[j, i] = _asked(function, preference, prompt, other, one)
+            said_N_N[i, j] = function.said(prompt, one, other)
+            said_N_N[j, i] = function.said(prompt, other, one)
     return antisymmetric(said_N_N).float()
-
-
-def _asked(function: Callable[..., float], name: str, prompt: str, first: str, second: str) -> float:
-    try:
-        said = float(function(prompt, first, second))
-    except (Exception, SystemExit) as error:  # the person's own code may raise anything
-        said_why = f"{type(error).__name__}: {line_of(error)}"
-        raise UsageError(f"The preference {name} failed ({said_why}).") from error
-    if not (math.isfinite(said) and 0 <= said <= 1):
-        raise UsageError(f"The preference {name} gave {said}; it must give a probability, from 0 to 1.")
-    return said

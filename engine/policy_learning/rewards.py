@@ -19,6 +19,7 @@ from engine.objectives.groups import penalised
 from engine.objectives.rewards import cautious, constrained, pessimistic
 from engine.policy_learning.judges import JudgedSamples, JudgePart, open_judge
 from engine.policy_learning.pairwise import PairwiseModel
+from engine.policy_learning.preference_function import PreferenceFunction
 from engine.policy_learning.process import StepRewards, step_rewards
 from engine.policy_learning.reward_parts import (
     Conversation,
@@ -51,6 +52,7 @@ class Rewards:
     pairwise: PairwiseModel | None = None  # compares samples
     judges: Sequence[JudgePart] = ()  # of components, and with weight 0 of what is bounded alone
     comparing: JudgePart | None = None  # compares samples in the place of `pairwise`
+    preference: PreferenceFunction | None = None  # does so in the place of both
 
     @property
     def components(self) -> list[Component]:
@@ -233,4 +235,7 @@ def load_rewards(
         comparing=None
         if compared_by is None
         else open_judge(compared_by, run, folders, config.dtype, config.device),
+        preference=PreferenceFunction(config.comparing_function(), config.function_seconds)
+        if config.comparing_function()
+        else None,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.protocol.reward_judge import RewardJudge
 
 OF_REWARDS = (
-    "reward_model", "rewards", "function_seconds", "ensemble", "normalise_score", "missing_stop_penalty",
+    "reward_model", "rewards", "ensemble", "normalise_score", "missing_stop_penalty",
     "constraint", "constraints", "resample", "overlong_tokens",
 )  # fmt: skip
 """Settings of rewards, which people stand in for."""
@@ -29,6 +29,17 @@ OF_RATIOS = (
     "resample",
 )  # fmt: skip
 """Settings of losses that weigh single tokens by their ratio."""
+
+
+def _is_function(preference: str) -> bool:
+    return ":" in preference and not preference.strip().startswith(f"{JUDGE}:")
+
+
+NO_FUNCTION = Idle(
+    ("function_seconds",),
+    lambda values: values["compare"] != "reward" and not _is_function(values["preference"]),
+    "no function is asked",
+)
 
 
 class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
@@ -51,9 +62,11 @@ class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
         return "" if ":" in self.preference else self.preference
 
     def comparing_judge(self) -> Component | None:
-        if not self.preferred_by().strip().startswith(f"{JUDGE}:"):
-            return None
-        return parse_component(self.preference)
+        judge = self.preferred_by().strip().startswith(f"{JUDGE}:")
+        return parse_component(self.preference) if judge else None
+
+    def comparing_function(self) -> str:
+        return self.preferred_by() if _is_function(self.preferred_by()) else ""
 
     def judges(self) -> dict[Component, RewardJudge | None]:
         from engine.protocol.reward_judge import known_judges
@@ -150,6 +163,7 @@ class OnlineDPOConfig(ComparedConfig, frozen=True, kw_only=True):
             Idle(OF_RATIOS, always, "its loss compares whole responses"),
             *PolicyLearningConfig.rules(),
             Idle(OF_REWARDS, unequal("compare", "reward"), stands),
+            NO_FUNCTION,
             Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
             Idle(("judged_share",), unequal("compare", "people"), "the reward compares all"),
             Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
@@ -221,6 +235,7 @@ class NashMDConfig(ComparedConfig, frozen=True, kw_only=True):
             Idle(OF_RATIOS, always, "its loss has no ratio"),
             *PolicyLearningConfig.rules(),
             Idle(OF_REWARDS, unequal("compare", "reward"), "a preference stands in for the reward"),
+            NO_FUNCTION,
             Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
             Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term"),
         )

@@ -132,6 +132,10 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         """The judge that compares samples in the place of such a model; None for none."""
         return None
 
+    def comparing_function(self) -> str:
+        """The function of Python that does so; empty for none."""
+        return ""
+
     def constrained(self) -> list[Constraint]:
         """The bounds of means that are kept while something else is maximised.  Raises UsageError."""
         return []

@@ -16,19 +16,16 @@ from engine.endpoints import client as client_module
 from engine.errors import EndpointError, UsageError, WorkbenchError
 from engine.policy_learning import best_of_n, online_dpo
 from engine.policy_learning import prompts as policy_prompts
-from engine.policy_learning.judges import JudgePart, open_judge, pairs_within
-from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.judges import pairs_within
 from engine.protocol.catalog import build
 from engine.protocol.configs import BestOfNConfig, OnlineDPOConfig, RLOOConfig
 from engine.protocol.estimate import estimate
 from engine.protocol.events import Metrics
 from engine.protocol.reward_judge import read_reward_judge
-from engine.protocol.rewards import parse_component
-from engine.protocol.rundir import RunDir
 from tests.engine.chat_serving import ChatFake, error, ok, shorter
 from tests.engine.chat_serving import completion as completed
-from tests.engine.policy_learning.jobs import COMMON, CONFIGS, Job
-from tests.engine.policy_learning.judge_files import SHORT, judging, says, written
+from tests.engine.policy_learning.jobs import COMMON, Job
+from tests.engine.policy_learning.judge_files import SHORT, judging, opened, said, says, written
 from tests.engine.training.runs import finished, make_run, only, prompts
 
 
@@ -36,18 +33,6 @@ from tests.engine.training.runs import finished, make_run, only, prompts
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_prompts, "REFERENCE_SAMPLES", 4)
     monkeypatch.setattr(client_module, "FIRST_WAIT", 0.001)
-
-
-def opened(folder: Path, models: dict[str, Path] | None = None, **settings: Any) -> JudgePart:
-    """The judge of a run whose copy of the file has these settings."""
-    run = RunDir.create(folder / "runs" / "one", CONFIGS["rloo"])
-    component = parse_component(f"judge:{written(folder, **settings)}*2")
-    run.keep_file(component.role, written(folder, **settings))
-    return open_judge(component, run, models or {}, "float32", "cpu")
-
-
-def said(*texts: str, prompt: str = "p") -> list[Conversation]:
-    return [Conversation([{"role": "user", "content": prompt}], text) for text in texts]
 
 
 @pytest.fixture
@@ -58,7 +43,7 @@ def prefers(monkeypatch: pytest.MonkeyPatch) -> Any:
         1.0, 0.1 + (0.8 if len(first) > len(second) else 0.0)
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return {"by": "function", "function": "judges_of_rewards:longer"}
+    return {"by": "function", "function": "judges_of_rewards:longer", "function_seconds": 0.0}
 
 
 def test_a_sample_scores_its_mean_chance_of_winning_against_the_others_of_its_prompt(
@@ -93,7 +78,9 @@ def test_a_place_that_a_judge_prefers_cancels(tmp_path: Path, monkeypatch: pytes
     module.first = lambda prompt, first, second, criterion: 1.0  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     judged = finished(
-        opened(tmp_path, by="function", function="judges_of_rewards:first").judged(said("a", "b"))
+        opened(tmp_path, by="function", function="judges_of_rewards:first", function_seconds=0.0).judged(
+            said("a", "b")
+        )
     )
     assert judged.scores.tolist() == [0.5, 0.5]
     assert judged.told["judge/cook/disagree"].tolist() == [1.0, 1.0]
