@@ -331,7 +331,7 @@ def update_coefficients(
         state.beta_level, state.beta = control.updated(
             state.beta_level, targets.kl_a_response, episodes, goal
         )
-    ascent, scored = DualAscent(config.constraint_rate), measured.scored
+    ascent, scored = DualAscent(config.ascent_rate), measured.scored
     for name, excess_N in models.rewards.excess(scored, state.scale).items():
         metrics[f"multiplier/{name}"] = state.multipliers[name]
         state.multiplier_levels[name], state.multipliers[name] = ascent.updated(
