@@ -33,14 +33,19 @@ def job_text(job: CurrentJob | None) -> Content:
     if job is None:
         return Content.styled("no job running", "$foreground-muted")
     parts: list[Content | str | tuple[str, str]] = [
-        (f"{safe_line(job.name, 18)} ", "bold $secondary"),
-        f"{safe_line(job.stage, 18)} ",
+        (f"{_short(job.name)} ", "bold $secondary"),
+        f"{_short(job.stage)} ",
     ]
     if job.progress is not None:
         parts += [(bar(job.progress), "$secondary on $surface-lighten-1"), f" {job.progress:>4.0%}"]
     if job.waiting:
         parts.append((f" +{job.waiting}", "$foreground-muted"))
     return Content.assemble(*parts)
+
+
+def _short(text: str, cells: int = 18) -> str:
+    line = safe_line(text)
+    return line if len(line) <= cells else line[: cells - 1] + "…"
 
 
 def counts_text(status: Status) -> Content:
