@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.errors import UsageError
 
-STARTING = 60.0  # seconds that a process may take to import the function
+STARTING = 300.0  # seconds that a process may take to import the function, which may load a model
 
 
 class OwnProcess:
