@@ -104,14 +104,14 @@ def policy_verdicts(
 
 
 @dataclass(frozen=True, slots=True)
-class LostPrompt:
-    """A prompt on which policy a lost against policy b."""
+class PromptShare:
+    """A prompt on which policy a is compared with policy b."""
 
     prompt_id: str
     text: str
     source: str | None
     share: float
-    """Of the pairs of responses that a won, a tie counting one half; below one half."""
+    """Of the pairs of responses that a won, a tie counting one half."""
     pairs: int
     margin: float | None
     """Mean score of a less that of b; None where people judge."""
@@ -122,9 +122,9 @@ class LostPrompt:
     """Share of the responses that ended by their budget; None where nobody knows."""
 
 
-def lost(store: Store, a: str, b: str, reward_model: str | None = None, *, limit: int) -> list[LostPrompt]:
-    """The prompts on which `a` lost against `b`, by a reward model, or by people (imports included) without
-    one; the worst first.
+def shares(store: Store, a: str, b: str, reward_model: str | None = None, *, limit: int) -> list[PromptShare]:
+    """The prompts on which `a` is compared with `b`, by a reward model, or by people (imports included)
+    without one; those that `a` lost worst first.
     """
     values = {"a": a, "b": b, "reward_model": reward_model, "limit": limit}
-    return store.records(LostPrompt, block("comparisons", "lost"), values)
+    return store.records(PromptShare, block("comparisons", "shares"), values)

@@ -68,6 +68,16 @@ def run_rows(store: Store) -> list[RunRow]:
     return [_run(row) for row in store.rows(block("runs", "list"), {"run_id": None})]
 
 
+def waiting_for_people(store: Store) -> tuple[str, ...]:
+    """The paused runs that want people to rank, each with how far it has come."""
+    return tuple(text for (text,) in store.rows(block("runs", "waiting_for_people")))
+
+
+def waited_for(store: Store) -> list[str]:
+    """Prompts whose samples a paused run wants people to rank, as far as nobody has judged them."""
+    return [prompt for (prompt,) in store.rows(block("runs", "waited_for"))]
+
+
 def unfinished(store: Store) -> list[RunRow]:
     """Queued and running runs, the oldest first."""
     return [_run(row) for row in store.rows(block("runs", "unfinished"))][::-1]

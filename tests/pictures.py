@@ -129,6 +129,23 @@ async def experiments(pilot: Pilot[None]) -> None:
     await settle(pilot, 3.0)
 
 
+async def steps(pilot: Pilot[None]) -> None:
+    """The newest process reward model on a response of three lines: each line in the colour of its score."""
+    from textual.widgets import TextArea
+
+    answer = "A dog has four legs.\nSeven the cold of bread wings are water.\nSnow is cold and white."
+    texts = ("Tell me three things.", answer)
+    for area, text in zip(pilot.app.screen.query(TextArea), texts, strict=False):
+        area.text = text
+    await settle(pilot, 8.0)
+
+
+async def rounds(pilot: Pilot[None]) -> None:
+    """The samples of a run that waits for people, half of them ranked."""
+    await pilot.press("b", "a")
+    await settle(pilot, 0.3)
+
+
 async def importing(pilot: Pilot[None]) -> None:
     """The sheet of a file that no preset knows, with what should be looked at."""
     from textual.widgets import Input
@@ -162,7 +179,14 @@ SCREENS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] =
     ("launch", "f8", nothing),
     ("experiments", "f5", experiments),
 )
-ROOMY = ("report", "experiments")
+OTHERS: tuple[tuple[str, str, Callable[[Pilot[None]], Awaitable[None]]], ...] = (
+    ("steps", "f4", steps),
+    ("preference", "f5", report),
+    ("waiting", "f5", nothing),
+    ("rounds", "f3", rounds),
+)
+"""Of stores in which more than the demo has run; drawn when they are named with --only."""
+ROOMY = ("report", "experiments", "preference")
 """Screens with tables that need room."""
 
 
@@ -176,9 +200,8 @@ async def draw(folder: Path, database: Path, wanted: set[str]) -> None:
     """Go from screen to screen by key and save each as FOLDER/<name>.svg."""
     workspace = Workspace.open(load_settings(db=str(database)))
     try:
-        for name, key, prepare in SCREENS:
-            if wanted and name not in wanted:
-                continue
+        chosen = [one for one in (*SCREENS, *OTHERS) if one[0] in wanted] if wanted else SCREENS
+        for name, key, prepare in chosen:
             if name == "experiments" and not workspace.experiments.listed():
                 continue  # the demo has none; a store that has is named with --db
             sizes = {name: SMALL if name == "import" else WIDE if name in ROOMY else SIZE}

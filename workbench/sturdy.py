@@ -9,7 +9,7 @@ from typing import Any
 
 import textual.screen
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual._context import active_message_pump
 from textual.actions import ActionParseResult
 from textual.app import App
@@ -124,6 +124,11 @@ class SturdyApp(App[None]):
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver of this terminal, with escape sequences read whole."""
         return reading_escapes(super().get_driver_class())
+
+    @on(Driver.SignalResume)
+    def redraw(self) -> None:
+        """Back from the shell: the terminal shows nothing of what Textual believes to stand there."""
+        self.refresh(layout=True)
 
     async def _shutdown(self) -> None:
         self.keyboard.close()  # its line would ask for the screen on top, and there is none any more

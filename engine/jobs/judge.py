@@ -104,9 +104,9 @@ def _open(
 ) -> Generator[Event, None, Judge]:
     """The judge, loaded or connected."""
     if config.by == "function":
-        from engine.judging.scores import FunctionJudge, import_judge
+        from engine.judging.functions import function_judge
 
-        return FunctionJudge(config.function, import_judge(config.function))
+        return function_judge(config.function, config.function_seconds)
     if config.by == "endpoint":
         from engine.endpoints.cache import FILE, AnswerCache
         from engine.judging.endpoint import EndpointJudge

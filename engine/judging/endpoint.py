@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,9 @@ class EndpointJudge:
     """A model at an endpoint, asked for the likeliest verdict with its log-probabilities.
 
     A server that gives none is asked for words alone, and so is one that is to give its reasons.  `spent` is
-    what the run has cost so far.  lasting: it is asked again and again until `close`, and a question that the
-    endpoint never answers, or not as it should, has no answer where others have one.
+    what the run has cost so far; `on_cost` hears of each answer that costs.  lasting: it is asked again and
+    again until `close`, and a question that the endpoint never answers, or not as it should, has no answer
+    where others have one.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class EndpointJudge:
         spent: float = 0.0,
         *,
         lasting: bool = False,
+        on_cost: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._on_cost = on_cost
         self._config, self._rubric, self.spent = config, rubric, spent
         self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._client = EndpointClient(config.endpoint, config, on_wait=self._news.put)
@@ -119,8 +122,9 @@ class EndpointJudge:
                 return Unanswered("not answered by the endpoint", str(error))
             raise
         cost = cost_of(completion.usage, self._config.price_in, self._config.price_out)
-        if not reply.cached:
-            self.spent += cost or 0.0
+        if not reply.cached and cost:
+            self.spent += cost
+            self._on_cost(cost)
         answer = read_answer(completion, self._rubric, question)
         if answer is None:
             shown = "".join(c for c in completion.text[:200] if c.isprintable())

@@ -253,10 +253,13 @@ def sampled_and_measured(
     final = objective(models, rollout, measured, state.scale, state.multipliers, config)
     if config.mixture() is not None:
         worth = partial(objective, models, scale=state.scale, multipliers=state.multipliers, config=config)
-        judged = yield from against_mixture(models, rollout, final, worth, config, config.seed, state.step)
-    elif preference := config.preferred_by():
-        wins = compared(rollout, preference, models.policy.tokeniser, models.rewards.pairwise)
-        measured, judged = replace(measured, wins=wins), mean_wins(wins, rollout.groups)
+        drawn = (config.seed, state.step)
+        judged, aside = yield from against_mixture(models, rollout, final, worth, config, *drawn)
+        measured = replace(measured, scored=measured.scored.beside(aside))
+    elif config.preferred_by():
+        said = yield from compared(rollout, models.rewards, models.policy.tokeniser)
+        measured = replace(measured, wins=said.wins, scored=measured.scored.beside(said.aside))
+        judged = mean_wins(said.wins, rollout.groups)
     return Sampling(rollout, measured, final if judged is None else judged, sampled)
 
 
@@ -326,7 +329,7 @@ def update_coefficients(
         state.beta_level, state.beta = control.updated(
             state.beta_level, targets.kl_a_response, episodes, goal
         )
-    ascent, scored = DualAscent(config.constraint_rate), measured.scored
+    ascent, scored = DualAscent(config.ascent_rate), measured.scored
     for name, excess_N in models.rewards.excess(scored, state.scale).items():
         metrics[f"multiplier/{name}"] = state.multipliers[name]
         state.multiplier_levels[name], state.multipliers[name] = ascent.updated(

@@ -7,52 +7,84 @@ cancels, so the preference is antisymmetric whatever the function does.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Generator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from engine.errors import UsageError
 from engine.objectives.preference import antisymmetric
-from engine.policy_learning.functions import import_function, line_of
+from engine.policy_learning.judges import JudgePart, Pair
 from engine.policy_learning.pairwise import PairwiseModel
+from engine.policy_learning.preference_function import PreferenceFunction
+from engine.policy_learning.rewards import Rewards
 from engine.policy_learning.rollout import Rollout
+from engine.protocol.events import Event
 from engine.text import Tokeniser
 
 
+@dataclass(frozen=True)
+class Wins:
+    """What a preference says of `N` samples."""
+
+    wins: Tensor  # [N, N] P(row ≻ column) within a prompt, ½ between prompts and where nothing was said
+    aside: dict[str, Tensor] = field(default_factory=dict)  # by metric what is told beside them, [N]
+
+
 def compared(
-    rollout: Rollout, preference: str, tokeniser: Tokeniser, pairwise: PairwiseModel | None
-) -> Tensor:
-    """P(row ≻ column) of the samples of a prompt, ½ between prompts, [N, N].
+    rollout: Rollout, rewards: Rewards, tokeniser: Tokeniser, *, first: int = 0
+) -> Generator[Event, None, Wins]:
+    """The samples of each prompt, by the preference model, judge or function among the rewards.
 
-    By the preference model, or without one by the function `preference`.  Raises UsageError, naming
-    the function, when it fails or gives no probability.
+    first: so many of the responses are compared with all the others alone; 0 compares all with all.
+    Raises UsageError, naming the function, when it fails or gives no probability, and as judges do.
     """
-    groups, said_N_N = rollout.groups, torch.full((len(rollout.texts),) * 2, 0.5, dtype=torch.float64)
-    if pairwise is not None:
-        for index, prompt in enumerate(rollout.prompts):
-            own_K = torch.nonzero(groups == index)[:, 0]
-            texts = [prompt.conversation(rollout.texts[n], []) for n in own_K.tolist()]
-            said_N_N[own_K[:, None], own_K] = pairwise.wins(texts)
-        return said_N_N.float()
-    function = import_function(preference)
+    if rewards.pairwise is not None:
+        return Wins(_by_model(rollout, rewards.pairwise))
+    pairs = _pairs(rollout, first)
+    if rewards.comparing is not None:
+        return (yield from _by_judge(rollout, rewards.comparing, pairs))
+    assert rewards.preference is not None
+    return Wins(_by_function(rollout, rewards.preference, tokeniser, pairs))
+
+
+def _pairs(rollout: Rollout, first: int) -> list[Pair]:
+    members: dict[int, list[int]] = defaultdict(list)
+    for n, one in enumerate(rollout.sampled):
+        members[one.prompt_index].append(n)
+    every = [(i, j) for own in members.values() for i in own for j in own if i < j]
+    return [(i, j) for i, j in every if i < first <= j] if first else every
+
+
+def _by_model(rollout: Rollout, pairwise: PairwiseModel) -> Tensor:
+    groups, wins_N_N = rollout.groups, torch.full((len(rollout.texts),) * 2, 0.5, dtype=torch.float64)
     for index, prompt in enumerate(rollout.prompts):
-        text = tokeniser.render(prompt.messages, "plain")
-        members = torch.nonzero(groups == index)[:, 0].tolist()
-        for i in members:
-            for j in members:
-                if rollout.texts[i] != rollout.texts[j]:
-                    said_N_N[i, j] = _asked(function, preference, text, rollout.texts[i], rollout.texts[j])
+        own_K = torch.nonzero(groups == index)[:, 0]
+        texts = [prompt.conversation(rollout.texts[n], []) for n in own_K.tolist()]
+        wins_N_N[own_K[:, None], own_K] = pairwise.wins(texts)
+    return wins_N_N.float()
+
+
+def _by_judge(rollout: Rollout, judge: JudgePart, pairs: list[Pair]) -> Generator[Event, None, Wins]:
+    count = len(rollout.texts)
+    conversations = [rollout.prompt_of(n).conversation(text, []) for n, text in enumerate(rollout.texts)]
+    judged = yield from judge.compared(conversations, pairs)
+    wins_N_N = torch.full((count, count), 0.5, dtype=torch.float64)
+    for (i, j), win in judged.wins.items():
+        if win is not None:
+            wins_N_N[i, j], wins_N_N[j, i] = win, 1 - win
+    return Wins(wins_N_N.float(), judged.told(judge.metric, count))
+
+
+def _by_function(
+    rollout: Rollout, function: PreferenceFunction, tokeniser: Tokeniser, pairs: list[Pair]
+) -> Tensor:
+    said_N_N = torch.full((len(rollout.texts),) * 2, 0.5, dtype=torch.float64)
+    prompts = [tokeniser.render(prompt.messages, "plain") for prompt in rollout.prompts]
+    for i, j in pairs:
+        prompt, one, other = prompts[rollout.sampled[i].prompt_index], rollout.texts[i], rollout.texts[j]
+        if one != other:
+            said_N_N[i, j] = function.said(prompt, one, other)
+            said_N_N[j, i] = function.said(prompt, other, one)
     return antisymmetric(said_N_N).float()
-
-
-def _asked(function: Callable[..., float], name: str, prompt: str, first: str, second: str) -> float:
-    try:
-        said = float(function(prompt, first, second))
-    except (Exception, SystemExit) as error:  # the person's own code may raise anything
-        said_why = f"{type(error).__name__}: {line_of(error)}"
-        raise UsageError(f"The preference {name} failed ({said_why}).") from error
-    if not (math.isfinite(said) and 0 <= said <= 1):
-        raise UsageError(f"The preference {name} gave {said}; it must give a probability, from 0 to 1.")
-    return said

@@ -19,6 +19,7 @@ from engine.objectives.groups import penalised
 from engine.objectives.rewards import cautious, constrained, pessimistic
 from engine.policy_learning.judges import JudgedSamples, JudgePart, open_judge
 from engine.policy_learning.pairwise import PairwiseModel
+from engine.policy_learning.preference_function import PreferenceFunction
 from engine.policy_learning.process import StepRewards, step_rewards
 from engine.policy_learning.reward_parts import (
     Conversation,
@@ -50,6 +51,8 @@ class Rewards:
     process: StepRewards | None = None  # pays at the ends of steps
     pairwise: PairwiseModel | None = None  # compares samples
     judges: Sequence[JudgePart] = ()  # of components, and with weight 0 of what is bounded alone
+    comparing: JudgePart | None = None  # compares samples in the place of `pairwise`
+    preference: PreferenceFunction | None = None  # does so in the place of both
 
     @property
     def components(self) -> list[Component]:
@@ -87,9 +90,7 @@ class Rewards:
         total, aside = scored.scores.clone(), dict(scored.aside)
         for judge in self.judges:
             total += judge.component.weight * said[judge.name].scores
-            told = {"failed": said[judge.name].failed, "disagree": said[judge.name].disagree}
-            metric = judge.name.replace(":", "/")
-            aside |= {f"{metric}/{name}": share for name, share in told.items() if share is not None}
+            aside |= said[judge.name].told
         own = {name: one.scores for name, one in said.items()}
         members = scored.members | {name: scores[None] for name, scores in own.items()}
         wanted = {constraint.component.source for constraint in self.constraints}
@@ -168,6 +169,8 @@ class Rewards:
         """Let the judges go."""
         for judge in self.judges:
             judge.close()
+        if self.comparing is not None:
+            self.comparing.close()
 
     @property
     def main(self) -> RewardModel | None:
@@ -209,6 +212,7 @@ def load_rewards(
     bounded = {one.component.source: replace(one.component, weight=0.0) for one in constraints}
     others = [component for name, component in bounded.items() if name not in known]
     process, weight = config.paying_for_steps()
+    compared_by = config.comparing_judge()
     return Rewards(
         parts=[part(one, by_member=ensemble is not None) for one in components if not one.file],
         ensemble=ensemble,
@@ -228,4 +232,10 @@ def load_rewards(
             for one in (*components, *others)
             if one.file
         ],
+        comparing=None
+        if compared_by is None
+        else open_judge(compared_by, run, folders, config.dtype, config.device),
+        preference=PreferenceFunction(config.comparing_function(), config.function_seconds)
+        if config.comparing_function()
+        else None,
     )

@@ -275,11 +275,13 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     )
     ranks.add(logprobs, references, values, entropy)
     apart_M = (logprobs - rollout.sampled_logprobs)[rollout.mask]
+    judged = yield from models.rewards.judged(conversations)
     some = [conversations[n] for n in mine] or conversations[:1]
     with gathered(None if models.critic_trunk is None else models.critic_trunk.module):
         scored, gold = yield from scores_of(models, some, with_gold)
         step_rewards = yield from _step_rewards(models, rollout, conversations, mine)
     scored = scored.each(lambda score_n: _of_all(score_n, mine, len(conversations), ranks))
+    scored = models.rewards.with_judged(scored, judged)
     gold = None if gold is None else _of_all(gold, mine, len(conversations), ranks)
     return Measured(
         scored=scored,
@@ -335,15 +337,13 @@ def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:
 def scores_of(
     models: Models, conversations: Sequence[Conversation], with_gold: bool
 ) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
-    """What all rewards say, and the gold scorer if asked."""
+    """What all rewards but judges say, and the gold scorer if asked."""
 
     def attempt(tokens: int) -> Generator[Event, None, tuple[RewardScores, Tensor | None]]:
         yield Progress(stage="scoring", done=0, total=len(conversations), unit="responses")
         gold = models.rewards.gold_scores(conversations, tokens) if with_gold else None
-        scored = models.rewards.score(conversations, tokens)
-        return models.rewards.with_judged(scored, judged), gold
+        return models.rewards.score(conversations, tokens), gold
 
-    judged = yield from models.rewards.judged(conversations)
     return (yield from retry_on_out_of_memory(models.microbatches["scoring"], attempt))
 
 

@@ -6,8 +6,8 @@ Policy learning and best-of-n take it from the same samples, so that what they m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,10 @@ class RewardScores:
     scores: Tensor  # [N] the weighted sum of components: the score as the reward models give it
     costs: dict[str, Tensor] = field(default_factory=dict)  # by what is constrained, [N]
     aside: dict[str, Tensor] = field(default_factory=dict)  # by metric what is told beside scores, [N]
+
+    def beside(self, aside: Mapping[str, Tensor]) -> RewardScores:
+        """The same with more that is told beside scores."""
+        return replace(self, aside=self.aside | dict(aside))
 
     def each(self, change: Callable[[Tensor], Tensor]) -> RewardScores:
         """The same with every tensor changed."""
@@ -71,10 +75,14 @@ class ScoreScale:
         return cls(means, stds, errors, costs, len(group_N), len(group_N.unique()))
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> ScoreScale:
-        """What `dataclasses.asdict` gave, here or in a version that knew one constraint."""
+    def from_json(cls, saved: dict[str, Any], bounded: Sequence[str] = ()) -> ScoreScale:
+        """What `dataclasses.asdict` gave, here or in a version that knew one constraint.
+
+        bounded: what is constrained, which has that version's one spread.
+        """
         saved = dict(saved)
-        saved.pop("cost_std", None)
+        if "cost_std" in saved:
+            saved["cost_stds"] = dict.fromkeys(bounded, saved.pop("cost_std"))
         return cls(**saved)
 
     def normalised(self, name: str, members_M_N: Tensor, *, together: bool = False) -> Tensor:

@@ -32,8 +32,9 @@ class State:
         """What `to_json` gave; sets the sizes of the models' micro-batches too."""
         for name, part in saved.pop("portions").items():
             models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
+        constraints = models.rewards.constraints
         if "multiplier" in saved:  # of a version that knew one constraint
-            names = [constraint.name for constraint in models.rewards.constraints]
-            saved["multipliers"] = dict.fromkeys(names, saved.pop("multiplier"))
+            saved["multipliers"] = dict.fromkeys((one.name for one in constraints), saved.pop("multiplier"))
             saved["multiplier_levels"] = dict(saved["multipliers"])
-        return cls(**(saved | {"scale": ScoreScale.from_json(saved["scale"])}))
+        bounded = [one.component.source for one in constraints]
+        return cls(**(saved | {"scale": ScoreScale.from_json(saved["scale"], bounded)}))

@@ -124,8 +124,8 @@ JOIN scored b ON b.reward_model_id = a.reward_model_id AND b.prompt_id = a.promp
 WHERE a.policy_id <> b.policy_id
 ORDER BY a.prompt_id, policy_a, policy_b
 
--- name: lost
--- Prompts on which policy a lost against b, the worst first: the share of pairs that it won, by how much it scored less, and
+-- name: shares
+-- Prompts on which policy a is compared with b, the worst of a first: the share of pairs that it won, by how much it scored less, and
 -- what changed beside.
 WITH ours AS MATERIALIZED (
     SELECT r.response_id, r.prompt_id, p.name AS policy, length(r.text) AS characters, (r.finish_reason = 'length')::INTEGER AS cut,
@@ -167,6 +167,5 @@ FROM shares s
 JOIN prompts q USING (prompt_id)
 JOIN means x ON x.prompt_id = s.prompt_id AND x.policy = $a
 JOIN means y ON y.prompt_id = s.prompt_id AND y.policy = $b
-WHERE s.share < 0.5
 ORDER BY s.share, x.score - y.score, s.prompt_id
 LIMIT $limit

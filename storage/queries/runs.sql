@@ -109,3 +109,17 @@ WHERE file_row_number >= $first AND file_row_number < $end
 
 -- name: rollout_steps
 SELECT DISTINCT step FROM rollouts WHERE run_id = $run_id ORDER BY step
+
+-- name: waiting_for_people
+-- Runs that wait for people, as they now stand.
+SELECT run_id || ' ' || last_seq FROM runs WHERE status = 'paused' AND (config ->> 'compare') = 'people' ORDER BY run_id
+
+-- name: waited_for
+-- Prompts of which a paused run has sampled for people what nobody has judged yet: the run that has waited longest first.
+SELECT r.prompt_id
+FROM runs u
+JOIN responses r ON r.run_id = u.run_id
+WHERE u.status = 'paused' AND (u.config ->> 'compare') = 'people'
+  AND r.response_id NOT IN (SELECT response_id FROM judgement_items)
+GROUP BY r.prompt_id
+ORDER BY min(u.created_at), r.prompt_id

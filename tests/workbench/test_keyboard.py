@@ -20,9 +20,12 @@ from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.app import WorkbenchApp
 from workbench.keyboard import LOOK_SECONDS, EscapeParser, two_keys
 from workbench.leaving import came_too_late
+from workbench.messages import CurrentJob
+from workbench.screens.help import help_content
 from workbench.screens.launch_form import ConfigForm
 from workbench.sturdy import PAINT_SECONDS, SturdyApp
 from workbench.widgets.choice import Choice, ChooseScreen
+from workbench.widgets.header import job_text
 
 
 def names(bytes_: str, focused: object = None) -> list[str]:
@@ -101,6 +104,18 @@ async def test_a_click_on_a_hint_below_is_its_key() -> None:
         await pilot.pause()
         await pilot.click("KeyBar", offset=(line.index("ctrl+p"), 0))
         await until(pilot, lambda: bool(app.screen.query("CommandInput")))
+
+
+async def test_help_names_a_key_once() -> None:
+    async with opened(fake_workspace()) as (app, _):
+        lines = help_content(app.screen).plain.splitlines()
+        (palette,) = [line for line in lines if line.split()[:1] == ["ctrl+p"]]
+        assert palette.endswith("Commands by name")
+
+
+def test_what_a_job_is_at_is_cut_with_a_sign() -> None:
+    told = job_text(CurrentJob("a-name-that-is-quite-long-1a2b3c", "waits for cpu, busy with reward-1", None))
+    assert told.plain == "a-name-that-is-qu… waits for cpu, bu… "
 
 
 async def test_ctrl_z_gives_the_terminal_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +17,11 @@ from workbench.cli.output import cell, plain, print_json, print_records, print_t
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from storage.comparisons import LostPrompt
-    from workbench.services.clusters import Cluster
+    from storage.comparisons import PromptShare
+    from workbench.services.comparing import LostKind, LostPrompts
     from workbench.services.scoring import Scoring, ScoringNotes
 
+LISTED = 50  # lost prompts in a table
 
 judge_app = typer.Typer(invoke_without_command=True)
 
@@ -199,67 +199,55 @@ def compare(
         print_table(("policy", "score", "response"), rows)
 
 
-def _print_lost(rows: Sequence[LostPrompt], as_json: bool) -> None:
-    """What changed on the prompts that were lost, which of them are alike, and these prompts."""
-    from workbench.services.clusters import clusters
-
-    found = clusters([row.text for row in rows])
-    number = {place: n for n, cluster in enumerate(found, 1) for place in cluster.members}
+def _print_lost(found: LostPrompts, as_json: bool) -> None:
+    """What changed on the prompts that were lost, of which kinds they are, and these prompts."""
+    kind_of = {prompt: n for n, kind in enumerate(found.kinds, 1) for prompt in kind.prompt_ids}
+    rows = found.prompts
     if as_json:
-        print_json([{**plain(row), "cluster": number.get(place)} for place, row in enumerate(rows)])
+        print_json([{**plain(row), "cluster": kind_of.get(row.prompt_id)} for row in rows])
         return
     if not rows:
         session.narrator.say("It lost on no prompt that both answered and that was judged.")
         return
     longer = fmean(row.characters_a / max(1.0, row.characters_b) for row in rows)
     session.narrator.say(
-        f"Lost on {counted(len(rows), 'prompt')}; its responses there are {longer:.2f} times as long."
+        f"Lost on {len(rows)} of {counted(found.compared, 'prompt')}; its responses there are {longer:.2f} "
+        "times as long."
     )
-    if found:
+    if found.kinds:
         print_table(
-            ("cluster", "prompts", "won", "margin", "words"),
-            [_cluster_row(n, cluster, rows) for n, cluster in enumerate(found, 1)],
+            ("cluster", "prompts", "lost", "of them", "won", "margin", "words"),
+            [_kind_row(n, kind) for n, kind in enumerate(found.kinds, 1)],
         )
         print()
-    columns = (
-        "cluster",
-        "prompt_id",
-        "won",
-        "margin",
-        "characters",
-        "before",
-        "cut",
-        "before",
-        "source",
-        "prompt",
-    )
-    print_table(
-        columns,
-        [
-            (
-                str(number.get(place, "")),
-                row.prompt_id,
-                f"{100 * row.share:.0f}% of {row.pairs}",
-                "–" if row.margin is None else f"{row.margin:+.2f}",
-                f"{row.characters_a:.0f}",
-                f"{row.characters_b:.0f}",
-                *("–" if cut is None else f"{100 * cut:.0f}%" for cut in (row.cut_a, row.cut_b)),
-                row.source or "",
-                cell(row.text, 40),
-            )
-            for place, row in enumerate(rows)
-        ],
+    columns = ("cluster", "prompt_id", "won", "margin", "characters", "before", "cut", "before", "source")
+    print_table((*columns, "prompt"), [_lost_row(kind_of.get(row.prompt_id), row) for row in rows[:LISTED]])
+    if len(rows) > LISTED:
+        session.narrator.say(f"{len(rows) - LISTED} more that it lost by less are in --json.")
+
+
+def _lost_row(kind: int | None, row: PromptShare) -> tuple[str, ...]:
+    return (
+        str(kind or ""),
+        row.prompt_id,
+        f"{100 * row.share:.0f}% of {row.pairs}",
+        "–" if row.margin is None else f"{row.margin:+.2f}",
+        f"{row.characters_a:.0f}",
+        f"{row.characters_b:.0f}",
+        *("–" if cut is None else f"{100 * cut:.0f}%" for cut in (row.cut_a, row.cut_b)),
+        row.source or "",
+        cell(row.text, 40),
     )
 
 
-def _cluster_row(number: int, cluster: Cluster, rows: Sequence[LostPrompt]) -> tuple[str, ...]:
-    """Of prompts that are alike: how many, the share won, by how much, and the words that tell them."""
-    some = [rows[place] for place in cluster.members]
-    margins = [row.margin for row in some if row.margin is not None]
+def _kind_row(number: int, kind: LostKind) -> tuple[str, ...]:
+    """Of prompts that are alike: how many, how many are lost of them, by how much, and what tells them."""
     return (
         str(number),
-        str(len(some)),
-        f"{100 * fmean(row.share for row in some):.0f}%",
-        f"{fmean(margins):+.2f}" if margins else "–",
-        cell(", ".join(cluster.words), None),
+        str(len(kind.prompt_ids)),
+        str(kind.lost),
+        f"{100 * kind.low:.0f}% – {100 * kind.high:.0f}%",
+        f"{100 * kind.share:.0f}%",
+        "–" if kind.margin is None else f"{kind.margin:+.2f}",
+        cell(", ".join(kind.words), None),
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHOWN_PROMPTS = 500
 SHOWN_CHARACTERS = 8_000
 NAME_WIDTH = 22
-NONE = "Nobody contradicts anybody here. Two annotators or more have to judge the same responses."
+NONE = "Nobody contradicts anybody; it takes two on the same responses."
 BY_HAND = "rank it yourself"
 
 

@@ -27,7 +27,10 @@ LOOP = (
 )
 
 
-TEXTUALS_OWN = {"app.focus_next", "app.focus_previous", "screen.copy_text", "screen.minimize", "help_quit"}
+TEXTUALS_OWN = {
+    "app.focus_next", "app.focus_previous", "screen.copy_text", "screen.minimize", "help_quit",
+    "command_palette",
+}  # fmt: skip
 """Actions that every Textual screen has and nobody looks up here."""
 MOVES = ("cursor_", "scroll_", "page_")
 """How the actions begin that move a cursor or a view: arrows and page keys do what they do everywhere."""

@@ -19,6 +19,7 @@ from engine.protocol.fields import FieldInfo, fields
 from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.launch_form import ConfigForm
+from workbench.screens.launch_search import SettingSearch
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 
@@ -87,6 +88,7 @@ class LaunchScreen(WorkbenchScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "submit", "Start the job"),
+        Binding("ctrl+f", "find", "Find a setting", priority=True),  # before the key of a text's editor
         Binding("ctrl+o", "offer", "Names of the store"),
         Binding("escape", "back", "Back"),
     ]
@@ -250,6 +252,17 @@ class LaunchScreen(WorkbenchScreen):
         chosen = await self.app.push_screen_wait(ChooseScreen(row.field.name.replace("_", " "), row.offers))
         if chosen is not None:
             row.put(chosen)
+
+    @work(group=DIALOG)
+    @told
+    async def action_find(self) -> None:
+        """Go to a setting by a word of its name or of what it means."""
+        await self._form_stands.wait()
+        form = self.query_one(ConfigForm)
+        name = await self.app.push_screen_wait(SettingSearch(form.meant))
+        if name is not None:
+            self.add_class("-in-form")
+            await form.go_to(name)
 
     @on(Button.Pressed, "#start")
     def start_pressed(self) -> None:

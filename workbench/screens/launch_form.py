@@ -265,10 +265,23 @@ class ConfigForm(VerticalScroll, can_focus=False):
             row.show_fault(faults.get(row.field.name))
         if not faults:
             return build(self.config_type, asked)
-        first = next(row for row in self.query(FieldRow) if row.field.name in faults)
-        first.query_one(".field-control").focus()
-        self.call_after_refresh(first.scroll_visible, animate=False)  # its sentence too
+        await self.go_to(next(row.field.name for row in self.query(FieldRow) if row.field.name in faults))
         return None
+
+    @property
+    def meant(self) -> list[FieldInfo]:
+        """The settings that mean something beside the others, folded or not."""
+        idle = self.idle
+        return [field for name, field in self.fields.items() if name not in idle]
+
+    async def go_to(self, name: str) -> None:
+        """Unfold a setting and put the cursor there."""
+        for section in self.query(FormSection):
+            if any(field.name == name for field in section.fields):
+                await section.open()
+        row = next(row for row in self.query(FieldRow) if row.field.name == name)
+        row.query_one(".field-control").focus()
+        self.call_after_refresh(row.scroll_visible, animate=False)
 
     def draft(self) -> JobConfig | None:
         """The configuration as far as it is typed, “x” where a needed text is missing; None with a fault."""

@@ -167,8 +167,10 @@ class DifferenceScreen(ModalScreen[None]):
         for side, place, pieces in (("left", first, difference.old), ("right", second, difference.new)):
             pane = self.query_one(f"#{side}", VerticalScroll)
             pane.border_title = Content(f" {LETTERS[place]} ")
+            pane.border_subtitle = f"{difference.likeness:.0%} of the words in common"
             self.query_one(f"#{side}-text", Static).update(marked(pieces) if pieces else Content("(empty)"))
-        pane.border_subtitle = f"{difference.likeness:.0%} of the words in common · letters · esc back"
+        letters = f"{LETTERS[0].lower()} … {LETTERS[len(self.texts) - 1].lower()}"
+        pane.border_subtitle = f"{letters} another beside it · esc back"
 
     def action_choose(self, place: int) -> None:
         """The chosen response comes to the right, what stood there to the left."""

@@ -12,6 +12,8 @@ from storage.store import Store
 from workbench.services.statistics import mean_and_error, wilson_interval
 
 PEOPLE = "people"
+MOST_CLUSTERED = 500
+"""Prompts that are sorted into clusters, those that were lost worst first."""
 Outcome = Literal["win", "tie", "loss"]
 
 
@@ -149,15 +151,24 @@ class Comparing:
             if each.prompt_id in texts
         ]
 
-    def lost(
-        self, a: str, b: str, reward_model: str | None = None, limit: int = 50
-    ) -> list[comparisons.LostPrompt]:
-        """The prompts on which policy `a` lost against `b`, the worst first, with what changed there.
+    def lost(self, a: str, b: str, reward_model: str | None = None) -> LostPrompts:
+        """The prompts on which policy `a` lost against `b`, the worst first, with what changed there, and
+        which kinds of prompts it lost.
 
         Raises `NotFoundError` for a policy or reward model that is not registered.
         """
+        from workbench.services.clusters import clusters
+
         self._known(a, b, reward_model)
-        return comparisons.lost(self.store, a, b, reward_model, limit=limit)
+        rows = comparisons.shares(self.store, a, b, reward_model, limit=MOST_CLUSTERED)
+        lost = [row for row in rows if row.share < 0.5]
+        others = [row.text for row in prompts.listed(self.store, limit=MOST_CLUSTERED)] if lost else []
+        kinds = [
+            LostKind.of([rows[place] for place in cluster.members], cluster.words)
+            for cluster in clusters([row.text for row in rows] if lost else [], others)
+        ]
+        kinds = sorted((kind for kind in kinds if kind.lost), key=lambda kind: (-kind.low, kind.words))
+        return LostPrompts(lost, kinds, len(rows))
 
     def why_nothing(self, a: str, b: str, reward_model: str | None = None) -> str:
         """A sentence on why no prompt compares the two, and what to do."""
@@ -215,6 +226,48 @@ class Comparing:
         policies.by_name(self.store, b)
         if reward_model is not None:
             artifacts.reward_model(self.store, reward_model)
+
+
+@dataclass(frozen=True)
+class LostKind:
+    """Compared prompts that are about the same, some of them lost."""
+
+    prompt_ids: tuple[str, ...]
+    words: tuple[str, ...]
+    """That tell them from others."""
+    lost: int
+    low: float
+    high: float
+    """Wilson's interval of the share that is lost."""
+    share: float
+    """Of pairs won, the mean over its prompts."""
+    margin: float | None
+    """Mean score of the first policy less that of the second; None where people judge."""
+
+    @classmethod
+    def of(cls, rows: Sequence[comparisons.PromptShare], words: tuple[str, ...]) -> LostKind:
+        """The kind of these prompts."""
+        lost = sum(row.share < 0.5 for row in rows)
+        margins = [row.margin for row in rows if row.margin is not None]
+        return cls(
+            tuple(row.prompt_id for row in rows),
+            words,
+            lost,
+            *wilson_interval(lost, len(rows)),
+            sum(row.share for row in rows) / len(rows),
+            sum(margins) / len(margins) if margins else None,
+        )
+
+
+@dataclass(frozen=True)
+class LostPrompts:
+    """Where a policy lost against another."""
+
+    prompts: list[comparisons.PromptShare]
+    kinds: list[LostKind]
+    """Those of which it surely lost most first."""
+    compared: int
+    """Prompts on which the two are compared, up to MOST_CLUSTERED."""
 
 
 def summarise(a: str, b: str, judge: str, total: comparisons.ComparedTotal) -> WinRate:

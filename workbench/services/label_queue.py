@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from engine.errors import UsageError
 from engine.protocol.suggest import did_you_mean
-from storage import judgements, remembered
+from storage import judgements, remembered, runs
 from storage.records import CandidatePair
 from storage.store import Store
 from workbench.services.labels import Labels
@@ -85,7 +85,33 @@ class LabelQueue:
         exclude: Collection[str] = (),
         among: Sequence[str] | None = None,
     ) -> list[str]:
-        """The first `limit` prompts that wait for the annotator, in that order; `among`: which may come."""
+        """The first `limit` prompts that wait for the annotator, in that order; `among`: which may come.
+
+        What a paused run waits for comes before all others.
+        """
+        waiting = partial(
+            judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
+        )
+        if among is None and criterion == "overall" and (wanted := runs.waited_for(self.store)):
+            open_ = set(waiting(among=wanted, limit=None))
+            first = [prompt for prompt in wanted if prompt in open_][:limit]
+            if len(first) == limit:
+                return first
+            exclude = {*exclude, *first}
+            left = limit - len(first)
+            return first + self._others(annotator, order, criterion, left, seed, exclude, None)
+        return self._others(annotator, order, criterion, limit, seed, exclude, among)
+
+    def _others(
+        self,
+        annotator: str,
+        order: str,
+        criterion: str,
+        limit: int,
+        seed: int | None,
+        exclude: Collection[str],
+        among: Sequence[str] | None,
+    ) -> list[str]:
         waiting = partial(
             judgements.prompts_to_rank, self.store, annotator, criterion, exclude=tuple(exclude)
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from storage import judgements
+from storage import judgements, runs
 from storage.records import CandidatePair, CandidateResponse
 from storage.store import Store
 from workbench.services.label_queue import LabelQueue
@@ -190,13 +190,16 @@ class Next:
         )
 
     def _key(self, annotator: str, order: str, criterion: str) -> Key:
-        """What others have judged meanwhile, or the live model has learned, makes another queue."""
+        """What others have judged meanwhile, the live model has learned, or a run waits for, makes another
+        queue.
+        """
+        key = (annotator, order, criterion, *runs.waiting_for_people(self._store))
         if order == "reward_model":
-            return (annotator, order, criterion, str(self._queue.refits))
+            return (*key, str(self._queue.refits))
         if order not in ("least_agreed", "consensus"):
-            return (annotator, order, criterion)
+            return key
         others = judgements.written_by_others(self._store, annotator, criterion)
-        return (annotator, order, criterion, str(others // OTHERS))
+        return (*key, str(others // OTHERS))
 
     def forget(self) -> None:
         """Something came back that was judged: it may come first again."""

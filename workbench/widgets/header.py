@@ -12,12 +12,12 @@ from textual.widgets import Static
 
 from engine.wording import counted
 from workbench.messages import CurrentJob, Status
-from workbench.widgets.safe import safe_line
+from workbench.widgets.safe import cut, safe_line
 
 if TYPE_CHECKING:
     from workbench.shell import Shell
 
-BAR_CELLS = 8
+BAR_CELLS, JOB_CELLS = 8, 18
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -33,8 +33,8 @@ def job_text(job: CurrentJob | None) -> Content:
     if job is None:
         return Content.styled("no job running", "$foreground-muted")
     parts: list[Content | str | tuple[str, str]] = [
-        (f"{safe_line(job.name, 18)} ", "bold $secondary"),
-        f"{safe_line(job.stage, 18)} ",
+        (f"{cut(job.name, JOB_CELLS)} ", "bold $secondary"),
+        f"{cut(job.stage, JOB_CELLS)} ",
     ]
     if job.progress is not None:
         parts += [(bar(job.progress), "$secondary on $surface-lighten-1"), f" {job.progress:>4.0%}"]

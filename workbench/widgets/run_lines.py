@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from workbench.widgets.safe import safe_line, safe_text
+from workbench.widgets.safe import cut, safe_line, safe_text
 from workbench.widgets.series import short_number
 
 if TYPE_CHECKING:
@@ -81,14 +81,12 @@ def run_line(run: RunRow, now: datetime, width: int, shape: Part | None = None) 
     time = duration(took(run, now))
     state = state_text(run)
     room = max(6, width - 2 - 10 - 20 - 8)
-    name = safe_line(run.name or run.run_id, 80)
-    if len(name) > room:
-        name = name[: room - 1] + "…"
+    name = cut(run.name or run.run_id, room)
     return Content.assemble(
         (mark, colour),
         shape or (" ", ""),
         (name.ljust(room), "bold" if run.status == "running" else ""),
-        (f" {safe_line(run.kind, 9):<9}", "$foreground-muted"),
+        (f" {cut(run.kind, 9):<9}", "$foreground-muted"),
         (f" {state[:19]:<19}", colour if run.status in ("running", "failed") else "$foreground-muted"),
         (f"{time:>7}", "$foreground-muted"),
     )
@@ -101,7 +99,7 @@ def head_lines(run: RunDetail, now: datetime) -> Content:
     device = "".join(f" · {place}" for place in places)
     first: list[Part] = [
         (f"{mark} {safe_line(run.status, 12)}", f"bold {colour}"),
-        (f"  {safe_line(run.kind, 12)} · {safe_line(run.run_id, 24)}{device}", "$foreground-muted"),
+        (f"  {safe_line(run.kind, 20)} · {safe_line(run.run_id, 24)}{device}", "$foreground-muted"),
         (f" · {duration(took(run, now))}" if run.started_at else "", "$foreground-muted"),
     ]
     if run.status == "failed":

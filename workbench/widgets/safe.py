@@ -54,6 +54,12 @@ def safe_line(text: str, limit: int = 400) -> str:
     return safe_text(_SPACES.sub(" ", text[: limit * 2])).strip()[:limit]
 
 
+def cut(text: str, cells: int) -> str:
+    """`text` on one line of so many characters at most; where it is longer, “…” says so."""
+    line = safe_line(text)
+    return line if len(line) <= cells else line[: cells - 1] + "…"
+
+
 def safe_content(text: str, limit: int | None = None) -> Content:
     """`text` as `Content`, never read as markup; cut after `limit` characters with a line that says so."""
     if limit is None or len(text) <= limit:

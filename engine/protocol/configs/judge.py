@@ -29,6 +29,15 @@ JudgingModel = Annotated[
 JudgingEndpoint = Annotated[str, Meta(description="Address of the endpoint, as http://localhost:11434/v1.")]
 FUNCTION = r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?\Z"
 FUNCTION_FORM = {"form": "package.module:function, or plugin:NAME"}
+JudgingSeconds = Annotated[
+    float,
+    Meta(
+        ge=0,
+        description="Time that a function has for a question, in a process of its own; 0 lets it run with "
+        "the job, without a limit.",
+    ),
+]
+FUNCTION_SECONDS = 60.0
 JUDGE_NAME = r"^(\w[\w .+-]{0,79})?\Z"
 JUDGE_NAME_FORM = {"form": "a name of letters, digits, spaces and . _ + -"}
 SCORERS = ("reward_model", "preference")
@@ -56,6 +65,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             extra_json_schema=FUNCTION_FORM,
         ),
     ] = ""
+    function_seconds: JudgingSeconds = FUNCTION_SECONDS
     name: Annotated[
         str,
         Meta(
@@ -101,7 +111,7 @@ class JudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             Idle(("policy",), equal("by", *WITHOUT_WORDS), "no language model is asked"),
             Idle(("endpoint", "max_new_tokens", *ENDPOINT_FIELDS), elsewhere, "no endpoint is asked"),
             Idle(("reward_model",), unequal("by", *SCORERS), "no reward model is asked"),
-            Idle(("function",), unequal("by", "function"), "no function is asked"),
+            Idle(("function", "function_seconds"), unequal("by", "function"), "no function is asked"),
             Idle(("rubric",), equal("by", *WITHOUT_WORDS), "only a language model reads a rubric"),
             Idle(("device", "dtype"), equal("by", "endpoint", "function"), "nothing is computed here"),
             Idle(("batch_tokens",), equal("by", "endpoint", "function"), "nothing is computed here"),

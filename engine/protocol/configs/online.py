@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -14,10 +14,13 @@ from engine.protocol.configs.needs import JobInputs, RankingTable
 from engine.protocol.configs.policy import PolicyLearningConfig
 from engine.protocol.configs.rates import Objective, described
 from engine.protocol.configs.rewarded import refuse_single_samples
-from engine.protocol.rewards import Component
+from engine.protocol.rewards import JUDGE, Component, parse_component
+
+if TYPE_CHECKING:
+    from engine.protocol.reward_judge import RewardJudge
 
 OF_REWARDS = (
-    "reward_model", "rewards", "function_seconds", "ensemble", "normalise_score", "missing_stop_penalty",
+    "reward_model", "rewards", "ensemble", "normalise_score", "missing_stop_penalty",
     "constraint", "constraints", "resample", "overlong_tokens",
 )  # fmt: skip
 """Settings of rewards, which people stand in for."""
@@ -28,6 +31,17 @@ OF_RATIOS = (
 """Settings of losses that weigh single tokens by their ratio."""
 
 
+def _is_function(preference: str) -> bool:
+    return ":" in preference and not preference.strip().startswith(f"{JUDGE}:")
+
+
+NO_FUNCTION = Idle(
+    ("function_seconds",),
+    lambda values: values["compare"] != "reward" and not _is_function(values["preference"]),
+    "no function is asked",
+)
+
+
 class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     """What the algorithms share whose samples are compared with others."""
 
@@ -35,8 +49,9 @@ class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
     preference: Annotated[
         str,
         Meta(
-            description="A reward model trained with pairwise, or a function of (prompt, first, second) that "
-            "says how likely the first is better, package.module:function or plugin:NAME."
+            description="A reward model trained with pairwise; a function of (prompt, first, second) that "
+            "says how likely the first is better, package.module:function or plugin:NAME; or a judge of "
+            "pairs, judge:FILE.toml."
         ),
     ] = ""
 
@@ -45,6 +60,38 @@ class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
 
     def comparing(self) -> str:
         return "" if ":" in self.preference else self.preference
+
+    def comparing_judge(self) -> Component | None:
+        judge = self.preferred_by().strip().startswith(f"{JUDGE}:")
+        return parse_component(self.preference) if judge else None
+
+    def comparing_function(self) -> str:
+        return self.preferred_by() if _is_function(self.preferred_by()) else ""
+
+    def judges(self) -> dict[Component, RewardJudge | None]:
+        from engine.protocol.reward_judge import known_judges
+
+        judge = self.comparing_judge()
+        return PolicyLearningConfig.judges(self) if judge is None else known_judges([judge])
+
+    def comparisons(self) -> int:
+        """Pairs of a prompt that are compared in a step."""
+        return self.samples * (self.samples - 1) // 2
+
+    def questions(self, prompts: int | None) -> dict[str, int]:
+        judge = self.comparing_judge()
+        if judge is None:
+            return PolicyLearningConfig.questions(self, prompts)
+        return {judge.source: self.steps * self.prompts_per_step * 2 * self.comparisons()}
+
+    def check_request(self) -> None:
+        PolicyLearningConfig.check_request(self)
+        judge = None if self.comparing_judge() is None else next(iter(self.judges().values()))
+        if judge is not None and judge.config.asks == "score":
+            raise UsageError(
+                f"A preference compares pairs, and {self.preference} gives each sample a number: leave out "
+                "asks in its file, or take it as one of rewards."
+            )
 
     def watching(self) -> dict[str, str]:
         pairwise = {"pairwise": self.comparing()} if self.comparing() else {}
@@ -60,8 +107,12 @@ class ComparedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
             raise UsageError(f"{who} the samples: leave out reward_model and rewards; gold may watch.")
         if (self.compare == "preference") != bool(self.preference):
             raise UsageError(
-                "A preference needs compare preference and the name of a reward model or function; set both."
+                "A preference needs compare preference and the name of a reward model, function or judge; "
+                "set both."
             )
+        judge = self.comparing_judge()
+        if judge is not None and judge.weight != 1:
+            raise UsageError(f"The preference {self.preference} has no weight; leave it out.")
 
 
 class OnlineDPOConfig(ComparedConfig, frozen=True, kw_only=True):
@@ -112,6 +163,7 @@ class OnlineDPOConfig(ComparedConfig, frozen=True, kw_only=True):
             Idle(OF_RATIOS, always, "its loss compares whole responses"),
             *PolicyLearningConfig.rules(),
             Idle(OF_REWARDS, unequal("compare", "reward"), stands),
+            NO_FUNCTION,
             Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
             Idle(("judged_share",), unequal("compare", "people"), "the reward compares all"),
             Idle(("pairs",), equal("loss", "sppo"), "SPPO learns from each sample"),
@@ -183,12 +235,16 @@ class NashMDConfig(ComparedConfig, frozen=True, kw_only=True):
             Idle(OF_RATIOS, always, "its loss has no ratio"),
             *PolicyLearningConfig.rules(),
             Idle(OF_REWARDS, unequal("compare", "reward"), "a preference stands in for the reward"),
+            NO_FUNCTION,
             Idle(("preference",), unequal("compare", "preference"), "set compare to preference too"),
             Idle(("kl_loss",), equal("beta", 0.0), "β is 0, so the loss has no KL term"),
         )
 
     def mixture(self) -> float | None:
         return self.mixture_share
+
+    def comparisons(self) -> int:
+        return self.samples * self.samples
 
     def check(self) -> None:
         ComparedConfig.check(self)

@@ -36,6 +36,9 @@ from engine.protocol.configs.rates import Objective, described, learning_rate
 from engine.protocol.configs.rewarded import RewardedConfig
 from engine.protocol.rewards import Component, Constraint, parse_constraint
 
+FASTEST_ASCENT, ASCENT_A_RUN = 0.3, 24.0
+"""Of dual ascent in ln λ: beyond the first step it swings, for the policy is slow to answer; over a run."""
+
 
 class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     """What PPO, GRPO and RLOO share."""
@@ -150,8 +153,13 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
         ),
     ] = ()
     constraint_rate: Annotated[
-        float, Meta(gt=0, description="Step of the multipliers' dual ascent, in log λ.")
-    ] = 0.1
+        float,
+        Meta(
+            ge=0,
+            description="Step of the multipliers' dual ascent, in log λ; 0 takes 24 over the steps, at most "
+            "0.3: what is off is taken back in an eighth of the run.",
+        ),
+    ] = 0.0
     multiplier: Annotated[float, Meta(gt=0, description="Multiplier λ of each constraint (initial).")] = 1.0
     collapse: Annotated[
         Literal["warn", "stop", "ignore"],
@@ -220,6 +228,11 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def peak_learning_rate(self) -> float:
         """The policy's, the default in the place of 0."""
         return learning_rate(self.learning_rate, self.rate_of, self.tuning)
+
+    @property
+    def ascent_rate(self) -> float:
+        """`constraint_rate`, its default in the place of 0."""
+        return self.constraint_rate or min(FASTEST_ASCENT, ASCENT_A_RUN / self.steps)
 
     def constrained(self) -> list[Constraint]:
         one = [Constraint(Component(self.constraint), self.constraint_bound)] if self.constraint else []

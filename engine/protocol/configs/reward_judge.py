@@ -9,7 +9,14 @@ from msgspec import Meta
 from engine.errors import UsageError
 from engine.protocol.configs.applies import Idle, always, equal, unequal
 from engine.protocol.configs.endpoint import ENDPOINT_FIELDS, EndpointConfig
-from engine.protocol.configs.judge import FUNCTION, FUNCTION_FORM, JudgingEndpoint, JudgingModel
+from engine.protocol.configs.judge import (
+    FUNCTION,
+    FUNCTION_FORM,
+    FUNCTION_SECONDS,
+    JudgingEndpoint,
+    JudgingModel,
+    JudgingSeconds,
+)
 
 VERDICT_TOKENS, REASONING_TOKENS = 16, 512
 """Longest answer of one that gives its verdict alone, and of one that reasons first."""
@@ -32,6 +39,7 @@ class RewardJudgeConfig(EndpointConfig, frozen=True, kw_only=True):
             extra_json_schema=FUNCTION_FORM,
         ),
     ] = ""
+    function_seconds: JudgingSeconds = FUNCTION_SECONDS
     asks: Annotated[
         Literal["pairs", "score"],
         Meta(
@@ -71,7 +79,7 @@ class RewardJudgeConfig(EndpointConfig, frozen=True, kw_only=True):
         return (
             Idle(("endpoint", *ENDPOINT_FIELDS), unequal("by", "endpoint"), "no endpoint is asked"),
             Idle(("policy", "reasons", "max_new_tokens"), equal("by", "function"), "no model is asked"),
-            Idle(("function",), unequal("by", "function"), "no function is asked"),
+            Idle(("function", "function_seconds"), unequal("by", "function"), "no function is asked"),
             Idle(("batch_tokens",), unequal("by", "model"), "nothing is computed here"),
             Idle(("scale",), equal("asks", "pairs"), "a pair has no number"),
             Idle(("opponents",), equal("asks", "score"), "each sample is rated alone"),

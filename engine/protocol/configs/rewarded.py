@@ -128,6 +128,14 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         """The reward model whose pairwise preference model compares samples; empty for none."""
         return ""
 
+    def comparing_judge(self) -> Component | None:
+        """The judge that compares samples in the place of such a model; None for none."""
+        return None
+
+    def comparing_function(self) -> str:
+        """The function of Python that does so; empty for none."""
+        return ""
+
     def constrained(self) -> list[Constraint]:
         """The bounds of means that are kept while something else is maximised.  Raises UsageError."""
         return []
@@ -199,7 +207,7 @@ class RewardedConfig(JobConfig, frozen=True, kw_only=True):
         for component, judge in self.judges().items():
             if judge is None:
                 read_reward_judge(Path(component.file).expanduser())  # which says what is wrong
-            elif judge.config.asks == "pairs":
+            elif judge.config.asks == "pairs" and component != self.comparing_judge():
                 refuse_single_samples(self.samples, f"{component.source} compares samples of a prompt")
 
     def check(self) -> None:

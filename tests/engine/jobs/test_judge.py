@@ -49,7 +49,8 @@ def judges(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def by_function(function: str, **more: Any) -> JudgeConfig:
-    return JudgeConfig(by="function", function=f"judges_of_a_test:{function}", **more)
+    module = f"judges_of_a_test:{function}"  # which a process of its own could not import
+    return JudgeConfig(by="function", function=module, function_seconds=0.0, **more)
 
 
 def judged(path: Path, config: JudgeConfig, pairs: list[dict[str, Any]] = PAIRS, **models: Path) -> Any:
@@ -131,7 +132,22 @@ def test_a_function_that_does_not_judge_gets_a_sentence(
     tmp_path: Path, judges: ModuleType, name: str, told: str
 ) -> None:
     with pytest.raises(UsageError, match=told):
-        judged(tmp_path / "run", JudgeConfig(by="function", function=name))
+        judged(tmp_path / "run", JudgeConfig(by="function", function=name, function_seconds=0.0))
+
+
+def test_a_function_that_hangs_leaves_a_pair_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hanging_judge.py").write_text(
+        "import time\n"
+        "def brief(prompt, first, second, criterion):\n"
+        "    time.sleep(60 * ('2' in prompt))\n"
+        "    return 0.9 if len(first) < len(second) else 0.1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = JudgeConfig(by="function", function="hanging_judge:brief", function_seconds=0.5)
+    _, events, rows = judged(tmp_path / "run", config, [pair(1), pair(2)])
+    assert {row["prompt_id"] for row in rows} == {"p1"}
+    told = [event.text for event in events if isinstance(event, Message)]
+    assert any("left out as too slow" in text for text in told)
 
 
 def test_a_model_is_asked_by_the_probabilities_of_its_next_token(tmp_path: Path, tiny_model: Path) -> None:

@@ -1,11 +1,14 @@
 """Ensembles, constraints and their multiplier."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.objectives.rewards import LARGEST, SMALLEST, DualAscent, cautious, constrained, pessimistic
+from engine.objectives.rewards import GAIN, LARGEST, SMALLEST, DualAscent, cautious, constrained, pessimistic
+from engine.protocol.configs import RLOOConfig
 
 MEMBERS = torch.tensor([[1.0, 2.0, -1.0], [3.0, 2.0, 0.0], [5.0, 2.0, 4.0]])
 
@@ -64,6 +67,21 @@ def test_dual_ascent_finds_the_multiplier_of_a_small_problem() -> None:
         x += 0.05 * (4 - 2 * x - multiplier)  # along the gradient of −(x − 2)² − λx
         level, multiplier = ascent.updated(level, x - 1)
     assert (multiplier, x) == (pytest.approx(2.0, abs=1e-3), pytest.approx(1.0, abs=1e-3))
+
+
+def test_what_a_bound_was_kept_by_is_taken_back_in_an_eighth_of_a_run() -> None:
+    """The level has fallen while the bound was kept; the mean is off by what λ lacks, which decays by e."""
+    steps = 400
+    rate = RLOOConfig(name="x", reward_model="r", steps=steps).ascent_rate
+    level, ascent, needed, off = 0.2, DualAscent(rate), 1.0, []
+    for _ in range(steps // 8):
+        excess = math.log(needed / level) / GAIN  # where λ holds the bound
+        off.append(excess)
+        level, multiplier = ascent.updated(level, excess)
+        assert multiplier >= level
+    assert off[-1] / off[0] == pytest.approx(1 / math.e, rel=0.1)
+    assert RLOOConfig(name="x", reward_model="r", steps=20).ascent_rate == 0.3
+    assert RLOOConfig(name="x", reward_model="r", constraint_rate=1.0).ascent_rate == 1.0
 
 
 def test_a_policy_under_several_constraints_ends_at_the_bounds_that_bind() -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,18 +16,16 @@ from engine.endpoints import client as client_module
 from engine.errors import EndpointError, UsageError, WorkbenchError
 from engine.policy_learning import best_of_n, online_dpo
 from engine.policy_learning import prompts as policy_prompts
-from engine.policy_learning.judges import JudgePart, open_judge, pairs_within
-from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.judges import pairs_within
 from engine.protocol.catalog import build
 from engine.protocol.configs import BestOfNConfig, OnlineDPOConfig, RLOOConfig
 from engine.protocol.estimate import estimate
 from engine.protocol.events import Metrics
 from engine.protocol.reward_judge import read_reward_judge
-from engine.protocol.rewards import parse_component
-from engine.protocol.rundir import RunDir
 from tests.engine.chat_serving import ChatFake, error, ok, shorter
 from tests.engine.chat_serving import completion as completed
-from tests.engine.policy_learning.jobs import COMMON, CONFIGS, Job
+from tests.engine.policy_learning.jobs import COMMON, Job
+from tests.engine.policy_learning.judge_files import SHORT, judging, opened, said, says, written
 from tests.engine.training.runs import finished, make_run, only, prompts
 
 
@@ -40,36 +36,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fake() -> Iterator[ChatFake]:
-    server = ChatFake()
-    yield server
-    server.close()
-
-
-def says(text: str) -> Any:
-    """An endpoint's answer of this text alone."""
-    return ok({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
-
-
-def written(folder: Path, **settings: Any) -> Path:
-    path = folder / "cook.toml"
-    path.write_bytes(msgspec.toml.encode(settings))
-    return path
-
-
-def opened(folder: Path, models: dict[str, Path] | None = None, **settings: Any) -> JudgePart:
-    """The judge of a run whose copy of the file has these settings."""
-    run = RunDir.create(folder / "runs" / "one", CONFIGS["rloo"])
-    component = parse_component(f"judge:{written(folder, **settings)}*2")
-    run.keep_file(component.role, written(folder, **settings))
-    return open_judge(component, run, models or {}, "float32", "cpu")
-
-
-def said(*texts: str, prompt: str = "p") -> list[Conversation]:
-    return [Conversation([{"role": "user", "content": prompt}], text) for text in texts]
-
-
-@pytest.fixture
 def prefers(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Names a function that judges, and likes what stands first besides."""
     module = ModuleType("judges_of_rewards")
@@ -77,7 +43,7 @@ def prefers(monkeypatch: pytest.MonkeyPatch) -> Any:
         1.0, 0.1 + (0.8 if len(first) > len(second) else 0.0)
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return {"by": "function", "function": "judges_of_rewards:longer"}
+    return {"by": "function", "function": "judges_of_rewards:longer", "function_seconds": 0.0}
 
 
 def test_a_sample_scores_its_mean_chance_of_winning_against_the_others_of_its_prompt(
@@ -88,9 +54,8 @@ def test_a_sample_scores_its_mean_chance_of_winning_against_the_others_of_its_pr
     both = finished(part.judged([*here, *said("dd", prompt="q"), *said("d", prompt="q")]))
     # of "a": loses to two with 0.1, ties with its twin; of another prompt's sample nothing is asked
     assert both.scores.tolist() == pytest.approx([0.7 / 3, 0.9, (0.9 * 2 + 0.1) / 3, 0.7 / 3, 0.9, 0.1])
-    assert both.failed.tolist() == [0.0] * 6
-    assert both.disagree is not None
-    assert both.disagree.tolist() == [0.0] * 6
+    assert both.told["judge/cook/failed"].tolist() == [0.0] * 6
+    assert both.told["judge/cook/disagree"].tolist() == [0.0] * 6
     shuffled = list(range(4))
     random.Random(3).shuffle(shuffled)
     again = finished(part.judged([here[n] for n in shuffled]))
@@ -113,11 +78,12 @@ def test_a_place_that_a_judge_prefers_cancels(tmp_path: Path, monkeypatch: pytes
     module.first = lambda prompt, first, second, criterion: 1.0  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     judged = finished(
-        opened(tmp_path, by="function", function="judges_of_rewards:first").judged(said("a", "b"))
+        opened(tmp_path, by="function", function="judges_of_rewards:first", function_seconds=0.0).judged(
+            said("a", "b")
+        )
     )
     assert judged.scores.tolist() == [0.5, 0.5]
-    assert judged.disagree is not None
-    assert judged.disagree.tolist() == [1.0, 1.0]
+    assert judged.told["judge/cook/disagree"].tolist() == [1.0, 1.0]
 
 
 def test_an_endpoint_that_reasons_gives_a_number_of_the_scale(tmp_path: Path, fake: ChatFake) -> None:
@@ -157,7 +123,7 @@ def test_questions_without_an_answer_are_counted_and_end_the_run_beyond_a_share(
     }  # fmt: skip
     part = opened(tmp_path, **settings)
     judged = finished(part.judged(said("a", "b", "bad", "d")))
-    assert judged.failed.tolist() == [0, 0, 1, 0]
+    assert judged.told["judge/cook/failed"].tolist() == [0, 0, 1, 0]
     assert judged.scores.tolist() == [0.75] * 4  # the mean of the others where there is no answer
     busy.add("worse")
     with pytest.raises(WorkbenchError, match=r"gave no answer to 2 of 4 questions.*failed_share of 0.25"):
@@ -177,16 +143,13 @@ def test_an_endpoint_that_is_gone_ends_the_run_at_once(tmp_path: Path, fake: Cha
     part.close()
 
 
-SHORT = {"instructions": "Judge.", "criteria": {"overall": ""}}  # the model has few positions
-
-
 @pytest.mark.parametrize("asks", ["score", "pairs"])
 def test_a_model_here_judges_by_the_probabilities_of_its_next_token(
     tmp_path: Path, ppo_models: dict[str, Path], asks: str
 ) -> None:
     part = opened(tmp_path, {"judge cook": ppo_models["policy"]}, asks=asks, rubric=SHORT)
     judged = finished(part.judged(said("a", "bb")))
-    assert judged.failed.tolist() == [0, 0]
+    assert judged.told["judge/cook/failed"].tolist() == [0, 0]
     assert all(0 < score < 1 for score in judged.scores.tolist())
     turned = finished(part.judged(said("bb", "a"))).scores.flip(0)
     assert turned.tolist() == pytest.approx(judged.scores.tolist(), abs=1e-5)
@@ -207,14 +170,10 @@ def test_a_model_here_writes_its_reasons(
     texts = iter(["well: [[4]]", "no"])
     monkeypatch.setattr("engine.policy_learning.writing_judge.response_text", lambda *_: next(texts))
     judged = finished(part.judged(said("a", "bb")))
-    assert (judged.scores.tolist(), judged.failed.tolist()) == ([0.75, 0.75], [0.0, 1.0])
+    assert (judged.scores.tolist(), judged.told["judge/cook/failed"].tolist()) == ([0.75, 0.75], [0.0, 1.0])
 
 
 # In the jobs
-
-
-def judging(fake: ChatFake, folder: Path, **settings: Any) -> Path:
-    return written(folder, by="endpoint", endpoint=fake.endpoint, policy="m", **settings)
 
 
 def test_a_run_learns_from_a_judge_and_resumes_to_the_same_weights(

@@ -180,6 +180,31 @@ def test_components_are_summed_logged_and_kept(tmp_path: Path, ppo_models: dict[
         assert (second[f"multiplier/{name}"] > 1.0) == rises  # type: ignore[operator]
 
 
+def test_a_checkpoint_of_a_version_with_one_constraint_goes_on(
+    tmp_path: Path, ppo_models: dict[str, Path]
+) -> None:
+    """One as that version wrote it leads to the weights that a run has which never stopped."""
+    models = {**ppo_models, "reward:harm": ppo_models["reward_model"]}
+    changes: dict[str, Any] = {"steps": 2, "constraint": "harm", "constraint_bound": 0.0, "multiplier": 2.0}
+    whole, old = (Job(tmp_path / name, models, "rloo", **changes) for name in ("whole", "old"))
+    said = only(whole.events(), Metrics)[-1].values
+    old.run.pause_path.touch()
+    old.events()
+    old.run.pause_path.unlink()
+    path = old.run.checkpoint_dir(1) / "state.json"
+    saved = json.loads(path.read_text())
+    state = saved["state"]
+    (spread,) = state["scale"].pop("cost_stds").values()
+    state["scale"]["cost_std"] = spread
+    state["multiplier"] = state.pop("multipliers")["harm"]
+    del state["multiplier_levels"]
+    assert spread not in (0.0, 1.0)
+    path.write_text(json.dumps(saved))
+    assert only(old.events(), Metrics)[-1].values["multiplier/harm"] == said["multiplier/harm"]
+    one, other = whole.weights(), old.weights()
+    assert all(bool((one[name] == other[name]).all()) for name in one)
+
+
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize(
     ("path", "sentence"),

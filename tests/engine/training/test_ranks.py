@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,56 +25,21 @@ from safetensors.torch import load_file
 from engine.errors import UsageError
 from engine.protocol import launch
 from engine.protocol.catalog import build
-from engine.protocol.configs import (
-    DPOConfig,
-    GRPOConfig,
-    JobConfig,
-    KTOConfig,
-    ORPOConfig,
-    PPOConfig,
-    RewardConfig,
-    RLOOConfig,
-    SFTConfig,
-)
+from engine.protocol.configs import PPOConfig, RewardConfig, RLOOConfig
 from engine.protocol.events import AnyEvent, Failed, Finished, Metrics, Started, Stopped
 from engine.protocol.log import EventLog, tail
 from engine.protocol.rundir import RunDir
 from engine.worker import StopFlag, work
+from tests.engine.chat_serving import ChatFake
+from tests.engine.policy_learning.judge_files import keep_judges
+from tests.engine.training.ranked_configs import CONFIGS, DIVIDED, ENDLESS, POLICY
 from tests.engine.training.runs import make_run, only, prompts, rankings
 
 ROOT = Path(__file__).parents[3]
-POLICY: dict[str, Any] = {
-    "name": "better", "policy": "p", "reward_model": "r", "device": "cpu", "dtype": "float32", "steps": 2,
-    "prompts_per_step": 3, "samples": 2, "max_new_tokens": 5, "learning_rate": 1e-3, "trace_every": 1,
-    "epochs": 2,
-}  # fmt: skip
-STORED: dict[str, Any] = {
-    "name": "better", "policy": "p", "device": "cpu", "dtype": "float32", "learning_rate": 1e-3,
-    "batch_prompts": 5, "holdout": 0.25,
-}  # fmt: skip
-CONFIGS: dict[str, JobConfig] = {
-    "ppo, separate critic": PPOConfig(**POLICY, minibatches=2),
-    "ppo, shared critic, every weight": PPOConfig(**POLICY, critic="shared", tuning="full"),
-    "grpo": GRPOConfig(**POLICY, minibatches=2),
-    "rloo": RLOOConfig(**POLICY),
-    "dpo": DPOConfig(**STORED),
-    "kto": KTOConfig(**STORED),
-    "orpo": ORPOConfig(**STORED),
-    "sft": SFTConfig(**STORED),
-    "reward model": RewardConfig(
-        name="r", policy="p", tuning="lora", device="cpu", dtype="float32", epochs=1, batch_prompts=3,
-        learning_rate=1e-3, ensemble=2, objective="davidson",
-    ),
-}  # fmt: skip
-DIVIDED = ("ppo, separate critic", "ppo, shared critic, every weight", "dpo", "reward model")
-"""Whose weights two processes divide in every run of the tests; the other algorithms' in slow ones."""
 RECOMPUTED = ("ppo, shared critic, every weight", "dpo")
-"""Of those the ones whose layers are computed again for the backward pass."""
+"""Of those divided the ones whose layers are computed again for the backward pass."""
 MEASURED = ("policy/seconds", "policy/mfu", "policy/peak")
 """Figures of the machine, which are others every time."""
-ENDLESS: dict[str, Any] = {"steps": 2000, "checkpoint_every": 1}
-
-
 STARTED: list[tuple[RunDir, launch.Process]] = []
 
 
@@ -153,8 +120,18 @@ def together(*folders: Path, home: RunDir) -> int:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> dict[str, list[RunDir]]:
+def endpoint() -> Iterator[ChatFake]:
+    server = ChatFake()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], endpoint: ChatFake
+) -> dict[str, list[RunDir]]:
     """Every configuration, trained by one process (this one) and by two; some with weights divided."""
+    folders = {**folders, "judge near": folders["policy"]}
     found: dict[str, list[RunDir]] = {kind: [] for kind in CONFIGS}
     roots = [tmp_path_factory.mktemp(name) for name in ("by1", "by2", "divided")]
     for root in roots:
@@ -165,6 +142,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) 
                 CONFIGS[kind], sharding=sharding, activations="recompute" if again else "keep"
             )
             found[kind].append(make_run(root / f"run-{number}", settled, folders, tables()))
+            keep_judges(found[kind][-1], root, endpoint)
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -178,14 +156,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) 
 
 @pytest.fixture(scope="module")
 def others_divided(
-    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], endpoint: ChatFake
 ) -> dict[str, list[RunDir]]:
     """The other configurations with weights divided."""
+    folders = {**folders, "judge near": folders["policy"]}
     root = tmp_path_factory.mktemp("others")
     found = {}
     for kind in [kind for kind in CONFIGS if kind not in DIVIDED]:
         config = msgspec.structs.replace(CONFIGS[kind], sharding="full")
         found[kind] = [make_run(root / f"run-{kind}", config, folders, tables())]
+        keep_judges(found[kind][0], root, endpoint)
     home = make_run(root / "home", CONFIGS["rloo"], folders, {})
     assert together(root, home=home) == 0
     return found
@@ -195,6 +175,14 @@ def others_divided(
 def test_two_processes_train_what_one_trains(trained: dict[str, list[RunDir]], kind: str) -> None:
     assert not list(trained[kind][1].path.glob("checkpoints/*/shard-*.safetensors"))
     compared(trained[kind][:2])
+
+
+def test_one_of_two_processes_asks_an_endpoint_for_both(
+    trained: dict[str, list[RunDir]], endpoint: ChatFake
+) -> None:
+    """One run asked each question once, and the other the same questions once."""
+    assert len(trained["rloo, judges"]) == 2
+    assert set(Counter(json.dumps(asked) for asked in endpoint.asked).values()) == {2}
 
 
 @pytest.mark.parametrize("kind", DIVIDED)

@@ -12,6 +12,7 @@ from storage.store import Store
 from tests.fakes import tiny_model_folder, tiny_reward_folder
 from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.cli.shell import Shell
+from workbench.services.statistics import wilson_interval
 
 RUN_FILE = """
 name = "tiny"
@@ -77,8 +78,33 @@ def test_prompts_that_a_policy_lost_on_are_listed_the_worst_first(workbench: She
         ("Say 0", 0.0, -1.0),
     ]
     assert [row["cluster"] for row in lost] == [None, None]  # two prompts are like no others
-    assert "Lost on 2 prompts" in workbench("compare", "now", "before", "-r", "rm", "--lost").stderr
+    assert "Lost on 2 of 3 prompts" in workbench("compare", "now", "before", "-r", "rm", "--lost").stderr
     assert "lost on no prompt" in workbench("compare", "now", "before", "--lost").stderr
+
+
+def test_kinds_of_prompts_that_were_lost_are_told_with_how_sure_that_is(workbench: Shell) -> None:
+    """Of four recipes three are lost, of four of other kinds none: three of four may be chance."""
+    asked = [f"Write a recipe for {dish} soup." for dish in ("leek", "onion", "bean", "beet")]
+    asked += ["Why is the sky blue?", "Name a river.", "Fix this loop.", "Who wrote Faust?"]
+    with Store.open(workbench.folder / "store.duckdb") as store:
+        store.write(
+            "INSERT INTO artifacts (artifact_id, kind, name, path) VALUES ('f', 'reward_model', 'rm', '/rm')"
+        )
+        model = artifacts.reward_model(store, "rm").reward_model_id
+        ids = prompts.add_many(store, [[{"role": "user", "content": text}] for text in asked], source="s")
+        for number, prompt in enumerate(ids):
+            for policy, score in (("now", float(number > 2)), ("before", 0.5)):
+                response = responses.add(store, prompt, policy, f"{policy} says {number}")
+                scores.upsert(store, [NewScore(response, model, score, "torch-float32")])
+    told = workbench("compare", "now", "before", "-r", "rm", "--lost")
+    assert "Lost on 3 of 8 prompts" in told.stderr
+    (kind,) = [line for line in told.stdout.splitlines() if "recipe, " in line]
+    low, high = wilson_interval(3, 4)
+    assert kind.split()[:4] == ["1", "4", "3", f"{100 * low:.0f}%"]
+    assert f"{100 * high:.0f}%" in kind
+    lost = workbench.json("compare", "now", "before", "-r", "rm", "--lost")
+    assert isinstance(lost, list)
+    assert [row["cluster"] for row in lost] == [1, 1, 1]
 
 
 @pytest.mark.slow

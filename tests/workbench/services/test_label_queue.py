@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import UsageError
-from storage import judgements, prompts, responses
+from storage import judgements, prompts, responses, runs
 from storage.records import JudgedItem, NewJudgement
 from workbench.services.judging import Judging
 from workbench.services.workspace import Workspace
@@ -36,6 +36,32 @@ def test_oldest_and_random(workspace: Workspace, three: list[tuple[str, list[str
     assert len(orders) > 2
     assert all(sorted(order) == sorted(names) for order in orders)
     assert queue.prompts("ada", "random", seed=3, limit=9) == queue.prompts("ada", "random", seed=3, limit=9)
+
+
+def test_what_a_paused_run_waits_for_comes_first_until_it_is_judged(
+    workspace: Workspace, three: list[tuple[str, list[str]]]
+) -> None:
+    store, queue = workspace.store, workspace.judging.queue
+    names = [prompt for prompt, _ in three]
+    asked = workspace.judging.next_item("ada")
+    assert asked is not None
+    assert asked.prompt_id == names[0]
+    runs.insert_run(store, "round", "online_dpo", {"compare": "people"})
+    sampled = [responses.add(store, names[2], "b", f"sample {k}") for k in range(2)]
+    for response in sampled:
+        store.write("UPDATE responses SET run_id = 'round' WHERE response_id = ?", [response])
+    assert queue.prompts("ada", "oldest", limit=9) == names  # it runs still
+    runs.update_run(store, "round", status="paused")
+    wanted = [names[2], *names[:2]]
+    for order in ("oldest", "least_agreed"):
+        assert queue.prompts("ada", order, limit=9) == wanted
+    assert queue.prompts("ada", "oldest", limit=1) == wanted[:1]
+    assert queue.prompts("ada", "random", limit=9)[0] == names[2]
+    asked = workspace.judging.next_item("ada")  # which had others at hand
+    assert asked is not None
+    assert asked.prompt_id == names[2]
+    judge(workspace, "bert", names[2], sampled)
+    assert queue.prompts("ada", "oldest", limit=9) == names  # by somebody else
 
 
 def test_least_agreed_puts_disagreement_before_silence_before_agreement(

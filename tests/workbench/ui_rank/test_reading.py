@@ -148,6 +148,7 @@ async def test_two_responses_word_by_word() -> None:
         texts = [candidate.text for candidate in screen.item.responses]
         await pilot.press("x")
         await until(pilot, lambda: "words in common" in shown(app))
+        assert "a … d another beside it · esc back" in shown(app)
         assert texts[0] in shown(app)
         assert texts[1] in shown(app)
         await pilot.press("d")

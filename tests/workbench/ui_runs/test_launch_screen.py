@@ -17,7 +17,10 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, reward_model, run, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
+from workbench.screens.launch import LaunchScreen
 from workbench.screens.launch_form import ConfigForm, FieldRow, FormSection, SectionHead
+from workbench.screens.launch_search import SettingSearch
+from workbench.screens.launch_search import found as search
 from workbench.services.form_groups import OTHER, essentials, groups
 from workbench.widgets.choice import Choice
 from workbench.widgets.run_pane import RunPane
@@ -63,6 +66,27 @@ def test_every_setting_of_every_job_has_a_group() -> None:
         assert OTHER not in rest, f"{kind}: {rest.get(OTHER)}"
         grouped = [name for members in rest.values() for name in members]
         assert sorted([*first, *grouped]) == sorted(names), kind
+
+
+async def test_a_setting_is_found_by_a_word_of_its_name_or_of_what_it_means() -> None:
+    app = WorkbenchApp(workspace())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_form(pilot, "ppo")
+        assert not [item for item in app.screen.query(FieldRow) if item.field.name == "clip_high"]
+        await pilot.press("ctrl+f", *"ratio clip")
+        await until(pilot, lambda: isinstance(app.screen, SettingSearch) and "DAPO" in drawn(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+        found = app.screen.query_one(ConfigForm)
+        await until(pilot, lambda: found.focused_row is not None and found.focused_row.display)
+        assert found.focused_row is not None
+        assert found.focused_row.field.name == "clip_high"
+        await pilot.press("ctrl+f", *"gamma x", "enter")  # nothing has both words
+        await until(pilot, lambda: isinstance(app.screen, SettingSearch))
+        await pilot.press("escape")
+        await until(pilot, lambda: found.focused_row is not None and found.focused_row.has_focus_within)
+    meant = [field.name for field in search(fields(PPOConfig), "lora")]
+    assert meant[0] == "lora_rank"  # by its name, before what only mentions it
 
 
 async def test_what_is_folded_is_read_and_its_fault_unfolds_it() -> None:
