@@ -19,6 +19,9 @@ current folder.  Both hold the same keys, all optional; an unknown key is an err
 
     [hosts.gpu]                     # a machine that jobs may compute on, by SSH
     ssh = "ada@gpu.example.org"
+
+    [presets.ppo.small]             # settings that belong together, which ctrl+r puts into the form of a job
+    steps = 10
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from workbench.key_names import RANK_KEYS, TAKEN
 APP_NAME = "workbench"
 MEMORY = ":memory:"
 KEYS = ("db", "annotator", "theme", "live_responses", "guidelines", "reveal", "keep_traces")
-TABLES = ("criteria", "keys", "hosts")
+TABLES = ("criteria", "keys", "hosts", "presets")
 REVEALS = ("end", "never")
 MOST_CRITERIA, MOST_VALUES = 8, 9
 ENVIRONMENT = {
@@ -79,6 +82,8 @@ class Settings:
     """Keys of the rank screen that are not the usual ones, by their names."""
     hosts: Mapping[str, Host] = field(default_factory=dict)
     """Machines that jobs may compute on, by name."""
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Settings of jobs that belong together, by kind of job and name."""
 
     @property
     def in_memory(self) -> bool:
@@ -109,13 +114,15 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     merged: dict[str, str] = {}
-    tables: dict[str, dict[str, Any]] = {"criteria": {}, "keys": {}, "hosts": {}}
+    tables: dict[str, dict[str, Any]] = {"criteria": {}, "keys": {}, "hosts": {}, "presets": {}}
     for path in (user_file or user_settings_path(), project_file or Path("workbench.toml")):
         values, own = _read_file(path)
         merged |= values
         tables["criteria"] = own.get("criteria") or tables["criteria"]
         for name in ("keys", "hosts"):
             tables[name] |= own.get(name, {})
+        for kind, named in own.get("presets", {}).items():
+            tables["presets"][kind] = {**tables["presets"].get(kind, {}), **named}
     merged |= {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
     flags = {"db": db, "annotator": annotator, "theme": theme}
     merged |= {key: value for key, value in flags.items() if value}
@@ -130,6 +137,7 @@ def load_settings(
         criteria=tables["criteria"],
         keys=tables["keys"],
         hosts=tables["hosts"],
+        presets=tables["presets"],
     )
 
 
@@ -218,10 +226,17 @@ def _read_keys(where: str, table: Any) -> dict[str, str]:
     return dict(table)
 
 
+def _read_presets(where: str, table: Any) -> dict[str, Any]:
+    from workbench.services.form_presets import read_presets  # all jobs: not for a start that has none
+
+    return read_presets(where, table)
+
+
 _READ_TABLES: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     "criteria": read_criteria,
     "keys": _read_keys,
     "hosts": read_hosts,
+    "presets": _read_presets,
 }
 
 

@@ -20,6 +20,7 @@ from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.launch_form import ConfigForm
 from workbench.screens.launch_search import SettingSearch
+from workbench.services.form_presets import presets, settings_of
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 
@@ -58,12 +59,6 @@ def first_values(kind: str, offers: Mapping[str, Sequence[str]], taken: Sequence
     return values
 
 
-def settings_of(run: RunRow) -> dict[str, Any]:
-    """What a run was started with, as a form takes it; its product's name is for one run only."""
-    known = {field.name for field in fields(JOBS[run.kind].config)} if run.kind in JOBS else set()
-    return {name: value for name, value in run.config.items() if name in known and name != "name"}
-
-
 def last_values(kind: str, runs: Sequence[RunRow], offers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The settings of the newest run of a kind, without models that there are no more."""
     newest = max((run for run in runs if run.kind == kind), key=lambda run: run.created_at, default=None)
@@ -89,6 +84,7 @@ class LaunchScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "submit", "Start the job"),
         Binding("ctrl+f", "find", "Find a setting", priority=True),  # before the key of a text's editor
+        Binding("ctrl+r", "fill", "Fill with …"),
         Binding("ctrl+o", "offer", "Names of the store"),
         Binding("escape", "back", "Back"),
     ]
@@ -99,6 +95,8 @@ class LaunchScreen(WorkbenchScreen):
         self._start_in_form = self.keys_wait = kind in JOBS
         """What is typed is meant for the form."""
         self._given = dict(values or {})
+        self._filled: Mapping[str, Any] | None = None
+        """What the person has chosen to fill the form with, in the place of the last run's settings."""
         self._offers: dict[str, list[str]] = {}
         self._taken: list[str] = []
         self._runs: Sequence[RunRow] = []
@@ -154,7 +152,7 @@ class LaunchScreen(WorkbenchScreen):
 
     async def _put_form(self, kind: str) -> None:
         job = JOBS[kind]
-        last = last_values(kind, self._runs, self._offers)
+        last = last_values(kind, self._runs, self._offers) if self._filled is None else self._filled
         values = {**first_values(kind, self._offers, self._taken), **last, **self._given}
         place = self.query_one("#form-place", Vertical)
         self.query_one("#form-pane").border_title = Content(job.title)
@@ -180,7 +178,7 @@ class LaunchScreen(WorkbenchScreen):
         place = event.option_list.highlighted  # the event may tell of one that was passed over
         kind = None if place is None else event.option_list.get_option_at_index(place).id
         if kind and kind != self._kind:
-            self._kind, self._given = kind, {}
+            self._kind, self._given, self._filled = kind, {}, None
             self._form_stands.clear()
             if self._offers:  # else the form of the chosen kind comes with them
                 self._change_form()
@@ -252,6 +250,20 @@ class LaunchScreen(WorkbenchScreen):
         chosen = await self.app.push_screen_wait(ChooseScreen(row.field.name.replace("_", " "), row.offers))
         if chosen is not None:
             row.put(chosen)
+
+    @work(group=DIALOG)
+    @told
+    async def action_fill(self) -> None:
+        """Fill the form with settings that belong together; its name, and what runs had, may be changed."""
+        await self._form_stands.wait()
+        own = await self.ask(lambda workspace: workspace.settings.presets)
+        found = presets(self._kind, own.get(self._kind, {}), self._runs)
+        chosen = await self.app.push_screen_wait(ChooseScreen("Fill the form with", list(found)))
+        if chosen is not None:
+            self._filled, self._given = found[chosen], {}
+            self._form_stands.clear()
+            await self.show_form()
+            self._enter_form()
 
     @work(group=DIALOG)
     @told

@@ -287,7 +287,7 @@ class RunActions(WorkbenchScreen):
 
     def action_again(self) -> None:
         """The form of such a job with the settings of this run."""
-        from workbench.screens.launch import settings_of
+        from workbench.services.form_presets import settings_of
 
         picture = self.query_one(RunPane).picture
         if picture is not None:

@@ -78,6 +78,10 @@ def test_a_project_has_criteria_guidelines_and_keys(tmp_path: Path) -> None:
         ('[criteria]\nhelp = ["poor"]', "2 to 9 different words"),
         ('[criteria]\nhelp = ["poor", "poor"]', "2 to 9 different words"),
         ('criteria = "help"', "at most 8 criteria"),
+        ("[presets.pop.small]\nsteps = 1", "a job “pop” that there is not. Did you mean"),
+        ("[presets.ppo.small]\nstep = 1", "ppo.small: There is no setting “step”"),
+        ("[presets.ppo.small]\nsteps = 0", "ppo.small: steps must be a whole number of at least 1"),
+        ("[presets.ppo]\nsteps = 1", "must hold tables as in [presets.ppo.small]"),
     ],
 )
 def test_a_wrong_table_is_told(tmp_path: Path, text: str, sentence: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.protocol.catalog import JOBS
+from engine.protocol.catalog import JOBS, check_field
 from engine.protocol.configs import DPOConfig, JudgeConfig, PPOConfig, RewardConfig
 from engine.protocol.fields import fields
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
@@ -22,7 +22,8 @@ from workbench.screens.launch_form import ConfigForm, FieldRow, FormSection, Sec
 from workbench.screens.launch_search import SettingSearch
 from workbench.screens.launch_search import found as search
 from workbench.services.form_groups import OTHER, essentials, groups
-from workbench.widgets.choice import Choice
+from workbench.services.form_presets import presets
+from workbench.widgets.choice import Choice, ChooseScreen
 from workbench.widgets.run_pane import RunPane
 
 
@@ -135,6 +136,39 @@ async def test_a_form_starts_with_the_settings_of_the_last_run() -> None:
         assert row(app, "learning_rate").value == "0.25"
         assert row(app, "name").value == "dpo-2", "a name of its own"
         assert row(app, "policy").value != "gone", "a policy that there is no more is not offered"
+
+
+async def test_a_form_is_filled_with_a_preset_or_the_settings_of_a_run() -> None:
+    jobs = FakeJobs()
+    jobs.runs.append(run("grpo-1", "grpo", "done", config={"name": "old", "steps": 77, "samples": 3}))
+    made = workspace(jobs=jobs)
+    made.settings.presets = {"grpo": {"mine": {"steps": 9}}}
+
+    async def fill(pilot: Pilot[Any], moves: int) -> str:
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, ChooseScreen))
+        await pilot.press(*["down"] * moves, "enter")
+        await until(pilot, lambda: not isinstance(app.screen, ChooseScreen))
+        await pilot.press("shift+tab", "tab")  # waits until the form stands
+        await until(pilot, lambda: bool(app.screen.query(FieldRow)))
+        return " ".join(row(app, name).value for name in ("steps", "samples", "name"))
+
+    app = WorkbenchApp(made)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await open_form(pilot, "grpo")
+        await unfold(app)
+        assert row(app, "steps").value == "77", "as the last run"
+        found = [await fill(pilot, moves) for moves in range(5)]
+        default = {field.name: field.default for field in fields(JOBS["grpo"].config)}
+        usual = f"{default['steps']} {default['samples']} grpo-2"
+        assert found == [usual, f"9 {default['samples']} grpo-2", "5 4 grpo-2", usual, "77 3 grpo-2"]
+
+
+@pytest.mark.parametrize("kind", list(JOBS))
+def test_presets_are_settings_that_the_job_takes(kind: str) -> None:
+    for values in presets(kind, {}, []).values():
+        for name, value in values.items():
+            check_field(JOBS[kind].config, name, value)
 
 
 async def test_a_run_is_started_again_with_its_settings() -> None:
