@@ -47,8 +47,9 @@ class StopFlag:
     def __init__(self, run: RunDir) -> None:
         self._path = run.stop_path
         self._signalled = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        if launch.BATCH not in os.environ:  # else a signal ends it without a word, as a kill does
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -45,6 +45,8 @@ class Begin(WireMessage, frozen=True):
     files: tuple[Given, ...]
     have: Mapping[str, tuple[int, int]]
     """Size and time of change, in nanoseconds, of what is here, by path."""
+    slurm: Mapping[str, str | int | bool] | None = None
+    """Options of `sbatch` for a run that is a batch job; None for a process."""
 
 
 class Needs(WireMessage, frozen=True):
@@ -82,7 +84,10 @@ class File(WireMessage, frozen=True):
 
 
 class Alive(WireMessage, frozen=True):
-    """Nothing has happened, and the worker is at work."""
+    """Nothing has happened, and the worker is at work, or waits for its turn."""
+
+    words: str = ""
+    """What a person should know of that."""
 
 
 class Ended(WireMessage, frozen=True):

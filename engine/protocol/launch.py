@@ -45,6 +45,9 @@ SPEED = {
 RUN_VARIABLE = "WORKBENCH_RUN_DIR"
 """In the environment of a worker and of all that it starts: by this they are found."""
 
+BATCH = "WORKBENCH_BATCH"
+"""In the environment of a worker that a cluster may end and start again: a signal is not a person's wish."""
+
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
 CARRIER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.elsewhere.carrier")
 """What stands in the worker's place for a run that computes on another machine."""
@@ -105,7 +108,7 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env=_environment(run) | shared_environment(run, count),
+                env=run_environment(run, count),
                 start_new_session=True,
                 pass_fds=tuple(inherited),
             )
@@ -310,13 +313,13 @@ def worker_environment() -> dict[str, str]:
     return env
 
 
-def _environment(run: RunDir) -> dict[str, str]:
-    """The worker's environment: no network unless a model has to come from the hub."""
+def run_environment(run: RunDir, processes: int) -> dict[str, str]:
+    """The environment of a run's worker: no network unless a model has to come from the hub."""
     env = worker_environment()
     env[RUN_VARIABLE] = str(run.path)
     if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
         env.setdefault("HF_HUB_OFFLINE", "1")
-    return env
+    return env | shared_environment(run, processes)
 
 
 def is_hub_id(model: str) -> bool:

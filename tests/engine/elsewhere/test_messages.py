@@ -40,6 +40,7 @@ MESSAGES = st.one_of(
     st.builds(
         Begin, version=TEXT, run=TEXT, folder=TEXT, launcher=TEXT, processes=NUMBER, offset=NUMBER,
         files=st.lists(GIVEN).map(tuple), have=st.dictionaries(TEXT, st.tuples(NUMBER, NUMBER)),
+        slurm=st.none() | st.dictionaries(TEXT, TEXT | st.booleans() | NUMBER),
     ),
     st.builds(Needs, st.lists(TEXT).map(tuple)),
     st.builds(Chunk, DATA, st.booleans()),
@@ -47,7 +48,7 @@ MESSAGES = st.one_of(
     st.builds(Ended, code=st.none() | NUMBER, words=TEXT),
     *(st.builds(kind, TEXT) for kind in (Ask, Refused)),
     st.builds(Log, DATA),
-    st.just(Alive()),
+    st.builds(Alive, TEXT),
 )  # fmt: skip
 
 
