@@ -149,6 +149,7 @@ class Carrier:
         begin = Begin(
             version(), self._run.path.name, self._host.folder, self._host.launcher, config.processes,
             _size(self._run.events_path), self._files, made(self._run), self._host.slurm,
+            launch.Nodes(config.machines, self._host.interface) if config.machines > 1 else None,
         )  # fmt: skip
         write_message(to_agent, begin)
 

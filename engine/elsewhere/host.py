@@ -20,6 +20,8 @@ from engine.protocol.suggest import did_you_mean
 NAME = re.compile(r"[\w.-]{1,64}\Z")
 PYTHON = "workbench/.venv/bin/python"
 """Where it usually lies in the home folder of another machine."""
+NODES = "{nodes}"
+"""In a launcher: how many nodes the run has, on each of which it starts the command once."""
 CONNECT_SECONDS = 20
 SILENT_SECONDS = 60
 """After which a connection that says nothing is taken to be lost."""
@@ -41,6 +43,8 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where its run directories lie; relative to the home folder."""
     launcher: str = ""
     """What stands before the worker's command there: `srun --gpus=1`, `systemd-run --user --scope`."""
+    interface: str = ""
+    """The network interface over which several nodes talk: `eth1`; on a network that is theirs alone."""
     slurm: Options | None = None
     """Options of `sbatch`, by their long names, for runs that are batch jobs."""
 
@@ -71,6 +75,8 @@ def _host(where: str, name: str, values: Any) -> Host:
     nowhere = not host.ssh and host.slurm is None
     if nowhere or host.ssh.startswith("-") or not host.ssh.isprintable() or " " in host.ssh:
         raise UsageError(f"{where}: ssh = “{host.ssh}” is not a host, user@host or a name of ~/.ssh/config.")
+    if host.interface and not re.fullmatch(r"[\w.:-]{1,32}", host.interface):
+        raise UsageError(f"{where}: interface = “{host.interface}” is no network interface, as eth1.")
     try:
         shlex.split(host.launcher)
     except ValueError as error:
@@ -88,6 +94,22 @@ def find_host(hosts: Mapping[str, Host], name: str) -> Host:
         f"The settings name no machine “{name}”; name it in workbench.toml: "
         f'[hosts.{name}] with ssh = "user@host".'
     )
+
+
+def check_nodes(name: str, host: Host, machines: int) -> None:
+    """That a machine of the settings can start a run on so many nodes.  Raises UsageError."""
+    if machines == 1:
+        return
+    if host.slurm is None and NODES not in host.launcher:
+        raise UsageError(
+            f"nodes is {machines}, and [hosts.{name}] says not how to start them: give it a table slurm, or "
+            f'launcher = "srun --nodes={NODES} --ntasks-per-node=1".'
+        )
+    if not host.interface:
+        raise UsageError(
+            f"nodes is {machines}, and [hosts.{name}] says not over which network they talk: give it "
+            'interface = "eth1", one that nobody else can reach.'
+        )
 
 
 def write_host(run: RunDir, host: Host) -> None:

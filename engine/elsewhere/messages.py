@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from engine.protocol.launch import Nodes
+
 GREETING = b"\nworkbench agent 1\n"
 BANNER = 2**16
 """Bytes that a login may print."""
@@ -47,6 +49,8 @@ class Begin(WireMessage, frozen=True):
     """Size and time of change, in nanoseconds, of what is here, by path."""
     slurm: Mapping[str, str | int | bool] | None = None
     """Options of `sbatch` for a run that is a batch job; None for a process."""
+    nodes: Nodes | None = None
+    """The machines, where there are several."""
 
 
 class Needs(WireMessage, frozen=True):

@@ -41,6 +41,10 @@ LOOK_SECONDS = 3.0
 ANSWER_SECONDS = 60.0
 BEFORE_LIMIT = 120
 """Seconds before the time limit at which a training run is asked to pause, with a checkpoint."""
+EACH_NODE = ("srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpu-bind=none")
+MEETING = """rm -rf {ranks} && mkdir {ranks}  # of a job that is run again, too
+cores=$(env -u OMP_NUM_THREADS nproc)
+export OMP_NUM_THREADS=$((cores > {processes} ? cores / {processes} : 1))"""
 SCRIPT = """#!/bin/sh
 umask 077
 {meeting}
@@ -97,21 +101,26 @@ class BatchJob:
         ours = (
             *("--parsable", f"--job-name={self._name}", f"--chdir={self._run.path}", "--open-mode=append"),
             *(f"--output={self._run.stdout_path}", f"--error={self._run.stderr_path}", "--export=ALL"),
-            *("--nodes=1", "--ntasks-per-node=1", f"--signal=B:USR1@{BEFORE_LIMIT}"),
+            *(f"--nodes={begin.nodes.count if begin.nodes else 1}", "--ntasks-per-node=1"),
+            f"--signal=B:USR1@{BEFORE_LIMIT}",
         )
         for path in (self._run.stdout_path, self._run.stderr_path):
             path.touch(mode=PRIVATE_FILE)
-        environment = launch.run_environment(self._run, begin.processes) | {launch.BATCH: "1"}
+        environment = launch.run_environment(self._run, begin.processes, begin.nodes) | {launch.BATCH: "1"}
         _ask(["sbatch", *options, *ours, str(script)], environment)
         self._looked = 0.0
         self._state = "PENDING"
 
     def _script(self, begin: Begin, worker: tuple[str, ...]) -> str:
-        command = launch.together(worker, self._run, begin.processes)
+        nodes = begin.nodes
+        command = launch.together([*shlex.split(begin.launcher), *worker], self._run, begin.processes, nodes)
+        each = [*EACH_NODE, f"--nodes={nodes.count}"] if nodes else []
         ranks = shlex.quote(str(self._run.ranks_path))
         return SCRIPT.format(
-            meeting=f"rm -rf {ranks} && mkdir {ranks}" if begin.processes > 1 else "",
-            command=shlex.join([*shlex.split(begin.launcher), *command]),
+            meeting=MEETING.format(ranks=ranks, processes=begin.processes)
+            if nodes or begin.processes > 1
+            else "",
+            command=shlex.join([*each, *command]),
             pause=shlex.quote(str(self._run.pause_path)),
             run=shlex.quote(str(self._run.path)),
         )

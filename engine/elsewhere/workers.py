@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from engine.elsewhere.host import NODES
 from engine.elsewhere.messages import Begin
 from engine.files import write_atomic
 from engine.protocol import launch
@@ -39,6 +40,12 @@ class PlacedWorker(Protocol):
         """What a person should know of it while it writes nothing; empty for nothing."""
 
 
+def launcher_of(begin: Begin) -> list[str]:
+    """What stands before the worker's command."""
+    count = begin.nodes.count if begin.nodes else 1
+    return shlex.split(begin.launcher.replace(NODES, str(count)))
+
+
 class Spawned:
     """A process here, or a launcher's, which stands before it."""
 
@@ -52,8 +59,8 @@ class Spawned:
 
     def start(self, begin: Begin, worker: tuple[str, ...]) -> None:
         """Start it and write down which process it is; behind a launcher it is the launcher's."""
-        command = (*shlex.split(begin.launcher), *worker)
-        process = launch.spawn(self._run, command, (), begin.processes)
+        command = (*launcher_of(begin), *worker)
+        process = launch.spawn(self._run, command, (), begin.processes, begin.nodes)
         write_atomic(self._path, msgspec.json.encode(process))
         self._process = process
 
