@@ -306,6 +306,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 asked[component.source] = scale + steps + heldout * self.evaluate_prompts * a_prompt
         return asked
 
+    def remote(self) -> str:
+        """The server that samples and trains the policy; empty where this machine does."""
+        return str(getattr(self, "trainer", ""))
+
     def evaluations(self) -> list[int]:
         """The numbers of steps after which the policy is evaluated on held-out prompts, if there are any."""
         return [*range(0, self.steps, self.evaluate_every), self.steps]
