@@ -96,10 +96,8 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     for role, model in run.inputs.models.items():
         folders[role] = yield from resolving(model.folder)
     yield Progress(stage="loading models", done=0, total=1)
-    if config.remote():
-        models = load_remote(config, folders, run)
-    else:
-        models = load_models(config, folders, run, critic=algorithm.critic)
+    load = load_remote if config.remote() else partial(load_models, critic=algorithm.critic)
+    models = load(config, folders, run)
     if config.endpoint:
         models.served = served_policy(models, config, run, folders["policy"])
     prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, models.positions)

@@ -112,7 +112,7 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the policy lies, and with it everything that is compared to it."""
-        return self.policy.trunk.device
+        return self.policy.trunk.device if self.remote is None else torch.device("cpu")
 
 
 def load_models(

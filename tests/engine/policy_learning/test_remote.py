@@ -57,7 +57,7 @@ def job(config: Any, run: RunDir) -> Any:
 
 def figures(events: list[Event]) -> list[dict[str, float]]:
     """What both know: the server does not say the norm of its gradient, nor the entropy."""
-    apart = ("seconds", "grad_norm", "entropy", "policy_loss", "kl_loss", "deviation")
+    apart = ("seconds", "grad_norm", "entropy", "policy_loss", "kl_loss", "deviation", "peak", "mfu", "flops")
     return [
         {name: value for name, value in event.values.items() if not any(part in name for part in apart)}
         for event in only(events, Metrics)
