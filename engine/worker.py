@@ -47,8 +47,9 @@ class StopFlag:
     def __init__(self, run: RunDir) -> None:
         self._path = run.stop_path
         self._signalled = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        if launch.BATCH not in os.environ:  # else a signal ends it without a word, as a kill does
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True
@@ -144,6 +145,7 @@ def help_first(run: RunDir, rank: int) -> int:
     What it cannot go on for is left where the first finds it.
     """
     own = RunDir(run.ranks_path / str(rank))
+    code = DONE  # as the first: torchrun on a node that is done waits for those that are not
     try:
         own.path.mkdir(mode=PRIVATE_FOLDER, parents=True)
         for name in ("config.toml", "inputs.json", "inputs", "features", "reference.safetensors"):
@@ -156,8 +158,8 @@ def help_first(run: RunDir, rank: int) -> int:
         job = find_job(kind)
         place = resolve_place(config, job, dtype_begun_in(run))
         settled = msgspec.structs.replace(config, device=place.device, dtype=place.dtype or config.dtype)
-        for _ in getattr(importlib.import_module(job.module), job.function)(settled, own):
-            pass
+        for event in getattr(importlib.import_module(job.module), job.function)(settled, own):
+            code = STOPPED if isinstance(event, Stopped) else DONE
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         if not processes.from_another(error):
@@ -165,7 +167,7 @@ def help_first(run: RunDir, rank: int) -> int:
         return FAILED
     finally:
         shutil.rmtree(own.path, ignore_errors=True)
-    return DONE
+    return code
 
 
 def leave_others() -> None:

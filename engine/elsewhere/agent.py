@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import sys
 import time
 from contextlib import suppress
@@ -38,7 +37,9 @@ from engine.elsewhere.messages import (
     read_message,
     write_message,
 )
+from engine.elsewhere.slurm import BatchJob
 from engine.elsewhere.version import version
+from engine.elsewhere.workers import PlacedWorker, Spawned
 from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic, writing_file
 from engine.protocol import launch
@@ -82,11 +83,14 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, worker: tuple[str, ...]) -> No
             here = f"The workbench there is {version()}, here it is {begin.version}"
             raise WorkbenchError(f"{here}: install the same on both.")
         run = _run_directory(begin)
-        if not launch.busy(run):
+        placed: PlacedWorker = Spawned(run) if begin.slurm is None else BatchJob(run, begin.slurm)
+        if not placed.busy():
             receive(run, begin, incoming, outgoing)
             if not closing_beyond(run, begin.offset):
-                start(run, begin, worker)
-        report(run, begin, incoming, outgoing)
+                for left in (run.stop_path, run.pause_path, run.process_path):
+                    left.unlink(missing_ok=True)
+                placed.start(begin, worker)
+        report(run, begin, placed, incoming, outgoing)
     except (WorkbenchError, ValueError) as error:
         write_message(outgoing, Refused(str(error)))
     except OSError as error:
@@ -181,34 +185,18 @@ def closing_beyond(run: RunDir, offset: int) -> bool:
     return isinstance(last_event(run.events_path, offset), Finished | Stopped | Failed)
 
 
-def start(run: RunDir, begin: Begin, worker: tuple[str, ...]) -> None:
-    """Start the worker and write down which process it is; behind a launcher it is the launcher's."""
-    for left in (run.stop_path, run.pause_path, run.process_path):
-        left.unlink(missing_ok=True)
-    command = (*shlex.split(begin.launcher), *worker)
-    process = launch.spawn(run, command, (), begin.processes)
-    write_atomic(_started_path(run), msgspec.json.encode(process))
-
-
-def _started_path(run: RunDir) -> Path:
-    return run.path / "started.json"
-
-
-def _started(run: RunDir) -> launch.Process | None:
-    return launch.process_in(_started_path(run)) or launch.read_process(run)
-
-
 # What comes back
 
 
-def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+def report(run: RunDir, begin: Begin, placed: PlacedWorker, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Send the log and what it names until the worker has ended, and pass on what the person wants."""
     asked = hear(incoming)
-    process, have, offset, said = _started(run), dict(begin.have), begin.offset, time.monotonic()
+    have, offset, said = dict(begin.have), begin.offset, time.monotonic()
+    words = ""
     stopping = False
     while True:
         # Whether it lives is asked first: what it wrote before it ended is then never missed.
-        lives = process is not None and launch.alive(process.pid, process.started)
+        lives = placed.lives()
         lines = _new_lines(run, offset)
         if lines:
             _send_files(run, have, outgoing)
@@ -216,21 +204,22 @@ def report(run: RunDir, begin: Begin, incoming: BinaryIO, outgoing: BinaryIO) ->
             offset, said = offset + len(lines), time.monotonic()
         elif not lives:
             _send_files(run, have, outgoing)
-            code = None if process is None else launch.exit_code(process.pid)
-            write_message(outgoing, Ended(code, _last_words(run)))
+            write_message(outgoing, Ended(placed.code(), f"{_last_words(run)}\n{placed.says()}".rstrip()))
             return
-        elif time.monotonic() - said > ALIVE_SECONDS:
-            write_message(outgoing, Alive())
-            said = time.monotonic()
+        elif placed.says() != words or time.monotonic() - said > ALIVE_SECONDS:
+            words, said = placed.says(), time.monotonic()
+            write_message(outgoing, Alive(words))
         try:
-            stopping |= _heed(run, asked, 0.0 if lines else LOOK_SECONDS)
+            stopping |= _heed(run, placed, asked, 0.0 if lines else LOOK_SECONDS)
         except CarrierGoneError:
             if stopping:
-                _end(run, process)
+                _end(placed)
             raise
 
 
-def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | Exception | None], seconds: float) -> bool:
+def _heed(
+    run: RunDir, placed: PlacedWorker, asked: SimpleQueue[AnyMessage | Exception | None], seconds: float
+) -> bool:
     """Do what was asked; whether that was to stop.  Raises CarrierGoneError."""
     try:
         message = asked.get(timeout=seconds) if seconds else asked.get_nowait()
@@ -240,21 +229,19 @@ def _heed(run: RunDir, asked: SimpleQueue[AnyMessage | Exception | None], second
         case None | Exception():
             raise CarrierGoneError
         case Ask("stop"):
-            launch.request_stop(run)
+            placed.stop()
             return True
         case Ask("pause"):
             launch.request_pause(run)
     return False
 
 
-def _end(run: RunDir, process: launch.Process | None) -> None:
+def _end(placed: PlacedWorker) -> None:
     """A run that was to stop, and whose person no longer waits, does not go on for ever."""
     until = time.monotonic() + LAST_SECONDS
-    while process is not None and launch.alive(process.pid, process.started):
+    while placed.lives():
         if time.monotonic() > until:
-            launch.kill(run)  # the worker as it has named itself
-            launch.record_process(run, process)
-            launch.kill(run)  # and the launcher before it
+            placed.end()
             return
         time.sleep(LOOK_SECONDS)
 

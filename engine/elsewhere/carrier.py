@@ -25,8 +25,9 @@ from typing import BinaryIO
 import msgspec
 
 from engine.elsewhere.files import GIVEN, OWN, made, pieces, safe_path
-from engine.elsewhere.host import SILENT_SECONDS, Host, agent_command, host_of
+from engine.elsewhere.host import PYTHON, SILENT_SECONDS, Host, agent_command, host_of
 from engine.elsewhere.messages import (
+    Alive,
     Ask,
     Begin,
     Chunk,
@@ -44,6 +45,7 @@ from engine.elsewhere.version import version
 from engine.errors import WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic, writing_file
 from engine.protocol import launch
+from engine.protocol.configs.endpoint import KEY
 from engine.protocol.events import Finished, Stopped
 from engine.protocol.log import EventLog, last_event
 from engine.protocol.rundir import RunDir
@@ -69,6 +71,7 @@ class Carrier:
     def __init__(self, run: RunDir, host: Host) -> None:
         self._run, self._host = run, host
         self._signalled = self._reached = False
+        self._said = ""
         self._files: tuple[Given, ...] = ()
         self._contents: dict[str, Path] = {}
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -89,8 +92,8 @@ class Carrier:
                 return self._ending(self._connection())
             except LostError as error:
                 if not self._reached:
-                    raise WorkbenchError(f"{self._host.ssh} cannot be reached: {error}") from None
-                print(f"The connection to {self._host.ssh} is lost: {error}", file=sys.stderr, flush=True)
+                    raise WorkbenchError(f"{self._host.named} cannot be reached: {error}") from None
+                self._say(f"The connection to {self._host.named} is lost: {error}")
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
@@ -104,8 +107,13 @@ class Carrier:
             return launch.STOPPED
         if ended.code is not None and ended.code < 0:
             name = launch.signal_name(ended.code)
-            raise WorkbenchError(f"The worker on {self._host.ssh} was ended by {name}.")
+            raise WorkbenchError(f"The worker on {self._host.named} was ended by {name}.")
         return launch.FAILED
+
+    def _say(self, words: str) -> None:
+        if words and words != self._said:
+            print(words, file=sys.stderr, flush=True)
+            self._said = words
 
     def _connection(self) -> Ended:
         """One connection from its beginning to the worker's end.  Raises LostError, WorkbenchError."""
@@ -125,7 +133,7 @@ class Carrier:
                 words = _last_line(errors) or str(error) or "it ended."
                 if process.poll() not in (LOST, None) and not self._reached:
                     raise WorkbenchError(
-                        f"There is no agent on {self._host.ssh} ({self._host.python}): {words}"
+                        f"There is no agent on {self._host.named} ({self._host.python or PYTHON}): {words}"
                     ) from None
                 raise LostError(words) from None
 
@@ -140,7 +148,8 @@ class Carrier:
             self._contents = {each.sha256: sources[each.path] for each in self._files}
         begin = Begin(
             version(), self._run.path.name, self._host.folder, self._host.launcher, config.processes,
-            _size(self._run.events_path), self._files, made(self._run),
+            _size(self._run.events_path), self._files, made(self._run), self._host.slurm,
+            launch.Nodes(config.machines, self._host.interface) if config.machines > 1 else None,
         )  # fmt: skip
         write_message(to_agent, begin)
 
@@ -183,7 +192,9 @@ class Carrier:
                 case Log():
                     _append(self._run.events_path, message.data)
                 case Refused():
-                    raise WorkbenchError(f"{self._host.ssh}: {message.why}")
+                    raise WorkbenchError(f"{self._host.named}: {message.why}")
+                case Alive():
+                    self._say(message.words)
                 case Ended():
                     return message
 
@@ -238,10 +249,13 @@ def _agent(host: Host) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO, Bina
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                agent_command(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-            )
+                agent_command(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                env=_environment(),
+            )  # fmt: skip
         except OSError as error:
-            raise WorkbenchError(f"ssh could not be started: {error.strerror}.") from error
+            raise WorkbenchError(
+                f"{agent_command(host)[0]} could not be started: {error.strerror}."
+            ) from error
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -252,6 +266,11 @@ def _agent(host: Host) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO, Bina
                 process.stdin.close()
             process.wait()
             process.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    """An agent is none of what the carrier's run has started, and knows no key."""
+    return {name: value for name, value in os.environ.items() if name not in (launch.RUN_VARIABLE, KEY)}
 
 
 def _given(run: RunDir) -> Iterator[tuple[str, Path]]:

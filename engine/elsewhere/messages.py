@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from engine.protocol.launch import Nodes
+
 GREETING = b"\nworkbench agent 1\n"
 BANNER = 2**16
 """Bytes that a login may print."""
@@ -45,6 +47,10 @@ class Begin(WireMessage, frozen=True):
     files: tuple[Given, ...]
     have: Mapping[str, tuple[int, int]]
     """Size and time of change, in nanoseconds, of what is here, by path."""
+    slurm: Mapping[str, str | int | bool] | None = None
+    """Options of `sbatch` for a run that is a batch job; None for a process."""
+    nodes: Nodes | None = None
+    """The machines, where there are several."""
 
 
 class Needs(WireMessage, frozen=True):
@@ -82,7 +88,10 @@ class File(WireMessage, frozen=True):
 
 
 class Alive(WireMessage, frozen=True):
-    """Nothing has happened, and the worker is at work."""
+    """Nothing has happened, and the worker is at work, or waits for its turn."""
+
+    words: str = ""
+    """What a person should know of that."""
 
 
 class Ended(WireMessage, frozen=True):

@@ -51,10 +51,18 @@ class HttpClient:
     """One address, as http://localhost:8000/v1.  Thread-safe; connections are kept for the next request."""
 
     def __init__(
-        self, endpoint: str, key_variable: str, *, within: float, most: int, at_once: int = 1
+        self,
+        endpoint: str,
+        key_variable: str,
+        *,
+        within: float,
+        most: int,
+        at_once: int = 1,
+        key_header: str = "",
     ) -> None:
         """within: seconds that a whole answer may take.  most: its bytes.  at_once: connections kept.
 
+        key_header: where the key goes as it is; empty is a bearer's Authorization.
         Raises EndpointError when the environment variable holds what is no key.
         """
         self.endpoint = endpoint.rstrip("/")
@@ -64,7 +72,7 @@ class HttpClient:
         if key := os.environ.get(key_variable, "").strip():
             if not key.isprintable() or not key.isascii():
                 raise EndpointError(f"The key in {key_variable} holds characters that no key has.")
-            self._headers["Authorization"] = f"Bearer {key}"
+            self._headers |= {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
         self._open: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._lock, self._given_up = threading.Lock(), False
         self._pool = urllib3.connection_from_url(self.endpoint, maxsize=at_once, block=False, retries=False)

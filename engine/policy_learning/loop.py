@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -44,6 +44,7 @@ from engine.policy_learning.record import (
     write_rollouts,
     write_traces,
 )
+from engine.policy_learning.remote import load_remote
 from engine.policy_learning.resampling import Sampling, group_metrics, learned_from, resampled
 from engine.policy_learning.rollout import (
     Measured,
@@ -95,12 +96,11 @@ def learn(algorithm: Algorithm, config: PolicyLearningConfig, run: RunDir) -> It
     for role, model in run.inputs.models.items():
         folders[role] = yield from resolving(model.folder)
     yield Progress(stage="loading models", done=0, total=1)
-    models = load_models(config, folders, run, critic=algorithm.critic)
-    text_config: Any = models.policy.model.config.get_text_config()
+    load = load_remote if config.remote() else partial(load_models, critic=algorithm.critic)
+    models = load(config, folders, run)
     if config.endpoint:
         models.served = served_policy(models, config, run, folders["policy"])
-    positions = getattr(text_config, "max_position_embeddings", None)
-    prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, positions)
+    prompts = read_prompts(run.table("prompts"), models.policy.tokeniser, config, models.positions)
     yield Progress(stage="loading models", done=1, total=1)
     yield from _messages(prompts, models, config)
     with closing(models):
@@ -155,7 +155,6 @@ def _train(
 
 def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) -> Iterator[Event]:
     """What the person should know before the training starts."""
-    yield from told_of_weights(models.policy.trunk.module)
     yield from prompts.left_out.messages()
     if config.heldout_prompts != "none":
         few = min(len(prompts.heldout), config.evaluate_prompts)
@@ -171,6 +170,9 @@ def _messages(prompts: Prompts, models: Models, config: PolicyLearningConfig) ->
             text=f"A step has {counted(len(prompts.train), 'prompt')}, not {config.prompts_per_step}: "
             "there are no more.",
         )
+    if models.remote is not None:
+        return
+    yield from told_of_weights(models.policy.trunk.module)
     if config.tuning == "lora" and (bare := left_out(models.policy.model)) is not None:
         yield Message(level="warning", text=bare)
     if models.policy.trunk.why_not_packed:
@@ -371,7 +373,8 @@ def finish(
         models.served.forget()
     yield Progress(stage="saving", done=0, total=1)
     destination = run.path / "model"
-    save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
+    if models.remote is None:
+        save_trained(models.policy, models.optimisers["policy"], policy_folder, destination)
     if not current().main:
         return
     yield Progress(stage="saving", done=1, total=1)
@@ -383,6 +386,8 @@ def finish(
         "length": state.last["policy/length"],
         "beta": state.beta,
     }
+    if models.remote is not None:  # its adapters stay where they are
+        return (yield Finished(summary=summary | {"weights": models.remote.server.weights}))
     parents = {role: model.name for role, model in run.inputs.models.items()}
     yield Artifact(
         kind="policy",

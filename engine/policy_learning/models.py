@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ from engine.training.effort import Effort
 from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
 from engine.training.policy import Policy, PolicyOutputs, load_trainable_policy
+
+if TYPE_CHECKING:
+    from engine.policy_learning.remote import RemotePolicy
 
 ADAM_EPS = 1e-5  # Blog, "Adam learning rate and epsilon"
 BATCH_SEQUENCES = 64  # sampled at once
@@ -75,12 +78,23 @@ class Models:
     microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
     served: ServedPolicy | None = None  # where responses come from, if not from here
     effort: Effort | None = None  # what the operations of a step are counted by
+    remote: RemotePolicy | None = None  # what samples and trains the policy, if it is not here
 
     def close(self) -> None:
         """Nothing that a server samples ahead is waited for, and no judge is asked any more."""
         self.rewards.close()
         if self.served is not None:
             self.served.ahead.give_up()
+        if self.remote is not None:
+            self.remote.server.http.close()
+
+    @property
+    def positions(self) -> int | None:
+        """Longest prompt and response together that the policy reads; None where it does not say."""
+        if self.remote is not None:
+            return None
+        size: Any = self.policy.model.config
+        return getattr(size.get_text_config(), "max_position_embeddings", None)
 
     @property
     def critic_trunk(self) -> Trunk | None:
@@ -98,7 +112,7 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the policy lies, and with it everything that is compared to it."""
-        return self.policy.trunk.device
+        return self.policy.trunk.device if self.remote is None else torch.device("cpu")
 
 
 def load_models(

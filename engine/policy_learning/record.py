@@ -75,7 +75,7 @@ def update_metrics(stats: UpdateStats, learning_rate: float) -> dict[str, float]
         "policy/clip_fraction": stats.mean("clipped"),
         "policy/update_kl": stats.mean("kl"),
         "policy/policy_loss": sum(m.policy_loss for m in stats.minibatches) / count,
-        "policy/optimiser_steps": float(len(stats.grad_norms["policy"])),
+        "policy/optimiser_steps": float(count - stats.stopped_early),
         "policy/learning_rate": learning_rate,
     }
     if any(m.entropy_loss for m in stats.minibatches):

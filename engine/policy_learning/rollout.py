@@ -137,8 +137,11 @@ def collect(
     They are the policy's, or those of a mixture with its reference; what a server was asked for ahead is
     taken.  step: steps that the policy has taken.
     """
-    policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
     seeds = prompt_seeds(len(prompts), *key)
+    if models.remote is not None:
+        count = samples or config.samples
+        return (yield from models.remote.collect(models, prompts, config, seeds, count, stage))
+    policy, microbatch, ranks = models.policy, models.microbatches["sampling"], current()
     mine = ranks.share(range(len(prompts)))
     source = mixture or (policy.model if models.served is None else models.served.source())
     staleness = 0
@@ -244,6 +247,8 @@ def measure(models: Models, rollout: Rollout, *, with_gold: bool = False) -> Gen
     first epoch is 1 whatever the sampler rounds differently; the largest deviation is kept for the record.
     A shared critic's values come from the same pass.  Ranks share the prompts, and all know the whole.
     """
+    if models.remote is not None:
+        return (yield from models.remote.measure(models, rollout, with_gold))
     ranks = current()
     mine = rollout.shared(range(len(rollout.sampled)), ranks)
     conversations = [
@@ -328,7 +333,7 @@ def check_sampler(models: Models, rollout: Rollout, measured: Measured) -> None:
 
     Of a policy of some steps ago nothing is to be said; a server's weights have their canaries.
     """
-    if rollout.staleness:
+    if rollout.staleness or models.remote is not None:
         return
     apart_M = (measured.logprobs - rollout.sampled_logprobs)[rollout.mask].abs()
     check_rounding(apart_M, embedding_dtype(models.policy.trunk.module), models.policy.temperature)

@@ -24,12 +24,22 @@ class State:
     told: list[str] = field(default_factory=list)  # what has collapsed, each told once
 
     def to_json(self, models: Models) -> dict[str, Any]:
-        """As a checkpoint keeps it, with the sizes that micro-batches have been cut to."""
-        return asdict(self) | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
+        """As a checkpoint keeps it, with the sizes that micro-batches have been cut to.
+
+        A server that trains the policy keeps its weights, whose path is put down.
+        """
+        remote = {} if models.remote is None else {"remote": models.remote.save()}
+        return (
+            asdict(self)
+            | remote
+            | {"portions": {name: asdict(part) for name, part in models.microbatches.items()}}
+        )
 
     @classmethod
     def from_json(cls, saved: dict[str, Any], models: Models) -> State:
-        """What `to_json` gave; sets the sizes of the models' micro-batches too."""
+        """What `to_json` gave; sets the sizes of the models' micro-batches too, and a server's weights."""
+        if models.remote is not None:
+            models.remote.load(saved.pop("remote"))
         for name, part in saved.pop("portions").items():
             models.microbatches[name].size, models.microbatches[name].told = part["size"], part["told"]
         constraints = models.rewards.constraints

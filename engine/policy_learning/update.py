@@ -174,6 +174,8 @@ class Update:
         The update ends early, before the step that would be taken, once the mean KL a token to the sampling
         policy exceeds `target_kl_update`.  Raises BrokenUpdateError.
         """
+        if self.models.remote is not None:
+            return (yield from self.models.remote.update(self))
         config, optimisers = self.config, self.models.optimisers
         stats = UpdateStats(torch.ones(self.rollout.mask.shape), grad_norms={name: [] for name in optimisers})
         seen, total = 0, config.epochs * len(self.used or self.rollout.sampled)

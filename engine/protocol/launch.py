@@ -45,6 +45,9 @@ SPEED = {
 RUN_VARIABLE = "WORKBENCH_RUN_DIR"
 """In the environment of a worker and of all that it starts: by this they are found."""
 
+BATCH = "WORKBENCH_BATCH"
+"""In the environment of a worker that a cluster may end and start again: a signal is not a person's wish."""
+
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.worker")
 CARRIER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.elsewhere.carrier")
 """What stands in the worker's place for a run that computes on another machine."""
@@ -60,6 +63,14 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     started: float  # seconds since the epoch
+
+
+class Nodes(msgspec.Struct, frozen=True):
+    """Machines that compute one run together, on a file system that they share."""
+
+    count: int
+    interface: str
+    """The network interface over which their processes talk, as each of them calls it."""
 
 
 # Workers that this process started: they stay zombies until they are waited for.
@@ -88,24 +99,29 @@ def missing_packages(job: JobKind, config: JobConfig) -> str | None:
 
 
 def spawn(
-    run: RunDir, worker: Sequence[str] = WORKER, inherited: Sequence[int] = (), processes: int = 1
+    run: RunDir,
+    worker: Sequence[str] = WORKER,
+    inherited: Sequence[int] = (),
+    processes: int = 1,
+    nodes: Nodes | None = None,
 ) -> Process:
     """Start a worker on `run` and return at once; `process.json` says which process it is.
 
     `worker` is the command that the run directory is appended to; it keeps the file
     descriptors `inherited`.  Several `processes` of it (0: one for each GPU) are started by `torchrun`, which
-    is then the process that is known.  A `stop` file that lies there counts.
+    is then the process that is known.  With `nodes` the command `worker` begins with what starts the rest on
+    each of them.  A `stop` file that lies there counts.
     Raises WorkbenchError when no process can be started.
     """
     count = processes or max(1, gpus())
     with _private_append(run.stdout_path) as stdout, _private_append(run.stderr_path) as stderr:
         try:
             child = subprocess.Popen(
-                [*together(worker, run, count), str(run.path)],
+                [*together(worker, run, count, nodes), str(run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env=_environment(run) | shared_environment(run, count),
+                env=run_environment(run, count, nodes),
                 start_new_session=True,
                 pass_fds=tuple(inherited),
             )
@@ -118,34 +134,38 @@ def spawn(
     return process
 
 
-def together(worker: Sequence[str], run: RunDir, processes: int) -> list[str]:
-    """The command that starts so many processes of `worker`, which is `python … -m MODULE`.
+def together(worker: Sequence[str], run: RunDir, processes: int, nodes: Nodes | None = None) -> list[str]:
+    """The command that starts so many processes of `worker`, which is `python … -m MODULE`, on each node.
 
-    They find one another by a file in the run directory, so that no port of the machine is opened for it.
+    They find one another by a file in the run directory, so that no port of a machine is opened for it.
     """
-    if processes == 1:
+    if processes == 1 and nodes is None:
         return list(worker)
     shutil.rmtree(run.ranks_path, ignore_errors=True)
     run.ranks_path.mkdir(mode=PRIVATE_FOLDER)
     python, module = worker[: worker.index("-m")], worker[worker.index("-m") :]
     options = (
-        *("--nnodes", "1", "--nproc-per-node", str(processes), "--max-restarts", "0"),
+        *("--nnodes", str(nodes.count if nodes else 1), "--nproc-per-node", str(processes)),
+        *("--max-restarts", "0"),
         *("--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--rdzv-id", "run"),
         *("--rdzv-endpoint", str(run.ranks_path / "start")),
     )
     return [*python, "-m", "torch.distributed.run", *options, *module]
 
 
-def shared_environment(run: RunDir, processes: int) -> dict[str, str]:
-    """What processes that share a machine need to know: their part of its cores, and where they meet."""
-    if processes == 1:
+def shared_environment(run: RunDir, processes: int, nodes: Nodes | None = None) -> dict[str, str]:
+    """What processes that train together need to know: where they meet, and their part of the cores."""
+    if processes == 1 and nodes is None:
         return {}
+    loopback = "lo" if sys.platform == "linux" else "lo0"
     shared = {
         MEETING: str(run.ranks_path / "meeting"),
         "PYTHONSAFEPATH": "1",
-        "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+        "GLOO_SOCKET_IFNAME": nodes.interface if nodes else loopback,
     }
-    if "OMP_NUM_THREADS" not in os.environ:
+    if nodes is not None:
+        shared["NCCL_SOCKET_IFNAME"] = nodes.interface
+    elif "OMP_NUM_THREADS" not in os.environ:
         shared["OMP_NUM_THREADS"] = str(max(1, usable_cores() // processes))
     return shared
 
@@ -310,13 +330,13 @@ def worker_environment() -> dict[str, str]:
     return env
 
 
-def _environment(run: RunDir) -> dict[str, str]:
-    """The worker's environment: no network unless a model has to come from the hub."""
+def run_environment(run: RunDir, processes: int, nodes: Nodes | None = None) -> dict[str, str]:
+    """The environment of a run's worker: no network unless a model has to come from the hub."""
     env = worker_environment()
     env[RUN_VARIABLE] = str(run.path)
     if not any(is_hub_id(model.folder) for model in run.inputs.models.values()):
         env.setdefault("HF_HUB_OFFLINE", "1")
-    return env
+    return env | shared_environment(run, processes, nodes)
 
 
 def is_hub_id(model: str) -> bool:

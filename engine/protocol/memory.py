@@ -70,7 +70,7 @@ def memory_of(config: JobConfig, sizes: Sizes) -> int:
         _training(cost, sizes, width),
         _saving(cost, sizes),
     )
-    parts = max(1, config.processes) if getattr(config, "sharding", "") == "full" else 1
+    parts = max(1, config.processes) * config.machines if getattr(config, "sharding", "") == "full" else 1
     spared = _spared(sizes, width) if cost.four_bits else 0
     # Of divided weights one model is whole when it samples.
     held = (cost.models * one - spared + optimiser) // parts
@@ -96,7 +96,7 @@ def parts_of(config: JobConfig, sizes: Sizes) -> dict[str, int]:
         "cache": _sampling(cost, sizes, width, on_cuda=on_cuda),
         "process": 0 if on_cuda else PROCESS_BYTES,
     }
-    divided = max(1, config.processes) if getattr(config, "sharding", "") == "full" else 1
+    divided = max(1, config.processes) * config.machines if getattr(config, "sharding", "") == "full" else 1
     for name in ("weights", "gradients", "moments"):
         parts[name] //= divided
     return dict(sorted(((name, size) for name, size in parts.items() if size), key=lambda item: -item[1]))

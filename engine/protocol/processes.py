@@ -39,6 +39,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def processes_here() -> int:
+    """Those of them on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
+
+
 def rank_of_process() -> int:
     """Which of them this is, from 0."""
     return int(os.environ.get("RANK", "0"))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from engine.errors import WorkbenchError
 from engine.models.sharding import is_sharded
-from engine.protocol.processes import MEETING, local_rank, lost, rank_of_process, world_size
+from engine.protocol.processes import MEETING, local_rank, lost, processes_here, rank_of_process, world_size
 from engine.training.optimiser import MasterAdam
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ def current() -> Ranks:
 
 @cache
 def _joined() -> Ranks:
-    on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= world_size()
+    on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= processes_here()
     if on_gpu:
         torch.cuda.set_device(local_rank())
     meeting = os.environ.get(MEETING)

@@ -104,7 +104,8 @@ def measured_rate(store: Store, config: JobConfig) -> float | None:
                 continue
             if config.dtype != (row.dtype or row.config.get("dtype")):
                 continue
-            if config.processes != row.config.get("devices", 1):
+            together = row.config.get("devices", 1), row.config.get("nodes", 1)
+            if (config.processes, config.machines) != together:
                 continue
             work = _work(store, row)
             seconds = (row.ended_at - row.started_at).total_seconds()

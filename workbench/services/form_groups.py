@@ -150,7 +150,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         ),
         *("folds", "budget_minutes", "checkpoint_every"),
     ),
-    "Machine": ("seed", "device", "devices", "sharding", "activations", "dtype", "on"),
+    "Machine": ("seed", "device", "devices", "nodes", "sharding", "activations", "trainer", "dtype", "on"),
 }
 """Every other setting, by subject, in the order of a form."""
 OTHER = "More"

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from engine.elsewhere.host import Host, find_host, write_host
+from engine.elsewhere.host import Host, check_nodes, find_host, write_host
 from engine.errors import UsageError, WorkbenchError
 from engine.protocol import launch
 from engine.protocol.catalog import JOBS, find_job
@@ -105,6 +105,8 @@ class Jobs:
         if type(config) is not job.config:
             raise UsageError(f"A {kind} job takes a {job.config.__name__}, not a {type(config).__name__}.")
         host = find_host(self._hosts, config.on) if config.on else None
+        if host is not None:
+            check_nodes(config.on, host, config.machines)
         if host is None and (lacking := launch.missing_packages(job, config)) is not None:
             raise UsageError(lacking)
         if after is not None:

@@ -30,6 +30,11 @@ def equal(field: str, *values: Any) -> Callable[[Values], bool]:
     return lambda values_now: values_now[field] in values
 
 
+def one_process(values: Values) -> bool:
+    """Where nothing is shared among processes."""
+    return bool(values["devices"] == 1 and values["nodes"] == 1)
+
+
 def unequal(field: str, *values: Any) -> Callable[[Values], bool]:
     """Where a field has none of these values."""
     return lambda values_now: values_now[field] not in values

@@ -71,6 +71,14 @@ Devices = Annotated[
         "every GPU.",
     ),
 ]
+Nodes = Annotated[
+    int,
+    Meta(
+        ge=1,
+        description="Machines that train together, each with as many processes as devices says; above 1 "
+        "only where a machine of the settings starts them (on).",
+    ),
+]
 Sharding = Annotated[
     Literal["auto", "none", "full"],
     Meta(
@@ -152,6 +160,11 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Processes that compute the job together; 0 for as many as there are GPUs."""
         return int(getattr(self, "devices", 1))
 
+    @property
+    def machines(self) -> int:
+        """Machines that compute it together, with so many processes each."""
+        return int(getattr(self, "nodes", 1))
+
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
         """Which settings mean nothing beside which others."""
@@ -194,6 +207,17 @@ class JobConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise UsageError(
                 f"devices is {self.processes} and a step has {counted(prompts, 'prompt')}: some would have "
                 "nothing to do; lower devices or take more prompts a step."
+            )
+        each = counted(max(1, self.processes), "process", "processes")
+        if self.machines * max(1, self.processes) > prompts:
+            raise UsageError(
+                f"nodes is {self.machines} with {each} each, and a step has {counted(prompts, 'prompt')}: "
+                "some would have nothing to do; lower nodes or take more prompts a step."
+            )
+        if self.machines > 1 and not self.on:
+            raise UsageError(
+                f"nodes is {self.machines}, and here is one machine; name with on one of the settings that "
+                "starts a run on several (docs/elsewhere.md), or leave nodes at 1."
             )
 
     def check_request(self) -> None:

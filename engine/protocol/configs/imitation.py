@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.applies import Idle, equal, unequal
+from engine.protocol.configs.applies import Idle, equal, one_process, unequal
 from engine.protocol.configs.common import (
     Activations,
     AnnotatorFilter,
@@ -21,6 +21,7 @@ from engine.protocol.configs.common import (
     JobConfig,
     LoraRank,
     MaxGradNorm,
+    Nodes,
     PolicyName,
     PromptSource,
     Sharding,
@@ -62,6 +63,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 8
     devices: Devices = 1
+    nodes: Nodes = 1
     sharding: Sharding = "auto"
     microbatch: Annotated[
         int, Meta(ge=1, description="Prompts in one forward and backward; halved when memory runs out.")
@@ -114,7 +116,7 @@ class StoredResponsesConfig(JobConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         return (
             Idle(("lora_rank", "base"), equal("tuning", "full"), "there are no adapters"),
-            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
+            Idle(("sharding",), one_process, "one process has all weights"),
         )
 
     def __post_init__(self) -> None:

@@ -186,8 +186,10 @@ class OnlineDPOConfig(ComparedConfig, frozen=True, kw_only=True):
                 f"minibatches must divide prompts_per_step, {self.prompts_per_step}: the samples of a prompt "
                 f"are compared in one, and {self.minibatches} does not; choose another number."
             )
-        if self.compare == "people" and self.devices > 1:
-            raise UsageError("A step that waits for people is sampled by one process; leave devices at 1.")
+        if self.compare == "people" and (self.devices > 1 or self.nodes > 1):
+            raise UsageError(
+                "A step that waits for people is sampled by one process; leave devices and nodes at 1."
+            )
         if self.loss == "sppo" and self.endpoint:
             raise UsageError(
                 "SPPO learns from samples of the policy itself; leave out endpoint, or loss sppo."

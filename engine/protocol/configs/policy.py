@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.applies import Idle, equal, unequal
+from engine.protocol.configs.applies import Idle, equal, one_process, unequal
 from engine.protocol.configs.common import (
     Activations,
     BaseWeights,
@@ -16,6 +16,7 @@ from engine.protocol.configs.common import (
     Devices,
     LoraRank,
     MaxGradNorm,
+    Nodes,
     RolloutEpochs,
     Sharding,
     Tuning,
@@ -52,6 +53,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     steps: Annotated[int, Meta(ge=1, description="Rollout-and-update rounds.")] = 50
     prompts_per_step: Annotated[int, Meta(ge=1, description="Prompts sampled a step (B).")] = 8
     devices: Devices = 1
+    nodes: Nodes = 1
     sharding: Sharding = "auto"
     endpoint: Annotated[
         str,
@@ -199,7 +201,7 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
     def rules(cls) -> tuple[Idle, ...]:
         return (
             Idle(("lora_rank", "base"), equal("tuning", "full"), "there are no adapters"),
-            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
+            Idle(("sharding",), one_process, "one process has all weights"),
             Idle(("kl_target", "kl_horizon"), equal("kl", "fixed"), "β is constant"),
             Idle(("constraint_bound",), equal("constraint", ""), "there is no constraint"),
             Idle(
@@ -303,6 +305,10 @@ class PolicyLearningConfig(RewardedConfig, frozen=True, kw_only=True):
                 heldout = 0 if self.heldout_prompts == "none" else len(self.evaluations())
                 asked[component.source] = scale + steps + heldout * self.evaluate_prompts * a_prompt
         return asked
+
+    def remote(self) -> str:
+        """The server that samples and trains the policy; empty where this machine does."""
+        return str(getattr(self, "trainer", ""))
 
     def evaluations(self) -> list[int]:
         """The numbers of steps after which the policy is evaluated on held-out prompts, if there are any."""

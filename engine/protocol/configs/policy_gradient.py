@@ -11,6 +11,7 @@ from engine.protocol.configs.common import RolloutEpochs
 from engine.protocol.configs.policy import PolicyLearningConfig
 from engine.protocol.configs.rates import described, learning_rate
 from engine.protocol.configs.rewarded import refuse_single_samples
+from engine.protocol.configs.trainer import Trainer, check_trainer
 
 
 class SteppedConfig(PolicyLearningConfig, frozen=True, kw_only=True):
@@ -99,6 +100,7 @@ class GRPOConfig(SteppedConfig, frozen=True, kw_only=True):
             "whole response, k3 is the paper's."
         ),
     ] = "k2"
+    trainer: Trainer = ""
 
     @classmethod
     def rules(cls) -> tuple[Idle, ...]:
@@ -114,6 +116,7 @@ class GRPOConfig(SteppedConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         PolicyLearningConfig.check(self)
         refuse_single_samples(self.samples, "GRPO compares the samples of a prompt")
+        check_trainer(self, self.trainer)
 
 
 class RLOOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
@@ -121,7 +124,9 @@ class RLOOConfig(PolicyLearningConfig, frozen=True, kw_only=True):
 
     samples: Annotated[int, Meta(ge=1, description="Responses a prompt (K), two at least.")] = 4
     epochs: RolloutEpochs = 1
+    trainer: Trainer = ""
 
     def check(self) -> None:
         PolicyLearningConfig.check(self)
         refuse_single_samples(self.samples, "RLOO takes the other samples of a prompt as baseline")
+        check_trainer(self, self.trainer)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from engine.errors import UsageError
-from engine.protocol.configs.applies import Idle, equal, unequal
+from engine.protocol.configs.applies import Idle, equal, one_process, unequal
 from engine.protocol.configs.common import (
     Activations,
     AnnotatorFilter,
@@ -22,6 +22,7 @@ from engine.protocol.configs.common import (
     LabelSmoothing,
     LoraRank,
     MaxGradNorm,
+    Nodes,
     PromptSource,
     RewardModelName,
     Sharding,
@@ -112,6 +113,7 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
     warmup_steps: WarmupSteps = 5
     batch_prompts: BatchPrompts = 4
     devices: Devices = 1
+    nodes: Nodes = 1
     sharding: Sharding = "auto"
     batch_tokens: Annotated[
         int, Meta(ge=64, description="Tokens in one forward and backward; less takes less memory.")
@@ -163,11 +165,11 @@ class RewardConfig(JobConfig, frozen=True, kw_only=True):
                 WEIGHTS_ONLY, equal("tuning", "frozen"), "a head on a frozen trunk is fitted, not descended"
             ),
             Idle(
-                ("devices", "sharding"),
+                ("devices", "nodes", "sharding"),
                 equal("tuning", "frozen", "auto"),
                 "one process fits a head on a frozen trunk",
             ),
-            Idle(("sharding",), equal("devices", 1), "one process has all weights"),
+            Idle(("sharding",), one_process, "one process has all weights"),
             Idle(("tie",), unequal("objective", *WITH_TIES), "only davidson and rao_kupper learn from ties"),
             Idle(
                 ("margin", "label_smoothing"),

@@ -31,6 +31,7 @@ from engine.elsewhere.messages import (
 )
 from engine.errors import WorkbenchError
 from engine.protocol.configs import GenerateConfig
+from engine.protocol.launch import Nodes
 from engine.protocol.rundir import RunDir
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -40,6 +41,8 @@ MESSAGES = st.one_of(
     st.builds(
         Begin, version=TEXT, run=TEXT, folder=TEXT, launcher=TEXT, processes=NUMBER, offset=NUMBER,
         files=st.lists(GIVEN).map(tuple), have=st.dictionaries(TEXT, st.tuples(NUMBER, NUMBER)),
+        nodes=st.none() | st.builds(Nodes, count=NUMBER, interface=TEXT),
+        slurm=st.none() | st.dictionaries(TEXT, TEXT | st.booleans() | NUMBER),
     ),
     st.builds(Needs, st.lists(TEXT).map(tuple)),
     st.builds(Chunk, DATA, st.booleans()),
@@ -47,7 +50,7 @@ MESSAGES = st.one_of(
     st.builds(Ended, code=st.none() | NUMBER, words=TEXT),
     *(st.builds(kind, TEXT) for kind in (Ask, Refused)),
     st.builds(Log, DATA),
-    st.just(Alive()),
+    st.builds(Alive, TEXT),
 )  # fmt: skip
 
 

@@ -191,13 +191,13 @@ def test_the_environment_is_offline_unless_a_hub_model_is_read(
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.delenv(name, raising=False)
     run = prepared(tmp_path, GenerateConfig(policy="p"), "smollm2")
-    assert launch._environment(run)["HF_HUB_OFFLINE"] == "1"
-    assert launch._environment(run)["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert launch.run_environment(run, 1)["HF_HUB_OFFLINE"] == "1"
+    assert launch.run_environment(run, 1)["HF_HUB_DISABLE_TELEMETRY"] == "1"
     run.write_inputs(Inputs(models={"policy": ModelRef(name="x", folder="org/name")}))
-    assert "HF_HUB_OFFLINE" not in launch._environment(run)
+    assert "HF_HUB_OFFLINE" not in launch.run_environment(run, 1)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     run.write_inputs(Inputs())
-    assert launch._environment(run)["HF_HUB_OFFLINE"] == "0"
+    assert launch.run_environment(run, 1)["HF_HUB_OFFLINE"] == "0"
 
 
 def test_progress_is_throttled_but_its_ends_are_not() -> None:
