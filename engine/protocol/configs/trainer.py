@@ -29,7 +29,7 @@ def check_trainer(config: PolicyLearningConfig, trainer: str) -> None:
     wanted = {
         "tuning": "lora", "endpoint": "", "devices": 1, "nodes": 1, "temperature": 1.0, "ratio": "token",
         "surrogate": "clipped", "entropy_bonus": 0.0, "heldout_prompts": "none", "policy_every": 0,
-        "process_reward": "",
+        "process_reward": "", "activations": "keep", "base": "whole",
     }  # fmt: skip
     for name, value in wanted.items():
         if getattr(config, name, value) != value:
