@@ -14,7 +14,7 @@ import duckdb
 from storage import sql_guard
 from storage.errors import StoreError
 from storage.literals import identifier
-from storage.remote import RemoteCursor
+from storage.share.remote import RemoteCursor
 from storage.store import Store
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from storage import artifacts, judges, policies, responses, runs, scores, steps
+from storage import artifacts, policies, responses, runs, scores, steps
 from storage.errors import StoreError
+from storage.measures import judges
 from storage.parquet import ALL_ROWS, Span, parquet_rows
 from storage.records import RunRow
 from storage.store import MANY, Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from storage.file.walls import no_wildcards
 from storage.store import Store
-from storage.walls import no_wildcards
 
 Span = tuple[int, int]
 """The first row and the one after the last, counted from 0."""

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from storage.errors import StoreError
-from storage.migrate import migrations
+from storage.file.migrate import migrations
 
 # Everything else is refused: functions that read files, open connections or run text as SQL, known or not.
 TABLE_FUNCTIONS = re.compile(

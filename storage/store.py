@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from storage import creation, held, migrate, recovery, runs_folder, spilling, walls
 from storage.errors import DiskFullError, StoreError
-from storage.faults import told
+from storage.file import creation, held, migrate, recovery, runs_folder, spilling, walls
+from storage.file.faults import told
+from storage.file.traces import set_aside_torn
+from storage.file.turns import Turns
+from storage.file.walls import bytes_of
 from storage.rows import with_rows
 from storage.sql import block
-from storage.traces import set_aside_torn
-from storage.turns import Turns
-from storage.walls import bytes_of
 
 if TYPE_CHECKING:
     import pyarrow

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from storage import migrate, store
-from storage.faults import told
+from storage import store
+from storage.file import migrate
+from storage.file.faults import told
 
 
 class Copies:

@@ -52,23 +52,33 @@ PLACES = (
         "prompts", "f2", "Prompts", "workbench.screens.prompts:PromptsScreen", "Prompts and their responses"
     ),
     Place(
-        "rank", "f3", "Rank", "workbench.screens.rank:RankScreen", "Judge responses, one prompt after another"
+        "rank",
+        "f3",
+        "Rank",
+        "workbench.screens.rank.screen:RankScreen",
+        "Judge responses, one prompt after another",
     ),
     Place("score", "f4", "Score", "workbench.screens.score:ScoreScreen", "Score text as you type"),
-    Place("runs", "f5", "Runs", "workbench.screens.runs:RunsScreen", "Jobs, their charts and what they made"),
+    Place(
+        "runs",
+        "f5",
+        "Runs",
+        "workbench.screens.runs.screen:RunsScreen",
+        "Jobs, their charts and what they made",
+    ),
     Place("compare", "f6", "Compare", "workbench.screens.compare:CompareScreen", "Two policies side by side"),
-    Place("sql", "f7", "SQL", "workbench.screens.sql:SqlScreen", "Query everything"),
+    Place("sql", "f7", "SQL", "workbench.screens.sql.screen:SqlScreen", "Query everything"),
 )
 HELP = screen_at("workbench.screens.help:HelpScreen")
 TOO_SMALL = screen_at("workbench.screens.too_small:TooSmallScreen")
 LAUNCH = screen_at("workbench.screens.launch:LaunchScreen")
-REPORT = screen_at("workbench.screens.report:ReportScreen")
+REPORT = screen_at("workbench.screens.report.screen:ReportScreen")
 PROJECT = screen_at("workbench.screens.project:ProjectScreen")
 DISAGREEMENTS = screen_at("workbench.screens.disagreements:DisagreementsScreen")
 STEPS = screen_at("workbench.screens.steps:StepsScreen")
 LEADERBOARD = screen_at("workbench.screens.leaderboard:LeaderboardScreen")
 EXPERIMENTS = screen_at("workbench.screens.experiments:ExperimentsScreen")
-IMPORT = screen_at("workbench.screens.prompts_import:ImportScreen")
+IMPORT = screen_at("workbench.screens.importing.files:ImportScreen")
 
 
 def palette() -> type[Provider]:

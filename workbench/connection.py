@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from storage.remote import OwnReader, RemoteCursor, RemoteStore
+    from storage.share.remote import OwnReader, RemoteCursor, RemoteStore
 
 BATCH_ROWS = 20_000
 STARTING = 3.0  # seconds in which a process that has just opened the store begins to share it
@@ -108,8 +108,8 @@ class Connection:
 
     def _asked(self, query: str) -> RemoteCursor | OwnReader:
         """The query, asked of the holder, or of the file where nobody holds it."""
-        from storage.asking import GoneError
-        from storage.remote import OwnReader, RemoteStore
+        from storage.share.asking import GoneError
+        from storage.share.remote import OwnReader, RemoteStore
 
         locked = LockedError(f"{self.path} is open in another process.")
         for _ in range(2):  # a holder that has gone may have another after it

@@ -227,7 +227,7 @@ def _read_keys(where: str, table: Any) -> dict[str, str]:
 
 
 def _read_presets(where: str, table: Any) -> dict[str, Any]:
-    from workbench.services.form_presets import read_presets  # all jobs: not for a start that has none
+    from workbench.services.runs.form_presets import read_presets  # all jobs: not for a start that has none
 
     return read_presets(where, table)
 

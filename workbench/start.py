@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from storage.sharing import Share
+    from storage.share.sharing import Share
     from workbench.app import WorkbenchApp
     from workbench.services.workspace import Workspace
     from workbench.settings import Settings
@@ -80,7 +80,7 @@ def share_store(app: WorkbenchApp, shares: list[Share]) -> None:
     if workspace.settings.in_memory:
         return
     from storage.errors import StoreError
-    from storage.sharing import share
+    from storage.share.sharing import share
 
     try:
         shares.append(share(workspace.store))

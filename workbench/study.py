@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from storage.interchange.formats.writing import Exported
     from storage.interchange.importing import ImportReport
     from storage.records import PolicyRow, PromptRow, ResponseRow, RewardModelRow
-    from workbench.services.calibration import JudgeCalibration
-    from workbench.services.jobs import Jobs, RunDetail
+    from workbench.services.reports.calibration import JudgeCalibration
+    from workbench.services.runs.jobs import Jobs, RunDetail
 
 Ranking = Sequence["str | Sequence[str]"]
 """Response ids from best to worst; ids in a list of their own share a rank."""
@@ -214,7 +214,8 @@ class Study:
         return [Run(row.run_id, self.workspace.jobs) for row in self.workspace.jobs.list()]
 
     def _submit(self, kind: str, settings: Mapping[str, Any]) -> Run:
-        from engine.protocol.catalog import build, find_job
+        from engine.protocol.building import build
+        from engine.protocol.catalog import find_job
 
         jobs = self.workspace.jobs
         return Run(jobs.submit(kind, build(find_job(kind).config, settings)), jobs)

@@ -26,7 +26,7 @@ from engine.policy_learning.best_of_n import SAMPLED
 from engine.policy_learning.models import ADAM_EPS, BATCH_SEQUENCES, Models
 from engine.policy_learning.prompts import Prompts
 from engine.policy_learning.record import sample_row
-from engine.policy_learning.reward_parts import Conversation, ModelPart
+from engine.policy_learning.rewards.parts import Conversation, ModelPart
 from engine.policy_learning.rloo import RLOO
 from engine.policy_learning.rollout import Measured, Rollout, Targets, check_sampler, collect, measure
 from engine.policy_learning.update import BrokenUpdateError, Update

@@ -12,9 +12,9 @@ from torch import Tensor
 from engine.models.reward_model import RewardModel
 from engine.objectives.groups import group_advantages, spread_within
 from engine.policy_learning.prompts import Prompt
-from engine.policy_learning.reward_parts import ModelPart
-from engine.policy_learning.rewards import Rewards
-from engine.policy_learning.score_scale import RewardScores, ScoreScale
+from engine.policy_learning.rewards.parts import ModelPart
+from engine.policy_learning.rewards.rewards import Rewards
+from engine.policy_learning.rewards.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs.overoptimise import PLAIN
 from engine.protocol.rewards import Component, Ensemble
 from engine.rollout import Sampled

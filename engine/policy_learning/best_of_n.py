@@ -38,10 +38,10 @@ from engine.models.policy import load_policy
 from engine.objectives.best_of import best_of, kl_bound, subset_sizes
 from engine.policy_learning.prompts import REFERENCE_KEY, Prompt, Prompts, read_prompts
 from engine.policy_learning.record import sample_row
-from engine.policy_learning.reward_parts import Conversation, RewardModels
-from engine.policy_learning.rewards import Rewards, load_rewards
+from engine.policy_learning.rewards.parts import Conversation, RewardModels
+from engine.policy_learning.rewards.rewards import Rewards, load_rewards
+from engine.policy_learning.rewards.score_scale import RewardScores, ScoreScale
 from engine.policy_learning.rollout import draw, prompt_seeds
-from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.protocol.configs import BestOfNConfig
 from engine.protocol.events import Event, Finished, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from engine.policy_learning.models import Models
 from engine.policy_learning.prompts import Prompt, Prompts
+from engine.policy_learning.rewards.score_scale import ScoreScale
 from engine.policy_learning.rollout import Measured, Rollout, collect, kl_of, measure, shaped
-from engine.policy_learning.score_scale import ScoreScale
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Metrics
 from engine.protocol.rundir import RunDir

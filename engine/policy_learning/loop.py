@@ -46,6 +46,7 @@ from engine.policy_learning.record import (
 )
 from engine.policy_learning.remote import load_remote
 from engine.policy_learning.resampling import Sampling, group_metrics, learned_from, resampled
+from engine.policy_learning.rewards.score_scale import ScoreScale
 from engine.policy_learning.rollout import (
     Measured,
     Rollout,
@@ -56,7 +57,6 @@ from engine.policy_learning.rollout import (
     measure,
     shaped,
 )
-from engine.policy_learning.score_scale import ScoreScale
 from engine.policy_learning.state import State
 from engine.policy_learning.update import BrokenUpdateError, PolicyLosses, Update, UpdateStats
 from engine.protocol.configs import PolicyLearningConfig

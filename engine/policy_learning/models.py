@@ -29,8 +29,8 @@ from engine.models.reward_model import RewardModel, load_reward_model
 from engine.models.sharding import shard
 from engine.models.trunk import Trunk, head_scores, make_trainable
 from engine.policy_learning.ahead import Ahead
-from engine.policy_learning.reward_parts import RewardModels
-from engine.policy_learning.rewards import Rewards, load_rewards
+from engine.policy_learning.rewards.parts import RewardModels
+from engine.policy_learning.rewards.rewards import Rewards, load_rewards
 from engine.policy_learning.served import ServedPolicy
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.rundir import RunDir

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.own_process import OwnProcess, serve
-from engine.policy_learning.functions import import_function, line_of
+from engine.policy_learning.rewards.functions import import_function, line_of
 
 
 class PreferenceFunction:

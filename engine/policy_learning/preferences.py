@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from engine.objectives.preference import antisymmetric
-from engine.policy_learning.judges import JudgePart, Pair
-from engine.policy_learning.pairwise import PairwiseModel
 from engine.policy_learning.preference_function import PreferenceFunction
-from engine.policy_learning.rewards import Rewards
+from engine.policy_learning.rewards.judges import JudgePart, Pair
+from engine.policy_learning.rewards.pairwise import PairwiseModel
+from engine.policy_learning.rewards.rewards import Rewards
 from engine.policy_learning.rollout import Rollout
 from engine.protocol.events import Event
 from engine.text import Tokeniser

@@ -14,7 +14,7 @@ import torch
 
 from engine.errors import UsageError
 from engine.left_out import LeftOutTexts, check_template, encode_or_leave_out, name_of
-from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.rewards.parts import Conversation
 from engine.protocol.configs.needs import SCALE_PROMPTS, SCALE_SAMPLES
 from engine.text import Chat, TemplateName, Tokeniser
 from engine.training.checkpoint import seeded

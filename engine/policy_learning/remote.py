@@ -27,8 +27,8 @@ from engine.objectives.groups import token_divisor
 from engine.objectives.policy import clipped_surrogate
 from engine.policy_learning.models import ADAM_EPS, Models
 from engine.policy_learning.prompts import Prompt
-from engine.policy_learning.reward_parts import RewardModels
-from engine.policy_learning.rewards import load_rewards
+from engine.policy_learning.rewards.parts import RewardModels
+from engine.policy_learning.rewards.rewards import load_rewards
 from engine.policy_learning.rollout import Measured, Rollout, as_rollout, scores_of
 from engine.policy_learning.update import BrokenUpdateError, Sums, Update, UpdateStats, minibatches
 from engine.protocol.configs import GRPOConfig, PolicyLearningConfig

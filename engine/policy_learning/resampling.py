@@ -17,8 +17,8 @@ from torch import Tensor
 
 from engine.objectives.groups import without_variance
 from engine.policy_learning.prompts import Prompts
+from engine.policy_learning.rewards.score_scale import RewardScores
 from engine.policy_learning.rollout import Measured, Rollout
-from engine.policy_learning.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event
 

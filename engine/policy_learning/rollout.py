@@ -20,8 +20,8 @@ from engine.objectives.kl import k1
 from engine.objectives.rewards import overlong
 from engine.policy_learning.models import Models
 from engine.policy_learning.prompts import Prompt, Prompts, PromptSettings
-from engine.policy_learning.reward_parts import Conversation
-from engine.policy_learning.score_scale import RewardScores
+from engine.policy_learning.rewards.parts import Conversation
+from engine.policy_learning.rewards.score_scale import RewardScores
 from engine.protocol.configs import PolicyLearningConfig
 from engine.protocol.events import Event, Progress
 from engine.rollout import Mixture, Sampled, Server, response_text, sample, sample_steps

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.policy_learning.models import Models
-from engine.policy_learning.score_scale import ScoreScale
+from engine.policy_learning.rewards.score_scale import ScoreScale
 
 
 @dataclass

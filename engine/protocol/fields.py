@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec.inspect as types
 
-from engine.protocol.configs import EndpointConfig, JobConfig
+from engine.protocol.configs.common import JobConfig
+from engine.protocol.configs.endpoint import EndpointConfig
 
 FieldType = Literal["int", "float", "bool", "str", "choice", "strings"]
 

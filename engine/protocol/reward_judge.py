@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs.reward_judge import RewardJudgeConfig
 from engine.protocol.rewards import Component
 from engine.protocol.rubric import DEFAULT, DEFAULT_SCORING, MOST_BYTES, Rubric, read_rubric, rubric_of
-from engine.protocol.rundir import RunDir
 
 RUBRIC = "rubric of "
 
@@ -93,13 +92,6 @@ def judge_files(judges: Mapping[Component, RewardJudge | None]) -> dict[str, str
         if judge is not None and judge.rubric_file is not None:
             files[RUBRIC + component.role] = str(judge.rubric_file)
     return files
-
-
-def kept_judge(run: RunDir, component: Component) -> RewardJudge:
-    """The judge of a run's own copies.  Raises UsageError, WorkbenchError where they are lost."""
-    named = RUBRIC + component.role
-    rubric = run.file(named) if any((run.path / "inputs").glob(f"{named}.*")) else None
-    return read_reward_judge(run.file(component.role), rubric)
 
 
 def judge_models(judges: Mapping[Component, RewardJudge | None]) -> dict[str, str]:

@@ -18,7 +18,8 @@ import msgspec
 
 from engine.errors import UsageError, WorkbenchError
 from engine.files import PRIVATE_FOLDER, write_atomic, writing_folder
-from engine.protocol.catalog import JOBS, build_typed, job_kind
+from engine.protocol.building import build_typed
+from engine.protocol.catalog import JOBS, job_kind
 from engine.protocol.configs import JobConfig
 
 

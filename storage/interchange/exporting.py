@@ -16,16 +16,16 @@ from typing import Any
 import duckdb
 
 from storage.errors import DiskFullError, FileNameError, NotFoundError, StoreError
-from storage.faults import fault_of, told
+from storage.file.faults import fault_of, told
+from storage.file.walls import hand_over
 from storage.ids import Chat
 from storage.interchange.mapping.cells import parsed
 from storage.interchange.mapping.conversations import messages_in
 from storage.interchange.mapping.transcripts import transcript_of
 from storage.policies import unknown
-from storage.remote import RemoteCursor
+from storage.share.remote import RemoteCursor
 from storage.sql import block
 from storage.store import CONFIG, Store
-from storage.walls import hand_over
 
 FORMATS = {
     ".csv": "FORMAT csv, HEADER",

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from storage.errors import MemoryFullError
-from storage.faults import told
+from storage.file.faults import told
 from storage.ids import SEPARATOR, annotator_id, canonical_messages, policy_id
 from storage.import_records import Count
 from storage.interchange.columns.staging import joined, with_ids

@@ -18,7 +18,7 @@ from engine.protocol.catalog import JOBS
 from tests.benchmarks.common import parser, report, say, versions
 from tests.benchmarks.ranking_latency import BURN, figures, seconds_to
 from tests.workbench.ui_rank.terminal import KEYS, Terminal
-from workbench.services.form_groups import ESSENTIALS
+from workbench.services.runs.form_groups import ESSENTIALS
 
 KIND = "ppo"
 TAB, BACK = "\t", "\x1b[Z"

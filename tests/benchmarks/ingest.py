@@ -19,7 +19,7 @@ from storage import judgements, prompts, responses, runs
 from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 from tests.benchmarks.common import parser, report, say, versions
-from workbench.services.ingest import catch_up
+from workbench.services.runs.ingest import catch_up
 
 PAUSE = 0.005  # seconds between two judgements
 

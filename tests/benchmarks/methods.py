@@ -44,7 +44,7 @@ from tests.engine.training.fixtures import talkative
 from tests.engine.training.runs import make_run, prompts, rankings
 from tests.fakes import tiny_model_folder
 from workbench.services.demo import demo_prompts
-from workbench.services.rules import concise
+from workbench.services.ranking.rules import concise
 
 COMMON: dict[str, Any] = {"name": "better", "policy": "p", "device": "cpu", "dtype": "float32"}
 OFFLINE = COMMON | {

@@ -17,7 +17,8 @@ import math
 import statistics
 from pathlib import Path
 
-from engine.protocol.catalog import build, find_job
+from engine.protocol.building import build
+from engine.protocol.catalog import find_job
 from tests.benchmarks.common import parser, report, say, versions
 
 METRICS = (

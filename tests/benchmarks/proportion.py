@@ -22,9 +22,9 @@ from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 from tests.benchmarks.common import parser, report, say, versions
 from tests.fakes import tiny_model_folder
-from workbench.services import snapshots
-from workbench.services.jobs import Jobs
-from workbench.services.reports import Reports
+from workbench.services.reports.reports import Reports
+from workbench.services.runs import snapshots
+from workbench.services.runs.jobs import Jobs
 
 JUDGED = 12
 WORDS = "The plant wants light and water, but not too much of either; turn it now and then. " * 8

@@ -40,7 +40,7 @@ def timed(work: Callable[[], Any], repeats: int) -> dict[str, float]:
 def read(path: str, repeats: int) -> None:
     """The reader; one JSON line."""
     from storage.errors import LockedError
-    from storage.remote import RemoteStore
+    from storage.share.remote import RemoteStore
     from workbench.connection import Connection
 
     with RemoteStore(Path(path), LockedError("held")) as store, Connection(Path(path)) as db:
@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--repeats", type=int, default=300)
     options = arguments.parse_args()
-    from storage.sharing import share
+    from storage.share.sharing import share
     from storage.store import Store
 
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder, "a.duckdb")) as store:

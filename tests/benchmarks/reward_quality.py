@@ -72,7 +72,7 @@ def train(rows: list[dict[str, object]], model: str, overrides: dict[str, str]) 
     import polars as pl
 
     from engine.models.device import resolve_device, resolve_dtype
-    from engine.protocol.catalog import build
+    from engine.protocol.building import build
     from engine.protocol.configs import RewardConfig
     from engine.protocol.events import Finished, Metrics
     from engine.protocol.rundir import Inputs, ModelRef, RunDir

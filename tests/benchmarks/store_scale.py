@@ -58,7 +58,7 @@ PAGE = """
 import json, random, resource, sys, time
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
-from workbench.screens.sql_results import measured
+from workbench.screens.sql.results import measured
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -177,8 +177,8 @@ def in_and_out(path: Path, folder: Path) -> dict[str, float]:
     from storage import runs
     from storage.store import Store
     from tests.benchmarks.ingest import said
-    from workbench.services.ingest import catch_up
     from workbench.services.library import Library
+    from workbench.services.runs.ingest import catch_up
 
     pairs = folder / "pairs.jsonl"
     with pairs.open("w") as file:
@@ -218,9 +218,9 @@ def first_page(sql: Any, text: str) -> int:
 
 def beside(path: Path, repeats: int) -> dict[str, float]:
     """A small SELECT in the holder and through it, and a snapshot through it."""
-    from storage.packing import snapshot
-    from storage.sharing import share
+    from storage.share.sharing import share
     from storage.store import Store
+    from storage.transfer.packing import snapshot
 
     with Store.open(path) as store:
         own = timed(lambda: store.rows("SELECT count(*) FROM runs"), repeats * 10)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.errors import WorkbenchError
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.events import Finished, Metrics, Progress, Started
 from engine.protocol.log import EventLog
 from engine.protocol.rundir import RunDir
@@ -25,7 +25,7 @@ from storage import policies, prompts
 from storage.store import Store
 from tests.benchmarks.common import parser, report, say, versions
 from tests.workbench.ui_rank.terminal import Terminal
-from workbench.services.jobs import Jobs
+from workbench.services.runs.jobs import Jobs
 
 F8, ENTER = "\x1b[19~", "\r"
 WORKER = (sys.executable, "-m", "tests.benchmarks.tailing", "--worker")

@@ -9,8 +9,8 @@ import pytest
 from engine.protocol.configs import JudgeConfig
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
-from workbench.services.calibration import Calibrating
-from workbench.services.jobs import Jobs
+from workbench.services.reports.calibration import Calibrating
+from workbench.services.runs.jobs import Jobs
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ from statistics import fmean
 import pytest
 
 from engine.protocol.configs import GenerateConfig, JobConfig, NashMDConfig, RewardConfig
-from workbench.services import rule_judging
 from workbench.services.demo import TRAIN_SOURCE, demo_prompts
+from workbench.services.ranking import rule_judging
 from workbench.services.workspace import Workspace
 from workbench.settings import load_settings
 

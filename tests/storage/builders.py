@@ -6,7 +6,7 @@ from pathlib import Path
 
 from storage import judgements, prompts, responses
 from storage.records import JudgedItem, NewJudgement
-from storage.sharing import Share
+from storage.share.sharing import Share
 from storage.store import Store
 
 RANKED = tuple[str, ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.sharing import Share, share
+from storage.share.sharing import Share, share
 from storage.store import Store
 from tests.storage.builders import add_prompt
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from storage.asking import GoneError, shared_by
 from storage.errors import ShareError
-from storage.extensions import load_extensions
+from storage.share.asking import GoneError, shared_by
+from storage.share.extensions import load_extensions
 from storage.sql_guard import first_lines
 
 

@@ -16,12 +16,12 @@ import duckdb
 import pytest
 
 from storage import sql_guard
-from storage.asking import token_path_of
 from storage.console import Query, QueryError
 from storage.errors import LockedError, StoreError
-from storage.extensions import load_extensions
-from storage.remote import RemoteStore
-from storage.sharing import share
+from storage.share.asking import token_path_of
+from storage.share.extensions import load_extensions
+from storage.share.remote import RemoteStore
+from storage.share.sharing import share
 from storage.sql_guard import RefusedError, check_locked
 from storage.store import Store
 from tests.storage.builders import add_prompt
@@ -323,7 +323,7 @@ def test_an_unlocked_session_of_a_locked_store_is_told_where_files_are_read(
 
 
 def test_a_run_directory_of_a_foreign_store_is_known_by_its_events(filled: Store, outside: Outside) -> None:
-    from storage import walls
+    from storage.file import walls
 
     named: list[Any] = [str(outside.folder), "/", "/etc", str(filled.runs_root)]
     assert walls.strayed(named, filled.runs_root) == []

@@ -10,8 +10,9 @@ import duckdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import ingest, migrate, runs
-from storage.doctor import look_inside
+from storage import ingest, runs
+from storage.care.doctor import look_inside
+from storage.file import migrate
 from storage.store import Store
 from tests.storage.test_ingest import line
 

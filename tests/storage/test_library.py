@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import policies, prompts, queries, responses, scores, snapshots
+from storage import policies, prompts, queries, responses, scores
 from storage.artifacts import insert as insert_artifact
 from storage.errors import NotFoundError
 from storage.records import NewScore
 from storage.store import Store
+from storage.transfer import snapshots
 from tests.storage.builders import add_prompt, add_responses, judge
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.file.turns import Turns
 from storage.rows import with_rows
 from storage.store import MANY, Store
-from storage.turns import Turns
 
 texts = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=20)
 numbers = st.integers(min_value=-(2**63), max_value=2**63 - 1)

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.steps import step_ends
-from storage import snapshots, steps
+from storage import steps
 from storage.errors import StoreError
 from storage.step_records import NewStepJudgement
 from storage.store import Store
+from storage.transfer import snapshots
 from tests.storage.builders import add_prompt, add_responses
 
 TEXT = "one\n\ntwo\nthree"

@@ -13,8 +13,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage import migrate, prompts
+from storage import prompts
 from storage.errors import DiskFullError, LockedError, NewerSchemaError, NotADatabaseError, StoreError
+from storage.file import migrate
 from storage.store import Store
 from tests.storage.builders import add_prompt
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import artifacts, comparisons, judgements, responses, runs, scores
-from storage.comparisons import ComparedTotal
+from storage import artifacts, judgements, responses, runs, scores
+from storage.measures import comparisons
+from storage.measures.comparisons import ComparedTotal
 from storage.records import JudgedItem, NewJudgement, NewScore
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge

@@ -23,18 +23,18 @@ from tests.workbench.ui_report.stores import MODEL, fill
 from workbench.app import WorkbenchApp
 from workbench.screens.base import WorkbenchScreen
 from workbench.screens.project import FollowScreen
-from workbench.screens.rank import RankScreen
-from workbench.screens.rank_asking import AskingScreen
-from workbench.screens.rank_live import LiveScreen
-from workbench.screens.rank_placing import PlacingScreen
-from workbench.screens.rank_reading import ReadingScreen
-from workbench.screens.report import ReportScreen
-from workbench.screens.report_pair import PairScreen
-from workbench.screens.run_actions import RunActions
+from workbench.screens.rank.asking import AskingScreen
+from workbench.screens.rank.live import LiveScreen
+from workbench.screens.rank.placing import PlacingScreen
+from workbench.screens.rank.reading import ReadingScreen
+from workbench.screens.rank.screen import RankScreen
+from workbench.screens.report.pair import PairScreen
+from workbench.screens.report.screen import ReportScreen
+from workbench.screens.runs.actions import RunActions
 from workbench.services.demo import DemoTable
 from workbench.services.import_draft import ImportOptions
-from workbench.services.jobs import Jobs
-from workbench.services.result_rows import ResultRows
+from workbench.services.runs.jobs import Jobs
+from workbench.services.sql.result_rows import ResultRows
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -102,7 +102,7 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
 def all_screens() -> dict[str, type[Screen[Any]]]:
     """Every screen of the application that a person can see."""
     for package in (workbench.screens, workbench.widgets):
-        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             importlib.import_module(module.name)
 
     def below(kind: type[Screen[Any]]) -> Iterator[type[Screen[Any]]]:

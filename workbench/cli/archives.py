@@ -38,7 +38,7 @@ def bundle(
     The store holds all prompts, responses, judgements and scores, and of the runs this one and those that it
     builds on.
     """
-    from workbench.services.reproduction import bundle as packed
+    from workbench.services.runs.reproduction import bundle as packed
 
     workspace = session.reading()
     made = packed(workspace.store, workspace.jobs, run_id, path or Path(f"{run_id}.zip"), models=models)
@@ -56,8 +56,8 @@ def unbundle(
     as_json: JsonOption = False,
 ) -> None:
     """Unpack a run into a new folder, each file checked against its hash, and say how to open it."""
-    from workbench.services.reproduction import STORE
-    from workbench.services.reproduction import unbundle as unpacked
+    from workbench.services.runs.reproduction import STORE
+    from workbench.services.runs.reproduction import unbundle as unpacked
 
     made = unpacked(path, folder)
     if as_json:
@@ -82,9 +82,9 @@ def mirror(
 
     What was given before is not given again.
     """
-    from workbench.services.mirroring import mirror as given
-    from workbench.services.mirroring import target_of
-    from workbench.services.pumping import ENDED
+    from workbench.services.runs.mirroring import mirror as given
+    from workbench.services.runs.mirroring import target_of
+    from workbench.services.runs.pumping import ENDED
 
     workspace = session.reading()
     kind, place = target_of(to, workspace.store)

@@ -28,7 +28,7 @@ def doctor(
 
     The exit code is 1 when something is not as it should be.
     """
-    from storage.doctor import Finding, look_at_files, look_inside
+    from storage.care.doctor import Finding, look_at_files, look_inside
 
     settings = session.settings()
     unrepaired = 0

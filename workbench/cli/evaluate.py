@@ -58,9 +58,9 @@ def evaluate_reward(
 ) -> None:
     """Accuracy of a reward model on a benchmark, by subset, beside the longer response; imports nothing."""
     from workbench.cli.importing import asked_for
-    from workbench.services.benchmark_text import benchmark_lines, benchmark_title
-    from workbench.services.evaluating import BenchmarkRequest
-    from workbench.services.report_lines import shown
+    from workbench.services.reports.benchmark_text import benchmark_lines, benchmark_title
+    from workbench.services.reports.evaluating import BenchmarkRequest
+    from workbench.services.reports.lines import shown
 
     evaluating = (session.workspace() if on else session.reading()).evaluating
     if on:

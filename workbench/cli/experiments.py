@@ -17,7 +17,7 @@ from workbench.cli.output import plain, print_json, print_records, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from workbench.services.gold_curves import GoldCurve
+    from workbench.services.overoptimisation.curves import GoldCurve
 
 experiment_app = typer.Typer(help="Experiments that are several steps in one.", no_args_is_help=True)
 
@@ -132,8 +132,8 @@ def overoptimisation(
     Choosing is best of n; a policy learns from each proxy too unless steps is 0.
     """
     from engine.files import write_atomic
-    from workbench.services.gold_curves import curves, write_csv
-    from workbench.services.gold_curves import picture as drawn
+    from workbench.services.overoptimisation.curves import curves, write_csv
+    from workbench.services.overoptimisation.curves import picture as drawn
 
     detail = run_to_end("overoptimise", config)
     store, run_id = session.workspace().store, detail.run_id

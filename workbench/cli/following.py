@@ -9,7 +9,7 @@ from workbench.cli.narration import Narrator
 
 if TYPE_CHECKING:
     from storage.records import RunRow
-    from workbench.services.jobs import Jobs
+    from workbench.services.runs.jobs import Jobs
 
 SHOWN_METRICS = 4
 

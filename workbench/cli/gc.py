@@ -13,7 +13,7 @@ from workbench.cli.output import cell, print_json
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from storage.garbage import Garbage
+    from storage.care.garbage import Garbage
 
 
 def register(app: typer.Typer) -> None:

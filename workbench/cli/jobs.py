@@ -24,11 +24,11 @@ from workbench.cli.judging import judge_app
 from workbench.cli.options import job_command
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
-from workbench.services.bottleneck import memory_sentence, step_time
+from workbench.services.runs.bottleneck import memory_sentence, step_time
 
 if TYPE_CHECKING:
     from engine.protocol.catalog import JobKind
-    from workbench.services.jobs import Jobs, RunDetail
+    from workbench.services.runs.jobs import Jobs, RunDetail
 
 
 class Trainings(TyperGroup):
@@ -185,8 +185,8 @@ def score_torch(config: JobConfig, *, as_json: JsonOption = False) -> None:
 
 def _estimate(config: JobConfig, as_json: bool) -> None:
     """Check the names and say what the job will need; nothing is started."""
-    from workbench.services.estimates import estimated
-    from workbench.services.run_names import check
+    from workbench.services.runs.estimates import estimated
+    from workbench.services.runs.run_names import check
 
     store = session.reading().store
     estimate = estimated(store, check(store, config).config)
@@ -199,7 +199,7 @@ def _estimate(config: JobConfig, as_json: bool) -> None:
 
 def _tell_labels(config: JobConfig) -> None:
     """Whose judgements a training learns from, and how good its judges are, on standard error."""
-    from workbench.services.labels_used import label_words
+    from workbench.services.labels.labels_used import label_words
 
     for words in label_words(session.workspace().store, config):
         session.narrator.say(words)
@@ -214,7 +214,7 @@ def run_to_end(kind: str, config: JobConfig) -> RunDetail:
 
 def _with_seeds(kind: str, config: JobConfig, text: str, as_json: bool) -> None:
     """Queue a run for each seed, follow one after the other, tell what came out over all of them."""
-    from workbench.services.seeds import over_seeds, seeds_of, submit
+    from workbench.services.runs.seeds import over_seeds, seeds_of, submit
 
     seeds = seeds_of(text)
     _tell_labels(config)
@@ -312,7 +312,7 @@ def show_run(
     """Show a run: its configuration, figures, artifacts and last messages."""
     jobs = _caught_up()
     if as_script:
-        from workbench.services.reproduction import script
+        from workbench.services.runs.reproduction import script
 
         print(script(jobs, run_id), end="")
         return

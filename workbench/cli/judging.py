@@ -17,7 +17,7 @@ from workbench.cli.output import cell, plain, print_json, print_records, print_t
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from storage.comparisons import PromptShare
+    from storage.measures.comparisons import PromptShare
     from workbench.services.comparing import LostKind, LostPrompts
     from workbench.services.scoring import Scoring, ScoringNotes
 
@@ -62,7 +62,7 @@ def judge(
         if not rule:
             return
     if list_rules:
-        from workbench.services.rules import RULES
+        from workbench.services.ranking.rules import RULES
 
         rows = [
             {"rule": f"rule:{name}", "prefers": (r.__doc__ or "").strip().partition("\n")[0]}

@@ -13,8 +13,8 @@ from workbench.cli.output import cell, print_json, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from storage.label_records import AnnotatorQuality
-    from workbench.services.labels import Couple, Reliability
+    from storage.measures.label_records import AnnotatorQuality
+    from workbench.services.labels.labels import Couple, Reliability
 
 CriterionOption = Annotated[str, typer.Option(help="Criterion of the judgements.")]
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def annotators(criterion: CriterionOption = "overall", as_json: JsonOption = False) -> None:
     """How able every annotator is, and what they lean to; shares with 95 % intervals."""
-    from workbench.services.label_text import interval, percent
+    from workbench.services.labels.text import interval, percent
 
     labels = session.reading().labels
     fit, people = labels.refresh(labels.known(criterion)), labels.annotators(criterion)
@@ -81,13 +81,13 @@ def _explain(people: Sequence[AnnotatorQuality]) -> None:
 
 def _first(row: AnnotatorQuality) -> str:
     """The bias of position, where the order of the screen is known."""
-    from workbench.services.label_text import interval
+    from workbench.services.labels.text import interval
 
     return interval(row.first, row.first_low, row.first_high) if row.shown else "not known"
 
 
 def _repeats(row: AnnotatorQuality) -> str:
-    from workbench.services.label_text import interval
+    from workbench.services.labels.text import interval
 
     if not row.repeats:
         return "none"
@@ -118,7 +118,7 @@ def agreement(
 
 
 def _print_reliability(rows: Sequence[Reliability]) -> None:
-    from workbench.services.label_text import figure
+    from workbench.services.labels.text import figure
 
     print_table(
         ("week", "prompts", "pairs", "Krippendorff's α"),
@@ -130,7 +130,7 @@ def _print_reliability(rows: Sequence[Reliability]) -> None:
 
 
 def _couple(row: Couple) -> tuple[Any, ...]:
-    from workbench.services.label_text import figure
+    from workbench.services.labels.text import figure
 
     return (
         row.annotator_a,
@@ -188,7 +188,7 @@ def leaderboard(
     as_json: JsonOption = False,
 ) -> None:
     """Policies by Bradley–Terry strength at equal length, with intervals over prompts."""
-    from workbench.services.leaderboard import chances_text, evidence, notes
+    from workbench.services.labels.leaderboard import chances_text, evidence, notes
 
     board = session.reading().leaderboards.board(judge, criterion, control=not raw)
     if as_json:

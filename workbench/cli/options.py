@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.protocol import catalog
+from engine.protocol import building
 from engine.protocol.configs import JobConfig
 from engine.protocol.fields import FieldInfo, fields
 
@@ -29,7 +29,7 @@ def job_command(
     that should stand without its option to what the usage line calls it.
     """
     arguments = arguments or {}
-    never = catalog.never_used(config_type)
+    never = building.never_used(config_type)
     described = {field.name: field for field in fields(config_type) if field.name not in never}
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "config"]
 
@@ -39,9 +39,9 @@ def job_command(
             for name in described
             if (value := given.pop(name)) not in (None, [])
         }
-        idle = catalog.idle_fields(config_type, values)
-        catalog.refuse_idle({name: why for name, why in idle.items() if name in values})
-        function(catalog.build(config_type, values), **given)
+        idle = building.idle_fields(config_type, values)
+        building.refuse_idle({name: why for name, why in idle.items() if name in values})
+        function(building.build(config_type, values), **given)
 
     parameters = [_parameter(field, arguments.get(field.name)) for field in described.values()]
     parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -53,7 +53,7 @@ def job_command(
 
 
 def _parameter(field: FieldInfo, argument: str | None) -> inspect.Parameter:
-    """Values arrive as text and are read by `catalog.build`, whose errors name the field and what it
+    """Values arrive as text and are read by `building.build`, whose errors name the field and what it
     takes.
     """
     annotation: Any

@@ -87,7 +87,7 @@ def invite(
     The store keeps the token's hash alone. A new token takes the place of the one before. It counts at once,
     also where the store is being served.
     """
-    from storage.deeds import do
+    from storage.share.deeds import do
 
     store = session.reading().store
     if withdraw:

@@ -14,7 +14,7 @@ from engine.wording import counted
 from workbench.cli.data import JsonOption
 from workbench.cli.output import cell, print_json, print_records, print_table
 from workbench.cli.session import session
-from workbench.services.draft import Mode
+from workbench.services.ranking.draft import Mode
 
 if TYPE_CHECKING:
     from workbench.services.projects.projects import ProjectOverview

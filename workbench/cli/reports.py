@@ -44,8 +44,8 @@ def report_judge(
         ]
         print_json([{**plain(each), **more} for each, more in zip(calibrations, extra, strict=True)])
         return
-    from workbench.services.calibration_text import calibration_lines
-    from workbench.services.report_lines import one_line, shown
+    from workbench.services.reports.calibration_text import calibration_lines
+    from workbench.services.reports.lines import one_line, shown
 
     if not calibrations:
         session.narrator.say("No model has judged yet; “workbench judge ai” lets one.")
@@ -113,8 +113,8 @@ def report_reward(
             {**plain(report), "calibration_error": report.calibration_error, "missing": report.missing}
         )
         return
-    from workbench.services.report_lines import one_line, prose, shown
-    from workbench.services.report_text import BENCHMARKS, heading, notes, sections, wrong_line
+    from workbench.services.reports.lines import one_line, prose, shown
+    from workbench.services.reports.text import BENCHMARKS, heading, notes, sections, wrong_line
 
     width = min(WIDEST, max(60, shutil.get_terminal_size((80, 24)).columns)) - 2
     print(f"{one_line(name)} · {one_line(report.criterion)} · {heading(report)}")

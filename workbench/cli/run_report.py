@@ -11,8 +11,8 @@ from workbench.cli.output import plain, print_json, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from workbench.services.overoptimisation import Way
-    from workbench.services.overoptimisation_fits import Fit
+    from workbench.services.overoptimisation.fits import Fit
+    from workbench.services.overoptimisation.ways import Way
 
 
 def register(report_app: typer.Typer) -> None:

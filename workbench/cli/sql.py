@@ -22,7 +22,7 @@ from workbench.cli.output import Table, cell, json_text, print_table
 from workbench.cli.session import session
 
 if TYPE_CHECKING:
-    from workbench.services.sql import Sql
+    from workbench.services.sql.sql import Sql
     from workbench.services.workspace import Workspace
 
 SEVERAL = "All {} statements were run; the rows are those of the last."
@@ -60,12 +60,12 @@ def sql(
     if as_json and as_csv:
         raise UsageError("Choose one of --json and --csv.")
     if how:
-        from workbench.services.how import how as told_how
+        from workbench.services.sql.how import how as told_how
 
         print(told_how(Path(session.settings().db)), end="")
         return
     if question == "list":
-        from workbench.services.gallery import gallery
+        from workbench.services.sql.gallery import gallery
 
         print_table(("name", "question"), [(each.name, each.question) for each in gallery()])
         return
@@ -85,7 +85,7 @@ def sql(
 
 def _text(query: str | None, question: str | None, values: list[str]) -> str:
     """The SQL that was given or named, with the values of its parameters."""
-    from workbench.services.sql_values import parameters_of, with_values
+    from workbench.services.sql.values import parameters_of, with_values
 
     if (query is None) == (question is None):
         raise UsageError(

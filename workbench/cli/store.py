@@ -61,7 +61,7 @@ def serve(
 
 def _counter(workspace: Workspace, at: Path) -> Counter:
     """The socket at which annotators ask."""
-    from storage.invitations import invited
+    from storage.share.invitations import invited
     from workbench.services.serving.counter import Counter
     from workbench.services.serving.desk import Desk
 
@@ -83,7 +83,7 @@ def snapshot(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the whole store as of one moment to a new file, also while a workbench holds it and jobs write."""
-    from storage.packing import snapshot as written
+    from storage.transfer.packing import snapshot as written
 
     def progress(rows: int) -> None:
         session.narrator.progress("copying", rows, unit="rows")

@@ -20,8 +20,8 @@ from workbench.widgets.row_list import RowList
 from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
-    from storage.label_records import Disagreement
-    from workbench.services.labels import Dispute, StatedOrder
+    from storage.measures.label_records import Disagreement
+    from workbench.services.labels.labels import Dispute, StatedOrder
 
 SHOWN_PROMPTS = 500
 SHOWN_CHARACTERS = 8_000

@@ -20,7 +20,7 @@ from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, told
 from workbench.screens.launch_form import ConfigForm
 from workbench.screens.launch_search import SettingSearch
-from workbench.services.form_presets import presets, settings_of
+from workbench.services.runs.form_presets import presets, settings_of
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 

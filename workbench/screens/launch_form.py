@@ -18,11 +18,12 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, build, check_field, idle_fields
+from engine.protocol.building import build, check_field, idle_fields
+from engine.protocol.catalog import JOBS
 from engine.protocol.configs import JobConfig
 from engine.protocol.fields import FieldInfo, fields
 from workbench.screens.base import FocusChangesParts
-from workbench.services.form_groups import essentials, groups
+from workbench.services.runs.form_groups import essentials, groups
 from workbench.widgets.choice import Choice
 from workbench.widgets.safe import safe_line
 from workbench.widgets.typed import SafeInput

@@ -17,7 +17,7 @@ from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.safe import safe_line
 
 if TYPE_CHECKING:
-    from workbench.services.leaderboard import Leaderboard, Standing
+    from workbench.services.labels.leaderboard import Leaderboard, Standing
 
 NAME_WIDTH, BAR_CELLS = 24, 30
 SHOWN_COLUMNS = 8
@@ -38,7 +38,7 @@ def interval_bar(low: float, value: float, high: float) -> Content:
 
 def standing_line(row: Standing) -> Content:
     """Place, policy, chances with their interval, and what they rest on."""
-    from workbench.services.leaderboard import chances_text, evidence
+    from workbench.services.labels.leaderboard import chances_text, evidence
 
     value, low, high = row.chances
     return Content.assemble(
@@ -105,7 +105,7 @@ class LeaderboardScreen(WorkbenchScreen):
 
     def show_board(self, board: Leaderboard) -> None:
         """The standings with what must be known of them, and below them who beats whom."""
-        from workbench.services.leaderboard import notes
+        from workbench.services.labels.leaderboard import notes
 
         said = [Content.styled(safe_line(note, 200), "$foreground-muted") for note in notes(board)]
         lines = [standing_line(row) for row in board.standings]

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from workbench.keyboard import DIALOG
 from workbench.screens.base import WorkbenchScreen, attempt, told
 from workbench.screens.project_lines import applied_sentence, overview_content
-from workbench.screens.rank_dialogs import ZoomScreen
+from workbench.screens.rank.dialogs import ZoomScreen
 from workbench.services.projects.ways_text import as_text
 from workbench.widgets.choice import ChooseScreen
 from workbench.widgets.typed import SafeInput, SafeTextArea

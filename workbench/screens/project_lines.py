@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from engine.wording import counted
-from workbench.screens.rank_lines import duration
-from workbench.services.draft import MODES
+from workbench.screens.rank.lines import duration
+from workbench.services.ranking.draft import MODES
 from workbench.widgets.header import bar
 from workbench.widgets.safe import safe_line
 

@@ -15,13 +15,13 @@ from textual.widgets import Static
 
 from engine.wording import counted
 from workbench.screens.base import WorkbenchScreen, told
-from workbench.services.attention import Attention
+from workbench.services.ranking.attention import Attention
 from workbench.widgets.safe import safe_content, safe_line
 
 if TYPE_CHECKING:
     from textual import events
 
-    from workbench.services.stepping import SteppedItem
+    from workbench.services.ranking.stepping import SteppedItem
     from workbench.services.workspace import Workspace
 
 MARKS: dict[int | None, tuple[str, str]] = {

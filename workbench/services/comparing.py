@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from storage import artifacts, comparisons, policies, prompts, responses
+from storage import artifacts, policies, prompts, responses
+from storage.measures import comparisons
 from storage.records import AgreementRow, ResponseRow, WinRateRow
 from storage.store import Store
 from workbench.services.statistics import mean_and_error, wilson_interval

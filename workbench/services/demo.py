@@ -19,12 +19,12 @@ import msgspec
 from engine.errors import WorkbenchError
 from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.wording import counted
-from workbench.services.rules import PREFIX
+from workbench.services.ranking.rules import PREFIX
 
 if TYPE_CHECKING:
     from engine.protocol.events import Progress
+    from storage.measures.report_records import Figure
     from storage.records import RunRow
-    from storage.report_records import Figure
     from workbench.services.workspace import Workspace
 
 TRAIN_SOURCE = "demo/train"
@@ -236,7 +236,7 @@ class Demo:
         self, stage: Stage, kind: str, config: JobConfig, *, prompt_ids: list[str] | None = None
     ) -> Iterator[StageUpdate]:
         """Wait for the run of this configuration, starting it unless an earlier demo has."""
-        from workbench.services.run_names import with_free_name
+        from workbench.services.runs.run_names import with_free_name
 
         jobs = self.workspace.jobs
         run_id = self._known_run(kind, config)

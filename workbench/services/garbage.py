@@ -1,4 +1,4 @@
-"""What a store no longer needs (`storage.garbage`), with what the workers of its runs say."""
+"""What a store no longer needs (`storage.care.garbage`), with what the workers of its runs say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from engine.protocol.launch import busy
 from engine.protocol.rundir import RunDir
-from storage import garbage
-from storage.garbage import Garbage
+from storage.care import garbage
+from storage.care.garbage import Garbage
 
 if TYPE_CHECKING:
     from workbench.services.workspace import Workspace

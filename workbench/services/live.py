@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from engine.scoring import Scorer
     from engine.scoring.head import RewardHead
     from storage.records import RunRow
-    from workbench.services.jobs import Jobs
     from workbench.services.live_fit import LiveFit
+    from workbench.services.runs.jobs import Jobs
     from workbench.services.scoring import Scoring
 
 FIRST = 20
@@ -288,7 +288,7 @@ class Live:
         """The job that computes features of what is judged and of what waits next, within the budget."""
         from engine.protocol.configs import RewardConfig
         from storage import runs
-        from workbench.services.run_names import with_free_name
+        from workbench.services.runs.run_names import with_free_name
 
         config = RewardConfig(
             name="live",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UsageError
-from storage.assigning import write_package
-from storage.merging import MergeReport, merge
+from storage.transfer.assigning import write_package
+from storage.transfer.merging import MergeReport, merge
 from workbench.services.projects.project_file import ProjectFile
 from workbench.services.workspace import Workspace
 

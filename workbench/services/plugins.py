@@ -7,7 +7,7 @@ from engine.protocol import plugins as engine_plugins
 from engine.protocol.catalog import JOBS
 from storage import plugins as storage_plugins
 from storage.errors import StoreError
-from workbench.services.rules import RULES
+from workbench.services.ranking.rules import RULES
 
 
 def installed() -> dict[str, str]:

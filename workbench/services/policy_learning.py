@@ -12,8 +12,8 @@ from workbench.services.text_diff import Difference, word_diff
 if TYPE_CHECKING:
     from storage.rollouts import StoredRollout, TokenTrace
     from storage.store import Store
-    from workbench.services.formulas import Formula
-    from workbench.services.overoptimisation import Way
+    from workbench.services.formulas.losses import Formula
+    from workbench.services.overoptimisation.ways import Way
 
 Against = Literal["previous", "first", "nothing"]
 SHOWN = 64
@@ -97,7 +97,8 @@ class PolicyLearning:
 
     def torn(self, run_id: str) -> Sequence[Path]:
         """Files of traces of the run that are damaged and were set aside."""
-        from storage import runs, traces
+        from storage import runs
+        from storage.file import traces
 
         return traces.torn_traces(Path(runs.run_row(self._store, run_id).run_dir or ""))
 
@@ -123,8 +124,8 @@ class PolicyLearning:
     def report(self, run_id: str) -> RunReport:
         """Final figures, formula and fit of a run.  Raises NotFoundError when there is none."""
         from storage import rollouts, runs
-        from workbench.services.formulas import formula
-        from workbench.services.overoptimisation import way
+        from workbench.services.formulas.losses import formula
+        from workbench.services.overoptimisation.ways import way
 
         row = runs.run_row(self._store, run_id)
         metrics = runs.metrics(self._store, run_id)

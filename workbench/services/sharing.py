@@ -23,7 +23,7 @@ class Sharing:
             self._thread.start()
 
     def _begin(self) -> None:
-        from storage.sharing import share
+        from storage.share.sharing import share
 
         try:
             self._close = share(self._store).close

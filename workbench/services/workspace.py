@@ -16,24 +16,24 @@ from storage.store import Store
 from workbench.settings import Settings
 
 if TYPE_CHECKING:
-    from workbench.services.calibration import Calibrating
     from workbench.services.comparing import Comparing
-    from workbench.services.estimates import Estimating
-    from workbench.services.evaluating import Evaluating
     from workbench.services.experiments.results import Experiments
     from workbench.services.importing import Importing
-    from workbench.services.jobs import Jobs
-    from workbench.services.judging import Judging
-    from workbench.services.labels import Labels
-    from workbench.services.leaderboard import Leaderboards
+    from workbench.services.labels.labels import Labels
+    from workbench.services.labels.leaderboard import Leaderboards
     from workbench.services.library import Library
     from workbench.services.live import Live
-    from workbench.services.overoptimisation import Overoptimisation
+    from workbench.services.overoptimisation.ways import Overoptimisation
     from workbench.services.policy_learning import PolicyLearning
-    from workbench.services.reports import Reports
+    from workbench.services.ranking.judging import Judging
+    from workbench.services.ranking.stepping import Stepping
+    from workbench.services.reports.calibration import Calibrating
+    from workbench.services.reports.evaluating import Evaluating
+    from workbench.services.reports.reports import Reports
+    from workbench.services.runs.estimates import Estimating
+    from workbench.services.runs.jobs import Jobs
     from workbench.services.scoring import Scoring
-    from workbench.services.sql import Sql
-    from workbench.services.stepping import Stepping
+    from workbench.services.sql.sql import Sql
 
 
 class Workspace:
@@ -67,7 +67,7 @@ class Workspace:
         try:
             return cls.open(settings)
         except LockedError as locked:
-            from storage.remote import RemoteStore
+            from storage.share.remote import RemoteStore
 
             return cls(settings, RemoteStore.beside(settings.db, locked, settings.runs_root))
 
@@ -117,7 +117,7 @@ class Workspace:
     @cached_property
     def judging(self) -> Judging:
         """What is to be judged next, drafts, verdicts, projects."""
-        from workbench.services.judging import Judging
+        from workbench.services.ranking.judging import Judging
 
         settings = self.settings
         return Judging(self.store, settings.criteria, guidelines=settings.guidelines, informed=self.live)
@@ -125,21 +125,21 @@ class Workspace:
     @cached_property
     def stepping(self) -> Stepping:
         """Steps of responses, judged one by one."""
-        from workbench.services.stepping import Stepping
+        from workbench.services.ranking.stepping import Stepping
 
         return Stepping(self.store)
 
     @cached_property
     def labels(self) -> Labels:
         """Annotators beside each other: agreement, disagreements, the model of labels."""
-        from workbench.services.labels import Labels
+        from workbench.services.labels.labels import Labels
 
         return Labels(self.store)
 
     @cached_property
     def leaderboards(self) -> Leaderboards:
         """Policies in order of what judges prefer."""
-        from workbench.services.leaderboard import Leaderboards
+        from workbench.services.labels.leaderboard import Leaderboards
 
         return Leaderboards(self.store)
 
@@ -153,7 +153,7 @@ class Workspace:
     @cached_property
     def jobs(self) -> Jobs:
         """Runs: starting, following, stopping, resuming."""
-        from workbench.services.jobs import Jobs
+        from workbench.services.runs.jobs import Jobs
 
         return Jobs(self.store, hosts=self.settings.hosts)
 
@@ -167,7 +167,7 @@ class Workspace:
     @cached_property
     def evaluating(self) -> Evaluating:
         """Reward models on benchmarks."""
-        from workbench.services.evaluating import Evaluating
+        from workbench.services.reports.evaluating import Evaluating
 
         return Evaluating(self.store, self.scoring)
 
@@ -188,14 +188,14 @@ class Workspace:
     @cached_property
     def reports(self) -> Reports:
         """How good a reward model is."""
-        from workbench.services.reports import Reports
+        from workbench.services.reports.reports import Reports
 
         return Reports(self.store)
 
     @cached_property
     def sql(self) -> Sql:
         """Queries of the user, with walls around them."""
-        from workbench.services.sql import Sql
+        from workbench.services.sql.sql import Sql
 
         return Sql(self.store)
 
@@ -209,21 +209,21 @@ class Workspace:
     @cached_property
     def overoptimisation(self) -> Overoptimisation:
         """Whether reward rose where people's preference did not."""
-        from workbench.services.overoptimisation import Overoptimisation
+        from workbench.services.overoptimisation.ways import Overoptimisation
 
         return Overoptimisation(self.store)
 
     @cached_property
     def calibrating(self) -> Calibrating:
         """Whether probabilities are as often right as they say."""
-        from workbench.services.calibration import Calibrating
+        from workbench.services.reports.calibration import Calibrating
 
         return Calibrating(self.store)
 
     @cached_property
     def estimating(self) -> Estimating:
         """How long a job will take and what memory it needs."""
-        from workbench.services.estimates import Estimating
+        from workbench.services.runs.estimates import Estimating
 
         return Estimating(self.store)
 

@@ -9,7 +9,7 @@ from textual.content import Content
 from workbench.widgets.safe import safe_line, safe_text
 
 if TYPE_CHECKING:
-    from workbench.services.formulas import Formula
+    from workbench.services.formulas.losses import Formula
 
 NO_FORMULA = "This job optimises nothing, so there is no loss to write."
 ONE_LINE_CELLS = 130

@@ -14,7 +14,7 @@ from workbench.widgets.series import short_number
 
 if TYPE_CHECKING:
     from storage.records import RunRow
-    from workbench.services.jobs import RunDetail
+    from workbench.services.runs.jobs import RunDetail
 
 
 MARKS = {

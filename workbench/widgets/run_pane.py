@@ -20,9 +20,9 @@ from workbench.widgets.safe import safe_line
 from workbench.widgets.series import finite
 
 if TYPE_CHECKING:
-    from workbench.services.formulas import Formula
-    from workbench.services.jobs import RunDetail
+    from workbench.services.formulas.losses import Formula
     from workbench.services.policy_learning import Against, Step
+    from workbench.services.runs.jobs import RunDetail
     from workbench.services.workspace import Workspace
 
 VIEWS = {"charts": "c", "samples": "s", "details": "d", "formula": "f"}
@@ -65,8 +65,8 @@ def read_run(workspace: Workspace, run_id: str, marked: Sequence[str] = ()) -> R
 
     `marked` are the runs to draw over it, in the order of their shapes.
     """
-    from workbench.services.bottleneck import memory_sentence, step_time
-    from workbench.services.formulas import formula
+    from workbench.services.formulas.losses import formula
+    from workbench.services.runs.bottleneck import memory_sentence, step_time
 
     jobs = workspace.jobs
     detail = jobs.show(run_id)

@@ -1,6 +1,6 @@
 """Settings that mean nothing beside others: a configuration says itself which, and why.
 
-The form hides them, the command line and `catalog.build` refuse them with the sentence given here.
+The form hides them, the command line and `building.build` refuse them with the sentence given here.
 """
 
 from __future__ import annotations

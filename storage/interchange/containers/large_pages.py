@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.file.spilling import COPIES
 from storage.interchange.containers.parts import Part, wrong
-from storage.spilling import COPIES
 
 LARGE = 32 * 2**20  # bytes that a reader holds beside the batch that it gives
 FIRST = 300  # rows, as many as a look at the file wants, are read before the rest is copied

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from storage.faults import told
+from storage.file.faults import told
 from storage.ids import Chat
 from storage.interchange.formats.columns import Columns
 from storage.interchange.mapping.cells import parsed

@@ -17,7 +17,7 @@ from engine.endpoints.cache import FILE, AnswerCache, request_key
 from engine.endpoints.chat import PATH
 from engine.endpoints.client import EndpointClient, RequestRefusedError
 from engine.errors import EndpointError, UsageError
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import JudgeConfig
 from tests.engine.chat_serving import ChatFake, completion, error, ok
 

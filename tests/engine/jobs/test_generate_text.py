@@ -12,7 +12,7 @@ import pytest
 from engine.endpoints import client as client_module
 from engine.errors import EndpointError, UsageError
 from engine.jobs import generate_text
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.events import Finished, Message
 from engine.protocol.rundir import RunDir

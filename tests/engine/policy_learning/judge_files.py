@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from engine.policy_learning.judges import JudgePart, open_judge
-from engine.policy_learning.reward_parts import Conversation
+from engine.policy_learning.rewards.judges import JudgePart, open_judge
+from engine.policy_learning.rewards.parts import Conversation
 from engine.protocol.rewards import parse_component
 from engine.protocol.rundir import RunDir
 from tests.engine.chat_serving import ChatFake, ok

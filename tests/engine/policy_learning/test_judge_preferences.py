@@ -11,7 +11,7 @@ import pytest
 from engine.errors import UsageError
 from engine.policy_learning import nash_md, online_dpo
 from engine.policy_learning import prompts as policy_prompts
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import NashMDConfig, OnlineDPOConfig
 from engine.protocol.estimate import estimate
 from engine.protocol.events import Metrics

@@ -16,8 +16,8 @@ from engine.models.packing import Row
 from engine.models.reward_model import load_reward_model
 from engine.policy_learning import loop as policy_learning
 from engine.policy_learning import prompts as policy_prompts
-from engine.policy_learning.rewards import Rewards
-from engine.policy_learning.score_scale import RewardScores, ScoreScale
+from engine.policy_learning.rewards.rewards import Rewards
+from engine.policy_learning.rewards.score_scale import RewardScores, ScoreScale
 from engine.protocol.events import Finished, Message, Metrics, Output, Stopped
 from engine.protocol.rewards import Component, Ensemble
 from engine.training.policy import Policy

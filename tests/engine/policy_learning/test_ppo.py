@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 from engine.errors import NonFiniteError, UsageError, WorkbenchError
 from engine.policy_learning import prompts as policy_prompts
 from engine.policy_learning.ppo import run
-from engine.policy_learning.rewards import Rewards
-from engine.policy_learning.score_scale import RewardScores
+from engine.policy_learning.rewards.rewards import Rewards
+from engine.policy_learning.rewards.score_scale import RewardScores
 from engine.protocol.configs import PPOConfig
 from engine.protocol.events import Artifact, Finished, Message, Metrics, Output
 from engine.protocol.rundir import RunDir

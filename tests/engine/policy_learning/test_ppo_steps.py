@@ -15,8 +15,8 @@ from engine.policy_learning.loop import objective
 from engine.policy_learning.models import Models, load_models
 from engine.policy_learning.ppo import PPO
 from engine.policy_learning.prompts import read_prompts
+from engine.policy_learning.rewards.score_scale import RewardScores, ScoreScale
 from engine.policy_learning.rollout import Measured, Rollout, Targets, check_sampler, collect, measure
-from engine.policy_learning.score_scale import RewardScores, ScoreScale
 from engine.policy_learning.update import Sums, Update, UpdateStats, minibatches
 from engine.protocol.configs import PPOConfig
 from tests.engine.training.fixtures import STOPS

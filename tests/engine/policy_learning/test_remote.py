@@ -14,7 +14,7 @@ from engine.endpoints import tinker
 from engine.errors import EndpointError, UsageError
 from engine.policy_learning import grpo, rloo, rollout
 from engine.policy_learning import prompts as policy_prompts
-from engine.policy_learning.rewards import Rewards
+from engine.policy_learning.rewards.rewards import Rewards
 from engine.protocol.configs import GRPOConfig, RLOOConfig
 from engine.protocol.events import Event, Finished, Metrics
 from engine.protocol.rundir import RunDir

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from engine.models.reward_model import load_reward_model
-from engine.policy_learning.reward_parts import Conversation, model_part
+from engine.policy_learning.rewards.parts import Conversation, model_part
 from engine.protocol.rewards import Component
 
 CHAT = [{"role": "user", "content": "go"}]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, JobKind, build, build_typed, find_job, idle_fields, job_kind
+from engine.protocol.building import build, build_typed, idle_fields
+from engine.protocol.catalog import JOBS, JobKind, find_job, job_kind
 from engine.protocol.configs import ExportConfig, GenerateConfig, JobConfig, PPOConfig, RewardConfig
 from engine.protocol.configs.needs import RankingTable
 from engine.protocol.fields import fields

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol.catalog import build, check_field
+from engine.protocol.building import build, check_field
 from engine.protocol.configs import (
     BestOfNConfig,
     DPOConfig,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UsageError, WorkbenchError
-from engine.protocol.catalog import JOBS, build
+from engine.protocol.building import build
+from engine.protocol.catalog import JOBS
 from engine.protocol.configs import GenerateConfig
 from engine.protocol.rundir import Inputs, ModelRef, RunDir, checkpoint_step
 from tests.engine.protocol.test_catalog import REQUIRED

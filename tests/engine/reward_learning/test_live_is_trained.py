@@ -10,8 +10,9 @@ from engine.protocol.configs import RewardConfig
 from engine.protocol.rundir import Inputs, ModelRef, RunDir
 from engine.reward_learning.frozen.fit import run_frozen
 from engine.scoring.head import RewardHead
-from storage import judgements, snapshots
+from storage import judgements
 from storage.store import Store
+from storage.transfer import snapshots
 from tests.storage.builders import add_prompt, add_responses, judge
 from workbench.services import live_fit
 

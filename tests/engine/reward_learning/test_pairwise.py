@@ -14,7 +14,7 @@ from engine.judging.question import JudgeAnswer, PairQuestion
 from engine.judging.scores import PreferenceJudge
 from engine.models.features import fingerprint
 from engine.models.reward_model import load_reward_model
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import JudgeConfig, RewardConfig
 from engine.protocol.events import Event, Message, Metrics, Progress
 from engine.protocol.rundir import RunDir

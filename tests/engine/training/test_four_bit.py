@@ -17,7 +17,7 @@ from engine.models.packing import Row
 from engine.models.policy import load_policy
 from engine.offline_learning import dpo
 from engine.policy_learning import rloo
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import DPOConfig, PPOConfig, RewardConfig, RLOOConfig
 from engine.protocol.events import Finished, Message, Metrics
 from engine.reward_learning import job as reward

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from engine.errors import UsageError
 from engine.protocol import launch
-from engine.protocol.catalog import build
+from engine.protocol.building import build
 from engine.protocol.configs import PPOConfig, RewardConfig, RLOOConfig
 from engine.protocol.events import AnyEvent, Failed, Finished, Metrics, Started, Stopped
 from engine.protocol.log import EventLog, tail

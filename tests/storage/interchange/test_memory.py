@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from storage.faults import told
+from storage.file.faults import told
 from storage.interchange import staging
 from storage.interchange.importing import import_file
 from storage.store import Store

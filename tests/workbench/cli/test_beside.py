@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.asking import token_path_of
-from storage.sharing import share
+from storage.share.asking import token_path_of
+from storage.share.sharing import share
 from storage.store import Store
 from tests.storage.builders import add_prompt, add_responses, judge
 from tests.workbench.cli.shell import Shell, one_sentence

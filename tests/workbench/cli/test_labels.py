@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.workbench.cli.shell import Shell
-from tests.workbench.services.test_labels import fill
-from tests.workbench.services.test_leaderboard import compete
+from tests.workbench.services.labels.test_labels import fill
+from tests.workbench.services.labels.test_leaderboard import compete
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 

@@ -58,7 +58,7 @@ def test_a_reader_that_leaves_is_no_error(filled: Shell) -> None:
 
 
 def test_sql_goes_through_a_workbench_that_shares(filled: Shell) -> None:
-    from storage.sharing import share
+    from storage.share.sharing import share
     from storage.store import Store
 
     with Store.open(Path(filled.environment["WORKBENCH_DB"])) as store:

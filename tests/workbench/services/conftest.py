@@ -11,7 +11,7 @@ from engine.protocol import launch
 from storage import prompts, responses
 from storage.store import Store
 from tests.workbench.services.job_helpers import FAKE_WORKER, add_prompts, fake_jobs, until
-from workbench.services.jobs import Jobs
+from workbench.services.runs.jobs import Jobs
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 

@@ -13,7 +13,7 @@ import pytest
 from engine.protocol.catalog import JOBS
 from engine.protocol.configs import GenerateConfig
 from storage.store import Store
-from workbench.services.jobs import Jobs
+from workbench.services.runs.jobs import Jobs
 
 FAKE_WORKER = (
     sys.executable,

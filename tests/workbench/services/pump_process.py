@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 from engine.protocol.configs import GenerateConfig  # noqa: E402
 from storage.store import Store  # noqa: E402
 from tests.workbench.services.job_helpers import FAKE_WORKER, fake_jobs  # noqa: E402
-from workbench.services.jobs import Jobs  # noqa: E402
+from workbench.services.runs.jobs import Jobs  # noqa: E402
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from engine.protocol.configs import BestOfNConfig, GRPOConfig, JudgeConfig, RewardConfig
 from storage import experiments, runs
-from storage.snapshots import write_pairs
 from storage.store import Store
+from storage.transfer.snapshots import write_pairs
 from tests.storage.builders import judge
 from tests.workbench.services.test_experiments import PROMPTS, measured  # noqa: F401
 from workbench.services.experiments.people import ask, project
@@ -23,8 +23,8 @@ from workbench.services.experiments.planning import arms, plan
 from workbench.services.experiments.report import markdown
 from workbench.services.experiments.results import Experiments
 from workbench.services.experiments.run_file import RunFile, parse
-from workbench.services.judging import Judging
 from workbench.services.projects.project_file import Crossed
+from workbench.services.ranking.judging import Judging
 from workbench.services.toml_file import quoted
 
 WHOLE = """

@@ -30,7 +30,7 @@ from workbench.services.experiments.report import charts, markdown, write_report
 from workbench.services.experiments.results import Experiments, estimate_text
 from workbench.services.experiments.run_file import parse, write_template
 from workbench.services.experiments.running import queue
-from workbench.services.jobs import Jobs
+from workbench.services.runs.jobs import Jobs
 from workbench.services.statistics import over_seeds_and_prompts, t_quantile
 
 FILE = """

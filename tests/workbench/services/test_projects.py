@@ -11,7 +11,7 @@ from engine.errors import UsageError
 from storage import judgements, policies, prompts
 from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
-from workbench.services.judging import Judging, RankItem
+from workbench.services.ranking.judging import Judging, RankItem
 
 FILE = """
 name = "study"

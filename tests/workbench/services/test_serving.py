@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 
 from engine.errors import UsageError, WorkbenchError
-from storage import invitations, judgements, projects
-from storage.deeds import do
+from storage import judgements, projects
 from storage.errors import LockedError, StoreError
-from storage.remote import RemoteStore
-from storage.sharing import share
+from storage.share import invitations
+from storage.share.deeds import do
+from storage.share.remote import RemoteStore
+from storage.share.sharing import share
 from storage.sql_guard import RefusedError
 from storage.store import Store
 from tests.storage.builders import NO_QUESTIONS, add_prompt, add_responses
 from tests.workbench.ui_rank.driving import shown, until
 from workbench.guest import GuestApp, guest_workspace
-from workbench.services.draft import Draft
-from workbench.services.judging import Judging
-from workbench.services.rank_item import RankItem
+from workbench.services.ranking.draft import Draft
+from workbench.services.ranking.item import RankItem
+from workbench.services.ranking.judging import Judging
 from workbench.services.serving.counter import Counter
 from workbench.services.serving.desk import REQUESTS, Desk
 from workbench.services.serving.guest import CounterClient, GuestJudging

@@ -21,10 +21,10 @@ import pytest
 
 from engine.protocol.configs import PPOConfig
 from storage import judgements
-from storage.sharing import share
+from storage.share.sharing import share
 from tests.workbench.services.job_helpers import add_prompts
 from tests.workbench.services.test_serving import Served
-from workbench.services.jobs import Jobs
+from workbench.services.runs.jobs import Jobs
 
 ROOT = Path(__file__).parents[3]
 SECONDS = float(os.environ.get("WORKBENCH_TEST_SECONDS", "600"))
@@ -62,7 +62,7 @@ import json, sys, time
 from pathlib import Path
 import workbench
 from storage.errors import LockedError
-from storage.remote import RemoteStore
+from storage.share.remote import RemoteStore
 path, seconds, again = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 until, asked, longest, judged = time.monotonic() + seconds, 0, 0.0, 0
 questions = ("SELECT * FROM run_summary", "SELECT count(*), max(step) FROM metrics",

@@ -16,10 +16,10 @@ from storage import remembered
 from storage.store import Store
 from tests.workbench.services.live_helpers import Study
 from workbench.cli import run
-from workbench.services.draft import Draft
-from workbench.services.judging import Judging, RankItem
 from workbench.services.projects.ways import Ways
 from workbench.services.projects.ways_text import as_text
+from workbench.services.ranking.draft import Draft
+from workbench.services.ranking.judging import Judging, RankItem
 
 PEOPLE = ("ada", "bert", "cleo", "dora")
 SLIPS = {"rank": 0.1, "rate": 1.5}

@@ -16,9 +16,9 @@ from storage.store import Store
 from tests.storage.builders import write
 from tests.workbench.ui_rank.driving import opened, shown, until
 from workbench.app import WorkbenchApp
-from workbench.screens.import_options import share_of
-from workbench.screens.import_plan import ImportedScreen, ImportPlanScreen
-from workbench.screens.prompts_import import ImportScreen
+from workbench.screens.importing.files import ImportScreen
+from workbench.screens.importing.options import share_of
+from workbench.screens.importing.plan import ImportedScreen, ImportPlanScreen
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 from workbench.widgets.row_list import RowList

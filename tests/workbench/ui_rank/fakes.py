@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from storage.records import SessionPolicy
-from workbench.services.draft import Draft
-from workbench.services.judging import JudgingSession, Pace, RankItem
 from workbench.services.live import NOTHING, Agreement, LiveState
+from workbench.services.ranking.draft import Draft
+from workbench.services.ranking.judging import JudgingSession, Pace, RankItem
 from workbench.settings import Settings
 
 PROMPTS = (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.screens.rank_layout import columns_for
-from workbench.services.draft import Draft
+from workbench.screens.rank.layout import columns_for
+from workbench.services.ranking.draft import Draft
 
 IDS = ("r0", "r1", "r2", "r3")
 

@@ -16,7 +16,7 @@ from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.hostile import HOSTILE, SURROGATE
 from tests.workbench.ui_rank.terminal import KEYS, Terminal
 from workbench.screens.compare import CompareScreen
-from workbench.screens.rank import RankScreen
+from workbench.screens.rank.screen import RankScreen
 
 ROUNDS = 6  # of four responses each: every text stands on a card
 BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\x80-\x9f]")

@@ -13,7 +13,7 @@ import pytest
 from storage import policies, prompts
 from storage.store import Store
 from tests.workbench.ui_rank.terminal import KEYS, Terminal
-from workbench.services.judging import Judging
+from workbench.services.ranking.judging import Judging
 
 PROMPTS = 100
 KILLS = 2

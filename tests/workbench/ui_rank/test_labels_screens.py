@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from storage import labels as stored
-from tests.workbench.services.test_labels import fill
-from tests.workbench.services.test_leaderboard import compete
+from storage.measures import labels as stored
+from tests.workbench.services.labels.test_labels import fill
+from tests.workbench.services.labels.test_leaderboard import compete
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from workbench.screens.disagreements import DisagreementsScreen
 from workbench.screens.leaderboard import LeaderboardScreen

@@ -10,7 +10,7 @@ from textual.fuzzy import Matcher
 from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from workbench.screens.palette import Command, strength
-from workbench.screens.rank import RankScreen
+from workbench.screens.rank.screen import RankScreen
 
 UNDO = Command("Take the last judgement back and show it again", "", print, goes_somewhere=False)
 THEME = Command("Theme: dark", "Dark colours", print)

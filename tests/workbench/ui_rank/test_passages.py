@@ -11,9 +11,9 @@ from storage.records import Span
 from tests.workbench.ui_rank.driving import opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.test_rank_screen import go, to_next
-from workbench.screens.rank_cards import Cards
-from workbench.screens.rank_passages import PassageScreen, stored_index
-from workbench.services.draft import Draft
+from workbench.screens.rank.cards import Cards
+from workbench.screens.rank.passages import PassageScreen, stored_index
+from workbench.services.ranking.draft import Draft
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 from workbench.widgets.safe import safe_text

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.workbench.services.test_projects import FILE, filled, write
 from tests.workbench.ui_rank.driving import opened, shown, until
 from workbench.screens.project import ApplyScreen, EditScreen, ProjectScreen
-from workbench.screens.rank import RankScreen
+from workbench.screens.rank.screen import RankScreen
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 from workbench.widgets.choice import ChooseScreen

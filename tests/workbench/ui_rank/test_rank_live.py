@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import FakeLive, fake_workspace
 from workbench.app import WorkbenchApp
-from workbench.screens.rank import RankScreen
-from workbench.screens.rank_lines import agreement_line, live_content, sparkline
+from workbench.screens.rank.lines import agreement_line, live_content, sparkline
+from workbench.screens.rank.screen import RankScreen
 from workbench.services.live import Agreement, LiveState
 
 LEARNED = LiveState(

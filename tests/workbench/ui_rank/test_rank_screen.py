@@ -11,7 +11,7 @@ from storage.errors import StoreError
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import POLICIES, fake_workspace
 from workbench.app import WorkbenchApp
-from workbench.screens.rank import RankScreen
+from workbench.screens.rank.screen import RankScreen
 from workbench.settings import Settings
 
 

@@ -13,9 +13,9 @@ from engine.errors import UsageError
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.test_rank_screen import go, to_next
-from workbench.screens.rank_cards import Cards, PromptPane
-from workbench.screens.rank_layout import LEAST_CARD, LEAST_PROMPT, prompt_rows
-from workbench.services.attention import PAUSE_SECONDS, Attention
+from workbench.screens.rank.cards import Cards, PromptPane
+from workbench.screens.rank.layout import LEAST_CARD, LEAST_PROMPT, prompt_rows
+from workbench.services.ranking.attention import PAUSE_SECONDS, Attention
 
 TURNS = [
     {"role": "system", "content": "You are a gardener."},

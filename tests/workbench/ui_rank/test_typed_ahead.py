@@ -9,8 +9,8 @@ from tests.workbench.test_at_once import press
 from tests.workbench.ui_rank.driving import opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.test_rank_screen import go
-from workbench.screens.rank import RankScreen
-from workbench.screens.rank_dialogs import NoteScreen, SkipScreen
+from workbench.screens.rank.dialogs import NoteScreen, SkipScreen
+from workbench.screens.rank.screen import RankScreen
 
 
 def slow(prompts: int = 6) -> Any:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.workbench.ui_rank.driving import WIDE, opened, shown, until
 from tests.workbench.ui_rank.fakes import fake_workspace
 from tests.workbench.ui_rank.test_rank_screen import go, to_next
-from workbench.screens.rank import RankScreen
-from workbench.screens.rank_cards import Cards
-from workbench.services.draft import MODES, Draft, Mode
+from workbench.screens.rank.cards import Cards
+from workbench.screens.rank.screen import RankScreen
+from workbench.services.ranking.draft import MODES, Draft, Mode
 
 FOUR = ("r1", "r2", "r3", "r4")
 

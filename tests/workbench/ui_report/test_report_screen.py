@@ -10,8 +10,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from storage import artifacts, benchmarks, judgements
-from storage.benchmark_records import BenchmarkAbout, BenchmarkItem
+from storage import artifacts, judgements
+from storage.measures import benchmarks
+from storage.measures.benchmark_records import BenchmarkAbout, BenchmarkItem
 from storage.records import JudgedItem, NewJudgement
 from storage.store import Store
 from tests.sampled import sampled
@@ -20,8 +21,8 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
 from tests.workbench.ui_runs.waiting import until as soon
 from workbench.app import WorkbenchApp
-from workbench.screens.report import ReportScreen
-from workbench.screens.report_pair import PairScreen
+from workbench.screens.report.pair import PairScreen
+from workbench.screens.report.screen import ReportScreen
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 

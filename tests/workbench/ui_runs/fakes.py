@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.workbench.ui_rank.fakes import fake_workspace
-from workbench.services import result_rows
-from workbench.services.sql import Fetched
+from workbench.services.sql import result_rows
+from workbench.services.sql.sql import Fetched
 from workbench.services.text_diff import word_diff
 
 START = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)

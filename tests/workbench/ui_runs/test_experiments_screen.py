@@ -11,7 +11,7 @@ from storage.store import Store
 from tests.workbench.services.test_experiments import measured  # noqa: F401
 from tests.workbench.ui_rank.driving import NARROW, WIDE, opened, shown, until
 from workbench.screens.experiments import ExperimentsScreen, RunFileScreen
-from workbench.screens.rank import RankScreen
+from workbench.screens.rank.screen import RankScreen
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 

@@ -10,7 +10,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.protocol.catalog import JOBS, check_field
+from engine.protocol.building import check_field
+from engine.protocol.catalog import JOBS
 from engine.protocol.configs import DPOConfig, JudgeConfig, PPOConfig, RewardConfig
 from engine.protocol.fields import fields
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
@@ -21,8 +22,8 @@ from workbench.screens.launch import LaunchScreen
 from workbench.screens.launch_form import ConfigForm, FieldRow, FormSection, SectionHead
 from workbench.screens.launch_search import SettingSearch
 from workbench.screens.launch_search import found as search
-from workbench.services.form_groups import OTHER, essentials, groups
-from workbench.services.form_presets import presets
+from workbench.services.runs.form_groups import OTHER, essentials, groups
+from workbench.services.runs.form_presets import presets
 from workbench.widgets.choice import Choice, ChooseScreen
 from workbench.widgets.run_pane import RunPane
 

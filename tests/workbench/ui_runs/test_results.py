@@ -11,8 +11,8 @@ from textual.app import App, ComposeResult
 
 from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE
-from workbench.screens.sql_results import ResultTable, harmless, measured
-from workbench.services.result_rows import ResultRows
+from workbench.screens.sql.results import ResultTable, harmless, measured
+from workbench.services.sql.result_rows import ResultRows
 
 ARROW_HOSTILE = tuple(text.replace("\ud83d", "?") for text in HOSTILE)  # Arrow holds no lone surrogates
 

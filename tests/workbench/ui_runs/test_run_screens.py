@@ -16,11 +16,11 @@ from tests.workbench.ui_runs.fakes import HOSTILE, FakeJobs, FakePolicyLearning,
 from tests.workbench.ui_runs.test_runs_screen import open_runs
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.run_overoptimisation import OveroptimisationScreen
-from workbench.screens.run_token_trace import QUANTITIES, TokenTable, TraceHeat
-from workbench.screens.run_tokens import TokensScreen
-from workbench.services.overoptimisation import way
-from workbench.services.overoptimisation_fits import Fit
+from workbench.screens.runs.overoptimisation import OveroptimisationScreen
+from workbench.screens.runs.token_trace import QUANTITIES, TokenTable, TraceHeat
+from workbench.screens.runs.tokens import TokensScreen
+from workbench.services.overoptimisation.fits import Fit
+from workbench.services.overoptimisation.ways import way
 from workbench.widgets.charts import ChartBoard
 from workbench.widgets.run_pane import RunPane
 from workbench.widgets.run_samples import SamplesView

@@ -12,7 +12,7 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, START, FakeJobs, run, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.runs import RunsScreen
+from workbench.screens.runs.screen import RunsScreen
 from workbench.widgets.charts import ChartBoard, MetricChart
 from workbench.widgets.run_lines import duration
 from workbench.widgets.run_pane import RunPane

@@ -24,7 +24,7 @@ SIZES = [(80, 24), (160, 48)]
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same time, latency and cursor every time."""
-    for module in ("workbench.screens.runs", "workbench.widgets.run_pane"):
+    for module in ("workbench.screens.runs.screen", "workbench.widgets.run_pane"):
         monkeypatch.setattr(f"{module}.clock", lambda: START + timedelta(seconds=742))
 
     def answer(_workspace: Any, request: Any) -> ScoredPair:

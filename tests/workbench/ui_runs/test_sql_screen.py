@@ -18,8 +18,8 @@ from tests.workbench.ui_runs.drawn import assert_harmless, drawn
 from tests.workbench.ui_runs.fakes import HOSTILE, FakeSql, workspace
 from tests.workbench.ui_runs.waiting import until
 from workbench.app import WorkbenchApp
-from workbench.screens.sql import quoted
-from workbench.screens.sql_results import ResultTable
+from workbench.screens.sql.results import ResultTable
+from workbench.screens.sql.screen import quoted
 from workbench.services.workspace import Workspace
 from workbench.settings import Settings
 
@@ -168,7 +168,7 @@ async def test_a_running_query_is_cancelled_by_escape(real: Workspace) -> None:
 
 
 async def test_more_rows_than_are_shown_are_told(real: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.services.sql.MOST_ROWS", 1000)
+    monkeypatch.setattr("workbench.services.sql.sql.MOST_ROWS", 1000)
     async with opened(real, "SELECT range AS n FROM range(300000)", (120, 24)) as sql:
         await sql.run("first 1,000 rows")
         assert sql.table.row_count == 1000
@@ -277,7 +277,7 @@ async def test_every_tab_has_its_query_and_its_rows() -> None:
 async def test_rows_show_while_others_come_and_those_that_came_stay(
     real: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.services.result_rows.IN_MEMORY", 100_000)
+    monkeypatch.setattr("workbench.services.sql.result_rows.IN_MEMORY", 100_000)
     # A little work a row: the twenty million where a result ends take longer than any look at the screen.
     work = "sha256(sha256(range::VARCHAR))"
     query = f"SELECT range AS n FROM range(10000000000) WHERE {work} > '0'"

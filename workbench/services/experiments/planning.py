@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import UsageError
-from engine.protocol.catalog import JOBS, build, find_job, idle_fields
+from engine.protocol.building import build, idle_fields
+from engine.protocol.catalog import JOBS, find_job
 from engine.protocol.configs import BestOfNConfig, GenerateConfig, JobConfig, JudgeConfig, ScoreConfig
 from engine.protocol.fields import FieldInfo, fields
 from engine.protocol.suggest import did_you_mean

@@ -13,7 +13,7 @@ from storage import experiments
 from storage.experiments import ArmsMet, ExperimentRow, ExperimentRun, PromptFigures
 from storage.store import Store
 from workbench.services.experiments.run_file import OWN, PEOPLE, START, by_reward_model
-from workbench.services.leaderboard import Meeting
+from workbench.services.labels.leaderboard import Meeting
 from workbench.services.statistics import MeanInterval, over_seeds_and_prompts, wilson_interval
 
 KL, KL_BOUND = "sample/kl", "bon/kl"

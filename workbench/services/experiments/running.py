@@ -17,8 +17,8 @@ from storage.experiments import ExperimentRun
 from storage.store import Store
 from workbench.services.experiments.planning import Planned, plan
 from workbench.services.experiments.run_file import RunFile, read
-from workbench.services.jobs import Jobs
-from workbench.services.pumping import RESUMABLE
+from workbench.services.runs.jobs import Jobs
+from workbench.services.runs.pumping import RESUMABLE
 
 
 @dataclass(frozen=True)

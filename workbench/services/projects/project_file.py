@@ -31,9 +31,9 @@ import msgspec
 from engine.errors import UsageError
 from engine.files import write_atomic
 from engine.protocol.suggest import did_you_mean
-from workbench.services.draft import Mode
-from workbench.services.label_queue import ORDERS
-from workbench.services.rank_item import MOST_SORTED
+from workbench.services.ranking.draft import Mode
+from workbench.services.ranking.item import MOST_SORTED
+from workbench.services.ranking.label_queue import ORDERS
 from workbench.services.toml_file import converted, quoted, read_text, refuse_unknown, toml_of
 from workbench.settings import read_criteria
 

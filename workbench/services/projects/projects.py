@@ -13,7 +13,6 @@ from engine.protocol.suggest import did_you_mean
 from storage import projects, remembered
 from storage.projects import Assignment, Check, ProjectRow, ProjectVersion, QueueProgress
 from storage.store import Store
-from workbench.services.label_queue import LabelQueue
 from workbench.services.projects.applying import Applied, apply
 from workbench.services.projects.project_file import (
     TEMPLATE,
@@ -23,7 +22,8 @@ from workbench.services.projects.project_file import (
     quoted,
     read,
 )
-from workbench.services.upcoming import FIXED, Upcoming
+from workbench.services.ranking.label_queue import LabelQueue
+from workbench.services.ranking.upcoming import FIXED, Upcoming
 
 if TYPE_CHECKING:
     from workbench.services.projects.ways import Ways

@@ -14,9 +14,10 @@ from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
 from engine.errors import UsageError
-from storage import artifacts, ways
+from storage import artifacts
+from storage.measures import ways
+from storage.measures.ways import WayTime, WayVerdict
 from storage.store import Store
-from storage.ways import WayTime, WayVerdict
 from workbench.services.projects.project_file import ProjectFile
 from workbench.services.statistics import Z_95, over_seeds_and_prompts
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from engine.wording import counted
-from workbench.services.draft import MODES
+from workbench.services.ranking.draft import MODES
 
 if TYPE_CHECKING:
     from engine.labels.agreement import Coefficient

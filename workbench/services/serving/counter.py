@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.errors import UsageError, WorkbenchError
 from storage.errors import StoreError
-from storage.invitations import annotator_of
+from storage.share.invitations import annotator_of
 from storage.store import Store
 from workbench.services.serving.desk import Desk
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from engine.errors import UsageError
 from storage.store import Store
-from workbench.services.draft import MODES, Draft, Mode, read_spans
-from workbench.services.judging import Judging
-from workbench.services.label_queue import Informed
-from workbench.services.pace import Pace
-from workbench.services.rank_item import RankItem
+from workbench.services.ranking.draft import MODES, Draft, Mode, read_spans
+from workbench.services.ranking.item import RankItem
+from workbench.services.ranking.judging import Judging
+from workbench.services.ranking.label_queue import Informed
+from workbench.services.ranking.pace import Pace
 
 LEASE_SECONDS = 600.0
 """How long an item lies with a terminal of which nothing is heard."""

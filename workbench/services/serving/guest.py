@@ -18,12 +18,12 @@ from engine.errors import UsageError, WorkbenchError
 from storage.errors import StoreError
 from storage.records import Span
 from storage.store import Store
-from workbench.services.draft import Draft, Mode
-from workbench.services.judging import Judging
-from workbench.services.label_queue import LabelQueue
-from workbench.services.pace import JudgingSession, Pace
-from workbench.services.rank_item import Candidate, RankItem
-from workbench.services.reading import Reading
+from workbench.services.ranking.draft import Draft, Mode
+from workbench.services.ranking.item import Candidate, RankItem
+from workbench.services.ranking.judging import Judging
+from workbench.services.ranking.label_queue import LabelQueue
+from workbench.services.ranking.pace import JudgingSession, Pace
+from workbench.services.ranking.reading import Reading
 
 ANSWER_SECONDS = 60.0
 TRIES, PAUSE = 3, 0.2

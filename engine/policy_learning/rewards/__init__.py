@@ -1,0 +1,1 @@
+"""What a policy's responses are worth: reward models, functions, verifiers, judges."""

@@ -1,0 +1,1 @@
+"""The database file: made, opened, moved, migrated, mended, kept private."""

@@ -1,0 +1,1 @@
+"""What scores and judgements say of models and annotators."""

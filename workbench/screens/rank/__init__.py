@@ -1,0 +1,1 @@
+"""The rank screen, a part a file."""

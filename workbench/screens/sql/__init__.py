@@ -1,0 +1,1 @@
+"""The SQL screen, a part a file."""

@@ -1,0 +1,1 @@
+"""Losses and rewards as formulas with the current numbers in their terms."""

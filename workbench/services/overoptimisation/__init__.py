@@ -1,0 +1,1 @@
+"""Proxy and gold reward over the distance from the reference."""

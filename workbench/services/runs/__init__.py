@@ -1,0 +1,1 @@
+"""Jobs from their form to their last event, and what can be done with a run."""

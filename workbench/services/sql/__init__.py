@@ -1,0 +1,1 @@
+"""The researcher's own SQL: queries, completion, results of any size, charts."""
