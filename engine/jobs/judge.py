@@ -104,7 +104,7 @@ def _open(
 ) -> Generator[Event, None, Judge]:
     """The judge, loaded or connected."""
     if config.by == "function":
-        from engine.judging.functions import function_judge
+        from engine.judging.function_process import function_judge
 
         return function_judge(config.function, config.function_seconds)
     if config.by == "endpoint":

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.chat_template import plain
-from engine.judging.functions import import_judge, probability
-from engine.judging.question import Answered, PairQuestion, Unanswered, of_probabilities
+from engine.judging.functions import FunctionJudge, import_judge, probability
+from engine.judging.question import Answered, Judge, PairQuestion, Unanswered, of_probabilities
 from engine.own_process import OwnProcess, serve
 
 TOO_SLOW = "too slow"
@@ -40,6 +40,14 @@ class TimedJudge:
     def close(self) -> None:
         """End the process."""
         self._process.close()
+
+
+def function_judge(name: str, seconds: float) -> Judge:
+    """The function as a judge; seconds: that it has for a question, in a process of its own, 0 for no limit.
+
+    Raises UsageError.
+    """
+    return TimedJudge(name, seconds) if seconds else FunctionJudge(name, import_judge(name))
 
 
 def _answers(requests: Iterator[Any]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from engine.chat_template import plain
 from engine.errors import UsageError
-from engine.judging.question import Answered, Judge, PairQuestion, of_probabilities
+from engine.judging.question import Answered, PairQuestion, of_probabilities
 from engine.protocol.plugins import load, plugged
 from engine.protocol.suggest import did_you_mean
 
@@ -29,16 +29,6 @@ class FunctionJudge:
             asked = (plain(question.messages), *question.shown, question.criterion)
             share = probability(self._name, self._function, *asked)
             yield place, of_probabilities(share, 1 - share)
-
-
-def function_judge(name: str, seconds: float) -> Judge:
-    """The function as a judge; seconds: that it has for a question, in a process of its own, 0 for no limit.
-
-    Raises UsageError.
-    """
-    from engine.judging.function_process import TimedJudge
-
-    return TimedJudge(name, seconds) if seconds else FunctionJudge(name, import_judge(name))
 
 
 def probability(name: str, function: Function, prompt: str, first: str, second: str, criterion: str) -> float:

@@ -8,15 +8,16 @@ policy alone beside the reward models.  With full tuning the reference, and a se
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from engine.endpoints.tinker import TrainingServer
 from engine.errors import UsageError
 from engine.models.activations import keep_of_passes
 from engine.models.device import resolve_device
@@ -33,15 +34,13 @@ from engine.policy_learning.rewards.parts import RewardModels
 from engine.policy_learning.rewards.rewards import Rewards, load_rewards
 from engine.policy_learning.served import ServedPolicy
 from engine.protocol.configs import PolicyLearningConfig
+from engine.protocol.events import Event
 from engine.protocol.rundir import RunDir
 from engine.rollout import Server
 from engine.training.effort import Effort
 from engine.training.guards import MicroBatchSize
 from engine.training.optimiser import MasterAdam
 from engine.training.policy import Policy, PolicyOutputs, load_trainable_policy
-
-if TYPE_CHECKING:
-    from engine.policy_learning.remote import RemotePolicy
 
 ADAM_EPS = 1e-5  # Blog, "Adam learning rate and epsilon"
 BATCH_SEQUENCES = 64  # sampled at once
@@ -66,6 +65,29 @@ class Critic:
         self.head.bias.mul_(scale).add_(shift)
 
 
+class PolicyElsewhere(Protocol):
+    """What samples, measures and updates a policy whose weights are not here; see `remote`."""
+
+    @property
+    def server(self) -> TrainingServer:
+        """Who holds the weights."""
+
+    def save(self) -> str:
+        """Have weights and optimiser kept, for `load`."""
+
+    def load(self, path: str) -> None:
+        """Go on from what was kept."""
+
+    def collect(self, *asked: Any, **more: Any) -> Generator[Event, None, Any]:
+        """1. of a step: a rollout."""
+
+    def measure(self, *asked: Any, **more: Any) -> Generator[Event, None, Any]:
+        """2. of a step: scores and log-probabilities of a rollout."""
+
+    def update(self, *asked: Any, **more: Any) -> Generator[Event, None, Any]:
+        """4. of a step: what `Update.run` gives."""
+
+
 @dataclass
 class Models:
     """Everything with weights, and what trains them."""
@@ -78,7 +100,7 @@ class Models:
     microbatches: dict[str, MicroBatchSize]  # how much goes through at once when sampling, scoring, training
     served: ServedPolicy | None = None  # where responses come from, if not from here
     effort: Effort | None = None  # what the operations of a step are counted by
-    remote: RemotePolicy | None = None  # what samples and trains the policy, if it is not here
+    remote: PolicyElsewhere | None = None  # what samples and trains the policy, if it is not here
 
     def close(self) -> None:
         """Nothing that a server samples ahead is waited for, and no judge is asked any more."""

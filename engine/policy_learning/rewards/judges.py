@@ -23,8 +23,7 @@ from engine.endpoints.bill import Bill
 from engine.endpoints.cache import FILE, AnswerCache
 from engine.errors import WorkbenchError
 from engine.judging.endpoint import EndpointJudge
-from engine.judging.function_process import TimedJudge
-from engine.judging.functions import function_judge
+from engine.judging.function_process import TimedJudge, function_judge
 from engine.judging.model import ModelJudge
 from engine.judging.question import (
     Judge,
