@@ -98,7 +98,8 @@ def test_a_job_runs_in_the_worker_with_a_reward_of_a_plugin(tmp_path: Path, tiny
     code = """
 import json, sys
 from pathlib import Path
-from engine.protocol.catalog import JOBS, build
+from engine.protocol.building import build
+from engine.protocol.catalog import JOBS
 from tests.engine.training.runs import make_run, prompts
 
 path, model = map(Path, sys.argv[1:])

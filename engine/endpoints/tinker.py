@@ -17,6 +17,7 @@ import msgspec
 
 from engine.endpoints.http import HttpAnswer, HttpClient, NoAnswerError, error_words, plainly
 from engine.errors import EndpointError, UsageError
+from engine.wording import counted
 
 KEY = "WORKBENCH_API_KEY"
 KEY_HEADER = "X-API-Key"
@@ -155,7 +156,9 @@ class TrainingServer:
         read = _read(result, _Samples).sequences
         whole = all(one.tokens and _numbers(one.logprobs or [], len(one.tokens)) for one in read)
         if len(read) != samples or not whole:
-            raise EndpointError(f"{self.http.endpoint} gives no {samples} samples with log-probabilities.")
+            raise EndpointError(
+                f"{self.http.endpoint} gives fewer than {counted(samples, 'sample')} with log-probabilities."
+            )
         return [Drawn(one.tokens, one.logprobs, one.stop_reason == "stop") for one in read]
 
     def base_logprobs(
@@ -194,7 +197,9 @@ class TrainingServer:
         result = self._train("/forward_backward", {"forward_backward_input": asked})
         read = _read(result, _Losses).loss_fn_outputs
         if len(read) != len(examples):
-            raise EndpointError(f"{self.http.endpoint} answers for {len(read)} of {len(examples)} responses.")
+            raise EndpointError(
+                f"{self.http.endpoint} answers for {len(read)} of {counted(len(examples), 'response')}."
+            )
         found = [out.logprobs.data[-len(one.response) :] for out, one in zip(read, examples, strict=True)]
         return found
 

@@ -17,6 +17,8 @@ from textual.widgets import TextArea
 
 import workbench.screens
 import workbench.widgets
+from engine.protocol.catalog import JOBS
+from engine.protocol.fields import fields
 from storage.store import Store
 from tests.workbench.ui_rank.driving import opened, until
 from tests.workbench.ui_report.stores import MODEL, fill
@@ -95,6 +97,7 @@ ARGUMENTS: dict[str, Callable[[Workspace], tuple[Any, ...]]] = {
     "ChooseScreen": lambda w: ("Which", ["a", "b"]),
     "ConfirmScreen": lambda w: ("Really?", "Yes"),
     "AskScreen": lambda w: ("Which?",),
+    "SettingSearch": lambda w: (fields(JOBS["ppo"].config),),
 }
 """How each screen is made, by its class; HelpScreen is made of the screen below it."""
 
