@@ -82,10 +82,10 @@ class LaunchScreen(WorkbenchScreen):
     AUTO_FOCUS = "#kinds"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "submit", "Start the job"),
-        Binding("ctrl+f", "find", "Find a setting", priority=True),  # before the key of a text's editor
-        Binding("ctrl+r", "fill", "Fill with …"),
-        Binding("ctrl+o", "offer", "Names of the store"),
+        Binding("ctrl+s", "submit", "Start"),
+        Binding("ctrl+f", "find", "Find", priority=True),  # before the key of a text's editor
+        Binding("ctrl+r", "fill", "Fill"),
+        Binding("ctrl+o", "offer", "Names"),
         Binding("escape", "back", "Back"),
     ]
 
