@@ -32,7 +32,10 @@ def scorers(tiny_onnx: Path) -> dict[Precision, Scorer]:
 def test_any_edits_give_the_score_of_the_whole_text(
     scorers: dict[Precision, Scorer], precision: Precision, edits: list[tuple[int, int, int, str]]
 ) -> None:
-    """int8 rounds every token by itself, so that it is as exact as float32 here."""
+    """int8 rounds every token by itself; where a float32 sum of another order falls on the other side of half a
+    step, one token's activation is a step apart, which moved a score by 0.02 once in thousands of edits.
+    """
+    close = 1e-4 if precision == "fp32" else 0.05
     scorer, texts = scorers[precision], ["Hello there, you.", "Hello there"]
     for which, at, removed, added in edits:
         text = texts[which]
