@@ -52,3 +52,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text.lower() or "can't allocate memory" in text or "not enough memory" in text
     )
+
+
+def line_of(error: BaseException) -> str:
+    """The first line of what an error says."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else "no reason given"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.chat_template import plain
-from engine.errors import UsageError
+from engine.errors import UsageError, line_of
 from engine.judging.question import Answered, PairQuestion, of_probabilities
 from engine.protocol.plugins import load, plugged
 from engine.protocol.suggest import did_you_mean
@@ -36,8 +36,7 @@ def probability(name: str, function: Function, prompt: str, first: str, second: 
     try:
         share = float(function(prompt, first, second, criterion))
     except (Exception, SystemExit) as error:  # the person's own code may raise anything
-        why = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
-        raise UsageError(f"The judge {name} failed ({type(error).__name__}: {why}).") from error
+        raise UsageError(f"The judge {name} failed ({type(error).__name__}: {line_of(error)}).") from error
     if not 0 <= share <= 1:  # NaN too
         shown = "NaN" if math.isnan(share) else f"{share:g}"
         raise UsageError(
@@ -63,10 +62,9 @@ def import_judge(path: str) -> Function:
         try:
             function = getattr(importlib.import_module(module), name, None)
         except (Exception, SystemExit) as error:  # the module's own code may raise anything
-            why = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
             raise UsageError(
-                f"The judge {path} cannot be imported ({type(error).__name__}: {why}); install its "
-                "package, or put its folder on PYTHONPATH."
+                f"The judge {path} cannot be imported ({type(error).__name__}: {line_of(error)}); install "
+                "its package, or put its folder on PYTHONPATH."
             ) from error
     if not callable(function):
         raise UsageError(f"The judge {path} is not a function; correct its name.")

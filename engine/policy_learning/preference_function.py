@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from engine.errors import UsageError
+from engine.errors import UsageError, line_of
 from engine.own_process import OwnProcess, serve
-from engine.policy_learning.rewards.functions import import_function, line_of
+from engine.policy_learning.rewards.functions import import_function
 
 
 class PreferenceFunction:

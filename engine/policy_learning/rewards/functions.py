@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from engine.errors import UsageError
+from engine.errors import UsageError, line_of
 from engine.protocol.plugins import load, plugged
 from engine.protocol.rewards import PLUGIN, VERIFY
 from engine.protocol.suggest import did_you_mean
@@ -133,9 +133,3 @@ def _plugged_function(name: str) -> Callable[..., Any]:
     if not callable(function):
         raise UsageError(f"The reward “{name}” of a plugin is not a function; correct its entry point.")
     return function
-
-
-def line_of(error: BaseException) -> str:
-    """The first line of what an error says."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else "no reason given"
